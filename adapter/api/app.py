@@ -1,0 +1,233 @@
+"""The public port: which path and verb is which call, and what surrounds every call.
+
+Whatever happens, the answer is 200, 422 or, for bad credentials, 401, with the documented content type
+and, unless it is 200, the ``{code, description}`` envelope. One log line is written per request; it holds
+no path, query or body, since those are personal data.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+import structlog
+from aiohttp import web
+from multidict import CIMultiDict
+
+from adapter.api import calls, wire
+from adapter.api.auth import Authenticator
+from adapter.api.calls import Call, Handler, Streamed
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.ports import StoreBusy, StoreUnavailable
+from adapter.loyalty.programme import Programme
+from adapter.settings import Settings
+from crm_backends.ports import BackendError, Deadline, NotSupported
+
+log = structlog.get_logger("api")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method of the contract: verbs, path below the base path, since which version."""
+
+    name: str
+    verbs: tuple[str, ...]
+    path: str
+    handler: Handler
+    since: str = "1.0.0"
+
+
+ROUTES = (
+    Route("find_card", ("GET",), "/v1/card", calls.find_card),
+    Route("reserve_number", ("GET",), "/v1/card/anonymous", calls.reserve_number),
+    Route("issue_card", ("POST",), "/v1/card/anonymous", calls.issue_card, since="1.2.0"),
+    Route("all_users", ("GET",), "/v1/card/getAllUsers", calls.all_users),
+    Route("all_users_extended", ("GET",), "/v1/card/getAllUsersExtended", calls.all_users_extended),
+    Route("issue_reserved", ("POST",), "/v1/card/anonymous/{cardNumber}", calls.issue_reserved),
+    Route("set_consents", ("PUT",), "/v1/card/{cardNumber}/communication", calls.set_consents),
+    Route("purchases", ("GET",), "/v1/card/{cardNumber}/purchases", calls.purchases),
+    Route("register_receipt", ("POST",), "/v1/promo/qrCode", calls.register_receipt, since="1.1.0"),
+    Route("use_promo_code", ("POST",), "/v1/promo/code", calls.use_promo_code, since="1.3.0"),
+    Route("card_info", ("GET",), "/v1/card/{cardNumber}", calls.card_info),
+    Route("update_profile", ("POST", "PUT", "PATCH"), "/v1/card/{cardNumber}", calls.update_profile),
+)
+"""Literal paths come before those with a number in their place: literal segments win."""
+
+
+def routes_for(settings: Settings) -> list[Route]:
+    """The methods of the chosen version that are switched on."""
+    koshelek = settings.koshelek
+    served = _VERSIONS[: _VERSIONS.index(koshelek.api_version) + 1]
+    routes = [
+        route
+        for route in ROUTES
+        if route.since in served and (koshelek.get_all_users or not route.name.startswith("all_users"))
+    ]
+    if koshelek.offers_path is not None:
+        routes.insert(0, Route("offers", ("GET",), koshelek.offers_path, calls.offers))
+    return routes
+
+
+@dataclass(slots=True)
+class PublicPort:
+    """Everything that surrounds a call."""
+
+    programme: Programme
+    authenticator: Authenticator | None
+    """``None`` lets everybody in; for measurements only, no setting leads to it."""
+    _under_way: int = field(default=0, init=False)
+
+    def application(self) -> web.Application:
+        """The aiohttp application of the public port."""
+        server = self.programme.settings.server
+        application = web.Application(client_max_size=server.max_body)
+        router = application.router
+        literal = {route.path for route in ROUTES if "{" not in route.path}
+        for route in routes_for(self.programme.settings):
+            path = server.base_path + route.path
+            for verb in route.verbs:
+                router.add_route(verb, path, self._surround(route.name, route.handler))
+        unknown = self._surround("unknown", _unknown_method)
+        for path in sorted(literal):
+            router.add_route("*", server.base_path + path, unknown)
+        router.add_route("*", "/{anything:.*}", unknown)
+        return application
+
+    def _surround(self, name: str, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            started = time.perf_counter()
+            given = request.headers.get("X-Request-ID")
+            request_id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+            self._under_way += 1
+            try:
+                response, code = await self._answer(request, handler, request_id)
+            finally:
+                self._under_way -= 1
+            log.info(
+                "request",
+                call=name,
+                verb=request.method,
+                status=response.status,
+                code=code,
+                ms=round((time.perf_counter() - started) * 1000, 2),
+                remote=self._remote(request),
+                request_id=request_id,
+            )
+            return response
+
+        return handle
+
+    async def _answer(
+        self, request: web.Request, handler: Handler, request_id: str
+    ) -> tuple[web.StreamResponse, str | None]:
+        settings = self.programme.settings
+        try:
+            if self._under_way > settings.server.max_requests:
+                raise Refused(Code.OVERLOADED)
+            if self.authenticator is not None and not await self.authenticator.accepts(
+                request.headers.get("Authorization")
+            ):
+                raise Refused(Code.UNAUTHORIZED)
+            deadline = Deadline.after(settings.server.deadline)
+            async with asyncio.timeout(settings.server.deadline):
+                result = await handler(Call(request, self.programme, deadline))
+                if isinstance(result, Streamed):
+                    first = await anext(result.parts, None)
+            if isinstance(result, Streamed):
+                return await _stream(request, result, first, request_id), None
+            return _response(200, wire.encode(result), request_id), None
+        except Exception as error:  # noqa: BLE001 - the port never answers anything but its envelope
+            refused = _as_refusal(error, request_id)
+        language = settings.koshelek.language
+        envelope = {"code": refused.code, "description": refused.description(language)}
+        status = settings.koshelek.unauthorized_status if refused.code is Code.UNAUTHORIZED else 422
+        response = _response(status, wire.encode(envelope), request_id)
+        if refused.code is Code.UNAUTHORIZED:
+            response.headers["WWW-Authenticate"] = 'Basic realm="Loyalty Online API", charset="UTF-8"'
+        return response, refused.code
+
+    def _remote(self, request: web.Request) -> str | None:
+        """The caller's address; a proxy is believed only if its own address is trusted."""
+        remote = request.remote
+        forwarded = request.headers.get("X-Forwarded-For")
+        trusted = self.programme.settings.server.trusted_proxies
+        if not forwarded or not trusted or remote is None:
+            return remote
+        for hop in (remote, *reversed([part.strip() for part in forwarded.split(",")])):
+            try:
+                address = ip_address(hop)
+            except ValueError:
+                break
+            remote = str(address)
+            if not any(address in network for network in trusted):
+                break
+        return remote
+
+
+async def _unknown_method(call: Call) -> wire.Json:
+    raise Refused(Code.UNKNOWN_METHOD)
+
+
+def _headers(request_id: str) -> CIMultiDict[str]:
+    return CIMultiDict(
+        {"Content-Type": wire.CONTENT_TYPE, "Server": "koshelek-adapter", "X-Request-ID": request_id}
+    )
+
+
+def _response(status: int, body: bytes, request_id: str) -> web.Response:
+    return web.Response(status=status, body=body, headers=_headers(request_id))
+
+
+async def _stream(
+    request: web.Request, streamed: Streamed, part: Sequence[wire.Json] | None, request_id: str
+) -> web.StreamResponse:
+    """Send an array part by part. An error on the way breaks the connection: the status is out already."""
+    response = web.StreamResponse(status=200, headers=_headers(request_id))
+    await response.prepare(request)
+    try:
+        opening = b"["
+        while part is not None:
+            body = wire.encode(part)[1:-1]
+            if body:
+                await response.write(opening + body)
+                opening = b","
+            part = await anext(streamed.parts, None)
+        await response.write(b"[]" if opening == b"[" else b"]")
+        await response.write_eof()
+    except Exception as error:  # noqa: BLE001 - see above
+        log.error("stream_broken", reason=type(error).__name__, request_id=request_id)
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+def _as_refusal(error: Exception, request_id: str) -> Refused:
+    """What the caller is told about an error; what was not expected goes to the log."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return Refused(Code.BODY_TOO_LARGE)
+    if isinstance(error, TimeoutError):
+        return Refused(Code.TIMED_OUT)
+    if isinstance(error, StoreBusy):
+        return Refused(Code.OVERLOADED)
+    if isinstance(error, StoreUnavailable):
+        log.error("database_unavailable", reason=str(error), request_id=request_id)
+        return Refused(Code.DATABASE_DOWN)
+    if isinstance(error, NotSupported):
+        return Refused(Code.NOT_SUPPORTED)
+    if isinstance(error, BackendError):
+        log.error("crm_unavailable", reason=type(error).__name__, detail=str(error), request_id=request_id)
+        return Refused(Code.CRM_DOWN)
+    if isinstance(error, (web.RequestPayloadError, ConnectionError)):
+        return Refused(Code.NOT_JSON)
+    log.exception("defect", reason=type(error).__name__, request_id=request_id)
+    return Refused(Code.INTERNAL)

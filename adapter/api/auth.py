@@ -1,0 +1,119 @@
+"""HTTP Basic (RFC 7617) for the public port: constant time, two pairs at once, hashed or generated.
+
+A generated password is compared by its SHA-256. A hashed one (argon2) would cost tens of milliseconds
+per request, so a pair that was accepted is remembered by an HMAC under a key that lives only in this
+process; failures are never remembered. It may not know what is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from adapter.settings import Koshelek
+
+_HASH_PREFIX = "$argon2"
+
+
+def hash_password(password: str) -> str:
+    """The argon2id hash to put into the settings."""
+    return PasswordHasher().hash(password)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credential:
+    """One accepted pair. ``password`` is the plain text or an argon2 hash."""
+
+    login: str
+    password: str
+
+    @property
+    def is_hashed(self) -> bool:
+        return self.password.startswith(_HASH_PREFIX)
+
+    def digest(self) -> bytes:
+        """SHA-256 of the pair as it travels."""
+        return hashlib.sha256(f"{self.login}:{self.password}".encode()).digest()
+
+
+def credentials_of(settings: Koshelek) -> list[Credential]:
+    """The pairs the settings accept: the current one, and during a rotation the previous."""
+    pairs = []
+    if settings.password is not None:
+        pairs.append(Credential(settings.login, settings.password.get_secret_value()))
+    if settings.previous_login is not None and settings.previous_password is not None:
+        pairs.append(Credential(settings.previous_login, settings.previous_password.get_secret_value()))
+    return pairs
+
+
+@dataclass(slots=True, repr=False)
+class Authenticator:
+    """Decides whether an ``Authorization`` header is one of the accepted pairs."""
+
+    credentials: Sequence[Credential]
+    _digests: list[bytes] = field(init=False)
+    _hashed: list[Credential] = field(init=False)
+    _key: bytes = field(init=False, default_factory=lambda: secrets.token_bytes(32))
+    _accepted: set[bytes] = field(init=False, default_factory=set)
+    _one_at_a_time: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self._digests = [pair.digest() for pair in self.credentials if not pair.is_hashed]
+        self._hashed = [pair for pair in self.credentials if pair.is_hashed]
+
+    async def accepts(self, header: str | None) -> bool:
+        """Whether the header carries an accepted pair; malformed headers do not."""
+        pair = _decode(header)
+        if pair is None:
+            return False
+        digest = hashlib.sha256(pair).digest()
+        accepted = False
+        for known in self._digests:  # every pair is compared, so the time does not tell which matched
+            accepted |= hmac.compare_digest(digest, known)
+        if accepted or not self._hashed:
+            return accepted
+        token = hmac.digest(self._key, pair, "sha256")
+        if token in self._accepted:
+            return True
+        # One at a time: a flood of wrong passwords must not take every core and all memory.
+        async with self._one_at_a_time:
+            if token in self._accepted:
+                return True
+            if await asyncio.to_thread(self._verify, pair):
+                self._accepted.add(token)
+                return True
+        return False
+
+    def _verify(self, pair: bytes) -> bool:
+        login, _, password = pair.partition(b":")
+        accepted = False
+        for known in self._hashed:
+            try:
+                matches = PasswordHasher().verify(known.password, password)
+            except (VerificationError, InvalidHashError):
+                matches = False
+            accepted |= matches and hmac.compare_digest(login, known.login.encode())
+        return accepted
+
+
+def _decode(header: str | None) -> bytes | None:
+    """``login:password`` of a Basic header, or ``None``."""
+    if header is None:
+        return None
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = base64.b64decode(token.strip().encode("ascii"), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return pair if b":" in pair else None

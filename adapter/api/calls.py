@@ -1,0 +1,218 @@
+"""One function per method of the contract: request in, use case, JSON out.
+
+A handler returns data, never a response: the envelope, string typing, the log line and the content type
+are made in one place (``adapter.api.app``) and cannot be forgotten here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from adapter.api import wire
+from adapter.catalogue import Code, Refused
+from adapter.loyalty import enrolment, finding, fiscal, holder, promo, receipts
+from adapter.loyalty.model import Card, OperationState
+from adapter.loyalty.programme import Programme
+from crm_backends.model import ListedPhone
+from crm_backends.ports import Deadline
+
+
+RESERVED_SEGMENTS = frozenset({"anonymous", "getAllUsers", "getAllUsersExtended"})
+"""Literal path segments that are never a card number."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request on its way through."""
+
+    request: web.Request
+    programme: Programme
+    deadline: Deadline
+
+    @property
+    def region(self) -> str:
+        return self.programme.settings.koshelek.region
+
+    @property
+    def card_number(self) -> str:
+        """The number in the path. Raises ``Refused(CARD_UNKNOWN)`` for what cannot be one."""
+        number = self.request.match_info["cardNumber"]
+        if number in RESERVED_SEGMENTS:
+            raise Refused(Code.UNKNOWN_METHOD)
+        if not (number.isascii() and number.isprintable() and 1 <= len(number) <= 64):
+            raise Refused(Code.CARD_UNKNOWN)
+        return number
+
+    def query(self) -> dict[str, str]:
+        """Query parameters, names in lower case; the first of equal names."""
+        values: dict[str, str] = {}
+        for name, value in self.request.query.items():
+            values.setdefault(name.lower(), value)
+        return values
+
+    async def body(self) -> dict[str, object]:
+        """The JSON object of the body. Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT, BODY_TOO_LARGE."""
+        return wire.read_object(await self.request.read())
+
+
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """An array that is too long to be built in memory, in parts."""
+
+    parts: AsyncIterator[Sequence[wire.Json]]
+
+
+Handler = Callable[[Call], Awaitable[wire.Json | Streamed]]
+
+
+async def find_card(call: Call) -> wire.Json:
+    """KLO-1."""
+    query = wire.read(wire.FindQuery, call.query())
+    card = await finding.find_card(
+        call.programme,
+        phone=wire.phone_field("msisdn", query.msisdn, call.region),
+        email=wire.email_field("email", query.email),
+        birth_date=query.birth_date,
+        deadline=call.deadline,
+    )
+    return None if card is None else wire.found_card_json(card)
+
+
+async def set_consents(call: Call) -> wire.Json:
+    """KLO-2."""
+    body = wire.read(wire.ConsentsBody, await call.body())
+    await holder.set_consents(call.programme, call.card_number, body.consents(), call.deadline)
+    return None
+
+
+async def card_info(call: Call) -> wire.Json:
+    """KLO-3."""
+    return wire.card_info_json(await holder.card_info(call.programme, call.card_number, call.deadline))
+
+
+async def update_profile(call: Call) -> wire.Json:
+    """KLO-4."""
+    body = wire.read(wire.ProfileBody, await call.body())
+    await holder.update_profile(call.programme, call.card_number, body.profile(call.region), call.deadline)
+    return None
+
+
+async def reserve_number(call: Call) -> wire.Json:
+    """KLO-5."""
+    card = await enrolment.reserve_number(call.programme)
+    if call.programme.settings.koshelek.reserve_answer == "number":
+        return card.number
+    return wire.found_card_json(card)
+
+
+async def issue_reserved(call: Call) -> wire.Json:
+    """KLO-6."""
+    body = wire.read(wire.ProfileBody, await call.body())
+    await enrolment.issue_card(call.programme, body.profile(call.region), call.card_number, call.deadline)
+    return None
+
+
+async def issue_card(call: Call) -> wire.Json:
+    """KLO-11."""
+    body = wire.read(wire.ProfileBody, await call.body())
+    card = await enrolment.issue_card(call.programme, body.profile(call.region), None, call.deadline)
+    return wire.found_card_json(card)
+
+
+async def purchases(call: Call) -> wire.Json:
+    """KLO-7."""
+    query = wire.read(wire.PurchasesQuery, call.query())
+    if query.start_date is None:
+        raise Refused(Code.FIELD_MISSING, "startDate")
+    found = await holder.purchases(
+        call.programme, call.card_number, query.start_date, query.end_date, call.deadline
+    )
+    return [wire.purchase_json(purchase) for purchase in found]
+
+
+async def offers(call: Call) -> wire.Json:
+    """KLO-8."""
+    found = await holder.offers(call.programme, call.card_number, call.deadline)
+    return [wire.offer_json(offer) for offer in found]
+
+
+async def all_users(call: Call) -> Streamed:
+    """KLO-9."""
+    return Streamed(_parts(holder.all_users(call.programme), wire.listed_phones_json))
+
+
+async def all_users_extended(call: Call) -> Streamed:
+    """KLO-9, extended."""
+    return Streamed(_parts(holder.all_users(call.programme), wire.listed_users_json))
+
+
+async def _parts(
+    batches: AsyncIterator[Sequence[ListedPhone]],
+    as_json: Callable[[Sequence[ListedPhone]], Sequence[wire.Json]],
+) -> AsyncIterator[Sequence[wire.Json]]:
+    async for batch in batches:
+        yield as_json(batch)
+
+
+_RECEIPT_TEXTS: dict[str, Mapping[OperationState, str]] = {
+    "ru": {OperationState.DONE: "Баллы за чек начислены"},
+    "en": {OperationState.DONE: "Points for the receipt are credited"},
+}
+_PROMO_TEXTS: dict[str, Mapping[OperationState, str]] = {
+    "ru": {OperationState.DONE: "Промокод принят"},
+    "en": {OperationState.DONE: "The promo code is accepted"},
+}
+_UNDER_WAY = {"ru": "Запрос принят, результат будет позже", "en": "Accepted, the result will follow"}
+
+
+def _texts(call: Call, texts: Mapping[str, Mapping[OperationState, str]]) -> dict[OperationState, str]:
+    language = call.programme.settings.koshelek.language
+    return dict.fromkeys(OperationState, _UNDER_WAY[language]) | dict(texts[language])
+
+
+async def register_receipt(call: Call) -> wire.Json:
+    """KLO-10: the QR text under one of the configured names, or its six values given apart."""
+    body = await call.body()
+    text = wire.text_field(body, call.programme.settings.koshelek.qr_fields)
+    if text is not None:
+        values = fiscal.read_qr(text)
+    else:
+        values = {key: value for key in fiscal.KEYS if (value := wire.text_field(body, [key])) is not None}
+        if not values:
+            raise Refused(Code.FIELD_MISSING, call.programme.settings.koshelek.qr_fields[0])
+    card = await _participant(call, body)
+    operation = await receipts.register_receipt(call.programme, card, values)
+    return wire.operation_json(operation, _texts(call, _RECEIPT_TEXTS))
+
+
+async def use_promo_code(call: Call) -> wire.Json:
+    """KLO-12."""
+    body = await call.body()
+    names = call.programme.settings.koshelek.promo_fields
+    code = wire.text_field(body, names)
+    if code is None:
+        raise Refused(Code.FIELD_MISSING, names[0])
+    if len(code) > 100:
+        raise Refused(Code.FIELD_INVALID, names[0])
+    card = await _participant(call, body)
+    operation = await promo.use_promo_code(call.programme, card, code)
+    return wire.operation_json(operation, _texts(call, _PROMO_TEXTS))
+
+
+async def _participant(call: Call, body: Mapping[str, object]) -> Card:
+    """The active card a receipt or promo code is for: by number, else by the owner's phone (inferred)."""
+    fields = wire.read(wire.HolderFields, body)
+    if fields.card_number is not None:
+        return await holder.active_card(call.programme, fields.card_number)
+    phone = wire.phone_field("msisdn", fields.msisdn, call.region)
+    if phone is None:
+        raise Refused(Code.FIELD_MISSING, "cardNumber")
+    card = await finding.find_card(
+        call.programme, phone=phone, email=None, birth_date=None, deadline=call.deadline
+    )
+    if card is None:
+        raise Refused(Code.CARD_UNKNOWN)
+    return await holder.active_card(call.programme, card.number)

@@ -1,0 +1,81 @@
+"""aiohttp's server with one change: what is not even HTTP gets our envelope too, never text or HTML."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
+
+from adapter.api import wire
+from adapter.catalogue import Code, Language, Refused
+
+log = structlog.get_logger("api")
+
+
+class _Handler(RequestHandler):
+    __slots__ = ("_language",)
+
+    def __init__(self, manager: web.Server, *, language: Language, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._language = language
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what aiohttp would answer by itself: a head that is no HTTP, or a defect outside a call."""
+        refused = Refused(Code.BAD_REQUEST if status < 500 else Code.INTERNAL)
+        log.warning("not_http" if status < 500 else "defect", reason=type(exc).__name__, code=refused.code)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of an answer is out already")
+        body = wire.encode({"code": refused.code, "description": refused.description(self._language)})
+        response = web.Response(
+            status=422,
+            body=body,
+            headers={
+                "Content-Type": wire.CONTENT_TYPE,
+                "Server": "koshelek-adapter",
+                "X-Request-ID": secrets.token_hex(8),
+            },
+        )
+        response.force_close()
+        return response
+
+
+class _Server(web.Server):
+    def __init__(self, *arguments: Any, language: Language, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._language = language
+
+    def __call__(self) -> RequestHandler:
+        return _Handler(self, language=self._language, loop=self._loop, **self._kwargs)
+
+
+class PublicRunner(web.AppRunner):
+    """Runs the application of the public port."""
+
+    def __init__(self, application: web.Application, *, language: Language, shutdown_timeout: float) -> None:
+        super().__init__(
+            application,
+            access_log=None,
+            shutdown_timeout=shutdown_timeout,
+            keepalive_timeout=75,
+            handler_cancellation=False,
+        )
+        self._language = language
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(
+            made.request_handler,
+            request_factory=made.request_factory,
+            handler_cancellation=made.handler_cancellation,
+            language=self._language,
+            **made._kwargs,
+        )

@@ -1,0 +1,377 @@
+"""JSON as the contract wants it: every elementary field a string, at any depth; requests read leniently.
+
+``encode`` is the only way a body gets out of the public port, so string typing cannot be forgotten.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, TypeVar
+
+import pydantic_core
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.holder import CardInfo
+from adapter.loyalty.model import Card, CardState, Operation, OperationState
+from adapter.loyalty.people import parse_email, parse_phone
+from crm_backends.model import CHANNELS, Channel, ChannelConsents, ListedPhone, Offer, Profile, Purchase, Sex
+
+CONTENT_TYPE = "application/json; charset=utf-8"
+
+Json = str | int | bool | Decimal | date | datetime | Mapping[str, "Json"] | Sequence["Json"] | None
+"""What a handler may return; the elementary values become strings, ``None`` drops the field."""
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+# --- answers -----------------------------------------------------------------------------------------
+
+
+def points_text(points: Decimal) -> str:
+    """Points, not hundredths, without trailing zeros: ``12``, ``12.5`` (KLO-3)."""
+    text = f"{points:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def stringify(value: Json) -> Any:
+    """The value with every elementary field as a string (official); fields that are ``None`` left out."""
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: stringify(item) for key, item in value.items() if item is not None}
+    if isinstance(value, (list, tuple)):
+        return [stringify(item) for item in value]
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return points_text(value)
+    if isinstance(value, (datetime, date)):
+        return value.isoformat()
+    return str(value)
+
+
+def encode(value: Json) -> bytes:
+    """The body for ``value``: string-typed JSON in UTF-8; ``None`` is the empty body."""
+    if value is None:
+        return b""
+    text = json.dumps(stringify(value), ensure_ascii=False, separators=(",", ":"))
+    return text.encode("utf-8", errors="replace")
+
+
+def card_json(card: Card) -> dict[str, Json]:
+    """The card object (official). A card without an owner, or a blocked one, is shown as inactive."""
+    return {
+        "cardNumber": card.number,
+        "cardState": "active" if card.state in (CardState.ACTIVE, CardState.RESERVED) else "inactive",
+        "barcode": {"barcodeNumber": card.barcode_number, "barcodeType": card.barcode_type},
+    }
+
+
+def found_card_json(card: Card) -> dict[str, Json]:
+    return {"card": card_json(card)}
+
+
+def card_info_json(info: CardInfo) -> dict[str, Json]:
+    """KLO-3."""
+    bonuses: list[Json] = [
+        {"description": entry.description, "amount": entry.amount, "validUntil": entry.valid_until}
+        for entry in info.entries
+    ]
+    bonus: dict[str, Json] = {
+        "total": info.balance.total,
+        "available": info.balance.available,
+        "bonuses": bonuses,
+    }
+    return {"card": {**card_json(info.card), "bonus": bonus}}
+
+
+def purchase_json(purchase: Purchase) -> dict[str, Json]:
+    """KLO-7; the amount is in kopecks."""
+    return {
+        "date": purchase.at,
+        "item": purchase.item,
+        "amount": purchase.amount_kopecks,
+        "quantity": purchase.quantity,
+        "location": purchase.location,
+        "bonuses": purchase.bonuses,
+    }
+
+
+def offer_json(offer: Offer) -> dict[str, Json]:
+    """KLO-8 (inferred)."""
+    return {
+        "id": offer.reference,
+        "title": offer.title,
+        "description": offer.description,
+        "code": offer.code,
+        "validFrom": offer.valid_from,
+        "validUntil": offer.valid_until,
+        "imageUrl": offer.image_url,
+        "url": offer.url,
+    }
+
+
+def operation_json(operation: Operation, texts: Mapping[OperationState, str]) -> dict[str, Json]:
+    """Answer of KLO-10 and KLO-12 (inferred): what became of it, and the points if they are known."""
+    done = operation.state is OperationState.DONE
+    return {
+        "status": "credited" if done else "accepted",
+        "points": operation.points if done else None,
+        "description": (operation.message if done else None) or texts[operation.state],
+    }
+
+
+def listed_phones_json(phones: Sequence[ListedPhone]) -> list[str]:
+    """KLO-9, a part of the array."""
+    return [listed.phone.removeprefix("+") for listed in phones]
+
+
+def listed_users_json(phones: Sequence[ListedPhone]) -> list[Json]:
+    """KLO-9 extended, a part of the array."""
+    return [
+        {
+            "phone": listed.phone.removeprefix("+"),
+            "params": [{"name": name, "value": value} for name, value in listed.params.items()],
+        }
+        for listed in phones
+    ]
+
+
+# --- requests ----------------------------------------------------------------------------------------
+
+
+def _plain_text(value: str) -> str:
+    if "\x00" in value:
+        raise ValueError("holds a NUL character")
+    return value.strip()
+
+
+def _number_as_text(value: Any) -> Any:
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _empty_as_none(value: Any) -> Any:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _birth_date(value: Any) -> Any:
+    if isinstance(value, str) and len(value.strip()) == 10:
+        try:
+            born = date.fromisoformat(value.strip())
+        except ValueError:
+            raise ValueError("not YYYY-MM-DD") from None
+        if born.year < 1880 or born > date.today():  # noqa: DTZ011 - a day more or less does not matter
+            raise ValueError("not a birth date")
+        return born
+    if value is None:
+        return None
+    raise ValueError("not YYYY-MM-DD")
+
+
+def _day(value: Any) -> Any:
+    if isinstance(value, str) and len(value) == 10:
+        try:
+            return date.fromisoformat(value)
+        except ValueError:
+            pass
+    elif value is None:
+        return None
+    raise ValueError("not YYYY-MM-DD")
+
+
+_SEX: dict[str, Sex] = {
+    "m": "m", "male": "m", "м": "m", "муж": "m", "мужской": "m",
+    "f": "f", "female": "f", "ж": "f", "жен": "f", "женский": "f",
+}  # fmt: skip
+
+
+def _sex(value: Any) -> Any:
+    if value is None:
+        return None
+    sex = _SEX.get(value.strip().lower()) if isinstance(value, str) else None
+    if sex is None:
+        raise ValueError("not one of m, f, м, ж, male, female")
+    return sex
+
+
+Text = Annotated[
+    str, Field(max_length=255), BeforeValidator(_number_as_text), AfterValidator(_plain_text)
+]
+OptionalText = Annotated[Text | None, BeforeValidator(_empty_as_none)]
+BirthDate = Annotated[date | None, BeforeValidator(_birth_date), BeforeValidator(_empty_as_none)]
+Day = Annotated[date | None, BeforeValidator(_day), BeforeValidator(_empty_as_none)]
+
+
+class Lenient(BaseModel):
+    """Base of request models: keys in any case, unknown ones ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
+
+
+def _key(name: str, *more: str) -> Any:
+    return AliasChoices(*(key.lower() for key in (name, *more)))
+
+
+class ProfileBody(Lenient):
+    """The profile object, body of issue and update."""
+
+    phone: OptionalText = Field(None, validation_alias=_key("phone", "msisdn"))
+    email: OptionalText = Field(None, validation_alias=_key("email"))
+    first_name: OptionalText = Field(None, validation_alias=_key("firstname"))
+    patronymic: OptionalText = Field(None, validation_alias=_key("patronymic"))
+    surname: OptionalText = Field(None, validation_alias=_key("surname"))
+    birth_date: BirthDate = Field(None, validation_alias=_key("birthDate"))
+    sex: Annotated[Sex | None, BeforeValidator(_sex), BeforeValidator(_empty_as_none)] = Field(
+        None, validation_alias=_key("sex")
+    )
+    country_code: OptionalText = Field(None, validation_alias=_key("countryCode"))
+    locality: OptionalText = Field(None, validation_alias=_key("locality"))
+
+    def profile(self, region: str) -> Profile:
+        """The profile with phone and e-mail in their inner form. Raises ``Refused(FIELD_INVALID)``."""
+        return Profile(
+            phone=phone_field("phone", self.phone, region),
+            email=email_field("email", self.email),
+            first_name=self.first_name,
+            patronymic=self.patronymic,
+            surname=self.surname,
+            birth_date=self.birth_date,
+            sex=self.sex,
+            country_code=self.country_code,
+            locality=self.locality,
+        )
+
+
+def _channels(value: Any) -> Any:
+    """Known channels of a list; unknown values are ignored (official list; push: one partner)."""
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list):
+        raise ValueError("not a list")
+    known: set[Channel] = set()
+    for item in value:
+        if not isinstance(item, str):
+            raise ValueError("not a list of strings")
+        known.update(channel for channel in CHANNELS if channel == item.strip().lower())
+    return frozenset(known)
+
+
+class ConsentsBody(Lenient):
+    """KLO-2."""
+
+    allow: Annotated[frozenset[Channel], BeforeValidator(_channels)] = Field(
+        frozenset(), validation_alias=_key("allow")
+    )
+    deny: Annotated[frozenset[Channel], BeforeValidator(_channels)] = Field(
+        frozenset(), validation_alias=_key("deny")
+    )
+
+    def consents(self) -> ChannelConsents:
+        """Raises ``Refused(FIELD_INVALID)`` for a channel that is allowed and denied at once."""
+        if self.allow & self.deny:
+            raise Refused(Code.FIELD_INVALID, "deny")
+        return ChannelConsents(allow=self.allow, deny=self.deny)
+
+
+class FindQuery(Lenient):
+    """KLO-1; a parameter without a value counts as absent."""
+
+    msisdn: OptionalText = Field(None, validation_alias=_key("msisdn"))
+    email: OptionalText = Field(None, validation_alias=_key("email"))
+    birth_date: BirthDate = Field(None, validation_alias=_key("birthDate"))
+
+
+class PurchasesQuery(Lenient):
+    """KLO-7; whole days."""
+
+    start_date: Day = Field(None, validation_alias=_key("startDate"))
+    end_date: Day = Field(None, validation_alias=_key("endDate"))
+
+
+class HolderFields(Lenient):
+    """Whose receipt or promo code it is (inferred): a card number, or the owner's phone."""
+
+    card_number: OptionalText = Field(None, validation_alias=_key("cardNumber", "card"))
+    msisdn: OptionalText = Field(None, validation_alias=_key("msisdn", "phone"))
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """The JSON object in ``body`` with its own keys in lower case.
+
+    Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT.
+    """
+    try:
+        value = pydantic_core.from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise Refused(Code.NOT_JSON) from None
+    if not isinstance(value, dict):
+        raise Refused(Code.NOT_AN_OBJECT)
+    return {key.lower(): item for key, item in value.items()}
+
+
+def read(model: type[Model], values: Mapping[str, Any]) -> Model:
+    """``values`` (keys in lower case) as ``model``. Raises ``Refused(FIELD_INVALID)`` with the field."""
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        location = error.errors(include_url=False, include_input=False, include_context=False)[0]["loc"]
+        field = str(location[0]) if location else None
+        raise Refused(Code.FIELD_INVALID, _wire_name(field)) from None
+
+
+def _wire_name(name: str | None) -> str | None:
+    """The contract's spelling of a key that was read in lower case."""
+    return _SPELLING.get(name, name) if name else None
+
+
+_SPELLING = {
+    "birthdate": "birthDate",
+    "countrycode": "countryCode",
+    "startdate": "startDate",
+    "enddate": "endDate",
+    "cardnumber": "cardNumber",
+}
+
+
+def phone_field(name: str, text: str | None, region: str) -> str | None:
+    """E.164. Raises ``Refused(FIELD_INVALID)`` naming the field."""
+    if text is None:
+        return None
+    phone = parse_phone(text, region)
+    if phone is None:
+        raise Refused(Code.FIELD_INVALID, name)
+    return phone
+
+
+def email_field(name: str, text: str | None) -> str | None:
+    """The e-mail in lower case. Raises ``Refused(FIELD_INVALID)`` naming the field."""
+    if text is None:
+        return None
+    email = parse_email(text)
+    if email is None:
+        raise Refused(Code.FIELD_INVALID, name)
+    return email
+
+
+def text_field(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
+    """The first of these fields (any case) that holds text. Raises ``Refused(FIELD_INVALID)``."""
+    for name in names:
+        value = _number_as_text(values.get(name.lower()))
+        if value is None or (isinstance(value, str) and not value.strip()):
+            continue
+        if not isinstance(value, str) or "\x00" in value:
+            raise Refused(Code.FIELD_INVALID, name)
+        return value
+    return None

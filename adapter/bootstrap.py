@@ -1,0 +1,158 @@
+"""Builds everything from settings: the only module that knows the concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+from aiohttp import web
+
+from adapter.api.app import PublicPort
+from adapter.api.auth import Authenticator, credentials_of
+from adapter.delivery.deliverer import Deliverer
+from adapter.delivery.worker import Worker
+from adapter.loyalty.model import OperationKind
+from adapter.loyalty.ports import StoreUnavailable
+from adapter.loyalty.programme import Programme
+from adapter.ops.health import management_application
+from adapter.settings import Binding, Settings
+from adapter.store.cards import PostgresCards
+from adapter.store.consents import PostgresConsents
+from adapter.store.migrate import latest_version, schema_version
+from adapter.store.operations import PostgresOperations
+from adapter.store.pool import Gateway, open_pool
+from crm_backends import registry
+from crm_backends.ports import Backend, Settlement, Support
+
+_WORKER_CONNECTIONS = 5
+
+
+@dataclass(slots=True)
+class Service:
+    """The adapter, put together. ``open`` before use, ``close`` after."""
+
+    settings: Settings
+    database_url: str
+    pool: Any = None
+    backends: list[Backend] = field(default_factory=list)
+    by_port: dict[str, Backend | None] = field(default_factory=dict)
+    gateway: Gateway = field(init=False)
+    cards: PostgresCards = field(init=False)
+    operations: PostgresOperations = field(init=False)
+    programme: Programme = field(init=False)
+    _worker_pool: Any = None
+    _worker: Worker | None = None
+    _worker_task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        settings = self.settings
+        self.pool = await open_pool(self.database_url, settings.database)
+        self.gateway = gateway = Gateway(self.pool, settings.database.acquire_timeout)
+        self.by_port = self._build_backends()
+        for backend in self.backends:
+            await backend.open()
+        self.cards = PostgresCards(gateway, settings.cards)
+        self.operations = PostgresOperations(gateway)
+        users: Any = self.by_port["users"]
+        points: Any = self.by_port["points"]
+        coupons: Any = self.by_port["coupons"]
+        can_keep = users.capabilities["users.set_consents"].support in (Support.FULL, Support.PARTIAL)
+        self.programme = Programme(
+            settings=settings,
+            cards=self.cards,
+            consents=PostgresConsents(gateway),
+            operations=self.operations,
+            users=users,
+            points=points,
+            coupons=coupons,
+            settlement={
+                OperationKind.REGISTRATION: users.settlement,
+                OperationKind.RECEIPT: points.settlement if points else Settlement.MANUAL,
+                OperationKind.PROMO_CODE: coupons.settlement if coupons else Settlement.MANUAL,
+            },
+            keeps_consents=can_keep,
+        )
+
+    def _build_backends(self) -> dict[str, Backend | None]:
+        """One backend for all ports that share a driver and its settings."""
+        bindings = self.settings.crm.bindings()
+        if bindings["users"] is None:
+            # Without a users CRM the adapter's own database keeps the people.
+            spec = registry.load("postgres")
+            bindings["users"] = Binding("postgres", spec.settings())
+        context = registry.BackendContext(
+            database_url=self.database_url,
+            database_pool=self.pool,
+            timezone=self.settings.zone,
+            region=self.settings.koshelek.region,
+        )
+        built: list[tuple[Binding, Backend]] = []
+        by_port: dict[str, Backend | None] = {}
+        for port, binding in bindings.items():
+            if binding is None:
+                by_port[port] = None
+                continue
+            backend = next((known for other, known in built if other == binding), None)
+            if backend is None:
+                backend = registry.load(binding.driver).build(binding.settings, context)
+                built.append((binding, backend))
+            by_port[port] = backend
+        self.backends = [backend for _, backend in built]
+        return by_port
+
+    def public_application(self, *, authenticated: bool = True) -> web.Application:
+        """The public port. Without authentication only for measurements."""
+        authenticator = Authenticator(credentials_of(self.settings.koshelek)) if authenticated else None
+        return PublicPort(self.programme, authenticator).application()
+
+    def management_application(self) -> web.Application:
+        return management_application(self.problem)
+
+    async def problem(self) -> str | None:
+        """Why the service is not ready, or ``None``."""
+        try:
+            async with asyncio.timeout(2), Gateway(self.pool, 1.0).connection() as connection:
+                version = await schema_version(connection)
+        except (StoreUnavailable, TimeoutError):
+            return "the database does not answer"
+        except asyncpg.PostgresError:
+            return "the database refuses"
+        if version != latest_version():
+            return f"the database has schema version {version}, this program needs {latest_version()}"
+        return None
+
+    async def start_delivery(self) -> None:
+        """Deliver recorded operations in this process until ``close``."""
+        self._worker_pool = await open_pool(
+            self.database_url, self.settings.database, size=_WORKER_CONNECTIONS
+        )
+        delivery = self.settings.delivery
+        self._worker = Worker(
+            Deliverer(self.programme, self.operations, delivery), self._worker_pool, delivery.concurrency
+        )
+        self._worker_task = asyncio.create_task(self._worker.run())
+
+    async def close(self) -> None:
+        """Let deliveries under way finish, then let go of every connection."""
+        if self._worker is not None and self._worker_task is not None:
+            self._worker.stop()
+            await asyncio.wait([self._worker_task], timeout=self.settings.delivery.call_timeout)
+            self._worker_task.cancel()
+            await asyncio.gather(self._worker_task, return_exceptions=True)
+        for backend in self.backends:
+            await backend.close()
+        for pool in (self._worker_pool, self.pool):
+            if pool is not None:
+                try:
+                    async with asyncio.timeout(5):
+                        await pool.close()
+                except TimeoutError:
+                    pool.terminate()
+
+
+def ports_of(service: Service, backend: Backend) -> Sequence[str]:
+    """Which ports this backend is bound to."""
+    return [port for port, bound in service.by_port.items() if bound is backend]

@@ -1,0 +1,341 @@
+"""The one list of everything the adapter may answer instead of a result.
+
+Each entry has the code and the two texts that Koshelek sees (KLO common rules: the codes are the
+partner's own) and, for the operator, the cause and the remedy. It may not know where a code is raised.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Literal
+
+Language = Literal["ru", "en"]
+
+
+class Code(enum.StrEnum):
+    """Codes of the ``{code, description}`` envelope; the value is what goes on the wire."""
+
+    # 1xx: the request itself
+    NOT_JSON = "101"
+    NOT_AN_OBJECT = "102"
+    FIELD_INVALID = "103"
+    FIELD_MISSING = "104"
+    BODY_TOO_LARGE = "105"
+    UNKNOWN_METHOD = "106"
+    BAD_REQUEST = "107"
+    UNAUTHORIZED = "110"
+    # 2xx: cards and people
+    CARD_UNKNOWN = "201"
+    CARD_BLOCKED = "202"
+    NOT_RESERVED = "203"
+    RESERVATION_EXPIRED = "204"
+    NUMBER_USED = "205"
+    NO_NUMBERS = "206"
+    SEVERAL_MATCH = "207"
+    CONFLICT = "208"
+    WEAK_MATCH = "209"
+    CARD_NOT_ACTIVE = "210"
+    HAS_ANOTHER_CARD = "211"
+    REGISTRATION_REFUSED = "212"
+    UPDATE_REFUSED = "213"
+    # 3xx: receipts
+    QR_UNREADABLE = "301"
+    RECEIPT_FROM_FUTURE = "302"
+    RECEIPT_TOO_OLD = "303"
+    RECEIPT_KIND = "304"
+    RECEIPT_TOO_SMALL = "305"
+    RECEIPT_TAKEN = "306"
+    RECEIPT_DIFFERS = "307"
+    RECEIPT_REFUSED = "308"
+    # 4xx: promo codes
+    PROMO_UNKNOWN = "401"
+    PROMO_NOT_YET_VALID = "402"
+    PROMO_EXPIRED = "403"
+    PROMO_USED = "404"
+    PROMO_EXHAUSTED = "405"
+    PROMO_REFUSED = "406"
+    # 9xx: the service
+    INTERNAL = "901"
+    DATABASE_DOWN = "902"
+    CRM_DOWN = "903"
+    OVERLOADED = "904"
+    TIMED_OUT = "905"
+    NOT_SUPPORTED = "906"
+    STILL_WORKING = "907"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Texts of one code: ``ru`` and ``en`` for Koshelek, ``cause`` and ``remedy`` for the operator."""
+
+    ru: str
+    en: str
+    cause: str
+    remedy: str
+
+    def text(self, language: Language) -> str:
+        return self.ru if language == "ru" else self.en
+
+
+_CALLER = "The caller has to change the request."
+_NORMAL = "Nothing: this is a normal answer."
+
+CATALOGUE: dict[Code, Entry] = {
+    Code.NOT_JSON: Entry(
+        "Тело запроса не является JSON в кодировке UTF-8",
+        "The request body is not JSON in UTF-8",
+        "The body is empty, cut short, not JSON, not UTF-8, or nested too deeply.",
+        _CALLER,
+    ),
+    Code.NOT_AN_OBJECT: Entry(
+        "Тело запроса должно быть объектом JSON",
+        "The request body must be a JSON object",
+        "The body is JSON, but an array or a bare value.",
+        _CALLER,
+    ),
+    Code.FIELD_INVALID: Entry(
+        "Недопустимое значение поля",
+        "A field has an invalid value",
+        "A field has the wrong type or format; the description names the field.",
+        _CALLER,
+    ),
+    Code.FIELD_MISSING: Entry(
+        "Не заполнено обязательное поле",
+        "A required field is missing",
+        "The description names the field.",
+        "The caller has to send it; which profile fields are required is enrolment.required.",
+    ),
+    Code.BODY_TOO_LARGE: Entry(
+        "Тело запроса слишком велико",
+        "The request body is too large",
+        "The body is larger than server.max_body.",
+        "Raise server.max_body if the request was genuine.",
+    ),
+    Code.UNKNOWN_METHOD: Entry(
+        "Неизвестный метод",
+        "Unknown method",
+        "No such path and verb in the chosen koshelek.api_version, or the method is switched off.",
+        "Compare koshelek.api_version and server.base_path with what Koshelek was told.",
+    ),
+    Code.BAD_REQUEST: Entry(
+        "Некорректный HTTP-запрос",
+        "Malformed HTTP request",
+        "What arrived is not HTTP/1.1, or its head is too long.",
+        "Look at the proxy in front; a TLS client on the plain port ends here too.",
+    ),
+    Code.UNAUTHORIZED: Entry(
+        "Неверное имя пользователя или пароль",
+        "Wrong user name or password",
+        "No Basic credentials, malformed ones, or a pair that is not in the settings.",
+        "Compare koshelek.login and koshelek.password with what Koshelek was given.",
+    ),
+    Code.CARD_UNKNOWN: Entry(
+        "Карта не найдена",
+        "Card not found",
+        "The number is not in the registry, or is not issued to anybody.",
+        "koshelek-adapter cards show NUMBER tells its state.",
+    ),
+    Code.CARD_BLOCKED: Entry(
+        "Карта заблокирована, обратитесь в магазин",
+        "The card is blocked, please contact the store",
+        "The owner's card was blocked, so no other may be issued.",
+        "koshelek-adapter cards unblock NUMBER.",
+    ),
+    Code.NOT_RESERVED: Entry(
+        "Номер карты не зарезервирован",
+        "The card number is not reserved",
+        "The number to issue is unknown or was never reserved.",
+        "The caller has to reserve a number first.",
+    ),
+    Code.RESERVATION_EXPIRED: Entry(
+        "Срок резервирования номера истёк",
+        "The reservation of the number has expired",
+        "More than cards.reservation passed between reserving and issuing.",
+        "The caller has to reserve again; raise cards.reservation if it happens often.",
+    ),
+    Code.NUMBER_USED: Entry(
+        "Номер карты уже используется",
+        "The card number is already in use",
+        "The number belongs to another person.",
+        _NORMAL,
+    ),
+    Code.NO_NUMBERS: Entry(
+        "Свободные номера карт закончились",
+        "No card numbers are left",
+        "The pool is empty and every range is used up.",
+        "koshelek-adapter cards import FILE, or add a [[cards.ranges]] entry.",
+    ),
+    Code.SEVERAL_MATCH: Entry(
+        "Найдено несколько клиентов, обратитесь в магазин",
+        "Several customers match, please contact the store",
+        "Phone and e-mail belong to different customers with cards.",
+        "matching.several chooses one instead; or merge the customers in the CRM.",
+    ),
+    Code.CONFLICT: Entry(
+        "Телефон или e-mail уже привязан к другому клиенту",
+        "The phone or e-mail already belongs to another customer",
+        "The CRM has another customer with this phone or e-mail.",
+        _NORMAL,
+    ),
+    Code.WEAK_MATCH: Entry(
+        "Клиент с таким e-mail уже есть, обратитесь в магазин",
+        "A customer with this e-mail exists, please contact the store",
+        "Only the unconfirmed e-mail matches an existing customer, so nothing was linked.",
+        "Correct the phone in the CRM; matching.link_by_email changes the rule.",
+    ),
+    Code.CARD_NOT_ACTIVE: Entry(
+        "Карта не активна",
+        "The card is not active",
+        "The card is inactive, blocked or has no owner yet.",
+        "koshelek-adapter cards show NUMBER tells its state.",
+    ),
+    Code.HAS_ANOTHER_CARD: Entry(
+        "У клиента уже есть другая карта",
+        "The customer already has another card",
+        "A person and a card are one to one.",
+        _NORMAL,
+    ),
+    Code.REGISTRATION_REFUSED: Entry(
+        "Не удалось зарегистрировать клиента с этими данными",
+        "The customer could not be registered with these data",
+        "The CRM refused the profile.",
+        "The log line names the operation; look at the CRM's own rules.",
+    ),
+    Code.UPDATE_REFUSED: Entry(
+        "Не удалось изменить данные клиента",
+        "The customer's data could not be changed",
+        "The CRM refused the change.",
+        "Look at the CRM's own rules.",
+    ),
+    Code.QR_UNREADABLE: Entry(
+        "QR-код чека не распознан",
+        "The receipt QR code cannot be read",
+        "A key is missing, repeated or malformed; the description names it.",
+        _CALLER,
+    ),
+    Code.RECEIPT_FROM_FUTURE: Entry(
+        "Время чека ещё не наступило",
+        "The receipt is dated in the future",
+        "The receipt's time is more than 12 hours ahead of this server.",
+        "Check this server's clock and koshelek.timezone.",
+    ),
+    Code.RECEIPT_TOO_OLD: Entry(
+        "Срок регистрации чека истёк",
+        "The receipt is too old",
+        "The receipt is older than receipts.max_age_days.",
+        _NORMAL,
+    ),
+    Code.RECEIPT_KIND: Entry(
+        "Такой вид чека не участвует в программе",
+        "This kind of receipt does not take part",
+        "The settlement sign (n) is not in receipts.settlement_signs.",
+        _NORMAL,
+    ),
+    Code.RECEIPT_TOO_SMALL: Entry(
+        "Сумма чека меньше минимальной",
+        "The receipt total is below the minimum",
+        "The total is below receipts.minimum_total.",
+        _NORMAL,
+    ),
+    Code.RECEIPT_TAKEN: Entry(
+        "Чек уже зарегистрирован другим участником",
+        "The receipt is already registered to another card",
+        "The same fn, i and fp were sent for another card before.",
+        _NORMAL,
+    ),
+    Code.RECEIPT_DIFFERS: Entry(
+        "Чек уже зарегистрирован с другими данными",
+        "The receipt is already registered with other data",
+        "The same fn, i and fp were sent before with another total or settlement sign.",
+        "A forged or misread code; compare with the tax service.",
+    ),
+    Code.RECEIPT_REFUSED: Entry(
+        "Начисление по чеку отклонено",
+        "The receipt was refused",
+        "The CRM refused the credit.",
+        "Look at the CRM's own rules.",
+    ),
+    Code.PROMO_UNKNOWN: Entry(
+        "Промокод не найден", "Unknown promo code", "The CRM does not know the code.", _NORMAL
+    ),
+    Code.PROMO_NOT_YET_VALID: Entry(
+        "Промокод ещё не действует", "The promo code is not valid yet", "Its term has not begun.", _NORMAL
+    ),
+    Code.PROMO_EXPIRED: Entry(
+        "Срок действия промокода истёк", "The promo code has expired", "Its term is over.", _NORMAL
+    ),
+    Code.PROMO_USED: Entry(
+        "Промокод уже использован",
+        "The promo code has already been used",
+        "By this customer, or a single-use code by another.",
+        _NORMAL,
+    ),
+    Code.PROMO_EXHAUSTED: Entry(
+        "Промокод больше не действует: лимит исчерпан",
+        "The promo code has no uses left",
+        "All uses of the code are gone.",
+        _NORMAL,
+    ),
+    Code.PROMO_REFUSED: Entry(
+        "Промокод не принят", "The promo code was refused", "The CRM refused it for its own reason.", _NORMAL
+    ),
+    Code.INTERNAL: Entry(
+        "Внутренняя ошибка сервиса",
+        "Internal error",
+        "A defect of the adapter.",
+        "Find the request id in the log and report the stack that stands there.",
+    ),
+    Code.DATABASE_DOWN: Entry(
+        "База данных временно недоступна",
+        "The database is unavailable for the moment",
+        "The adapter's PostgreSQL does not answer.",
+        "koshelek-adapter check says which database and why.",
+    ),
+    Code.CRM_DOWN: Entry(
+        "Система лояльности временно недоступна",
+        "The loyalty system is unavailable for the moment",
+        "A CRM does not answer, or refuses the adapter's credentials.",
+        "koshelek-adapter check says which and why.",
+    ),
+    Code.OVERLOADED: Entry(
+        "Сервис перегружен, повторите запрос позже",
+        "The service is overloaded, please try again later",
+        "More than server.max_requests at once, or no database connection free in time.",
+        "Add workers or hosts; look for a slow CRM first.",
+    ),
+    Code.TIMED_OUT: Entry(
+        "Запрос не выполнен за отведённое время",
+        "The request was not completed in time",
+        "It took longer than server.deadline.",
+        "Look at the duration of the CRM calls in the log.",
+    ),
+    Code.NOT_SUPPORTED: Entry(
+        "Операция не поддерживается программой лояльности",
+        "The loyalty programme does not support this operation",
+        "No CRM that is bound in the settings can do it.",
+        "Bind a driver that can: see the capability of each in its README.",
+    ),
+    Code.STILL_WORKING: Entry(
+        "Запрос принят и ещё выполняется, повторите позже",
+        "The request is accepted and still under way, please repeat later",
+        "The CRM has not confirmed in time; the operation is recorded and goes on.",
+        "A repeat of the same call gives its result.",
+    ),
+}
+
+
+class Refused(Exception):
+    """The call ends with the envelope of ``code``.
+
+    ``field`` names the offending input field, never its value.
+    """
+
+    def __init__(self, code: Code, field: str | None = None) -> None:
+        super().__init__(code.name)
+        self.code = code
+        self.field = field
+
+    def description(self, language: Language) -> str:
+        text = CATALOGUE[self.code].text(language)
+        return f"{text}: {self.field}" if self.field else text

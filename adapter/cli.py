@@ -1,0 +1,328 @@
+"""The ``koshelek-adapter`` command."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, ParamSpec
+
+import typer
+
+from adapter import __version__, logs
+from adapter.settings import Settings, SettingsError, read_settings, settings_path, with_overrides
+
+app = typer.Typer(
+    help="The Koshelek Loyalty Online API in front of the CRM you already have.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+config_app = typer.Typer(help="Write, show and explain settings.", no_args_is_help=True)
+cards_app = typer.Typer(help="Import, show, block and unblock cards.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+app.add_typer(cards_app, name="cards")
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--config", "-c", help="Settings file; default: $KOSHELEK_CONFIG, else ./koshelek-adapter.toml."
+    ),
+]
+Arguments = ParamSpec("Arguments")
+
+
+def _fail(message: str) -> NoReturn:
+    for line in message.splitlines():
+        typer.echo(f"error: {line}", err=True)
+    raise typer.Exit(1)
+
+
+def _plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
+    """Turn the errors a person can mend into one sentence and exit status 1."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
+        from adapter.loyalty.ports import StoreUnavailable
+        from adapter.serving import CannotRun
+
+        try:
+            command(*args, **kwargs)
+        except (SettingsError, CannotRun) as error:
+            _fail(str(error))
+        except StoreUnavailable as error:
+            _fail(f"the database does not answer: {error}; koshelek-adapter check says more")
+
+    return wrapped
+
+
+def _settings(config: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
+    settings = with_overrides(read_settings(settings_path(config)), overrides or {})
+    logs.configure(settings.log)
+    return settings
+
+
+@app.command()
+@_plainly
+def serve(
+    config: ConfigFile = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; overrides server.host.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; overrides server.port.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Processes that share the port; overrides server.workers.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the embedded database; overrides database.data_dir.")
+    ] = None,
+) -> None:
+    """Serve the Loyalty Online API until stopped (SIGTERM or Ctrl-C; requests under way finish)."""
+    from adapter import serving
+
+    settings = _settings(
+        config,
+        {"server": {"host": host, "port": port, "workers": workers}, "database": {"data_dir": data_dir}},
+    )
+    if settings.koshelek.password is None:
+        raise SettingsError(
+            ["koshelek.password: not set; `koshelek-adapter config new` writes a file with a generated one"]
+        )
+    serving.serve(settings)
+
+
+@app.command()
+@_plainly
+def demo(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    data_dir: Annotated[Path, typer.Option(help="Folder that keeps the demo's data.")] = Path("koshelek-demo"),
+    management_port: Annotated[int, typer.Option(help="Port of the health page.")] = 8081,
+) -> None:
+    """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
+    from adapter import demo as demo_programme
+    from adapter import serving
+    from adapter.bootstrap import Service
+
+    settings = demo_programme.demo_settings(
+        host=host, port=port, data_dir=data_dir, management_port=management_port
+    )
+    logs.configure(settings.log)
+
+    async def ready(service: Service, actual_port: int) -> None:
+        await demo_programme.load(service)
+        typer.echo(demo_programme.greeting(service, actual_port))
+
+    serving.serve(settings, ready=ready)
+
+
+@app.command()
+@_plainly
+def check(config: ConfigFile = None) -> None:
+    """Check settings, database and CRM, one line each; exit status 1 when anything is wrong."""
+    from adapter import checking
+
+    logs.silence()
+    path = settings_path(config)
+    try:
+        settings = read_settings(path)
+    except SettingsError as error:
+        for problem in error.problems:
+            typer.echo(f"FAIL  settings       {problem}")
+        raise typer.Exit(1) from None
+    typer.echo(f"ok    settings       {path or 'defaults and environment'}")
+    well = True
+    for finding in checking.findings(settings):
+        well &= finding.ok
+        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14} {finding.detail}")
+        if not finding.ok and finding.remedy:
+            typer.echo(f"      {'':<14} -> {finding.remedy}")
+    if not well:
+        raise typer.Exit(1)
+
+
+@app.command()
+@_plainly
+def healthcheck(
+    config: ConfigFile = None,
+    port: Annotated[int | None, typer.Option(help="Management port; overrides management.port.")] = None,
+) -> None:
+    """Ask a running adapter on this machine whether it is ready; exit status 0 or 1 (for containers)."""
+    management = _settings(config, {"management": {"port": port}}).management
+    host = management.host if management.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    url = f"http://{host}:{management.port}/health/ready"
+    try:
+        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - always http to ourselves
+            typer.echo(json.load(answer)["status"])
+    except urllib.error.HTTPError as error:
+        _fail(f"{url}: {json.load(error).get('reason', error.code)}")
+    except OSError as error:
+        _fail(f"{url} does not answer: {getattr(error, 'reason', error)}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(f"koshelek-adapter {__version__}")
+
+
+@config_app.command("new")
+@_plainly
+def config_new(
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("koshelek-adapter.toml"),
+) -> None:
+    """Write a commented settings file with a generated password; never overwrites one."""
+    from adapter import reference
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            path.chmod(0o600)
+            file.write(reference.sample())
+    except FileExistsError:
+        _fail(f"{path} exists; name another file")
+    except OSError as error:
+        _fail(f"cannot write {path}: {error.strerror}")
+    typer.echo(f"Wrote {path}. The password in it is new: give it to Koshelek with the login.")
+
+
+@config_app.command("show")
+@_plainly
+def config_show(config: ConfigFile = None) -> None:
+    """Print the effective settings (file and environment), secrets masked."""
+    from adapter import reference
+
+    typer.echo(reference.in_force(_settings(config)), nl=False)
+
+
+@config_app.command("hash")
+@_plainly
+def config_hash() -> None:
+    """Read a password and print its hash for koshelek.password."""
+    from adapter.api.auth import hash_password
+
+    password = (
+        typer.prompt("Password", hide_input=True, confirmation_prompt=True)
+        if sys.stdin.isatty()
+        else sys.stdin.read().rstrip("\r\n")
+    )
+    if not password:
+        _fail("the password is empty")
+    typer.echo(hash_password(password))
+
+
+@config_app.command("reference")
+@_plainly
+def config_reference() -> None:
+    """Print every setting as Markdown, as it stands in the README."""
+    from adapter import reference
+
+    typer.echo(reference.table(), nl=False)
+
+
+@cards_app.command("import")
+@_plainly
+def cards_import(
+    file: Annotated[Path, typer.Argument(help="CSV file with a header line; - for standard input.")],
+    config: ConfigFile = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
+) -> None:
+    """Import card numbers: columns number, state, barcode, barcode_type, customer.
+
+    States: free (the pool, default), ownerless (plastic without an owner), active, inactive, blocked.
+    Numbers that are known stay as they are, so a file may be imported again.
+    """
+    from adapter.store.importing import BadFile, Report, import_rows, read_rows
+    from adapter.store.pool import Gateway
+
+    settings = _settings(config, {"database": {"data_dir": data_dir}})
+    report = Report()
+
+    def progress(done: int) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"\r{done} lines", nl=False, err=True)
+
+    async def work(gateway: Gateway) -> None:
+        stream = sys.stdin if str(file) == "-" else file.open(encoding="utf-8", newline="")
+        with stream:
+            await import_rows(gateway, read_rows(stream, settings.cards, report), report, progress)
+
+    try:
+        _with_database(settings, work)
+    except (BadFile, UnicodeDecodeError) as error:
+        _fail(f"{file}: {'not UTF-8 text' if isinstance(error, UnicodeDecodeError) else error}")
+    except OSError as error:
+        _fail(f"cannot read {file}: {error.strerror}")
+    for line, reason in report.rejected:
+        typer.echo(f"line {line}: {reason}", err=True)
+    typer.echo(f"{report.imported} imported, {report.known} known before, {report.rejected_count} rejected")
+    if report.rejected_count:
+        raise typer.Exit(1)
+
+
+def _card_command(
+    number: str, config: Path | None, data_dir: Path | None, act: Callable[[Any, str], Any]
+) -> None:
+    from adapter.store.cards import PostgresCards
+
+    settings = _settings(config, {"database": {"data_dir": data_dir}})
+    shown: list[str] = []
+
+    async def work(gateway: Any) -> None:
+        card = await act(PostgresCards(gateway, settings.cards), number)
+        if card is not None:
+            shown.extend(f"{name:<18} {getattr(card, name)}" for name in card.__slots__ if getattr(card, name))
+
+    _with_database(settings, work)
+    if not shown:
+        _fail("there is no card with this number")
+    typer.echo("\n".join(shown))
+
+
+CardNumber = Annotated[str, typer.Argument(help="Card number.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded database.")]
+
+
+@cards_app.command("show")
+@_plainly
+def cards_show(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Show a card: state, barcode, whose it is in each CRM."""
+    _card_command(number, config, data_dir, lambda cards, which: cards.get(which))
+
+
+@cards_app.command("block")
+@_plainly
+def cards_block(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Block a card; its owner cannot get another one."""
+    _card_command(number, config, data_dir, lambda cards, which: cards.block(which))
+
+
+@cards_app.command("unblock")
+@_plainly
+def cards_unblock(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Give a blocked card back the state it had."""
+    _card_command(number, config, data_dir, lambda cards, which: cards.unblock(which))
+
+
+def _with_database(settings: Settings, work: Callable[[Any], Any]) -> None:
+    """Run ``work`` with the adapter's database; joins a running embedded one."""
+    from adapter import serving
+    from adapter.store.pool import Gateway, open_pool
+
+    async def main(url: str) -> None:
+        pool = await open_pool(url, settings.database, size=2)
+        try:
+            await work(Gateway(pool, 10.0))
+        finally:
+            await pool.close()
+
+    with serving.database(settings, join=True) as url:
+        asyncio.run(main(url))
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

@@ -1,0 +1,83 @@
+"""Runs the job queue: takes delivery jobs and hands each to the deliverer.
+
+Any number of workers may run on one database. A worker outlives the database: it starts over when the
+connection is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
+from pgqueuer.core.qm import QueueManager
+from pgqueuer.domain.errors import RetryRequested
+from pgqueuer.domain.models import Job
+
+from adapter.delivery.deliverer import Deliverer, Later
+from adapter.loyalty.ports import StoreUnavailable
+from adapter.store.queue import DELIVER, queries
+
+if TYPE_CHECKING:
+    from adapter.store.pool import Pool
+
+log = structlog.get_logger("delivery")
+
+_HEARTBEAT = timedelta(seconds=15)
+_LONGEST_PAUSE = 10.0
+
+
+@dataclass(slots=True)
+class Worker:
+    deliverer: Deliverer
+    pool: Pool
+    """A pool of the worker's own: one connection listens, the others work on the queue."""
+    concurrency: int
+    _manager: QueueManager | None = None
+    _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Work until ``stop`` is called; deliveries under way are finished first."""
+        pause = 0.2
+        while not self._stopping.is_set():
+            self._manager = self._build()
+            try:
+                await self._manager.run(
+                    dequeue_timeout=timedelta(seconds=5),
+                    batch_size=max(1, min(20, self.concurrency // 2)),
+                    max_concurrent_tasks=self.concurrency,
+                    shutdown_on_listener_failure=True,
+                    heartbeat_timeout=_HEARTBEAT,
+                )
+                pause = 0.2
+            except Exception as error:  # noqa: BLE001 - whatever the queue raises, delivery goes on
+                log.warning("delivery_interrupted", reason=type(error).__name__, retry_in_seconds=pause)
+            if not self._stopping.is_set():
+                try:
+                    async with asyncio.timeout(pause):
+                        await self._stopping.wait()
+                except TimeoutError:
+                    pause = min(pause * 2, _LONGEST_PAUSE)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        if self._manager is not None:
+            self._manager.shutdown.set()
+
+    def _build(self) -> QueueManager:
+        queue = queries(AsyncpgPoolDriver(self.pool))
+        manager = QueueManager(queue, queue.qbe.settings.channel)
+
+        @manager.entrypoint(DELIVER)
+        async def deliver(job: Job) -> None:
+            try:
+                await self.deliverer.deliver(int(job.payload or b"0"))
+            except Later as later:
+                raise RetryRequested(delay=later.delay) from None
+            except StoreUnavailable:
+                raise RetryRequested(delay=timedelta(seconds=1)) from None
+
+        return manager

@@ -1,0 +1,84 @@
+"""Logging: structlog for ours and the libraries' alike, JSON outside a terminal.
+
+An exception is written as its type and the places it passed, never with its message: messages of
+databases and CRMs quote the data. Personal data stays out because nothing else is ever bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from typing import Any
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from adapter.settings import Log
+
+
+def _exception_without_message(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """``exc_info`` -> type names of the chain and the frames, without messages and source values."""
+    info: Any = event.pop("exc_info", None)
+    if info is True:
+        info = sys.exc_info()
+    error = info[1] if isinstance(info, tuple) else info
+    if isinstance(error, BaseException):
+        event["exception"] = type(error).__qualname__
+        frames = traceback.extract_tb(error.__traceback__)
+        event["stack"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+    return event
+
+
+def _without_arguments(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    """Of a library's record only the fixed text is kept; its arguments may hold anything."""
+    record: logging.LogRecord | None = event.get("_record")
+    if record is not None and event.get("_from_structlog") is False:
+        event["event"] = str(record.msg)
+        event["logger"] = record.name
+    return event
+
+
+def configure(settings: Log) -> None:
+    """Set up logging for this process; everything goes to standard output."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stdout.isatty())
+    level = getattr(logging, settings.level.upper())
+    common: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _exception_without_message,
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        if console
+        else structlog.processors.JSONRenderer(ensure_ascii=False)
+    )
+    structlog.configure(
+        processors=[*common, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=common,
+            processors=[
+                _without_arguments,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                renderer,
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(level, logging.WARNING))
+
+
+def silence() -> None:
+    """Write nothing at all: for commands that print findings of their own."""
+    structlog.configure(
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1),
+        logger_factory=structlog.ReturnLoggerFactory(),
+    )
+    logging.getLogger().handlers[:] = [logging.NullHandler()]

@@ -1,0 +1,142 @@
+"""Reserve and issue cards: KLO-5, KLO-6, KLO-11.
+
+A person gets one card, however often and from however many connections the call is repeated. An
+existing customer is linked on a confirmed phone; an e-mail alone is a weak match.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.finding import choose
+from adapter.loyalty.model import Card, CardState, NewOperation, OperationKind, OperationState
+from adapter.loyalty.programme import Programme
+from crm_backends.model import Customer, Profile
+from crm_backends.ports import Deadline
+
+_WIRE_NAMES = {"first_name": "firstname", "birth_date": "birthDate"}
+
+
+async def reserve_number(programme: Programme) -> Card:
+    """Take a number out of circulation for ``cards.reservation`` seconds. Raises ``Refused(NO_NUMBERS)``."""
+    return await programme.cards.reserve()
+
+
+async def issue_card(
+    programme: Programme, profile: Profile, number: str | None, deadline: Deadline
+) -> Card:
+    """Give the person a card: the reserved or ownerless ``number``, or without one the next free.
+
+    The same person again gets the same card. Raises ``Refused``: FIELD_MISSING, WEAK_MATCH,
+    SEVERAL_MATCH, REGISTRATION_REFUSED, STILL_WORKING, and what ``CardRegistry.issue`` raises.
+    """
+    given = profile.given()
+    for field in programme.settings.enrolment.required:
+        if field not in given:
+            raise Refused(Code.FIELD_MISSING, _WIRE_NAMES.get(field, field))
+    if number is not None:
+        await _must_be_issuable(programme, number)
+    known = await _recognise(programme, profile, deadline)
+    if known is None:
+        reference = await _register(programme, profile, deadline)
+    else:
+        reference = known.reference
+        if number is None and known.card_number and programme.settings.cards.adopt:
+            await programme.cards.adopt(known.card_number, reference)
+        await _fill_gaps(programme, known, profile, deadline)
+    card = await programme.cards.issue(reference, number)
+    if card.state is CardState.BLOCKED:
+        raise Refused(Code.CARD_BLOCKED)
+    return card
+
+
+async def _must_be_issuable(programme: Programme, number: str) -> None:
+    """Refuse an unknown number before anybody is registered for it; the registry decides the rest."""
+    card = await programme.cards.get(number)
+    if card is None or card.state is CardState.FREE:
+        raise Refused(Code.NOT_RESERVED)
+    if card.state is CardState.BLOCKED:
+        raise Refused(Code.CARD_BLOCKED)
+    if (
+        card.state is CardState.RESERVED
+        and card.reserved_until is not None
+        and card.reserved_until <= programme.now()
+    ):
+        raise Refused(Code.RESERVATION_EXPIRED)
+
+
+async def _recognise(programme: Programme, profile: Profile, deadline: Deadline) -> Customer | None:
+    """The existing customer this person is, if there is one. Raises ``Refused`` on doubt."""
+    found = await programme.users.find(
+        phone=profile.phone, email=profile.email, birth_date=profile.birth_date, deadline=deadline
+    )
+    by_phone = [person for person in found if profile.phone and person.profile.phone == profile.phone]
+    if by_phone:
+        return choose(programme, by_phone, phone=profile.phone, birth_date=profile.birth_date)
+    if not found:
+        return None
+    return _weak_match(programme, profile, found)
+
+
+def _weak_match(programme: Programme, profile: Profile, found: Sequence[Customer]) -> Customer:
+    """Decide about customers whom only the e-mail leads to; Koshelek has not confirmed it."""
+    rule = programme.settings.matching.link_by_email
+    if rule == "always":
+        return choose(programme, found, phone=profile.phone, birth_date=profile.birth_date)
+    if rule == "birth_date":
+        sure = [
+            person
+            for person in found
+            if person.profile.phone is None
+            and person.profile.birth_date is not None
+            and person.profile.birth_date == profile.birth_date
+        ]
+        if len(sure) == 1:
+            return sure[0]
+    raise Refused(Code.WEAK_MATCH)
+
+
+async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, deadline: Deadline) -> None:
+    """Add to an existing customer what the CRM does not know yet; what it knows is never overwritten.
+
+    A CRM that refuses the addition (the e-mail may be another's) does not stop the card.
+    """
+    has = known.profile.given()
+    missing = {name: value for name, value in profile.given().items() if name not in has}
+    if missing:
+        await programme.users.update(
+            known.reference, dataclasses.replace(Profile(), **missing), deadline=deadline
+        )
+
+
+async def _register(programme: Programme, profile: Profile, deadline: Deadline) -> str:
+    """Register the person once, through the ledger; returns the CRM's reference.
+
+    Raises ``Refused``: REGISTRATION_REFUSED, CONFLICT, STILL_WORKING.
+    """
+    fields = {
+        name: value.isoformat() if name == "birth_date" else value  # type: ignore[attr-defined]
+        for name, value in profile.given().items()
+    }
+    new = NewOperation(
+        kind=OperationKind.REGISTRATION,
+        identity=profile.phone or f"email:{profile.email}",
+        card_number=None,
+        fingerprint="",
+        request=fields,
+    )
+    operation, created = await programme.operations.record(new)
+    if not created and operation.state is OperationState.DONE and operation.crm_reference is not None:
+        # Registered by a call beside this one, unless the CRM has lost the customer since.
+        if await programme.users.get(operation.crm_reference, deadline=deadline) is not None:
+            return operation.crm_reference
+        await programme.operations.retire(operation)
+        operation, _ = await programme.operations.record(new)
+    operation = await programme.operations.wait(operation, programme.settings.enrolment.wait)
+    if operation.state is OperationState.DONE and operation.crm_reference is not None:
+        return operation.crm_reference
+    if operation.state is OperationState.REFUSED:
+        raise Refused(operation.code or Code.REGISTRATION_REFUSED)
+    raise Refused(Code.STILL_WORKING)

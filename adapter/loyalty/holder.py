@@ -1,0 +1,125 @@
+"""What a card holder sees and changes: card and balance, profile, consents, purchases, offers.
+
+KLO-2, KLO-3, KLO-4, KLO-7, KLO-8 and the lists of KLO-9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.model import OWNED, Card, CardState
+from adapter.loyalty.programme import Programme, account_of, expect_done, known_card, owner_of
+from crm_backends.model import (
+    Balance,
+    ChannelConsents,
+    ListedPhone,
+    Offer,
+    PointsEntry,
+    Profile,
+    Purchase,
+)
+from crm_backends.ports import Deadline
+
+ENTRIES_SHOWN = 50
+"""Movements of points in one card info; the contract names no number."""
+
+_NOTHING = Balance(total=Decimal(0), available=Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class CardInfo:
+    """KLO-3: a card with its points; entries newest first, none of them zero."""
+
+    card: Card
+    balance: Balance
+    entries: Sequence[PointsEntry]
+
+
+async def card_info(programme: Programme, number: str, deadline: Deadline) -> CardInfo:
+    """The card with its balance. A number that is nobody's yet, and no plastic, is unknown.
+
+    Raises ``Refused(CARD_UNKNOWN)``.
+    """
+    card = await known_card(programme, number)
+    if card.state not in OWNED and card.state is not CardState.OWNERLESS:
+        raise Refused(Code.CARD_UNKNOWN)
+    account = await account_of(programme, card, "points", deadline)
+    if programme.points is None or account is None:
+        return CardInfo(card, _NOTHING, ())
+    balance = await programme.points.balance(account, deadline=deadline)
+    entries = await programme.points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+    return CardInfo(card, balance, [entry for entry in entries if entry.amount])
+
+
+async def _owned_card(programme: Programme, number: str) -> Card:
+    card = await known_card(programme, number)
+    if card.state not in OWNED:
+        raise Refused(Code.CARD_NOT_ACTIVE if card.state is CardState.OWNERLESS else Code.CARD_UNKNOWN)
+    return card
+
+
+async def active_card(programme: Programme, number: str) -> Card:
+    """A card that can take part: owned and active.
+
+    Raises ``Refused``: CARD_UNKNOWN, CARD_BLOCKED, CARD_NOT_ACTIVE.
+    """
+    card = await _owned_card(programme, number)
+    if card.state is CardState.BLOCKED:
+        raise Refused(Code.CARD_BLOCKED)
+    if card.state is not CardState.ACTIVE:
+        raise Refused(Code.CARD_NOT_ACTIVE)
+    return card
+
+
+async def update_profile(programme: Programme, number: str, profile: Profile, deadline: Deadline) -> None:
+    """Set the given fields of the owner; fields not given stay. Raises ``Refused(CONFLICT)`` and others."""
+    card = await _owned_card(programme, number)
+    owner = await owner_of(programme, card, deadline)
+    if not profile.is_empty():
+        written = await programme.users.update(owner.reference, profile, deadline=deadline)
+        expect_done(written, Code.UPDATE_REFUSED)
+
+
+async def set_consents(
+    programme: Programme, number: str, consents: ChannelConsents, deadline: Deadline
+) -> None:
+    """Record the owner's consents, here and, where it can hold them, in the users CRM."""
+    card = await _owned_card(programme, number)
+    if not consents.allow and not consents.deny:
+        return
+    await programme.consents.record(card.number, consents)
+    if programme.keeps_consents and card.users_reference is not None:
+        written = await programme.users.set_consents(card.users_reference, consents, deadline=deadline)
+        expect_done(written, Code.UPDATE_REFUSED)
+
+
+async def purchases(
+    programme: Programme, number: str, since: date, until: date | None, deadline: Deadline
+) -> Sequence[Purchase]:
+    """Purchase lines of whole days in the programme's zone, both ends included, newest first."""
+    card = await _owned_card(programme, number)
+    last = until or programme.now().date()
+    if until is not None and until < since:
+        raise Refused(Code.FIELD_INVALID, "endDate")
+    account = await account_of(programme, card, "points", deadline)
+    if programme.points is None or account is None or last < since:
+        return ()
+    return await programme.points.purchases(account, since=since, until=last, deadline=deadline)
+
+
+async def offers(programme: Programme, number: str, deadline: Deadline) -> Sequence[Offer]:
+    """Offers the card's owner could use now."""
+    card = await active_card(programme, number)
+    account = await account_of(programme, card, "coupons", deadline)
+    if programme.coupons is None or account is None:
+        return ()
+    return await programme.coupons.offers(account, deadline=deadline)
+
+
+def all_users(programme: Programme) -> AsyncIterator[Sequence[ListedPhone]]:
+    """Every phone of the programme, in batches (KLO-9)."""
+    return programme.users.list_phones()

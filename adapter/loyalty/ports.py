@@ -1,0 +1,63 @@
+"""What the use cases ask of the adapter's own database. ``adapter.store`` implements it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+from adapter.loyalty.model import Card, NewOperation, Operation
+from crm_backends.model import ChannelConsents
+
+Port = Literal["points", "coupons"]
+
+
+class StoreUnavailable(Exception):
+    """The adapter's database does not answer."""
+
+
+class StoreBusy(StoreUnavailable):
+    """No connection to the adapter's database was free in time."""
+
+
+class CardRegistry(Protocol):
+    """Every card number the adapter knows. All methods raise ``StoreUnavailable``."""
+
+    async def get(self, number: str) -> Card | None: ...
+
+    async def of_customers(self, users_references: Sequence[str]) -> Sequence[Card]:
+        """Cards owned by any of these customers."""
+
+    async def reserve(self) -> Card:
+        """Take the next free number for ``cards.reservation`` seconds. Raises ``Refused(NO_NUMBERS)``."""
+
+    async def issue(self, users_reference: str, number: str | None) -> Card:
+        """Make a card the customer's, or return the one they have.
+
+        With a number: that reserved or ownerless card. Without: the next free number. Raises ``Refused``
+        with NOT_RESERVED, RESERVATION_EXPIRED, NUMBER_USED, HAS_ANOTHER_CARD, CARD_BLOCKED or NO_NUMBERS.
+        """
+
+    async def adopt(self, number: str, users_reference: str) -> Card | None:
+        """Enter a card that the CRM keeps; ``None`` when the number or the customer is taken otherwise."""
+
+    async def remember_account(self, number: str, port: Port, reference: str) -> None:
+        """Note under which reference another CRM keeps the owner of this card."""
+
+
+class ConsentBook(Protocol):
+    async def record(self, number: str, consents: ChannelConsents) -> None:
+        """Set the channels named; leave the others as they were."""
+
+
+class OperationLedger(Protocol):
+    async def record(self, new: NewOperation) -> tuple[Operation, bool]:
+        """Record the operation and its delivery durably, or find the living one with its identity.
+
+        Returns it and whether it is new. Nothing has been answered before this returns.
+        """
+
+    async def retire(self, operation: Operation) -> bool:
+        """Free the identity of an operation that has ended, so that it may be recorded anew."""
+
+    async def wait(self, operation: Operation, seconds: float) -> Operation:
+        """The operation as it stands once it is final or held, at the latest after ``seconds``."""

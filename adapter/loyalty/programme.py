@@ -1,0 +1,85 @@
+"""The loyalty programme: settings, the adapter's own records, and the CRMs bound to the three ports.
+
+Every use case is a function of a ``Programme``. It may not know how its parts were built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.model import Card, OperationKind
+from adapter.loyalty.ports import CardRegistry, ConsentBook, OperationLedger, Port
+from adapter.settings import Settings
+from crm_backends.model import Customer, Holder
+from crm_backends.ports import Coupons, Deadline, Outcome, Points, Settlement, Users, Written
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    settings: Settings
+    cards: CardRegistry
+    consents: ConsentBook
+    operations: OperationLedger
+    users: Users
+    points: Points | None
+    coupons: Coupons | None
+    settlement: Mapping[OperationKind, Settlement]
+    """How the CRM that performs operations of a kind settles an unknown outcome."""
+    keeps_consents: bool
+    """Whether the users CRM can hold consents, by its capability."""
+
+    def now(self) -> datetime:
+        """Current time, aware, in the programme's zone."""
+        return datetime.now(UTC).astimezone(self.settings.zone)
+
+
+async def known_card(programme: Programme, number: str) -> Card:
+    """The card with this number. Raises ``Refused(CARD_UNKNOWN)`` when there is none."""
+    card = await programme.cards.get(number)
+    if card is None:
+        raise Refused(Code.CARD_UNKNOWN)
+    return card
+
+
+async def owner_of(programme: Programme, card: Card, deadline: Deadline) -> Customer:
+    """The card's owner. Raises ``Refused(CARD_NOT_ACTIVE)`` when it has none that the CRM knows."""
+    if card.users_reference is not None:
+        customer = await programme.users.get(card.users_reference, deadline=deadline)
+        if customer is not None:
+            return customer
+    raise Refused(Code.CARD_NOT_ACTIVE)
+
+
+async def account_of(programme: Programme, card: Card, port: Port, deadline: Deadline) -> str | None:
+    """Reference under which the CRM of ``port`` keeps the card's owner; asked once, then remembered."""
+    known = card.points_reference if port == "points" else card.coupons_reference
+    if known is not None or card.users_reference is None:
+        return known
+    customer = await programme.users.get(card.users_reference, deadline=deadline)
+    if customer is None:
+        return None
+    holder = Holder(card.number, customer.reference, customer.profile)
+    found = None
+    if port == "points" and programme.points is not None:
+        found = await programme.points.points_account(holder, deadline=deadline)
+    elif port == "coupons" and programme.coupons is not None:
+        found = await programme.coupons.coupons_account(holder, deadline=deadline)
+    if found is not None:
+        await programme.cards.remember_account(card.number, port, found)
+    return found
+
+
+def expect_done(written: Written, refusal: Code) -> Written:
+    """Pass a finished idempotent write on.
+
+    Raises ``Refused``: CONFLICT or ``refusal`` when the CRM said no, CRM_DOWN when it did not say yes
+    (the caller repeats the call; the write has the same effect twice).
+    """
+    if written.outcome is Outcome.DONE:
+        return written
+    if written.outcome is Outcome.REFUSED:
+        raise Refused(Code.CONFLICT if written.refusal == "conflict" else refusal)
+    raise Refused(Code.CRM_DOWN)

@@ -1,0 +1,42 @@
+"""Use a promo code for a card: KLO-12."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
+from adapter.loyalty.programme import Programme
+
+
+async def use_promo_code(programme: Programme, card: Card, code: str) -> Operation:
+    """Record the use of ``code`` and wait for the CRM's word; codes compare without case and blanks.
+
+    The same code for the same card within ``promo.replay`` seconds is a repeated call and gets the first
+    answer; later it is a second use. The result is done or still under way. Raises ``Refused`` with one
+    of the PROMO codes or NOT_SUPPORTED.
+    """
+    if programme.coupons is None:
+        raise Refused(Code.NOT_SUPPORTED)
+    code = code.strip()
+    new = NewOperation(
+        kind=OperationKind.PROMO_CODE,
+        identity=f"{code.casefold()}@{card.number}",
+        card_number=card.number,
+        fingerprint="",
+        request={"code": code},
+    )
+    operation, created = await programme.operations.record(new)
+    if not created and _is_second_use(programme, operation):
+        await programme.operations.retire(operation)
+        operation, _ = await programme.operations.record(new)
+    operation = await programme.operations.wait(operation, programme.settings.promo.wait)
+    if operation.state is OperationState.REFUSED:
+        raise Refused(operation.code or Code.PROMO_REFUSED)
+    return operation
+
+
+def _is_second_use(programme: Programme, operation: Operation) -> bool:
+    if operation.state is not OperationState.DONE or operation.finished_at is None:
+        return False
+    return datetime.now(UTC) - operation.finished_at > timedelta(seconds=programme.settings.promo.replay)

@@ -1,0 +1,55 @@
+"""Register a cash receipt for a card: KLO-10.
+
+Every accepted receipt is recorded durably before it is answered. The first card wins; the same receipt
+again gets the first answer again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.earning import admit, points_for
+from adapter.loyalty.fiscal import parse_receipt
+from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
+from adapter.loyalty.programme import Programme
+
+
+async def register_receipt(programme: Programme, card: Card, values: Mapping[str, str]) -> Operation:
+    """Record the receipt whose QR ``values`` are given, and wait a little for its points.
+
+    The result is done (with points) or still under way. Raises ``Refused``: QR_UNREADABLE,
+    RECEIPT_FROM_FUTURE, RECEIPT_KIND, RECEIPT_TOO_OLD, RECEIPT_TOO_SMALL, RECEIPT_TAKEN,
+    RECEIPT_DIFFERS, NOT_SUPPORTED, or the code a CRM's refusal led to.
+    """
+    if programme.points is None:
+        raise Refused(Code.NOT_SUPPORTED)
+    rule = programme.settings.receipts
+    now = programme.now()
+    receipt = parse_receipt(values, programme.settings.zone, now)
+    admit(receipt, rule, now)
+    points = points_for(receipt, rule)
+    new = NewOperation(
+        kind=OperationKind.RECEIPT,
+        identity=f"{receipt.fiscal_drive}:{receipt.document}:{receipt.sign}",
+        card_number=card.number,
+        fingerprint=f"{receipt.total_kopecks}:{receipt.settlement}",
+        request={
+            "fn": receipt.fiscal_drive,
+            "i": receipt.document,
+            "fp": receipt.sign,
+            "kopecks": receipt.total_kopecks,
+            "t": receipt.settled_at.isoformat(),
+            "n": receipt.settlement,
+            "points": None if points is None else str(points),
+        },
+    )
+    operation, _ = await programme.operations.record(new)
+    if operation.card_number != card.number:
+        raise Refused(Code.RECEIPT_TAKEN)
+    if operation.fingerprint != new.fingerprint:
+        raise Refused(Code.RECEIPT_DIFFERS)
+    operation = await programme.operations.wait(operation, rule.wait)
+    if operation.state is OperationState.REFUSED:
+        raise Refused(operation.code or Code.RECEIPT_REFUSED)
+    return operation

@@ -1,0 +1,1 @@
+"""The management port: for operators and orchestrators, never for the public."""

@@ -1,0 +1,260 @@
+"""Runs the adapter: database first, then the ports, one process or several, until a signal.
+
+It may not know what is served; that is put together by ``bootstrap``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import multiprocessing
+import os
+import signal
+import socket
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from adapter import logs
+from adapter.api.server import PublicRunner
+from adapter.bootstrap import Service
+from adapter.settings import Settings
+from adapter.store import embedded
+from adapter.store.migrate import SchemaTooNew, migrate
+
+log = structlog.get_logger("serving")
+
+
+class CannotRun(Exception):
+    """The adapter cannot start; the message is one clear sentence."""
+
+
+@contextmanager
+def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
+    """The URL of the adapter's database, migrated; an embedded server runs as long as the context.
+
+    ``join``: an embedded server that another process of ours runs in the data folder will do.
+
+    Raises:
+        CannotRun: the database cannot be reached, started or migrated.
+    """
+    server = None
+    try:
+        if settings.database.url is not None:
+            url = settings.database.url.get_secret_value()
+        elif join and (shared := embedded.running(settings.database.data_dir)) is not None:
+            url = shared
+        else:
+            try:
+                server = embedded.start(settings.database.data_dir)
+            except embedded.EmbeddedError as error:
+                raise CannotRun(str(error)) from None
+            url = server.url
+        try:
+            asyncio.run(migrate(url))
+        except SchemaTooNew as error:
+            raise CannotRun(str(error)) from None
+        except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise CannotRun(
+                f"the database cannot be used: {type(error).__name__}; check database.url, that the server "
+                "runs, and that the user may create a schema"
+            ) from None
+        yield url
+    finally:
+        if server is not None:
+            server.stop()
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """TLS 1.2 or newer from the certificate and key of the settings; ``None``: plain HTTP."""
+    certificate, key = settings.server.tls_certificate, settings.server.tls_key
+    if certificate is None or key is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotRun(
+            f"server.tls_certificate and server.tls_key cannot be used: {type(error).__name__}; both are PEM "
+            "files, readable, and belong together"
+        ) from None
+    return context
+
+
+def _must_be_free(host: str, port: int) -> None:
+    """Raise ``CannotRun`` when nobody could listen there."""
+    if port == 0:
+        return
+    try:
+        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(info[0], info[1]) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(info[4])
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> CannotRun:
+    if error.errno == errno.EADDRINUSE:
+        return CannotRun(f"port {port} on {host} is in use; stop what uses it or choose another (--port)")
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "no such address"
+    return CannotRun(f"cannot listen on {host}:{port}: {reason}; choose another address or port")
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, **options: Any) -> int:
+    """Start listening; returns the port. Raises ``CannotRun``."""
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, **options).start()
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
+    return int(runner.addresses[0][1])
+
+
+async def serve_until_stopped(
+    settings: Settings,
+    url: str,
+    *,
+    manage: bool = True,
+    share_port: bool = False,
+    ready: Callable[[Service, int], Awaitable[None]] | None = None,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Serve both ports until SIGTERM, SIGINT or ``stop``; requests under way are finished.
+
+    ``ready`` is told the port once requests are answered. Raises ``CannotRun``.
+    """
+    stopping = stop or asyncio.Event()
+    if stop is None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+    service = Service(settings, url)
+    runners: list[web.AppRunner] = []
+    try:
+        await service.open()
+        public = PublicRunner(
+            service.public_application(),
+            language=settings.koshelek.language,
+            shutdown_timeout=settings.server.shutdown_timeout,
+        )
+        runners.append(public)
+        port = await _listen(
+            public,
+            settings.server.host,
+            settings.server.port,
+            ssl_context=tls_context(settings),
+            reuse_port=share_port or None,
+            backlog=1024,
+        )
+        if manage and settings.management.enabled:
+            management = web.AppRunner(service.management_application(), access_log=None)
+            runners.append(management)
+            await _listen(management, settings.management.host, settings.management.port)
+        if settings.delivery.in_process:
+            await service.start_delivery()
+        log.info("ready", host=settings.server.host, port=port, api_version=settings.koshelek.api_version)
+        if ready is not None:
+            await ready(service, port)
+        await stopping.wait()
+        log.info("stopping")
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+        await service.close()
+
+
+def run(main: Awaitable[None]) -> None:
+    """Run a coroutine on uvloop where there is one."""
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(main)  # type: ignore[arg-type]
+    else:
+        uvloop.run(main)  # type: ignore[arg-type]
+
+
+def serve(
+    settings: Settings,
+    *,
+    ready: Callable[[Service, int], Awaitable[None]] | None = None,
+) -> None:
+    """The whole service, in ``server.workers`` processes, until a signal. Raises ``CannotRun``."""
+    _must_be_free(settings.server.host, settings.server.port)
+    if settings.management.enabled:
+        _must_be_free(settings.management.host, settings.management.port)
+    tls_context(settings)
+    with database(settings) as url:
+        if settings.server.workers == 1:
+            run(serve_until_stopped(settings, url, ready=ready))
+        else:
+            _supervise(settings, url)
+
+
+def _supervise(settings: Settings, url: str) -> None:
+    """Keep ``server.workers`` processes alive that share the port, until a signal."""
+    if settings.server.port == 0:
+        raise CannotRun("server.port is 0; several workers need a fixed port to share")
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    spawn = multiprocessing.get_context("spawn")
+    children: dict[int, Any] = {}
+    started: dict[int, float] = {}
+    try:
+        while not stopping.is_set():
+            for index in range(settings.server.workers):
+                child = children.get(index)
+                if child is not None and child.is_alive():
+                    continue
+                if child is not None:
+                    log.error("worker_died", worker=index, exit_code=child.exitcode)
+                    if time.monotonic() - started[index] < 2:
+                        stopping.wait(1)
+                children[index] = spawn.Process(
+                    target=_worker_process, args=(settings, url, index), name=f"worker-{index}"
+                )
+                started[index] = time.monotonic()
+                children[index].start()
+            stopping.wait(0.2)
+    finally:
+        for child in children.values():
+            child.terminate()
+        patience = time.monotonic() + settings.server.shutdown_timeout + settings.delivery.call_timeout + 5
+        for child in children.values():
+            child.join(max(0.1, patience - time.monotonic()))
+            if child.is_alive():
+                child.kill()
+                child.join()
+
+
+def _worker_process(settings: Settings, url: str, index: int) -> None:
+    """Body of one of several processes; it ends when its parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    logs.configure(settings.log)
+
+    async def main() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, stopping.set)
+        parent = multiprocessing.parent_process()
+        if parent is not None:
+            loop.add_reader(parent.sentinel, stopping.set)
+        await serve_until_stopped(settings, url, manage=index == 0, share_port=True, stop=stopping)
+
+    try:
+        run(main())
+    except CannotRun as error:
+        log.error("worker_cannot_run", worker=index, reason=str(error))
+        sys.exit(1)
+
+

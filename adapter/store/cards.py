@@ -1,0 +1,260 @@
+"""The card registry in PostgreSQL. One statement per step; the database keeps a card per person unique."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import asyncpg
+
+from adapter.catalogue import Code, Refused
+from adapter.loyalty.model import Card, CardState
+from adapter.loyalty.numbers import BadNumber, barcode_for, range_number
+from adapter.loyalty.ports import Port
+from adapter.settings import Cards, NumberRange
+from adapter.store.pool import Gateway
+
+if TYPE_CHECKING:
+    from adapter.store.pool import Connection
+
+_COLUMNS = (
+    "number, barcode_number, barcode_type, state, reserved_until, users_reference, points_reference, "
+    "coupons_reference"
+)
+
+_GET = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE number = $1"  # noqa: S608
+_OF_CUSTOMER = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE users_reference = $1"  # noqa: S608
+_OF_CUSTOMERS = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE users_reference = ANY($1)"  # noqa: S608
+
+_TAKE = f"""
+    UPDATE koshelek.cards
+       SET state = $1, users_reference = $2, reserved_until = now() + $3::interval,
+           issued_at = CASE WHEN $2::text IS NULL THEN NULL ELSE now() END, updated_at = now()
+     WHERE number = (
+               SELECT number FROM koshelek.cards WHERE {{free}} LIMIT 1 FOR UPDATE SKIP LOCKED
+           )
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+_TAKE_FREE = _TAKE.format(free="state = 'free' ORDER BY number")
+_TAKE_EXPIRED = _TAKE.format(free="state = 'reserved' AND reserved_until <= now() ORDER BY reserved_until")
+
+_ISSUE = f"""
+    UPDATE koshelek.cards
+       SET state = 'active', users_reference = $1, reserved_until = NULL, issued_at = now(), updated_at = now()
+     WHERE number = $2
+       AND (state = 'ownerless' OR (state = 'reserved' AND reserved_until > now()))
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_INSERT = f"""
+    INSERT INTO koshelek.cards
+           (number, barcode_number, barcode_type, state, users_reference, reserved_until, issued_at)
+    VALUES ($1, $2, $3, $4, $5, now() + $6::interval, CASE WHEN $5::text IS NULL THEN NULL ELSE now() END)
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_ADOPT = f"""
+    INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state, users_reference, issued_at)
+    VALUES ($1, $2, $3, 'active', $4, now())
+    ON CONFLICT (number) DO UPDATE
+       SET state = 'active', users_reference = EXCLUDED.users_reference, issued_at = now(), updated_at = now()
+     WHERE cards.state IN ('free', 'ownerless')
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_RANGE_CHUNK = 256
+
+
+def _card(row: asyncpg.Record) -> Card:
+    return Card(
+        number=row["number"],
+        barcode_number=row["barcode_number"],
+        barcode_type=row["barcode_type"],
+        state=CardState(row["state"]),
+        reserved_until=row["reserved_until"],
+        users_reference=row["users_reference"],
+        points_reference=row["points_reference"],
+        coupons_reference=row["coupons_reference"],
+    )
+
+
+class PostgresCards:
+    """Implements ``adapter.loyalty.ports.CardRegistry``."""
+
+    def __init__(self, gateway: Gateway, settings: Cards) -> None:
+        self._gateway = gateway
+        self._settings = settings
+
+    async def get(self, number: str) -> Card | None:
+        async with self._gateway.connection() as connection:
+            row = await connection.fetchrow(_GET, number)
+        return _card(row) if row else None
+
+    async def of_customers(self, users_references: Sequence[str]) -> Sequence[Card]:
+        async with self._gateway.connection() as connection:
+            if len(users_references) == 1:
+                rows = await connection.fetch(_OF_CUSTOMER, users_references[0])
+            else:
+                rows = await connection.fetch(_OF_CUSTOMERS, list(users_references))
+        return [_card(row) for row in rows]
+
+    async def reserve(self) -> Card:
+        async with self._gateway.connection() as connection:
+            return await self._take(
+                connection, CardState.RESERVED, None, timedelta(seconds=self._settings.reservation)
+            )
+
+    async def issue(self, users_reference: str, number: str | None) -> Card:
+        async with self._gateway.connection() as connection:
+            owned = await connection.fetchrow(_OF_CUSTOMER, users_reference)
+            if owned is None:
+                try:
+                    if number is None:
+                        return await self._take(connection, CardState.ACTIVE, users_reference, None)
+                    issued = await connection.fetchrow(_ISSUE, users_reference, number)
+                    if issued is not None:
+                        return _card(issued)
+                except asyncpg.UniqueViolationError:
+                    pass  # a call beside this one was faster; what it gave the person is looked up below
+                owned = await connection.fetchrow(_OF_CUSTOMER, users_reference)
+            if owned is not None:
+                card = _card(owned)
+                if number is not None and card.number != number:
+                    blocked = card.state is CardState.BLOCKED
+                    raise Refused(Code.CARD_BLOCKED if blocked else Code.HAS_ANOTHER_CARD)
+                return card
+            row = await connection.fetchrow(_GET, number)
+        raise Refused(_why_not_issuable(_card(row) if row else None))
+
+    async def adopt(self, number: str, users_reference: str) -> Card | None:
+        try:
+            barcode = barcode_for(number, self._settings)
+        except BadNumber:
+            return None
+        async with self._gateway.connection() as connection:
+            try:
+                row = await connection.fetchrow(
+                    _ADOPT, number, barcode, self._settings.barcode_type, users_reference
+                )
+            except asyncpg.UniqueViolationError:
+                row = await connection.fetchrow(_OF_CUSTOMER, users_reference)
+        return _card(row) if row else None
+
+    async def remember_account(self, number: str, port: Port, reference: str) -> None:
+        async with self._gateway.connection() as connection:
+            await connection.execute(
+                f"UPDATE koshelek.cards SET {port}_reference = $2 WHERE number = $1",  # noqa: S608
+                number,
+                reference,
+            )
+
+    async def count_free(self) -> int:
+        """Numbers left in the pool."""
+        async with self._gateway.connection() as connection:
+            return int(
+                await connection.fetchval("SELECT count(*) FROM koshelek.cards WHERE state = 'free'")
+            )
+
+    async def block(self, number: str) -> Card | None:
+        """Block a card that is in somebody's hands; ``None`` when there is no such card."""
+        return await self._set_state(
+            """
+            UPDATE koshelek.cards SET blocked_from = state, state = 'blocked', updated_at = now()
+             WHERE number = $1 AND state IN ('active', 'inactive', 'ownerless')
+            """,
+            number,
+        )
+
+    async def unblock(self, number: str) -> Card | None:
+        """Give a blocked card back the state it had; ``None`` when there is no such card."""
+        return await self._set_state(
+            """
+            UPDATE koshelek.cards
+               SET state = coalesce(blocked_from, 'active'), blocked_from = NULL, updated_at = now()
+             WHERE number = $1 AND state = 'blocked'
+            """,
+            number,
+        )
+
+    async def _set_state(self, statement: str, number: str) -> Card | None:
+        async with self._gateway.connection() as connection:
+            await connection.execute(statement, number)
+            row = await connection.fetchrow(_GET, number)
+        return _card(row) if row else None
+
+    async def _take(
+        self, connection: Connection, state: CardState, owner: str | None, keep: timedelta | None
+    ) -> Card:
+        """The next number nobody has: the pool, then expired reservations, then the ranges."""
+        for statement in (_TAKE_FREE, _TAKE_EXPIRED):
+            row = await connection.fetchrow(statement, state, owner, keep)
+            if row is not None:
+                return _card(row)
+        for rule in self._settings.ranges:
+            async with connection.transaction():
+                number = await _next_of_range(connection, rule)
+                if number is not None:
+                    row = await connection.fetchrow(
+                        _INSERT,
+                        number,
+                        barcode_for(number, self._settings),
+                        self._settings.barcode_type,
+                        state,
+                        owner,
+                        keep,
+                    )
+                    if row is not None:
+                        return _card(row)
+        raise Refused(Code.NO_NUMBERS)
+
+
+async def _next_of_range(connection: Connection, rule: NumberRange) -> str | None:
+    """The next number of a range that is not in use; its counter stays locked until the commit."""
+    key = (rule.prefix, rule.length, rule.check_digit)
+    await connection.execute(
+        """
+        INSERT INTO koshelek.number_ranges (prefix, length, check_digit, next_value)
+        VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+        """,
+        *key,
+        rule.first,
+    )
+    start = await connection.fetchval(
+        """
+        SELECT greatest(next_value, $4) FROM koshelek.number_ranges
+         WHERE (prefix, length, check_digit) = ($1, $2, $3) FOR UPDATE
+        """,
+        *key,
+        rule.first,
+    )
+    while start <= rule.end:
+        stop = min(start + _RANGE_CHUNK, rule.end + 1)
+        candidates = {range_number(rule, value): value for value in range(start, stop)}
+        rows = await connection.fetch(
+            "SELECT number FROM koshelek.cards WHERE number = ANY($1)", list(candidates)
+        )
+        used = {row["number"] for row in rows}
+        for number, value in candidates.items():
+            if number not in used:
+                await connection.execute(
+                    """
+                    UPDATE koshelek.number_ranges SET next_value = $4
+                     WHERE (prefix, length, check_digit) = ($1, $2, $3)
+                    """,
+                    *key,
+                    value + 1,
+                )
+                return number
+        start = stop
+    return None
+
+
+def _why_not_issuable(card: Card | None) -> Code:
+    if card is None or card.state is CardState.FREE:
+        return Code.NOT_RESERVED
+    if card.state is CardState.RESERVED:
+        return Code.RESERVATION_EXPIRED
+    if card.state is CardState.BLOCKED:
+        return Code.CARD_BLOCKED
+    return Code.NUMBER_USED

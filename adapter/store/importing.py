@@ -1,0 +1,128 @@
+"""Import card numbers from a CSV file: the pool, plastic without owners, cards with owners.
+
+Columns by header, in any order: ``number`` (required), ``state`` (free, ownerless, active, inactive or
+blocked; default free), ``barcode``, ``barcode_type``, ``customer`` (the users CRM's reference; needed
+for active, inactive and blocked cards).
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TextIO
+
+from adapter.loyalty.model import OWNED, CardState
+from adapter.loyalty.numbers import BadNumber, barcode_for, check_barcode
+from adapter.settings import Cards
+from adapter.store.pool import Gateway
+
+_COLUMNS = ("number", "state", "barcode", "barcode_type", "customer")
+_STATES = frozenset({CardState.FREE, CardState.OWNERLESS, *OWNED})
+_BATCH = 10_000
+
+Row = tuple[str, str, str, str, str | None]
+
+
+class BadFile(Exception):
+    """The file as a whole cannot be imported; the message says why and what is expected."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What became of the lines of a file."""
+
+    imported: int = 0
+    known: int = 0
+    """Numbers, or customers, that had a card before; left as they were."""
+    rejected: list[tuple[int, str]] = field(default_factory=list)
+    """Line number in the file and reason; the first thousand."""
+    rejected_count: int = 0
+
+    def reject(self, line: int, reason: str) -> None:
+        self.rejected_count += 1
+        if len(self.rejected) < 1000:
+            self.rejected.append((line, reason))
+
+
+def read_rows(file: TextIO, settings: Cards, report: Report) -> Iterator[Row]:
+    """The valid lines of the file; the others go into the report.
+
+    Raises:
+        BadFile: no ``number`` column, or one that is not known.
+    """
+    sample = file.readline()
+    delimiter = ";" if sample.count(";") > sample.count(",") else ","
+    header = [name.strip().lower() for name in next(csv.reader([sample.lstrip("\ufeff")], delimiter=delimiter), [])]
+    if "number" not in header:
+        raise BadFile(f"the first line has to name the columns, one of them number (known: {', '.join(_COLUMNS)})")
+    for name in header:
+        if name not in _COLUMNS:
+            raise BadFile(f'there is no column "{name}" (known: {", ".join(_COLUMNS)})')
+    for line, cells in enumerate(csv.reader(file, delimiter=delimiter), start=2):
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            report.reject(line, f"has {len(cells)} columns, the first line has {len(header)}")
+            continue
+        given = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        try:
+            yield _row(given, settings)
+        except (BadNumber, BadFile) as error:
+            report.reject(line, str(error))
+
+
+def _row(given: dict[str, str], settings: Cards) -> Row:
+    number = given["number"]
+    if not number or len(number) > 64 or not number.isascii() or not number.isprintable() or "/" in number:
+        raise BadNumber("the number is empty, longer than 64, or has characters a path cannot hold")
+    state = given.get("state") or CardState.FREE
+    if state not in _STATES:
+        raise BadFile(f"the state is none of {', '.join(sorted(_STATES))}")
+    customer = given.get("customer") or None
+    if (state in OWNED) != (customer is not None):
+        raise BadFile("a customer belongs to active, inactive and blocked cards, and only to them")
+    kind = given.get("barcode_type") or settings.barcode_type
+    barcode = given.get("barcode")
+    if barcode:
+        barcode = check_barcode(barcode, kind)
+    else:
+        barcode = barcode_for(number, settings.model_copy(update={"barcode_type": kind}))
+    return number, barcode, kind, state, customer
+
+
+async def import_rows(
+    gateway: Gateway, rows: Iterable[Row], report: Report, progress: Callable[[int], None]
+) -> None:
+    """Write the rows in batches, each in a transaction; numbers that are known stay as they are.
+
+    ``progress`` is told how many lines are done after each batch. Safe to repeat.
+    """
+    pending = iter(rows)
+    done = 0
+    while batch := list(islice(pending, _BATCH)):
+        async with gateway.connection() as connection, connection.transaction():
+            await connection.execute(
+                "CREATE TEMP TABLE incoming (number text, barcode_number text, barcode_type text, state text, "
+                "users_reference text) ON COMMIT DROP",
+                timeout=60,
+            )
+            await connection.copy_records_to_table("incoming", records=batch, timeout=60)
+            tag = await connection.execute(
+                """
+                INSERT INTO koshelek.cards
+                       (number, barcode_number, barcode_type, state, users_reference, issued_at, blocked_from)
+                SELECT number, barcode_number, barcode_type, state, users_reference,
+                       CASE WHEN users_reference IS NULL THEN NULL ELSE now() END,
+                       CASE WHEN state = 'blocked' THEN 'active' END
+                  FROM incoming
+                ON CONFLICT DO NOTHING
+                """,
+                timeout=60,
+            )
+        inserted = int(tag.split()[-1])
+        report.imported += inserted
+        report.known += len(batch) - inserted
+        done += len(batch)
+        progress(done)

@@ -1,0 +1,88 @@
+"""Bring the database to this version's schema: numbered SQL files, each applied once.
+
+Several processes may start at once; an advisory lock lets one of them work. The tables of the job
+queue are installed and upgraded by the queue's own library, in the same schema.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import asyncpg
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+
+from adapter.store.queue import queries
+
+if TYPE_CHECKING:
+    from adapter.store.pool import RawConnection
+
+_LOCK = 7_306_001  # any number, but ours alone
+_BASE = """
+CREATE SCHEMA IF NOT EXISTS koshelek;
+CREATE TABLE IF NOT EXISTS koshelek.schema_version (
+    version    int PRIMARY KEY,
+    name       text NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+class SchemaTooNew(Exception):
+    """The database was migrated by a later version of the adapter."""
+
+
+def migrations() -> list[tuple[int, str, str]]:
+    """Version, name and SQL of every migration, in order."""
+    found = []
+    for entry in files("adapter.store").joinpath("migrations").iterdir():
+        number, _, name = entry.name.removesuffix(".sql").partition("_")
+        if entry.name.endswith(".sql"):
+            found.append((int(number), name, entry.read_text(encoding="utf-8")))
+    return sorted(found)
+
+
+def latest_version() -> int:
+    return migrations()[-1][0]
+
+
+async def schema_version(connection: RawConnection) -> int:
+    """Version of the schema in the database; 0 when there is none."""
+    if await connection.fetchval("SELECT to_regclass('koshelek.schema_version')") is None:
+        return 0
+    return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM koshelek.schema_version"))
+
+
+async def migrate(url: str) -> tuple[int, int]:
+    """Apply what is missing; returns the version before and after.
+
+    Raises:
+        SchemaTooNew: the database is ahead of this program.
+        OSError, asyncpg.PostgresError: the database cannot be reached or changed.
+    """
+    connection = await asyncpg.connect(url, timeout=10, server_settings={"client_min_messages": "warning"})
+    try:
+        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)  # ends with the session
+        before = await schema_version(connection)
+        if before > latest_version():
+            raise SchemaTooNew(
+                f"the database has schema version {before}, this program knows {latest_version()}; "
+                "install the newer version of koshelek-adapter"
+            )
+        async with connection.transaction():
+            await connection.execute(_BASE)
+            for version, name, sql in migrations():
+                if version > before:
+                    await connection.execute(sql)
+                    await connection.execute(
+                        "INSERT INTO koshelek.schema_version (version, name) VALUES ($1, $2)", version, name
+                    )
+        queue = queries(AsyncpgDriver(connection))
+        if await queue.schema_is_installed():
+            await queue.upgrade()
+        else:
+            await queue.install(create_schema=False)
+            await queue.optimize_autovacuum()
+        return before, latest_version()
+    finally:
+        await connection.close()

@@ -1,0 +1,267 @@
+"""The operations ledger in PostgreSQL: record, mark as sent, finish, wait.
+
+An operation and its delivery job are written in one transaction. Calls that arrive together share one:
+while a transaction is under way the next ones gather, and go together. That is what makes recording
+before answering affordable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import asyncpg
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+
+from adapter.catalogue import Code
+from adapter.loyalty.model import FINAL, NewOperation, Operation, OperationKind, OperationState
+from adapter.store.pool import Gateway
+from adapter.store.queue import DELIVER, queries
+
+if TYPE_CHECKING:
+    from adapter.store.pool import Connection
+
+_COLUMNS = (
+    "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, finished_at, "
+    "code, points, crm_reference, message"
+)
+
+_INSERT = f"""
+    INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[])
+    ON CONFLICT (kind, identity) WHERE live DO NOTHING
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_LIVING = f"""
+    SELECT {_COLUMNS} FROM koshelek.operations
+     WHERE live AND (kind, identity) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""  # noqa: S608
+
+_BY_IDS = f"SELECT {_COLUMNS} FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
+
+_BEGIN = f"""
+    UPDATE koshelek.operations SET state = 'sent', attempt = attempt + 1, sent_at = now()
+     WHERE id = $1 AND (state = 'recorded' OR (state = 'unknown' AND kind = ANY($2::text[])))
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_END = f"""
+    UPDATE koshelek.operations
+       SET state = $3, code = $4, points = $5, crm_reference = $6, message = $7,
+           finished_at = CASE WHEN $3 IN ('done', 'refused') THEN now() END,
+           -- A registration needs no personal data once it is over.
+           request = CASE WHEN kind = 'registration' AND $3 IN ('done', 'refused')
+                          THEN '{{}}' ELSE request END,
+           -- A receipt is refused for good; a promo code or a person may come again.
+           live = NOT (kind <> 'receipt' AND $3 = 'refused')
+     WHERE id = $1 AND attempt = $2 AND state IN ('sent', 'unknown')
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
+
+_MAX_TOGETHER = 100
+_POLL = 0.05
+
+
+def _operation(row: asyncpg.Record) -> Operation:
+    return Operation(
+        id=row["id"],
+        kind=OperationKind(row["kind"]),
+        identity=row["identity"],
+        card_number=row["card_number"],
+        fingerprint=row["fingerprint"],
+        request=json.loads(row["request"]),
+        state=OperationState(row["state"]),
+        attempt=row["attempt"],
+        recorded_at=row["recorded_at"],
+        sent_at=row["sent_at"],
+        finished_at=row["finished_at"],
+        code=Code(row["code"]) if row["code"] else None,
+        points=row["points"],
+        crm_reference=row["crm_reference"],
+        message=row["message"],
+    )
+
+
+@dataclass(slots=True)
+class _Waiting:
+    new: NewOperation
+    result: asyncio.Future[tuple[Operation, bool]]
+
+
+@dataclass(slots=True)
+class PostgresOperations:
+    """Implements ``adapter.loyalty.ports.OperationLedger``, and what delivery needs besides."""
+
+    gateway: Gateway
+    _gathered: list[_Waiting] = field(default_factory=list)
+    _recorder: asyncio.Task[None] | None = None
+    _waiters: dict[int, set[asyncio.Future[Operation]]] = field(default_factory=dict)
+    _poller: asyncio.Task[None] | None = None
+
+    async def record(self, new: NewOperation) -> tuple[Operation, bool]:
+        result: asyncio.Future[tuple[Operation, bool]] = asyncio.get_running_loop().create_future()
+        self._gathered.append(_Waiting(new, result))
+        if self._recorder is None:
+            self._recorder = asyncio.create_task(self._record_gathered())
+        return await result
+
+    async def _record_gathered(self) -> None:
+        try:
+            while self._gathered:
+                together, self._gathered = self._gathered[:_MAX_TOGETHER], self._gathered[_MAX_TOGETHER:]
+                try:
+                    results = await self._record_together([waiting.new for waiting in together])
+                except Exception as error:
+                    for waiting in together:
+                        if not waiting.result.done():
+                            waiting.result.set_exception(error)
+                else:
+                    for waiting, result in zip(together, results, strict=True):
+                        if not waiting.result.done():
+                            waiting.result.set_result(result)
+        finally:
+            self._recorder = None
+
+    async def _record_together(self, news: Sequence[NewOperation]) -> list[tuple[Operation, bool]]:
+        async with self.gateway.connection() as connection:
+            async with connection.transaction():
+                rows = await connection.fetch(
+                    _INSERT,
+                    [new.kind for new in news],
+                    [new.identity for new in news],
+                    [new.card_number for new in news],
+                    [new.fingerprint for new in news],
+                    [json.dumps(new.request) for new in news],
+                )
+                inserted = {(row["kind"], row["identity"]): _operation(row) for row in rows}
+                if inserted:
+                    await _enqueue(connection, [operation.id for operation in inserted.values()])
+            known = dict(inserted)
+            missing = [new for new in news if (new.kind, new.identity) not in known]
+            if missing:
+                rows = await connection.fetch(
+                    _LIVING, [new.kind for new in missing], [new.identity for new in missing]
+                )
+                known.update({(row["kind"], row["identity"]): _operation(row) for row in rows})
+        results = []
+        for new in news:
+            key = (new.kind, new.identity)
+            if key not in known:  # it lost its identity between the two statements; now it is free
+                results.extend(await self._record_together([new]))
+                continue
+            results.append((known[key], inserted.pop(key, None) is not None))
+        return results
+
+    async def retire(self, operation: Operation) -> bool:
+        async with self.gateway.connection() as connection:
+            tag = await connection.execute(
+                "UPDATE koshelek.operations SET live = false WHERE id = $1 AND live AND state = 'done'",
+                operation.id,
+            )
+        return bool(tag == "UPDATE 1")
+
+    async def get(self, operation_id: int) -> Operation | None:
+        async with self.gateway.connection() as connection:
+            row = await connection.fetchrow(_BY_IDS, [operation_id])
+        return _operation(row) if row else None
+
+    async def begin(self, operation_id: int, *, resendable: Sequence[OperationKind]) -> Operation | None:
+        """Mark an operation as sent, before the call. ``None``: it is not to be sent.
+
+        ``resendable``: kinds whose CRM honours our reference, so that an unknown outcome is settled by
+        sending the same write again.
+        """
+        async with self.gateway.connection() as connection:
+            row = await connection.fetchrow(_BEGIN, operation_id, list(resendable))
+        return _operation(row) if row else None
+
+    async def again(self, operation: Operation) -> bool:
+        """Put an operation that certainly has not reached the CRM back to recorded."""
+        async with self.gateway.connection() as connection:
+            tag = await connection.execute(
+                """
+                UPDATE koshelek.operations SET state = 'recorded'
+                 WHERE id = $1 AND attempt = $2 AND state IN ('sent', 'unknown')
+                """,
+                operation.id,
+                operation.attempt,
+            )
+        return bool(tag == "UPDATE 1")
+
+    async def end(
+        self,
+        operation: Operation,
+        state: OperationState,
+        *,
+        code: Code | None = None,
+        points: object = None,
+        crm_reference: str | None = None,
+        message: str | None = None,
+    ) -> Operation | None:
+        """Write how this attempt ended; ``None`` when a later attempt has taken over."""
+        async with self.gateway.connection() as connection:
+            row = await connection.fetchrow(
+                _END, operation.id, operation.attempt, state, code, points, crm_reference, message
+            )
+        if row is None:
+            return None
+        ended = _operation(row)
+        self._tell(ended)
+        return ended
+
+    async def wait(self, operation: Operation, seconds: float) -> Operation:
+        if operation.state in FINAL or operation.state is OperationState.HELD:
+            return operation
+        ended: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(operation.id, set()).add(ended)
+        if self._poller is None:
+            self._poller = asyncio.create_task(self._poll())
+        try:
+            async with asyncio.timeout(seconds):
+                return await ended
+        except TimeoutError:
+            return operation
+        finally:
+            waiting = self._waiters.get(operation.id, set())
+            waiting.discard(ended)
+            if not waiting:
+                self._waiters.pop(operation.id, None)
+
+    def _tell(self, operation: Operation) -> None:
+        if operation.state in FINAL or operation.state is OperationState.HELD:
+            for waiter in self._waiters.get(operation.id, ()):
+                if not waiter.done():
+                    waiter.set_result(operation)
+
+    async def _poll(self) -> None:
+        """Ask for operations that another process may have ended, while anybody waits for one.
+
+        Polling works through any pooler and costs one statement however many are waiting; notifications
+        would make every commit queue up behind one lock.
+        """
+        try:
+            while self._waiters:
+                await asyncio.sleep(_POLL)
+                if not self._waiters:
+                    break
+                try:
+                    async with self.gateway.connection() as connection:
+                        rows = await connection.fetch(_BY_IDS, list(self._waiters))
+                except Exception:  # noqa: BLE001, S112 - the waiters have their own time limit
+                    continue
+                for row in rows:
+                    self._tell(_operation(row))
+        finally:
+            self._poller = None
+
+
+async def _enqueue(connection: Connection, operation_ids: Sequence[int]) -> None:
+    await queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
+        [DELIVER] * len(operation_ids),
+        [str(operation_id).encode() for operation_id in operation_ids],
+        [0] * len(operation_ids),
+    )

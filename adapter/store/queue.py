@@ -1,0 +1,26 @@
+"""The job queue (PgQueuer) in the adapter's schema: which jobs there are and how they are enqueued.
+
+A job carries nothing but the id of an operation; what is to be done stands in the operations table,
+which is the truth. The queue's history tables are therefore unlogged.
+"""
+
+from __future__ import annotations
+
+from pgqueuer.adapters.persistence import qb
+from pgqueuer.adapters.persistence.queries import Queries
+from pgqueuer.domain.settings import DBSettings, Durability
+from pgqueuer.ports.driver import Driver
+
+DELIVER = "deliver"
+"""Entry point of the jobs that carry an operation to the CRM."""
+
+
+def queries(driver: Driver) -> Queries:
+    """The queue's operations over one connection or pool."""
+    settings = DBSettings(db_schema="koshelek", channel="koshelek_queue", durability=Durability.balanced)
+    return Queries(
+        driver,
+        qbe=qb.QueryBuilderEnvironment(settings),
+        qbq=qb.QueryQueueBuilder(settings),
+        qbs=qb.QuerySchedulerBuilder(settings),
+    )

@@ -1,0 +1,157 @@
+"""What the adapter and a CRM talk about: people, points, purchases, receipts, coupons.
+
+Plain frozen data. It may not know any CRM, any database and anything of the wire format.
+Phones are E.164 with the plus sign, money is whole kopecks, points are ``Decimal``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal
+
+Sex = Literal["m", "f"]
+Channel = Literal["sms", "email", "call", "push"]
+CHANNELS: tuple[Channel, ...] = ("sms", "email", "call", "push")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Profile:
+    """Personal data of one person as given by the caller; ``None`` means "not given".
+
+    ``repr`` is left to the default of ``object`` on purpose: no field may slip into a log.
+    """
+
+    phone: str | None = None
+    """E.164 with the plus sign."""
+    email: str | None = None
+    first_name: str | None = None
+    patronymic: str | None = None
+    surname: str | None = None
+    birth_date: date | None = None
+    sex: Sex | None = None
+    country_code: str | None = None
+    locality: str | None = None
+
+    def given(self) -> dict[str, object]:
+        """Only the fields that carry a value."""
+        return {
+            f.name: value for f in dataclasses.fields(self) if (value := getattr(self, f.name)) is not None
+        }
+
+    def is_empty(self) -> bool:
+        return not self.given()
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Customer:
+    """A person as the users CRM knows it."""
+
+    reference: str
+    """The CRM's own identifier, opaque to the adapter."""
+    profile: Profile
+    card_number: str | None = None
+    """Number of the card the CRM itself keeps for this person, if it keeps any."""
+    registered_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Holder:
+    """All that is known of a card's owner when a points or coupons CRM is asked who that is."""
+
+    card_number: str
+    users_reference: str
+    profile: Profile
+
+
+@dataclass(frozen=True, slots=True)
+class ListedPhone:
+    """One row of the list of all users."""
+
+    phone: str = field(repr=False)
+    """E.164 with the plus sign."""
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Whatever else the partner selects, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelConsents:
+    """Channels allowed and denied; a channel in neither set stays as it was (KLO-2)."""
+
+    allow: frozenset[Channel]
+    deny: frozenset[Channel]
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    total: Decimal
+    """Points on the account, spendable or not."""
+    available: Decimal
+    """Points that can be spent now."""
+
+
+@dataclass(frozen=True, slots=True)
+class PointsEntry:
+    """One movement of points; negative when spent."""
+
+    amount: Decimal
+    description: str
+    at: datetime
+    valid_until: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """One line of a purchase."""
+
+    at: datetime
+    item: str
+    amount_kopecks: int
+    quantity: Decimal
+    location: str
+    bonuses: Decimal
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class FiscalReceipt:
+    """A Russian cash receipt, read from its QR code.
+
+    ``fiscal_drive`` (fn), ``document`` (i) and ``sign`` (fp) together are its identity. The first is
+    text because its leading zeros count.
+    """
+
+    fiscal_drive: str
+    document: str
+    sign: str
+    total_kopecks: int
+    settled_at: datetime
+    """Aware; the QR carries local time without a zone, the zone comes from the settings."""
+    settlement: int
+    """1 sale, 2 return of a sale, 3 expense, 4 return of an expense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What is to be put on an account."""
+
+    points: Decimal | None
+    """Points to add; ``None`` leaves the amount to the rules of the CRM."""
+    description: str
+    receipt: FiscalReceipt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An offer or coupon its holder could use."""
+
+    reference: str
+    title: str
+    description: str = ""
+    code: str | None = None
+    valid_from: datetime | None = None
+    valid_until: datetime | None = None
+    image_url: str | None = None
+    url: str | None = None

@@ -1,0 +1,272 @@
+"""The three ports a driver may implement, and the words in which it reports how a call ended.
+
+A driver implements ``Users``, ``Points``, ``Coupons`` or any of them on one class. Reads return data or
+raise a ``BackendError``; writes always return a ``Written`` with one of four outcomes. This module may
+not know any concrete driver.
+
+::
+
+    BackendError
+    ├── BackendUnavailable      does not answer now; the same call may work later
+    ├── BackendCredentials      refuses our credentials; a person has to act
+    ├── BackendMisconfigured    answers, but not with what the settings promise; a person has to act
+    └── NotSupported            this driver cannot do it, as its capabilities say
+"""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Protocol, runtime_checkable
+
+from crm_backends.model import (
+    Balance,
+    ChannelConsents,
+    Credit,
+    Customer,
+    Holder,
+    ListedPhone,
+    Offer,
+    PointsEntry,
+    Profile,
+    Purchase,
+)
+
+
+class BackendError(Exception):
+    """Base of what a read may raise. The message is for the operator and carries no personal data."""
+
+
+class BackendUnavailable(BackendError):
+    """The CRM does not answer now; the same call may work later."""
+
+
+class BackendCredentials(BackendError):
+    """The CRM refuses our credentials."""
+
+
+class BackendMisconfigured(BackendError):
+    """The CRM answers, but not in the shape the settings promise."""
+
+
+class NotSupported(BackendError):
+    """The driver cannot do this; see its capabilities."""
+
+
+class Outcome(enum.StrEnum):
+    """How a write ended. UNKNOWN is the default of doubt; NOT_SENT is a whitelist."""
+
+    DONE = "done"
+    """The CRM confirmed it."""
+    REFUSED = "refused"
+    """The CRM understood and said no; final."""
+    NOT_SENT = "not_sent"
+    """It cannot have reached the CRM; may be sent again."""
+    UNKNOWN = "unknown"
+    """It may have reached the CRM; has to be settled, is never sent again blindly."""
+
+
+class Refusal(enum.StrEnum):
+    """Why a CRM said no, as far as the caller is told."""
+
+    OTHER = "other"
+    CONFLICT = "conflict"
+    """Phone or e-mail belongs to another customer."""
+    NO_SUCH_CUSTOMER = "no_such_customer"
+    CODE_UNKNOWN = "code_unknown"
+    CODE_NOT_YET_VALID = "code_not_yet_valid"
+    CODE_EXPIRED = "code_expired"
+    CODE_USED = "code_used"
+    CODE_EXHAUSTED = "code_exhausted"
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The end of a write."""
+
+    outcome: Outcome
+    crm_reference: str | None = None
+    """What the CRM calls the result: a customer, a transaction, a voucher."""
+    points: Decimal | None = None
+    """Points this write put on the account, where the CRM says so."""
+    refusal: Refusal | None = None
+    """Set when, and only when, the outcome is REFUSED."""
+    message: str | None = None
+    """Text for the holder, when the programme (not an error body) provides one."""
+
+    @classmethod
+    def done(
+        cls, crm_reference: str | None = None, points: Decimal | None = None, message: str | None = None
+    ) -> Written:
+        return cls(Outcome.DONE, crm_reference=crm_reference, points=points, message=message)
+
+    @classmethod
+    def refused(cls, refusal: Refusal = Refusal.OTHER) -> Written:
+        return cls(Outcome.REFUSED, refusal=refusal)
+
+    @classmethod
+    def not_sent(cls) -> Written:
+        return cls(Outcome.NOT_SENT)
+
+    @classmethod
+    def unknown(cls) -> Written:
+        return cls(Outcome.UNKNOWN)
+
+
+class Settlement(enum.StrEnum):
+    """How a driver finds out what became of a write whose outcome is UNKNOWN, best first."""
+
+    KEY = "key"
+    """The CRM honours our reference: the same write sent again has no second effect."""
+    PROBE = "probe"
+    """Our reference can be looked up."""
+    COMPARE = "compare"
+    """The balance before and after, compared under a lock."""
+    MANUAL = "manual"
+    """Only a person can tell."""
+
+
+class Support(enum.StrEnum):
+    FULL = "full"
+    PARTIAL = "partial"
+    NOT_IMPLEMENTED = "not implemented here"
+    IMPOSSIBLE = "impossible in that CRM"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """What a driver can do of one operation, with a note where it is not all."""
+
+    support: Support
+    note: str = ""
+
+
+FULL = Capability(Support.FULL)
+
+OPERATIONS: tuple[str, ...] = (
+    "users.find",
+    "users.get",
+    "users.register",
+    "users.update",
+    "users.set_consents",
+    "users.list_phones",
+    "points.balance",
+    "points.entries",
+    "points.purchases",
+    "points.credit",
+    "coupons.offers",
+    "coupons.issue",
+    "coupons.redeem",
+)
+"""Every operation a driver states its capability for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point in monotonic time that every call made for one request shares."""
+
+    at: float
+    """``time.monotonic()`` seconds."""
+
+    @classmethod
+    def after(cls, seconds: float) -> Deadline:
+        return cls(time.monotonic() + seconds)
+
+    def remaining(self) -> float:
+        """Seconds left, never negative."""
+        return max(0.0, self.at - time.monotonic())
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of ``check``: what was looked at, whether it is well, and what to do if it is not."""
+
+    subject: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+class Backend(Protocol):
+    """What every driver has, whatever ports it implements."""
+
+    name: str
+    capabilities: Mapping[str, Capability]
+    settlement: Settlement
+
+    async def open(self) -> None:
+        """Prepare connections. Must not fail because the CRM is down."""
+
+    async def close(self) -> None: ...
+
+    async def check(self) -> Sequence[Finding]:
+        """Reach the CRM and prove the credentials, changing nothing."""
+
+
+@runtime_checkable
+class Users(Protocol):
+    async def find(
+        self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
+    ) -> Sequence[Customer]:
+        """Customers whose phone OR e-mail matches.
+
+        ``birth_date`` is passed for CRMs that insist on it; it never identifies alone. E-mails compare
+        case-insensitively.
+        """
+
+    async def get(self, reference: str, *, deadline: Deadline) -> Customer | None: ...
+
+    async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+        """Create a customer; ``crm_reference`` of the result is its identifier.
+
+        Registering a phone that already has a customer is DONE with that customer where the CRM can
+        tell, else REFUSED with CONFLICT.
+        """
+
+    async def update(self, customer: str, profile: Profile, *, deadline: Deadline) -> Written:
+        """Set the given fields of a customer; the write is idempotent."""
+
+    async def set_consents(
+        self, customer: str, consents: ChannelConsents, *, deadline: Deadline
+    ) -> Written: ...
+
+    def list_phones(self) -> AsyncIterator[Sequence[ListedPhone]]:
+        """All customers with a phone, in batches, without holding them in memory."""
+
+
+@runtime_checkable
+class Points(Protocol):
+    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        """The reference under which this CRM keeps the holder's points; ``None`` when it knows none."""
+
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance: ...
+
+    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
+        """Movements, newest first."""
+
+    async def purchases(
+        self, account: str, *, since: date, until: date, deadline: Deadline
+    ) -> Sequence[Purchase]:
+        """Purchase lines of whole days, both ends included, newest first."""
+
+    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+        """Put points on an account. ``reference`` is ours and stable across attempts."""
+
+
+@runtime_checkable
+class Coupons(Protocol):
+    async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        """The reference under which this CRM keeps the holder's coupons."""
+
+    async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]: ...
+
+    async def issue(self, account: str, occasion: str, *, reference: str, deadline: Deadline) -> Written:
+        """Give the holder the coupons of an occasion: a visit, a receipt, a campaign."""
+
+    async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
+        """Use a promo code for the holder. ``reference`` is ours and stable across attempts."""

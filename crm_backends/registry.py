@@ -1,0 +1,91 @@
+"""Driver name -> driver, imported only when it is asked for.
+
+Drivers are entry points of the group ``koshelek_adapter.crm``; ours are declared in ``pyproject.toml``
+and a third party adds its own in the same way. This module may not import a driver by itself.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import BaseModel
+
+from crm_backends.ports import Backend, Capability, Settlement
+
+GROUP = "koshelek_adapter.crm"
+
+
+class UnknownDriver(LookupError):
+    """No driver of that name is installed; the message says which are."""
+
+
+class DriverNotUsable(RuntimeError):
+    """The driver is installed but cannot be imported; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendContext:
+    """What the adapter offers to a driver at construction."""
+
+    database_url: str
+    """URL of the adapter's own PostgreSQL."""
+    database_pool: Any
+    """Its connection pool (``asyncpg.Pool``), already open."""
+    timezone: ZoneInfo
+    """Zone in which the programme counts days."""
+    region: str
+    """ISO 3166 country of phones written without a country code."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """One driver: its name, its settings model, and how it is built."""
+
+    name: str
+    summary: str
+    settings: type[BaseModel]
+    build: Callable[[Any, BackendContext], Backend]
+    ports: frozenset[str]
+    """Which of ``users``, ``points``, ``coupons`` it implements."""
+    capabilities: Mapping[str, Capability]
+    settlement: Settlement
+    verified_by: str
+    """Who has seen it work: ``real server``, ``sandbox`` or ``none``."""
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def names() -> list[str]:
+    """Names of all installed drivers, sorted."""
+    return sorted(_installed())
+
+
+def load(name: str) -> BackendSpec:
+    """Import a driver.
+
+    Raises:
+        UnknownDriver: no such driver is installed.
+        DriverNotUsable: something the driver needs is not installed.
+    """
+    installed = _installed()
+    if name not in installed:
+        near = difflib.get_close_matches(name, installed, n=1)
+        hint = f'; did you mean "{near[0]}"?' if near else ""
+        raise UnknownDriver(f'there is no CRM driver "{name}" (installed: {", ".join(sorted(installed))}){hint}')
+    try:
+        spec = installed[name].load()
+    except ImportError as error:
+        raise DriverNotUsable(
+            f'the CRM driver "{name}" needs the package "{error.name}"; '
+            f'install it with: pip install "koshelek-adapter[{name}]"'
+        ) from error
+    if not isinstance(spec, BackendSpec):
+        raise DriverNotUsable(f'the entry point "{name}" of {GROUP} is not a BackendSpec')
+    return spec
