@@ -75,7 +75,8 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; overrides server.host.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; overrides server.port.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=64, help="Processes that share the port; overrides server.workers.")
+        int | None,
+        typer.Option(min=1, max=64, help="Processes that share the port; overrides server.workers."),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the embedded database; overrides database.data_dir.")
@@ -100,7 +101,9 @@ def serve(
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
-    data_dir: Annotated[Path, typer.Option(help="Folder that keeps the demo's data.")] = Path("koshelek-demo"),
+    data_dir: Annotated[Path, typer.Option(help="Folder that keeps the demo's data.")] = Path(
+        "koshelek-demo"
+    ),
     management_port: Annotated[int, typer.Option(help="Port of the health page.")] = 8081,
 ) -> None:
     """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
@@ -156,7 +159,7 @@ def healthcheck(
     host = management.host if management.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     url = f"http://{host}:{management.port}/health/ready"
     try:
-        with urllib.request.urlopen(url, timeout=3) as answer:  # noqa: S310 - always http to ourselves
+        with urllib.request.urlopen(url, timeout=3) as answer:
             typer.echo(json.load(answer)["status"])
     except urllib.error.HTTPError as error:
         _fail(f"{url}: {json.load(error).get('reason', error.code)}")
@@ -274,7 +277,9 @@ def _card_command(
     async def work(gateway: Any) -> None:
         card = await act(PostgresCards(gateway, settings.cards), number)
         if card is not None:
-            shown.extend(f"{name:<18} {getattr(card, name)}" for name in card.__slots__ if getattr(card, name))
+            shown.extend(
+                f"{name:<18} {getattr(card, name)}" for name in card.__slots__ if getattr(card, name)
+            )
 
     _with_database(settings, work)
     if not shown:

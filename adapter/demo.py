@@ -20,7 +20,7 @@ from adapter.store.importing import Report, Row, import_rows
 from adapter.store.pool import Gateway
 from crm_backends.ports import Deadline
 
-LOGIN, PASSWORD = "koshelek", "demo"  # noqa: S105 - printed for everybody to see
+LOGIN, PASSWORD = "koshelek", "demo"
 _RANGE = NumberRange(prefix="2900", length=13, check_digit="ean", first=1000)
 ANNA, BLOCKED, PLASTIC = (range_number(_RANGE, value) for value in (1, 2, 3))
 

@@ -256,5 +256,3 @@ def _worker_process(settings: Settings, url: str, index: int) -> None:
     except CannotRun as error:
         log.error("worker_cannot_run", worker=index, reason=str(error))
         sys.exit(1)
-
-

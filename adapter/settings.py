@@ -25,7 +25,6 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
-
     field_validator,
     model_validator,
 )
@@ -188,7 +187,9 @@ class Server(Section):
     max_requests: int = Field(
         512, ge=1, description="Requests under way at once per process; more are answered 422 at once."
     )
-    deadline: Seconds = Field(3.5, description="Seconds a request may take (Koshelek waits about 4; inferred).")
+    deadline: Seconds = Field(
+        3.5, description="Seconds a request may take (Koshelek waits about 4; inferred)."
+    )
     shutdown_timeout: Seconds = Field(10.0, description="Seconds requests under way get to finish on a stop.")
 
     @model_validator(mode="after")
@@ -406,7 +407,9 @@ class Crm(BaseModel):
                 continue
             where = f"crm.{port}" if own else "crm"
             try:
-                bound[port] = Binding(name, spec.settings.model_validate(read_secret_files(spec.settings, given)))
+                bound[port] = Binding(
+                    name, spec.settings.model_validate(read_secret_files(spec.settings, given))
+                )
             except ValidationError as error:
                 problems.extend(_explain(error, spec.settings, where))
             except ValueError as error:

@@ -78,7 +78,9 @@ def load(name: str) -> BackendSpec:
     if name not in installed:
         near = difflib.get_close_matches(name, installed, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
-        raise UnknownDriver(f'there is no CRM driver "{name}" (installed: {", ".join(sorted(installed))}){hint}')
+        raise UnknownDriver(
+            f'there is no CRM driver "{name}" (installed: {", ".join(sorted(installed))}){hint}'
+        )
     try:
         spec = installed[name].load()
     except ImportError as error:

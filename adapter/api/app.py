@@ -101,7 +101,9 @@ class PublicPort:
         router.add_route("*", "/{anything:.*}", unknown)
         return application
 
-    def _surround(self, name: str, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    def _surround(
+        self, name: str, handler: Handler
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handle(request: web.Request) -> web.StreamResponse:
             started = time.perf_counter()
             given = request.headers.get("X-Request-ID")
@@ -144,7 +146,7 @@ class PublicPort:
             if isinstance(result, Streamed):
                 return await _stream(request, result, first, request_id), None
             return _response(200, wire.encode(result), request_id), None
-        except Exception as error:  # noqa: BLE001 - the port never answers anything but its envelope
+        except Exception as error:
             refused = _as_refusal(error, request_id)
         language = settings.koshelek.language
         envelope = {"code": refused.code, "description": refused.description(language)}
@@ -202,7 +204,7 @@ async def _stream(
             part = await anext(streamed.parts, None)
         await response.write(b"[]" if opening == b"[" else b"]")
         await response.write_eof()
-    except Exception as error:  # noqa: BLE001 - see above
+    except Exception as error:
         log.error("stream_broken", reason=type(error).__name__, request_id=request_id)
         if request.transport is not None:
             request.transport.abort()

@@ -97,11 +97,11 @@ class Authenticator:
         login, _, password = pair.partition(b":")
         accepted = False
         for known in self._hashed:
+            same_login = hmac.compare_digest(login, known.login.encode())
             try:
-                matches = PasswordHasher().verify(known.password, password)
+                accepted |= PasswordHasher().verify(known.password, password) and same_login
             except (VerificationError, InvalidHashError):
-                matches = False
-            accepted |= matches and hmac.compare_digest(login, known.login.encode())
+                continue
         return accepted
 
 

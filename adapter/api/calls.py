@@ -19,7 +19,6 @@ from adapter.loyalty.programme import Programme
 from crm_backends.model import ListedPhone
 from crm_backends.ports import Deadline
 
-
 RESERVED_SEGMENTS = frozenset({"anonymous", "getAllUsers", "getAllUsersExtended"})
 """Literal path segments that are never a card number."""
 
@@ -130,13 +129,13 @@ async def purchases(call: Call) -> wire.Json:
     found = await holder.purchases(
         call.programme, call.card_number, query.start_date, query.end_date, call.deadline
     )
-    return [wire.purchase_json(purchase) for purchase in found]
+    return [wire.purchase_json(purchase, call.programme.settings.zone) for purchase in found]
 
 
 async def offers(call: Call) -> wire.Json:
     """KLO-8."""
     found = await holder.offers(call.programme, call.card_number, call.deadline)
-    return [wire.offer_json(offer) for offer in found]
+    return [wire.offer_json(offer, call.programme.settings.zone) for offer in found]
 
 
 async def all_users(call: Call) -> Streamed:

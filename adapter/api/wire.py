@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
+from zoneinfo import ZoneInfo
 
 import pydantic_core
 from pydantic import (
@@ -71,10 +72,10 @@ def encode(value: Json) -> bytes:
 
 
 def card_json(card: Card) -> dict[str, Json]:
-    """The card object (official). A card without an owner, or a blocked one, is shown as inactive."""
+    """The card object (official). Reserved, ownerless and blocked cards are shown as inactive."""
     return {
         "cardNumber": card.number,
-        "cardState": "active" if card.state in (CardState.ACTIVE, CardState.RESERVED) else "inactive",
+        "cardState": "active" if card.state is CardState.ACTIVE else "inactive",
         "barcode": {"barcodeNumber": card.barcode_number, "barcodeType": card.barcode_type},
     }
 
@@ -97,10 +98,14 @@ def card_info_json(info: CardInfo) -> dict[str, Json]:
     return {"card": {**card_json(info.card), "bonus": bonus}}
 
 
-def purchase_json(purchase: Purchase) -> dict[str, Json]:
-    """KLO-7; the amount is in kopecks."""
+def _local(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
+    return None if moment is None else moment.astimezone(zone).replace(microsecond=0)
+
+
+def purchase_json(purchase: Purchase, zone: ZoneInfo) -> dict[str, Json]:
+    """KLO-7; the amount is in kopecks, the date in the programme's zone."""
     return {
-        "date": purchase.at,
+        "date": _local(purchase.at, zone),
         "item": purchase.item,
         "amount": purchase.amount_kopecks,
         "quantity": purchase.quantity,
@@ -109,15 +114,15 @@ def purchase_json(purchase: Purchase) -> dict[str, Json]:
     }
 
 
-def offer_json(offer: Offer) -> dict[str, Json]:
+def offer_json(offer: Offer, zone: ZoneInfo) -> dict[str, Json]:
     """KLO-8 (inferred)."""
     return {
         "id": offer.reference,
         "title": offer.title,
         "description": offer.description,
         "code": offer.code,
-        "validFrom": offer.valid_from,
-        "validUntil": offer.valid_until,
+        "validFrom": _local(offer.valid_from, zone),
+        "validUntil": _local(offer.valid_until, zone),
         "imageUrl": offer.image_url,
         "url": offer.url,
     }
@@ -206,9 +211,7 @@ def _sex(value: Any) -> Any:
     return sex
 
 
-Text = Annotated[
-    str, Field(max_length=255), BeforeValidator(_number_as_text), AfterValidator(_plain_text)
-]
+Text = Annotated[str, Field(max_length=255), BeforeValidator(_number_as_text), AfterValidator(_plain_text)]
 OptionalText = Annotated[Text | None, BeforeValidator(_empty_as_none)]
 BirthDate = Annotated[date | None, BeforeValidator(_birth_date), BeforeValidator(_empty_as_none)]
 Day = Annotated[date | None, BeforeValidator(_day), BeforeValidator(_empty_as_none)]

@@ -53,7 +53,7 @@ class Worker:
                     heartbeat_timeout=_HEARTBEAT,
                 )
                 pause = 0.2
-            except Exception as error:  # noqa: BLE001 - whatever the queue raises, delivery goes on
+            except Exception as error:
                 log.warning("delivery_interrupted", reason=type(error).__name__, retry_in_seconds=pause)
             if not self._stopping.is_set():
                 try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any, cast
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.finding import choose
@@ -24,9 +25,7 @@ async def reserve_number(programme: Programme) -> Card:
     return await programme.cards.reserve()
 
 
-async def issue_card(
-    programme: Programme, profile: Profile, number: str | None, deadline: Deadline
-) -> Card:
+async def issue_card(programme: Programme, profile: Profile, number: str | None, deadline: Deadline) -> Card:
     """Give the person a card: the reserved or ownerless ``number``, or without one the next free.
 
     The same person again gets the same card. Raises ``Refused``: FIELD_MISSING, WEAK_MATCH,
@@ -106,9 +105,8 @@ async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, de
     has = known.profile.given()
     missing = {name: value for name, value in profile.given().items() if name not in has}
     if missing:
-        await programme.users.update(
-            known.reference, dataclasses.replace(Profile(), **missing), deadline=deadline
-        )
+        gaps = dataclasses.replace(Profile(), **cast(dict[str, Any], missing))
+        await programme.users.update(known.reference, gaps, deadline=deadline)
 
 
 async def _register(programme: Programme, profile: Profile, deadline: Deadline) -> str:

@@ -83,10 +83,10 @@ def _time(text: str, zone: ZoneInfo) -> datetime:
     if not (text.isascii() and _TIME.fullmatch(text)):
         raise _bad("t")
     try:
-        moment = datetime.strptime(text, "%Y%m%dT%H%M%S" if len(text) == 15 else "%Y%m%dT%H%M")
-        return moment.replace(tzinfo=zone)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise _bad("t") from None
+    return moment.replace(tzinfo=zone)
 
 
 def _kopecks(text: str) -> int:

@@ -5,7 +5,6 @@ Called by delivery, which has marked the operation as sent. It decides nothing a
 
 from __future__ import annotations
 
-import dataclasses
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -28,6 +27,8 @@ _OTHERWISE = {
     OperationKind.PROMO_CODE: Code.PROMO_REFUSED,
     OperationKind.REGISTRATION: Code.REGISTRATION_REFUSED,
 }
+_DESCRIPTION = {"ru": "Покупка по чеку", "en": "Purchase by receipt"}
+"""How the credit of a receipt is called in the holder's list of points."""
 
 
 def refusal_code(kind: OperationKind, refusal: Refusal | None) -> Code:
@@ -45,7 +46,7 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
         fields = dict(operation.request)
         if "birth_date" in fields:
             fields["birth_date"] = date.fromisoformat(fields["birth_date"])
-        profile = dataclasses.replace(Profile(), **fields)
+        profile = Profile(**fields)
         return await programme.users.register(profile, reference=operation.reference, deadline=deadline)
     card = await programme.cards.get(operation.card_number or "")
     if card is None:
@@ -54,8 +55,9 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
         account = await account_of(programme, card, "points", deadline)
         if account is None or programme.points is None:
             return Written.refused(Refusal.NO_SUCH_CUSTOMER)
+        credit = _credit(operation, _DESCRIPTION[programme.settings.koshelek.language])
         return await programme.points.credit(
-            account, _credit(operation), reference=operation.reference, deadline=deadline
+            account, credit, reference=operation.reference, deadline=deadline
         )
     account = await account_of(programme, card, "coupons", deadline)
     if account is None or programme.coupons is None:
@@ -65,7 +67,7 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
     )
 
 
-def _credit(operation: Operation) -> Credit:
+def _credit(operation: Operation, description: str) -> Credit:
     request = operation.request
     receipt = FiscalReceipt(
         fiscal_drive=request["fn"],
@@ -77,5 +79,5 @@ def _credit(operation: Operation) -> Credit:
     )
     points = request["points"]
     return Credit(
-        points=None if points is None else Decimal(points), description="Koshelek receipt", receipt=receipt
+        points=None if points is None else Decimal(points), description=description, receipt=receipt
     )

