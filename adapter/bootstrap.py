@@ -135,13 +135,17 @@ class Service:
         )
         self._worker_task = asyncio.create_task(self._worker.run())
 
-    async def close(self) -> None:
-        """Let deliveries under way finish, then let go of every connection."""
+    async def stop_delivery(self) -> None:
+        """Let deliveries under way finish, and take up no more."""
         if self._worker is not None and self._worker_task is not None:
             self._worker.stop()
             await asyncio.wait([self._worker_task], timeout=self.settings.delivery.call_timeout)
             self._worker_task.cancel()
             await asyncio.gather(self._worker_task, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Stop delivering, then let go of every connection."""
+        await self.stop_delivery()
         for backend in self.backends:
             await backend.close()
         for pool in (self._worker_pool, self.pool):

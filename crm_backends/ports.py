@@ -235,8 +235,11 @@ class Users(Protocol):
         self, customer: str, consents: ChannelConsents, *, deadline: Deadline
     ) -> Written: ...
 
-    def list_phones(self) -> AsyncIterator[Sequence[ListedPhone]]:
-        """All customers with a phone, in batches, without holding them in memory."""
+    def list_phones(self) -> AsyncIterator[Sequence[str]]:
+        """All customers' phones (E.164), in batches, without holding them in memory."""
+
+    def list_users(self) -> AsyncIterator[Sequence[ListedPhone]]:
+        """The same with whatever else the partner selects about each."""
 
 
 @runtime_checkable

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -17,30 +17,33 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[embedded.EmbeddedServer]:
-    """The embedded server, started once."""
+async def postgresql(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[embedded.EmbeddedServer]:
+    """The embedded server, started once; it does not wait for the disk, since it need not survive."""
     server = embedded.start(tmp_path_factory.mktemp("postgresql"))
     try:
+        connection = await asyncpg.connect(server.url)
+        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+            await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("SELECT pg_reload_conf()")
+        await connection.close()
         yield server
     finally:
         server.stop()
 
 
-def _named(url: str, name: str) -> str:
-    return url.replace("/postgres?", f"/{quote(name)}?")
-
-
-async def _create(server: embedded.EmbeddedServer, template: str) -> str:
+async def create_database(server: embedded.EmbeddedServer, template: str) -> str:
+    """URL of a new database copied from ``template``."""
     name = f"test_{next(_numbers)}"
     connection = await asyncpg.connect(server.url)
     try:
-        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     finally:
         await connection.close()
-    return name
+    return server.url.replace("/postgres?", f"/{name}?")
 
 
-async def _drop(server: embedded.EmbeddedServer, name: str) -> None:
+async def _drop(server: embedded.EmbeddedServer, url: str) -> None:
+    name = urlsplit(url).path.removeprefix("/")
     connection = await asyncpg.connect(server.url)
     try:
         await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
@@ -51,25 +54,25 @@ async def _drop(server: embedded.EmbeddedServer, name: str) -> None:
 @pytest.fixture
 async def fresh_database(postgresql: embedded.EmbeddedServer) -> AsyncIterator[str]:
     """URL of a new, empty database."""
-    name = await _create(postgresql, "template0")
-    yield _named(postgresql.url, name)
-    await _drop(postgresql, name)
+    url = await create_database(postgresql, "template0")
+    yield url
+    await _drop(postgresql, url)
 
 
 @pytest.fixture(scope="session")
 async def template(postgresql: embedded.EmbeddedServer) -> str:
     """Name of a migrated database that others are copied from."""
-    name = await _create(postgresql, "template0")
-    await migrate(_named(postgresql.url, name))
-    return name
+    url = await create_database(postgresql, "template0")
+    await migrate(url)
+    return urlsplit(url).path.removeprefix("/")
 
 
 @pytest.fixture
 async def database(postgresql: embedded.EmbeddedServer, template: str) -> AsyncIterator[str]:
     """URL of a new database with the adapter's schema."""
-    name = await _create(postgresql, template)
-    yield _named(postgresql.url, name)
-    await _drop(postgresql, name)
+    url = await create_database(postgresql, template)
+    yield url
+    await _drop(postgresql, url)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -16,7 +17,6 @@ from adapter.catalogue import Code, Refused
 from adapter.loyalty import enrolment, finding, fiscal, holder, promo, receipts
 from adapter.loyalty.model import Card, OperationState
 from adapter.loyalty.programme import Programme
-from crm_backends.model import ListedPhone
 from crm_backends.ports import Deadline
 
 RESERVED_SEGMENTS = frozenset({"anonymous", "getAllUsers", "getAllUsersExtended"})
@@ -64,6 +64,7 @@ class Streamed:
     parts: AsyncIterator[Sequence[wire.Json]]
 
 
+Row = TypeVar("Row")
 Handler = Callable[[Call], Awaitable[wire.Json | Streamed]]
 
 
@@ -82,8 +83,9 @@ async def find_card(call: Call) -> wire.Json:
 
 async def set_consents(call: Call) -> wire.Json:
     """KLO-2."""
+    number = call.card_number
     body = wire.read(wire.ConsentsBody, await call.body())
-    await holder.set_consents(call.programme, call.card_number, body.consents(), call.deadline)
+    await holder.set_consents(call.programme, number, body.consents(), call.deadline)
     return None
 
 
@@ -94,8 +96,9 @@ async def card_info(call: Call) -> wire.Json:
 
 async def update_profile(call: Call) -> wire.Json:
     """KLO-4."""
+    number = call.card_number
     body = wire.read(wire.ProfileBody, await call.body())
-    await holder.update_profile(call.programme, call.card_number, body.profile(call.region), call.deadline)
+    await holder.update_profile(call.programme, number, body.profile(call.region), call.deadline)
     return None
 
 
@@ -109,8 +112,9 @@ async def reserve_number(call: Call) -> wire.Json:
 
 async def issue_reserved(call: Call) -> wire.Json:
     """KLO-6."""
+    number = call.card_number
     body = wire.read(wire.ProfileBody, await call.body())
-    await enrolment.issue_card(call.programme, body.profile(call.region), call.card_number, call.deadline)
+    await enrolment.issue_card(call.programme, body.profile(call.region), number, call.deadline)
     return None
 
 
@@ -123,12 +127,11 @@ async def issue_card(call: Call) -> wire.Json:
 
 async def purchases(call: Call) -> wire.Json:
     """KLO-7."""
+    number = call.card_number
     query = wire.read(wire.PurchasesQuery, call.query())
     if query.start_date is None:
         raise Refused(Code.FIELD_MISSING, "startDate")
-    found = await holder.purchases(
-        call.programme, call.card_number, query.start_date, query.end_date, call.deadline
-    )
+    found = await holder.purchases(call.programme, number, query.start_date, query.end_date, call.deadline)
     return [wire.purchase_json(purchase, call.programme.settings.zone) for purchase in found]
 
 
@@ -140,7 +143,7 @@ async def offers(call: Call) -> wire.Json:
 
 async def all_users(call: Call) -> Streamed:
     """KLO-9."""
-    return Streamed(_parts(holder.all_users(call.programme), wire.listed_phones_json))
+    return Streamed(_parts(holder.all_phones(call.programme), wire.listed_phones_json))
 
 
 async def all_users_extended(call: Call) -> Streamed:
@@ -149,8 +152,7 @@ async def all_users_extended(call: Call) -> Streamed:
 
 
 async def _parts(
-    batches: AsyncIterator[Sequence[ListedPhone]],
-    as_json: Callable[[Sequence[ListedPhone]], Sequence[wire.Json]],
+    batches: AsyncIterator[Sequence[Row]], as_json: Callable[[Sequence[Row]], Sequence[wire.Json]]
 ) -> AsyncIterator[Sequence[wire.Json]]:
     async for batch in batches:
         yield as_json(batch)

@@ -138,9 +138,9 @@ def operation_json(operation: Operation, texts: Mapping[OperationState, str]) ->
     }
 
 
-def listed_phones_json(phones: Sequence[ListedPhone]) -> list[str]:
+def listed_phones_json(phones: Sequence[str]) -> list[str]:
     """KLO-9, a part of the array."""
-    return [listed.phone.removeprefix("+") for listed in phones]
+    return [phone.removeprefix("+") for phone in phones]
 
 
 def listed_users_json(phones: Sequence[ListedPhone]) -> list[Json]:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger("delivery")
 
 _HEARTBEAT = timedelta(seconds=15)
+_LOOK_AGAIN = timedelta(seconds=1)  # a job put off wakes nobody
 _LONGEST_PAUSE = 10.0
 
 
@@ -46,7 +47,7 @@ class Worker:
             self._manager = self._build()
             try:
                 await self._manager.run(
-                    dequeue_timeout=timedelta(seconds=5),
+                    dequeue_timeout=_LOOK_AGAIN,
                     batch_size=max(1, min(20, self.concurrency // 2)),
                     max_concurrent_tasks=self.concurrency,
                     shutdown_on_listener_failure=True,

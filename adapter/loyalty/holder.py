@@ -120,6 +120,11 @@ async def offers(programme: Programme, number: str, deadline: Deadline) -> Seque
     return await programme.coupons.offers(account, deadline=deadline)
 
 
-def all_users(programme: Programme) -> AsyncIterator[Sequence[ListedPhone]]:
-    """Every phone of the programme, in batches (KLO-9)."""
+def all_phones(programme: Programme) -> AsyncIterator[Sequence[str]]:
+    """Every phone of the programme (E.164), in batches (KLO-9)."""
     return programme.users.list_phones()
+
+
+def all_users(programme: Programme) -> AsyncIterator[Sequence[ListedPhone]]:
+    """The same with what the partner selects about each (KLO-9 extended)."""
+    return programme.users.list_users()

@@ -1,0 +1,468 @@
+"""The PostgreSQL driver: the three ports over one database, one SQL file per operation.
+
+It serves the schema in ``schema.sql`` and, with replaced files, any database a partner has. It may not know
+the adapter, nor a table by name: tables are the business of the SQL files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import asyncpg
+
+from crm_backends.model import (
+    Balance,
+    ChannelConsents,
+    Credit,
+    Customer,
+    Holder,
+    ListedPhone,
+    Offer,
+    PointsEntry,
+    Profile,
+    Purchase,
+)
+from crm_backends.ports import (
+    FULL,
+    OPERATIONS,
+    BackendCredentials,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Capability,
+    Deadline,
+    Finding,
+    Outcome,
+    Refusal,
+    Settlement,
+    Written,
+)
+from crm_backends.postgres import errors, rows, statements
+from crm_backends.postgres.settings import PostgresSettings
+from crm_backends.registry import BackendContext
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+T = TypeVar("T")
+
+NAME = "postgres"
+CAPABILITIES: Mapping[str, Capability] = dict.fromkeys(OPERATIONS, FULL)
+
+_SCHEMA = Path(__file__).with_name("schema.sql")
+_SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together create the schema in turn
+_LIST_BATCH = 2000  # measured: larger batches are slower, they leave the caches
+_LIST_TIMEOUT = 60.0  # seconds for the first or any further batch: a partner's ORDER BY may sort everybody
+
+
+async def _keep(_connection: object) -> None:
+    """Nothing to reset: no statement of ours leaves a trace in the session, and this saves a round trip."""
+
+
+class PostgresBackend:
+    """Users, Points and Coupons on a PostgreSQL database.
+
+    Reads raise a ``BackendError``. Writes return a ``Written``; they raise ``BackendMisconfigured`` only
+    where the SQL does not fit the database, and then nothing has been changed.
+    """
+
+    name = NAME
+    capabilities = CAPABILITIES
+    settlement = Settlement.KEY
+
+    def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:
+        self._settings = settings
+        self._zone = context.timezone
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._shared = settings.url is None
+        if self._shared:
+            self._pool = context.database_pool
+        self._statements, self._misfits = statements.load(settings.sql_dir)
+        self._fitting: set[str] = set()
+        """Operations whose statement was seen to fit the database."""
+        self._schema_ready = not settings.manages_schema()
+        self._schema_turn = asyncio.Lock()
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Make the pool and, where it is ours to manage, the schema; a database that is down is no error."""
+        if self._pool is None and self._settings.url is not None:
+            self._pool = await self._new_pool(self._settings.url.get_secret_value())
+        with contextlib.suppress(BackendError):
+            # Taking a connection creates the schema. What fails now is tried again by the first call.
+            async with self._connection(Deadline.after(self._settings.statement_timeout)):
+                pass
+
+    async def close(self) -> None:
+        """Close our own pool; the adapter's is left alone."""
+        if self._pool is not None and not self._shared:
+            pool, self._pool = self._pool, None
+            try:
+                async with asyncio.timeout(self._settings.statement_timeout):
+                    await pool.close()
+            except errors.DATABASE_ERRORS:
+                pool.terminate()
+
+    async def _new_pool(self, url: str) -> asyncpg.Pool[asyncpg.Record]:
+        return await asyncpg.create_pool(
+            url,
+            min_size=0,
+            max_size=self._settings.pool_size,
+            reset=_keep,
+            statement_cache_size=0 if self._settings.pooler else 100,
+        )
+
+    # -- check -----------------------------------------------------------------------------------------
+
+    async def check(self) -> Sequence[Finding]:
+        """Connect and prepare every statement; changes nothing, works before ``open`` as well."""
+        findings = [_finding(misfit) for misfit in self._misfits]
+        borrowed = self._pool is None
+        if self._pool is None and self._settings.url is not None:
+            self._pool = await self._new_pool(self._settings.url.get_secret_value())
+        try:
+            async with self._connection(
+                Deadline.after(self._settings.statement_timeout), schema=False
+            ) as connection:
+                findings.insert(0, Finding("database", True, f"connected, {_version(connection)}"))
+                findings += await self._check_statements(connection)
+        except BackendError as error:
+            findings.insert(0, Finding("database", False, str(error), _remedy(error)))
+        finally:
+            if borrowed:
+                await self.close()
+        return findings
+
+    async def _check_statements(self, connection: Connection) -> list[Finding]:
+        """One finding per statement that does not fit, one for all that do."""
+        bad: list[Finding] = []
+        for statement in self._statements.values():
+            misfit = statement.misfit
+            if misfit is None:
+                limit = Deadline.after(self._settings.statement_timeout)
+                try:
+                    misfit = statement.compare(await self._columns(connection, statement, limit))
+                except errors.DATABASE_ERRORS as error:
+                    misfit = _refused(statement, error)
+            if misfit is not None:
+                bad.append(_finding(misfit))
+        good = len(self._statements) - len(bad)
+        if good:
+            bad.append(Finding("statements", True, f"{good} statements fit"))
+        return bad
+
+    # -- connections and statements --------------------------------------------------------------------
+
+    def _limit(self, deadline: Deadline) -> Deadline:
+        return Deadline.after(min(self._settings.statement_timeout, deadline.remaining()))
+
+    @contextlib.asynccontextmanager
+    async def _connection(self, limit: Deadline, *, schema: bool = True) -> AsyncIterator[Connection]:
+        """A connection of the pool, the schema in place.
+
+        Raises:
+            BackendError: no connection could be had; no statement of an operation has been sent.
+        """
+        if self._pool is None:
+            raise BackendUnavailable("the driver is not open")
+        seconds = limit.remaining()
+        if not seconds:
+            raise BackendUnavailable("no time left to ask the database")
+        try:
+            connection = await self._pool.acquire(timeout=seconds)
+        except errors.CONNECT_ERRORS as error:
+            raise errors.on_connect(error) from None
+        try:
+            if schema and not self._schema_ready:
+                await self._create_schema(connection)
+            yield connection
+        finally:
+            # The result is already known; a connection that breaks now is dropped by the pool.
+            with contextlib.suppress(*errors.DATABASE_ERRORS):
+                await self._pool.release(connection)
+
+    async def _create_schema(self, connection: Connection) -> None:
+        """Run ``schema.sql`` unless this very text has been run; the mark is the schema's comment."""
+        text = await asyncio.to_thread(_SCHEMA.read_text, encoding="utf-8")
+        mark = f"koshelek-adapter {hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        try:
+            async with self._schema_turn, asyncio.timeout(_LIST_TIMEOUT), connection.transaction():
+                await connection.execute(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+                there = await connection.fetchval(
+                    "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'crm'"
+                )
+                if there != mark:
+                    await connection.execute(text)
+                    await connection.execute(f"COMMENT ON SCHEMA crm IS '{mark}'")
+        except errors.DATABASE_ERRORS as error:
+            raise errors.on_read(_SCHEMA.name, error) from None
+        self._schema_ready = True
+
+    @contextlib.asynccontextmanager
+    async def _on_one_server(self, connection: Connection, limit: Deadline) -> AsyncIterator[None]:
+        """A transaction: behind a pooler nothing else keeps the steps of one statement on one server."""
+        async with asyncio.timeout(limit.remaining()), connection.transaction():
+            yield
+
+    async def _columns(
+        self, connection: Connection, statement: statements.Statement, limit: Deadline
+    ) -> list[tuple[str, str]]:
+        """Prepare a statement, execute nothing: name and PostgreSQL type of each result column."""
+        if self._settings.pooler:
+            async with self._on_one_server(connection, limit):
+                prepared = await connection.prepare(statement.text, name="")
+        else:
+            prepared = await connection.prepare(statement.text, timeout=limit.remaining())
+        return [(column.name, column.type.name) for column in prepared.get_attributes()]
+
+    async def _fit(self, name: str, connection: Connection, limit: Deadline) -> statements.Statement:
+        """The statement of an operation, prepared once per process to see that it fits.
+
+        Raises:
+            BackendError: it does not, or the database went away; it has not been executed.
+        """
+        statement = self._statements[name]
+        if name in self._fitting:
+            return statement
+        misfit = self._misfits[0] if self._misfits else statement.misfit
+        if misfit is None:
+            try:
+                misfit = statement.compare(await self._columns(connection, statement, limit))
+            except errors.DATABASE_ERRORS as error:
+                raise errors.on_read(statement.file, error) from None
+        if misfit is not None:
+            raise BackendMisconfigured(f"{misfit.file}: {misfit.problem}; {misfit.remedy}")
+        self._fitting.add(name)
+        return statement
+
+    async def _fetch(
+        self,
+        connection: Connection,
+        statement: statements.Statement,
+        values: Mapping[str, object],
+        limit: Deadline,
+    ) -> list[asyncpg.Record]:
+        arguments = statement.arguments(values)
+        if not self._settings.pooler:
+            return await connection.fetch(statement.text, *arguments, timeout=limit.remaining())
+        async with self._on_one_server(connection, limit):
+            return await connection.fetch(statement.text, *arguments)
+
+    async def _read(
+        self,
+        name: str,
+        values: Mapping[str, object],
+        deadline: Deadline,
+        form: Callable[[asyncpg.Record], T],
+    ) -> list[T]:
+        limit = self._limit(deadline)
+        async with self._connection(limit) as connection:
+            statement = await self._fit(name, connection, limit)
+            try:
+                found = await self._fetch(connection, statement, values, limit)
+            except errors.DATABASE_ERRORS as error:
+                raise errors.on_read(statement.file, error) from None
+        try:
+            return [form(row) for row in found]
+        except (KeyError, rows.RowError) as error:
+            raise BackendMisconfigured(
+                f"{statement.file}: the column {error.args[0]} is null or missing in a row"
+            ) from None
+
+    async def _write(
+        self,
+        name: str,
+        values: Mapping[str, object],
+        deadline: Deadline,
+        *,
+        missing: Refusal,
+        unique_is_conflict: bool = False,
+    ) -> Written:
+        limit = self._limit(deadline)
+        try:
+            async with self._connection(limit) as connection:
+                statement = await self._fit(name, connection, limit)
+                if not limit.remaining():
+                    return Written.not_sent()
+                try:
+                    found = await self._fetch(connection, statement, values, limit)
+                except errors.DATABASE_ERRORS as error:
+                    return errors.after_write(statement.file, error, unique_is_conflict=unique_is_conflict)
+        except (BackendUnavailable, BackendCredentials):
+            return Written.not_sent()
+        return rows.written(found[0] if found else None, missing=missing)
+
+    # -- users -----------------------------------------------------------------------------------------
+
+    async def find(
+        self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
+    ) -> Sequence[Customer]:
+        """Customers by phone (E.164) or e-mail; ``users_find.sql``."""
+        values = {"phone": phone, "email": email, "birth_date": birth_date}
+        return await self._read("users_find", values, deadline, self._customer)
+
+    async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
+        """One customer; ``users_get.sql``."""
+        found = await self._read("users_get", {"customer": reference}, deadline, self._customer)
+        return found[0] if found else None
+
+    async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+        """Create a customer, or get the one that has the phone; ``users_register.sql``."""
+        written = await self._write(
+            "users_register",
+            {"reference": reference, **rows.profile_values(profile)},
+            deadline,
+            missing=Refusal.CONFLICT,
+            unique_is_conflict=True,
+        )
+        if written.outcome is Outcome.DONE and written.crm_reference is None:
+            return Written.unknown()  # somebody was registered, but the SQL does not say who
+        return written
+
+    async def update(self, customer: str, profile: Profile, *, deadline: Deadline) -> Written:
+        """Set the given fields; ``users_update.sql``."""
+        return await self._write(
+            "users_update",
+            {"customer": customer, **rows.profile_values(profile)},
+            deadline,
+            missing=Refusal.NO_SUCH_CUSTOMER,
+            unique_is_conflict=True,
+        )
+
+    async def set_consents(self, customer: str, consents: ChannelConsents, *, deadline: Deadline) -> Written:
+        """Write allowed and denied channels; ``users_set_consents.sql``."""
+        values = {"customer": customer, "allow": sorted(consents.allow), "deny": sorted(consents.deny)}
+        return await self._write("users_set_consents", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
+
+    def list_phones(self) -> AsyncIterator[Sequence[str]]:
+        """All phones in batches of up to 2000; ``users_list_phones.sql``."""
+        return self._listing(rows.phones)
+
+    def list_users(self) -> AsyncIterator[Sequence[ListedPhone]]:
+        """All phones with the further columns; ``users_list_phones.sql``."""
+        return self._listing(rows.users)
+
+    async def _listing(
+        self, read: Callable[[Sequence[asyncpg.Record]], Sequence[T]]
+    ) -> AsyncIterator[Sequence[T]]:
+        """Rows through a cursor on the server.
+
+        One connection and one read-only transaction are held until the last batch.
+        """
+        async with self._connection(Deadline.after(self._settings.statement_timeout)) as connection:
+            limit = Deadline.after(_LIST_TIMEOUT)
+            statement = await self._fit("users_list_phones", connection, limit)
+            try:
+                async with connection.transaction(readonly=True):
+                    prepared = await connection.prepare(
+                        statement.text, name="" if self._settings.pooler else None, timeout=_LIST_TIMEOUT
+                    )
+                    cursor = await prepared.cursor(timeout=_LIST_TIMEOUT)
+                    while batch := await cursor.fetch(_LIST_BATCH, timeout=_LIST_TIMEOUT):
+                        yield read(batch)
+            except errors.DATABASE_ERRORS as error:
+                raise errors.on_read(statement.file, error) from None
+
+    def _customer(self, row: asyncpg.Record) -> Customer:
+        return rows.customer(row, self._zone)
+
+    # -- points ----------------------------------------------------------------------------------------
+
+    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        """Whose points these are; ``points_account.sql``."""
+        found = await self._read("points_account", rows.holder_values(holder), deadline, rows.account)
+        return found[0] if found else None
+
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
+        """Points on the account; ``points_balance.sql``. Zero where it returns no row."""
+        found = await self._read("points_balance", self._dated(account=account), deadline, rows.balance)
+        return found[0] if found else rows.NO_POINTS
+
+    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
+        """Movements, newest first; ``points_entries.sql``."""
+        values = self._dated(account=account, limit=limit)
+        return await self._read("points_entries", values, deadline, lambda row: rows.entry(row, self._zone))
+
+    async def purchases(
+        self, account: str, *, since: date, until: date, deadline: Deadline
+    ) -> Sequence[Purchase]:
+        """Purchase lines of whole days, both included; ``points_purchases.sql``."""
+        values = {
+            "account": account,
+            "since": since,
+            "until": until,
+            "since_at": datetime.combine(since, time.min, self._zone),
+            "until_at": datetime.combine(until + timedelta(days=1), time.min, self._zone),
+        }
+        return await self._read(
+            "points_purchases", values, deadline, lambda row: rows.purchase(row, self._zone)
+        )
+
+    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+        """Put points on an account, once per reference; ``points_credit.sql``."""
+        values = self._dated(account=account, reference=reference, **rows.credit_values(credit))
+        return await self._write("points_credit", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
+
+    # -- coupons ---------------------------------------------------------------------------------------
+
+    async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        """Whose coupons these are; ``coupons_account.sql``."""
+        found = await self._read("coupons_account", rows.holder_values(holder), deadline, rows.account)
+        return found[0] if found else None
+
+    async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]:
+        """General offers and the holder's own; ``coupons_offers.sql``."""
+        values = self._dated(account=account)
+        return await self._read("coupons_offers", values, deadline, lambda row: rows.offer(row, self._zone))
+
+    async def issue(self, account: str, occasion: str, *, reference: str, deadline: Deadline) -> Written:
+        """Give the coupons of an occasion, once per reference; ``coupons_issue.sql``."""
+        values = self._dated(account=account, occasion=occasion, reference=reference)
+        return await self._write("coupons_issue", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
+
+    async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
+        """Use a promo code, once per reference; ``coupons_redeem.sql``."""
+        values = self._dated(account=account, code=code, reference=reference)
+        return await self._write("coupons_redeem", values, deadline, missing=Refusal.CODE_UNKNOWN)
+
+    def _dated(self, **values: object) -> dict[str, object]:
+        """Values with ``today`` as the programme counts days."""
+        return {**values, "today": datetime.now(self._zone).date()}
+
+
+def _version(connection: Connection) -> str:
+    version = connection.get_server_version()
+    return f"PostgreSQL {version.major}.{version.minor}"
+
+
+def _finding(misfit: statements.Misfit) -> Finding:
+    return Finding(misfit.file, False, misfit.problem, misfit.remedy)
+
+
+def _refused(statement: statements.Statement, error: Exception) -> statements.Misfit:
+    missing = errors.undefined_object(error)
+    problem = f"the database refuses it ({errors.brief(error)})"
+    if missing is None:
+        return statements.Misfit(statement.file, problem, "run the file in psql to see the full message")
+    return statements.Misfit(
+        statement.file,
+        f"{problem}: {missing} does not exist",
+        "correct the name, grant the right to see it, or let manage_schema create the schema crm",
+    )
+
+
+def _remedy(error: BackendError) -> str:
+    if isinstance(error, BackendCredentials):
+        return "correct the user and the password in url"
+    if isinstance(error, BackendMisconfigured):
+        return "correct url"
+    return "start the database, or correct host and port in url"

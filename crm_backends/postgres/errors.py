@@ -1,0 +1,103 @@
+"""What an error of the database means: for a read an exception, for a write an outcome.
+
+Every message made here is built from the file's name, the error's class and its SQLSTATE. The server's own
+message and detail are never used: they quote values, and values are personal data.
+"""
+
+from __future__ import annotations
+
+import re
+
+import asyncpg
+
+from crm_backends.ports import (
+    BackendCredentials,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Refusal,
+    Written,
+)
+
+DATABASE_ERRORS: tuple[type[Exception], ...] = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+CONNECT_ERRORS: tuple[type[Exception], ...] = (*DATABASE_ERRORS, ValueError)
+"""``ValueError`` is what asyncpg raises for a URL it cannot read."""
+
+# The statement does not fit the database: wrong SQL, missing right, missing object, unsupported feature.
+_MISFIT = ("42", "3D", "3F", "0A", "26")
+# The statement was understood and its data refused; P0 is what a PL/pgSQL function raises.
+_REFUSED = ("21", "22", "23", "44", "P0")
+# Rolled back for reasons that pass: read-only standby, deadlock, resources, locks, cancelled.
+_ROLLED_BACK = ("25", "40", "53", "55", "57")
+# Of these classes, the ones after which the statement may have been applied all the same.
+_IN_DOUBT = frozenset({"40003", "57P01", "57P02", "57P03", "57P04", "57P05"})
+_UNIQUE_VIOLATION = "23505"
+
+_UNDEFINED = re.compile(
+    r"^(?:relation|column|function|procedure|type|schema|operator|sequence) (?P<object>.{1,200}?)"
+    r" does not exist"
+)
+
+
+def brief(error: Exception) -> str:
+    """Class name and SQLSTATE of an error, nothing that the server wrote."""
+    state = sqlstate(error)
+    return f"{type(error).__name__}, SQLSTATE {state}" if state else type(error).__name__
+
+
+def sqlstate(error: Exception) -> str:
+    """The five characters the server sent, or an empty string."""
+    return (error.sqlstate or "") if isinstance(error, asyncpg.PostgresError) else ""
+
+
+def undefined_object(error: Exception) -> str | None:
+    """What the server does not know, by the name the SQL gives it.
+
+    Only for errors of a statement that was prepared and not executed: no value can be in them.
+    """
+    match = _UNDEFINED.match(str(error)) if sqlstate(error)[:2] in _MISFIT else None
+    return match["object"] if match else None
+
+
+def on_connect(error: Exception) -> BackendError:
+    """The error of a connection that was not made."""
+    state = sqlstate(error)
+    if state[:2] == "28":
+        return BackendCredentials(f"the database refuses the user or the password ({brief(error)})")
+    if state[:2] in _MISFIT or isinstance(error, ValueError):
+        return BackendMisconfigured(f"the database of the URL cannot be opened ({brief(error)})")
+    return BackendUnavailable(f"the database does not answer ({brief(error)})")
+
+
+def on_read(file: str, error: Exception) -> BackendError:
+    """The error of a statement whose repetition does no harm."""
+    if sqlstate(error)[:2] in (*_MISFIT, *_REFUSED):
+        return BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)})")
+    return BackendUnavailable(f"{file}: no answer from the database ({brief(error)})")
+
+
+def after_write(file: str, error: Exception, *, unique_is_conflict: bool) -> Written:
+    """The outcome of a write that had been sent when the error came.
+
+    ``unique_is_conflict`` tells what a unique violation means: of a person's phone or e-mail it is a
+    refusal; of a value's reference it says that the reference is there already, so the write is in doubt.
+
+    Raises:
+        BackendMisconfigured: the statement does not fit the database; nothing was changed.
+    """
+    state = sqlstate(error)
+    if state == _UNIQUE_VIOLATION:
+        return Written.refused(Refusal.CONFLICT) if unique_is_conflict else Written.unknown()
+    if state[:2] in _MISFIT:
+        raise BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)})") from None
+    if state[:2] in _REFUSED:
+        return Written.refused()
+    if state[:2] in _ROLLED_BACK and state not in _IN_DOUBT:
+        return Written.not_sent()
+    return Written.unknown()

@@ -1,0 +1,233 @@
+"""From a row of the database to the driver's model, by column name, and from the model to parameters.
+
+Types were checked when the statement was first prepared; here values are only brought into form. This
+module may not know any connection, and puts no value into an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime, time
+from decimal import Decimal
+from operator import itemgetter
+from types import MappingProxyType
+from typing import cast
+from zoneinfo import ZoneInfo
+
+import asyncpg
+
+from crm_backends.model import (
+    Balance,
+    Credit,
+    Customer,
+    Holder,
+    ListedPhone,
+    Offer,
+    PointsEntry,
+    Profile,
+    Purchase,
+    Sex,
+)
+from crm_backends.ports import Refusal, Written
+
+NO_POINTS = Balance(total=Decimal(0), available=Decimal(0))
+_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+
+
+class RowError(ValueError):
+    """A required column is null or cannot be read; the message names the column only."""
+
+
+def _needed(row: asyncpg.Record, column: str) -> object:
+    value = row[column]
+    if value is None:
+        raise RowError(column)
+    return value
+
+
+def _text(row: asyncpg.Record, column: str) -> str | None:
+    value = row.get(column)
+    return None if value is None else str(value)
+
+
+def _points(row: asyncpg.Record, column: str) -> Decimal | None:
+    value = row.get(column)
+    if value is None or isinstance(value, Decimal):
+        return value
+    return Decimal(str(value))
+
+
+def _moment(row: asyncpg.Record, column: str, zone: ZoneInfo) -> datetime | None:
+    """Aware; a value without a zone is local time of the programme, an infinite one is none."""
+    value = row.get(column)
+    if value is None or not 1 < value.year < 9999:
+        return None
+    if not isinstance(value, datetime):
+        return datetime.combine(value, time.min, zone)
+    return value if value.tzinfo else value.replace(tzinfo=zone)
+
+
+def _day(row: asyncpg.Record, column: str, zone: ZoneInfo) -> date | None:
+    value = row.get(column)
+    if value is None or not 1 < value.year < 9999:
+        return None
+    if not isinstance(value, datetime):
+        return cast(date, value)
+    return (value.astimezone(zone) if value.tzinfo else value).date()
+
+
+def _at(row: asyncpg.Record, zone: ZoneInfo) -> datetime:
+    moment = _moment(row, "at", zone)
+    if moment is None:
+        raise RowError("at")
+    return moment
+
+
+def _amount(row: asyncpg.Record, column: str) -> Decimal:
+    points = _points(row, column)
+    if points is None:
+        raise RowError(column)
+    return points
+
+
+def customer(row: asyncpg.Record, zone: ZoneInfo) -> Customer:
+    get = row.get
+    sex = get("sex")
+    return Customer(
+        reference=str(_needed(row, "reference")),
+        profile=Profile(
+            phone=row["phone"],
+            email=get("email"),
+            first_name=get("first_name"),
+            patronymic=get("patronymic"),
+            surname=get("surname"),
+            birth_date=_day(row, "birth_date", zone),
+            sex=cast(Sex, sex) if sex in ("m", "f") else None,
+            country_code=get("country_code"),
+            locality=get("locality"),
+        ),
+        card_number=get("card_number"),
+        registered_at=_moment(row, "registered_at", zone),
+    )
+
+
+def account(row: asyncpg.Record) -> str:
+    return str(_needed(row, "account"))
+
+
+def balance(row: asyncpg.Record) -> Balance:
+    return Balance(total=_amount(row, "total"), available=_amount(row, "available"))
+
+
+def entry(row: asyncpg.Record, zone: ZoneInfo) -> PointsEntry:
+    return PointsEntry(
+        amount=_amount(row, "amount"),
+        description=_text(row, "description") or "",
+        at=_at(row, zone),
+        valid_until=_day(row, "valid_until", zone),
+    )
+
+
+def purchase(row: asyncpg.Record, zone: ZoneInfo) -> Purchase:
+    quantity, bonuses = _points(row, "quantity"), _points(row, "bonuses")
+    return Purchase(
+        at=_at(row, zone),
+        item=_text(row, "item") or "",
+        amount_kopecks=cast(int, _needed(row, "amount_kopecks")),
+        quantity=Decimal(1) if quantity is None else quantity,
+        location=_text(row, "location") or "",
+        bonuses=Decimal(0) if bonuses is None else bonuses,
+    )
+
+
+def offer(row: asyncpg.Record, zone: ZoneInfo) -> Offer:
+    return Offer(
+        reference=str(_needed(row, "reference")),
+        title=str(_needed(row, "title")),
+        description=_text(row, "description") or "",
+        code=_text(row, "code"),
+        valid_from=_moment(row, "valid_from", zone),
+        valid_until=_moment(row, "valid_until", zone),
+        image_url=_text(row, "image_url"),
+        url=_text(row, "url"),
+    )
+
+
+def phones(batch: Sequence[asyncpg.Record]) -> list[str]:
+    """The phones of a batch of ``users_list_phones``; rows without one are left out."""
+    return list(filter(None, map(_phone_of, batch)))
+
+
+def users(batch: Sequence[asyncpg.Record]) -> list[ListedPhone]:
+    """A batch of ``users_list_phones`` with its further columns as named values."""
+    return [
+        ListedPhone(
+            row["phone"],
+            {name: _as_text(value) for name, value in row.items() if name != "phone" and value is not None},
+        )
+        for row in batch
+        if row["phone"]
+    ]
+
+
+_phone_of = itemgetter("phone")
+
+
+def _as_text(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def written(row: asyncpg.Record | None, *, missing: Refusal) -> Written:
+    """The outcome a write's row tells; ``missing`` is what no row means.
+
+    A row that cannot be read leaves the outcome unknown: the statement has been executed.
+    """
+    if row is None:
+        return Written.refused(missing)
+    outcome = row.get("outcome", "done")
+    if outcome != "done":
+        with contextlib.suppress(ValueError):
+            return Written.refused(Refusal(outcome))
+        return Written.unknown()
+    return Written.done(
+        crm_reference=_text(row, "reference"), points=_points(row, "points"), message=_text(row, "message")
+    )
+
+
+def profile_values(profile: Profile) -> dict[str, object]:
+    """The parameters of a person, null where nothing is given."""
+    return {
+        "phone": profile.phone,
+        "email": profile.email,
+        "first_name": profile.first_name,
+        "patronymic": profile.patronymic,
+        "surname": profile.surname,
+        "birth_date": profile.birth_date,
+        "sex": profile.sex,
+        "country_code": profile.country_code,
+        "locality": profile.locality,
+    }
+
+
+def holder_values(holder: Holder) -> dict[str, object]:
+    return {
+        "card_number": holder.card_number,
+        "users_reference": holder.users_reference,
+        "phone": holder.profile.phone,
+        "email": holder.profile.email,
+    }
+
+
+def credit_values(credit: Credit) -> dict[str, object]:
+    receipt = credit.receipt
+    return {
+        "points": credit.points,
+        "description": credit.description,
+        "fiscal_drive": receipt.fiscal_drive if receipt else None,
+        "fiscal_document": receipt.document if receipt else None,
+        "fiscal_sign": receipt.sign if receipt else None,
+        "total_kopecks": receipt.total_kopecks if receipt else None,
+        "settled_at": receipt.settled_at if receipt else None,
+        "settlement": receipt.settlement if receipt else None,
+    }

@@ -1,0 +1,8 @@
+-- Under which reference this CRM keeps the coupons of a card's owner. The owner may have been found in another
+-- CRM, so the reference there (:users_reference) means nothing here: phone decides, e-mail where there is none.
+-- Parameters: :card_number text, :users_reference text, :phone text (E.164 with plus, or null),
+--   :email text (or null).
+-- Result, no row or one: account (any type).
+SELECT id AS account FROM crm.customers WHERE phone = :phone
+UNION ALL
+SELECT id FROM crm.customers WHERE :phone IS NULL AND lower(email) = lower(:email)

@@ -1,0 +1,177 @@
+"""How SQL files become statements: what is a parameter, what only looks like one. No database here."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Outcome, Refusal
+from crm_backends.postgres import errors
+from crm_backends.postgres.statements import OPERATIONS, OWN_SQL, BindError, Statement, bind, load
+
+TYPES = {"phone": "text", "points": "numeric", "until_at": "timestamptz"}
+
+
+def test_parameters_get_numbers_and_types_and_a_repeated_one_keeps_its_number() -> None:
+    text, names = bind("SELECT :phone, :points WHERE x = :phone", TYPES)
+    assert text == "SELECT ($1::text), ($2::numeric) WHERE x = ($1::text)"
+    assert names == ("phone", "points")
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT a::phone",
+        "SELECT ':phone', 'it''s :phone'",
+        r"SELECT E'it\'s :phone'",
+        'SELECT ":phone", "a "" :phone"',
+        "SELECT $$ :phone ' $$, $body$ $$ :phone $body$",
+        "SELECT 1 -- :phone don't\n",
+        "SELECT /* :phone /* :phone */ :phone */ 1",
+        "SELECT f(a := 1)",
+        "SELECT a[1 : 2]",
+        "SELECT a$b$ FROM t",
+        "SELECT /* never closed :phone",
+        "SELECT $$ never closed :phone",
+    ],
+)
+def test_what_is_no_parameter_is_left_alone(sql: str) -> None:
+    assert bind(sql, TYPES) == (sql, ())
+
+
+@pytest.mark.parametrize(
+    ("sql", "bound"),
+    [
+        ("SELECT :phone::bigint", "SELECT ($1::text)::bigint"),
+        ("SELECT LIKE'a\\':phone", "SELECT LIKE'a\\'($1::text)"),
+        ("SELECT -:points", "SELECT -($1::numeric)"),
+        ("SELECT a::text=:phone", "SELECT a::text=($1::text)"),
+        ("SELECT $$x$$||:phone", "SELECT $$x$$||($1::text)"),
+        ("SELECT a/:points -- x", "SELECT a/($1::numeric) -- x"),
+        ("SELECT 'ё' || :phone", "SELECT 'ё' || ($1::text)"),
+    ],
+)
+def test_a_parameter_is_found_next_to_what_looks_alike(sql: str, bound: str) -> None:
+    assert bind(sql, TYPES)[0] == bound
+
+
+def test_an_unknown_parameter_is_named_with_the_nearest_one() -> None:
+    with pytest.raises(BindError, match=r"uses :fone, .* did you mean :phone\?"):
+        bind("SELECT :fone", TYPES)
+
+
+def test_a_bare_number_is_refused() -> None:
+    with pytest.raises(BindError, match=r"uses \$1"):
+        bind("SELECT $1", TYPES)
+
+
+def test_every_operation_has_a_file_and_every_file_is_an_operation() -> None:
+    assert {path.stem for path in OWN_SQL.glob("*.sql")} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_the_comment_of_each_file_names_its_parameters_and_columns(name: str) -> None:
+    text = (OWN_SQL / f"{name}.sql").read_text(encoding="utf-8")
+    comment = "\n".join(line for line in text.splitlines() if line.startswith("--"))
+    assert "Parameters:" in comment
+    operation = OPERATIONS[name]
+    if "the columns of users_find" not in comment:
+        for column in (*operation.required, *operation.optional):
+            assert re.search(rf"\b{column}\b", comment), column
+    assert set(re.findall(r":(\w+)", comment)) == set(operation.parameters)
+
+
+def test_replaced_files_take_the_place_of_ours_one_by_one(tmp_path: Path) -> None:
+    (tmp_path / "users_get.sql").write_text("\ufeffSELECT 1 WHERE :customer = ''", encoding="utf-8")
+    found, misfits = load(tmp_path)
+    assert not misfits
+    assert found["users_get"].text == "SELECT 1 WHERE ($1::text) = ''"
+    assert found["users_find"] == load(None)[0]["users_find"]
+
+
+def test_a_file_that_is_no_operation_is_named_with_the_nearest_one(tmp_path: Path) -> None:
+    (tmp_path / "user_find.sql").write_text("SELECT 1", encoding="utf-8")
+    _, (misfit,) = load(tmp_path)
+    assert misfit.file.endswith("user_find.sql")
+    assert misfit.remedy == "did you mean users_find.sql?"
+
+
+def test_a_missing_folder_and_an_unreadable_file_are_said(tmp_path: Path) -> None:
+    assert load(tmp_path / "nowhere")[1][0].problem == "there is no such folder"
+    (tmp_path / "users_get.sql").write_bytes(b"SELECT '\xff'")
+    misfit = load(tmp_path)[0]["users_get"].misfit
+    assert misfit is not None
+    assert "UnicodeDecodeError" in misfit.problem
+
+
+def test_columns_are_compared_by_name_and_type() -> None:
+    statement = Statement("points_balance", "points_balance.sql", "", ())
+    assert statement.compare([("total", "numeric"), ("available", "int8")]) is None
+    missing = statement.compare([("total", "numeric"), ("availabel", "numeric")])
+    assert missing is not None
+    assert missing.problem == "returns no column available"
+    assert "is it the column availabel?" in missing.remedy
+    wrong = statement.compare([("total", "numeric"), ("available", "text")])
+    assert wrong is not None
+    assert wrong.problem == "returns the column available as text"
+
+
+def _server_error(state: str) -> Exception:
+    error = asyncpg.PostgresError.new(
+        {"C": state, "M": 'value "+79001234567"', "D": "Key (phone)=(+79001234567)"}
+    )
+    assert isinstance(error, asyncpg.PostgresError)
+    return error
+
+
+@pytest.mark.parametrize(
+    ("state", "outcome"),
+    [
+        ("40001", Outcome.NOT_SENT),
+        ("40P01", Outcome.NOT_SENT),
+        ("40003", Outcome.UNKNOWN),
+        ("25006", Outcome.NOT_SENT),
+        ("53300", Outcome.NOT_SENT),
+        ("55P03", Outcome.NOT_SENT),
+        ("57014", Outcome.NOT_SENT),
+        ("57P01", Outcome.UNKNOWN),
+        ("57P02", Outcome.UNKNOWN),
+        ("57P03", Outcome.UNKNOWN),
+        ("22003", Outcome.REFUSED),
+        ("23514", Outcome.REFUSED),
+        ("P0001", Outcome.REFUSED),
+        ("08006", Outcome.UNKNOWN),
+        ("58030", Outcome.UNKNOWN),
+        ("XX000", Outcome.UNKNOWN),
+    ],
+)
+def test_outcome_of_a_write_by_sqlstate(state: str, outcome: Outcome) -> None:
+    assert errors.after_write("f.sql", _server_error(state), unique_is_conflict=True).outcome is outcome
+
+
+def test_a_unique_violation_is_a_conflict_of_people_but_a_doubt_about_values() -> None:
+    error = _server_error("23505")
+    assert errors.after_write("f.sql", error, unique_is_conflict=True).refusal is Refusal.CONFLICT
+    assert errors.after_write("f.sql", error, unique_is_conflict=False).outcome is Outcome.UNKNOWN
+
+
+def test_no_message_carries_what_the_server_wrote() -> None:
+    for state in ("42703", "22P02", "53300", "28P01", "3D000"):
+        for error in (
+            errors.on_read("f.sql", _server_error(state)),
+            errors.on_connect(_server_error(state)),
+        ):
+            assert "79001234567" not in str(error)
+    with pytest.raises(BackendMisconfigured, match="42703") as caught:
+        errors.after_write("f.sql", _server_error("42703"), unique_is_conflict=False)
+    assert "79001234567" not in str(caught.value)
+
+
+def test_errors_of_a_connection_by_kind() -> None:
+    assert isinstance(errors.on_connect(_server_error("28P01")), BackendCredentials)
+    assert isinstance(errors.on_connect(_server_error("3D000")), BackendMisconfigured)
+    assert isinstance(errors.on_connect(ValueError("secret")), BackendMisconfigured)
+    assert isinstance(errors.on_connect(ConnectionRefusedError()), BackendUnavailable)
