@@ -78,7 +78,7 @@ def configure(settings: Log) -> None:
 def silence() -> None:
     """Write nothing at all: for commands that print findings of their own."""
     structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL + 1),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
         logger_factory=structlog.ReturnLoggerFactory(),
     )
     logging.getLogger().handlers[:] = [logging.NullHandler()]

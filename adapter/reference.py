@@ -43,7 +43,7 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, BaseModel):
         return {name: _plain(getattr(value, name)) for name in type(value).model_fields}
-    return value if isinstance(value, (bool, int, float, str)) or value is None else str(value)
+    return value if isinstance(value, (bool, int, float, str, dict)) or value is None else str(value)
 
 
 def toml_value(value: Any) -> str:

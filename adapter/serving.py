@@ -64,13 +64,21 @@ def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
             raise CannotRun(str(error)) from None
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise CannotRun(
-                f"the database cannot be used: {type(error).__name__}; check database.url, that the server "
-                "runs, and that the user may create a schema"
+                f"the database cannot be used: {_kind(error)}; check database.url, that the server runs, and "
+                "that the user may create a schema"
             ) from None
         yield url
     finally:
         if server is not None:
             server.stop()
+
+
+def _kind(error: Exception) -> str:
+    """What kind of error it is; of a server's own message nothing, it may quote data."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
+    state = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__}{f' (SQLSTATE {state})' if state else ''}"
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

@@ -1,0 +1,1 @@
+"""What is agreed: with Koshelek about the wire, with CRM vendors about theirs. Imports nothing of ``adapter``."""
