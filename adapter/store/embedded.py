@@ -6,13 +6,16 @@ For the demo, the tests and small installations. It may not know what is kept in
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 _LOCK = "adapter.lock"
 _ADDRESS = "database-url"
+_SOCKET_PATH = 70  # of the 107 bytes a socket's path may have, what its folder may take
 _CONFIGURATION = """
 # Written by koshelek-adapter.
 max_connections = 300
@@ -99,7 +102,7 @@ def start(data_dir: Path) -> EmbeddedServer:
 
 
 def _start(folder: Path) -> tuple[str, Any]:
-    get_server = _import(folder.parent / "run")
+    get_server = _import(_runtime_folder(folder))
     folder.mkdir(exist_ok=True)
     # Left by a process that was killed; the lock says nobody else uses this server.
     (folder / ".handle_pids.json").unlink(missing_ok=True)
@@ -112,6 +115,15 @@ def _start(folder: Path) -> tuple[str, Any]:
         configuration.write_text(text + _CONFIGURATION, encoding="utf-8")
     server.start()
     return server.get_uri(), server
+
+
+def _runtime_folder(folder: Path) -> Path:
+    """Where locks and, if need be, the socket go: beside the data, unless a socket's path gets too long."""
+    beside = folder.parent / "run"
+    if len(str(beside)) < _SOCKET_PATH:
+        return beside
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"koshelek-{os.geteuid()}-{name}"
 
 
 def _import(runtime: Path) -> Any:
