@@ -48,13 +48,13 @@ class Code(enum.StrEnum):
     RECEIPT_TAKEN = "306"
     RECEIPT_DIFFERS = "307"
     RECEIPT_REFUSED = "308"
-    # 4xx: promo codes
-    PROMO_UNKNOWN = "401"
-    PROMO_NOT_YET_VALID = "402"
-    PROMO_EXPIRED = "403"
-    PROMO_USED = "404"
-    PROMO_EXHAUSTED = "405"
-    PROMO_REFUSED = "406"
+    # 7xx: promo codes
+    PROMO_UNKNOWN = "701"
+    PROMO_NOT_YET_VALID = "702"
+    PROMO_EXPIRED = "703"
+    PROMO_USED = "704"
+    PROMO_EXHAUSTED = "705"
+    PROMO_REFUSED = "706"
     # 9xx: the service
     INTERNAL = "901"
     DATABASE_DOWN = "902"

@@ -98,6 +98,21 @@ def serve(
 
 @app.command()
 @_plainly
+def worker(config: ConfigFile = None) -> None:
+    """Deliver recorded operations to the CRM until stopped; any number of workers may run.
+
+    For when delivery.in_process is off, or more hands are needed. Joins the embedded database of a
+    running `serve`.
+    """
+    from adapter import serving
+
+    settings = _settings(config)
+    with serving.database(settings, join=True) as url:
+        serving.run(serving.deliver_until_stopped(settings, url))
+
+
+@app.command()
+@_plainly
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
@@ -224,6 +239,15 @@ def config_reference() -> None:
     from adapter import reference
 
     typer.echo(reference.table(), nl=False)
+
+
+@config_app.command("codes")
+@_plainly
+def config_codes() -> None:
+    """Print every error code with cause and remedy as Markdown, as it stands in the README."""
+    from adapter import reference
+
+    typer.echo(reference.codes(), nl=False)
 
 
 @cards_app.command("import")

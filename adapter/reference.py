@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from adapter.catalogue import CATALOGUE
 from adapter.settings import ENV_PREFIX, Crm, CrmPort, NumberRange, Settings
 from crm_backends import registry
 
@@ -130,6 +131,14 @@ def table() -> str:
         spec = registry.load(name)
         lines += [f"**driver `{name}`** {spec.summary}", "", *head, *_rows("crm", spec.settings), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def codes() -> str:
+    """Every code of the error envelope as a Markdown table."""
+    lines = ["| code | in English | cause | remedy |", "|---|---|---|---|"]
+    for code, entry in CATALOGUE.items():
+        lines.append(f"| {code.value} | {entry.en} | {entry.cause} | {entry.remedy} |")
+    return "\n".join(lines) + "\n"
 
 
 def in_force(settings: Settings) -> str:

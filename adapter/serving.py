@@ -181,6 +181,23 @@ async def serve_until_stopped(
         await service.close()
 
 
+async def deliver_until_stopped(settings: Settings, url: str) -> None:
+    """Carry recorded operations to the CRM, and nothing else, until SIGTERM or SIGINT."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    service = Service(settings, url)
+    try:
+        await service.open()
+        await service.start_delivery()
+        log.info("delivering", concurrency=settings.delivery.concurrency)
+        await stopping.wait()
+        log.info("stopping")
+    finally:
+        await service.close()
+
+
 def run(main: Awaitable[None]) -> None:
     """Run a coroutine on uvloop where there is one."""
     try:

@@ -1,0 +1,30 @@
+"""Parts of the README that are generated: ``python -m tests.readme`` writes them anew; a test compares them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from adapter import reference
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+PARTS = {"codes": reference.codes, "settings": reference.table}
+
+
+def generated(text: str) -> str:
+    """The README's text with every generated part as it should be."""
+    for name, make in PARTS.items():
+        body = make().strip()
+        text, found = re.subn(
+            rf"(<!-- {name}[^>]*-->\n).*?(<!-- /{name} -->)",
+            lambda marks, body=body: f"{marks[1]}\n{body}\n\n{marks[2]}",
+            text,
+            flags=re.DOTALL,
+        )
+        if found != 1:
+            raise SystemExit(f"README.md has no marks for {name}")
+    return text
+
+
+if __name__ == "__main__":
+    README.write_text(generated(README.read_text(encoding="utf-8")), encoding="utf-8")
