@@ -14,18 +14,20 @@ from adapter.api.app import PublicPort
 from adapter.api.auth import Authenticator, credentials_of
 from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.worker import Worker
+from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
-from adapter.loyalty.ports import StoreUnavailable
+from adapter.loyalty.ports import Finder, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.ops.health import management_application
 from adapter.settings import Binding, Settings
-from adapter.store.cards import PostgresCards
+from adapter.store.cards import JoinedFinder, PostgresCards
 from adapter.store.consents import PostgresConsents
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
 from crm_backends import registry
 from crm_backends.ports import Backend, Settlement, Support
+from crm_backends.postgres.driver import PostgresBackend
 
 _WORKER_CONNECTIONS = 5
 
@@ -59,12 +61,16 @@ class Service:
         users: Any = self.by_port["users"]
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]
+        finder: Finder = TwoStepFinder(users, self.cards)
+        if isinstance(users, PostgresBackend) and users.in_adapters_database:
+            finder = JoinedFinder(users)
         can_keep = users.capabilities["users.set_consents"].support in (Support.FULL, Support.PARTIAL)
         self.programme = Programme(
             settings=settings,
             cards=self.cards,
             consents=PostgresConsents(gateway),
             operations=self.operations,
+            finder=finder,
             users=users,
             points=points,
             coupons=coupons,

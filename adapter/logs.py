@@ -11,6 +11,7 @@ import sys
 import traceback
 from typing import Any
 
+import pydantic_core
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -39,6 +40,10 @@ def _without_arguments(logger: WrappedLogger, name: str, event: EventDict) -> Ev
     return event
 
 
+def _json(event: EventDict, **_: Any) -> bytes:
+    return pydantic_core.to_json(event, fallback=str)
+
+
 def configure(settings: Log) -> None:
     """Set up logging for this process; everything goes to standard output."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stdout.isatty())
@@ -48,15 +53,17 @@ def configure(settings: Log) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _exception_without_message,
     ]
-    renderer: Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
-        if console
-        else structlog.processors.JSONRenderer(ensure_ascii=False)
-    )
+    renderer: Processor
+    if console:
+        renderer = structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())
+        factory: Any = structlog.WriteLoggerFactory()
+    else:
+        renderer = structlog.processors.JSONRenderer(serializer=_json)
+        factory = structlog.BytesLoggerFactory(sys.stdout.buffer)
     structlog.configure(
         processors=[*common, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.WriteLoggerFactory(),
+        logger_factory=factory,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stdout)
@@ -66,7 +73,7 @@ def configure(settings: Log) -> None:
             processors=[
                 _without_arguments,
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                renderer,
+                renderer if console else structlog.processors.JSONRenderer(ensure_ascii=False),
             ],
         )
     )

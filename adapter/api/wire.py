@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
@@ -67,8 +66,7 @@ def encode(value: Json) -> bytes:
     """The body for ``value``: string-typed JSON in UTF-8; ``None`` is the empty body."""
     if value is None:
         return b""
-    text = json.dumps(stringify(value), ensure_ascii=False, separators=(",", ":"))
-    return text.encode("utf-8", errors="replace")
+    return pydantic_core.to_json(stringify(value))
 
 
 def card_json(card: Card) -> dict[str, Json]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, CardState
+from adapter.loyalty.ports import CardRegistry
 from adapter.loyalty.programme import Programme
 from crm_backends.model import Customer
-from crm_backends.ports import Deadline
+from crm_backends.ports import Deadline, Users
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -29,31 +31,38 @@ async def find_card(
     """
     if phone is None and email is None:
         return None
-    found = await programme.users.find(phone=phone, email=email, birth_date=birth_date, deadline=deadline)
-    if not found:
-        return None
-    by_owner = await _cards_of(programme, found)
-    holders = [customer for customer in found if customer.reference in by_owner]
+    found = await programme.finder.find(phone=phone, email=email, birth_date=birth_date, deadline=deadline)
+    cards: dict[str, Card] = {}
+    for customer, card in found:
+        if card is None and customer.card_number and programme.settings.cards.adopt:
+            card = await programme.cards.adopt(customer.card_number, customer.reference)
+        if card is not None:
+            cards[customer.reference] = card
+    holders = [customer for customer, _ in found if customer.reference in cards]
     if not holders:
         return None
-    chosen = choose(programme, holders, phone=phone, birth_date=birth_date)
-    card = by_owner[chosen.reference]
-    if card.state is CardState.BLOCKED:
+    chosen = cards[choose(programme, holders, phone=phone, birth_date=birth_date).reference]
+    if chosen.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
-    return card
+    return chosen
 
 
-async def _cards_of(programme: Programme, customers: Sequence[Customer]) -> dict[str, Card]:
-    """Cards by owner; a number that only the CRM knows is taken over on the way."""
-    cards = await programme.cards.of_customers([customer.reference for customer in customers])
-    by_owner = {card.users_reference: card for card in cards if card.users_reference is not None}
-    if programme.settings.cards.adopt:
-        for customer in customers:
-            if customer.card_number and customer.reference not in by_owner:
-                adopted = await programme.cards.adopt(customer.card_number, customer.reference)
-                if adopted is not None:
-                    by_owner[customer.reference] = adopted
-    return by_owner
+@dataclass(frozen=True, slots=True)
+class TwoStepFinder:
+    """Asks the users CRM first and the registry then; implements ``adapter.loyalty.ports.Finder``."""
+
+    users: Users
+    cards: CardRegistry
+
+    async def find(
+        self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
+    ) -> Sequence[tuple[Customer, Card | None]]:
+        people = await self.users.find(phone=phone, email=email, birth_date=birth_date, deadline=deadline)
+        if not people:
+            return ()
+        cards = await self.cards.of_customers([person.reference for person in people])
+        by_owner = {card.users_reference: card for card in cards}
+        return [(person, by_owner.get(person.reference)) for person in people]
 
 
 def choose(

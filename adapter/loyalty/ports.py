@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Literal, Protocol
 
 from adapter.loyalty.model import Card, NewOperation, Operation
-from crm_backends.model import ChannelConsents
+from crm_backends.model import ChannelConsents, Customer
+from crm_backends.ports import Deadline
 
 Port = Literal["points", "coupons"]
 
@@ -42,6 +44,15 @@ class CardRegistry(Protocol):
 
     async def remember_account(self, number: str, port: Port, reference: str) -> None:
         """Note under which reference another CRM keeps the owner of this card."""
+
+
+class Finder(Protocol):
+    """People with their cards. A CRM and the registry in one database can be asked in one go."""
+
+    async def find(
+        self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
+    ) -> Sequence[tuple[Customer, Card | None]]:
+        """Customers whose phone (E.164) or e-mail matches, each with the card of the registry."""
 
 
 class ConsentBook(Protocol):

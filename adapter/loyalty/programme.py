@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, OperationKind
-from adapter.loyalty.ports import CardRegistry, ConsentBook, OperationLedger, Port
+from adapter.loyalty.ports import CardRegistry, ConsentBook, Finder, OperationLedger, Port
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
 from crm_backends.ports import Coupons, Deadline, Outcome, Points, Settlement, Users, Written
@@ -23,6 +23,7 @@ class Programme:
     cards: CardRegistry
     consents: ConsentBook
     operations: OperationLedger
+    finder: Finder
     users: Users
     points: Points | None
     coupons: Coupons | None

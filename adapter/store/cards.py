@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
 
@@ -14,6 +15,8 @@ from adapter.loyalty.numbers import BadNumber, barcode_for, range_number
 from adapter.loyalty.ports import Port
 from adapter.settings import Cards, NumberRange
 from adapter.store.pool import Gateway
+from crm_backends.model import Customer
+from crm_backends.ports import Deadline
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
@@ -206,6 +209,65 @@ class PostgresCards:
                     if row is not None:
                         return _card(row)
         raise Refused(Code.NO_NUMBERS)
+
+
+_JOIN = """
+    SELECT found.*, card.number AS "card.number", card.barcode_number AS "card.barcode_number",
+           card.barcode_type AS "card.barcode_type", card.state AS "card.state"
+      FROM ({find}
+           ) AS found
+      LEFT JOIN koshelek.cards AS card ON card.users_reference = found.reference::text
+"""
+
+
+def _with_cards(find: str) -> str:
+    """The statement that finds people, made to bring their cards along."""
+    return _JOIN.replace("{find}", find.rstrip().rstrip(";"))
+
+
+class FindsCustomers(Protocol):
+    """A driver whose tables are in our database and whose statement may be wrapped."""
+
+    async def find_wrapped(
+        self,
+        wrap: Callable[[str], str],
+        *,
+        phone: str | None,
+        email: str | None,
+        birth_date: date | None,
+        deadline: Deadline,
+    ) -> Sequence[tuple[Customer, asyncpg.Record]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class JoinedFinder:
+    """People and their cards in one statement, where the users CRM is in the adapter's own database.
+
+    Implements ``adapter.loyalty.ports.Finder``; finding a card is the hottest call there is.
+    """
+
+    users: FindsCustomers
+
+    async def find(
+        self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
+    ) -> Sequence[tuple[Customer, Card | None]]:
+        rows = await self.users.find_wrapped(
+            _with_cards, phone=phone, email=email, birth_date=birth_date, deadline=deadline
+        )
+        return [(customer, _joined_card(customer, row)) for customer, row in rows]
+
+
+def _joined_card(customer: Customer, row: asyncpg.Record) -> Card | None:
+    number = row["card.number"]
+    if number is None:
+        return None
+    return Card(
+        number=number,
+        barcode_number=row["card.barcode_number"],
+        barcode_type=row["card.barcode_type"],
+        state=CardState(row["card.state"]),
+        users_reference=customer.reference,
+    )
 
 
 async def _next_of_range(connection: Connection, rule: NumberRange) -> str | None:

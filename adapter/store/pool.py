@@ -5,9 +5,6 @@ PostgreSQL's messages quote the values of rows, so none of them leaves this modu
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -53,42 +50,61 @@ class Gateway:
 
     def __init__(self, pool: Pool, acquire_timeout: float) -> None:
         self.pool = pool
-        self._acquire_timeout = acquire_timeout
+        self.acquire_timeout = acquire_timeout
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        try:
-            connection = await self.pool.acquire(timeout=self._acquire_timeout)
-        except TimeoutError:
-            if self.pool.get_idle_size() == 0 and self.pool.get_size() >= self.pool.get_max_size():
-                raise StoreBusy("no database connection was free in time") from None
-            raise StoreUnavailable("the database did not accept a connection in time") from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise StoreUnavailable(_words(error)) from None
-        try:
-            yield connection
-        except (
-            OSError,
-            TimeoutError,
-            asyncpg.PostgresConnectionError,
-            asyncpg.InterfaceError,
-            asyncpg.InternalClientError,  # a connection that the server has just given up
-            asyncpg.OperatorInterventionError,
-            asyncpg.InsufficientResourcesError,
-            asyncpg.PostgresIOError,
-            asyncpg.ReadOnlySQLTransactionError,
-            asyncpg.UndefinedTableError,
-            asyncpg.InvalidSchemaNameError,
-        ) as error:
-            raise StoreUnavailable(_words(error)) from None
-        finally:
-            await asyncio.shield(self.pool.release(connection))
+    def connection(self) -> Lease:
+        """``async with gateway.connection() as connection``."""
+        return Lease(self.pool, self.acquire_timeout)
 
     async def clock_drift(self) -> float:
         """Seconds by which this machine's clock and the database's differ."""
         async with self.connection() as connection:
             there = await connection.fetchval("SELECT clock_timestamp()")
         return abs(float((there - datetime.now(UTC)).total_seconds()))
+
+
+class Lease:
+    """One use of a connection. A class, since a generator would cost more than the rest of a look-up."""
+
+    __slots__ = ("_connection", "_pool", "_timeout")
+
+    def __init__(self, pool: Pool, timeout: float) -> None:
+        self._pool = pool
+        self._timeout = timeout
+
+    async def __aenter__(self) -> Connection:
+        pool = self._pool
+        try:
+            # An idle connection is had at once; a timer would only cost.
+            timeout = None if pool.get_idle_size() else self._timeout
+            self._connection = await pool.acquire(timeout=timeout)
+        except TimeoutError:
+            if pool.get_idle_size() == 0 and pool.get_size() >= pool.get_max_size():
+                raise StoreBusy("no database connection was free in time") from None
+            raise StoreUnavailable("the database did not accept a connection in time") from None
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise StoreUnavailable(_words(error)) from None
+        return self._connection
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        await self._pool.release(self._connection)
+        if isinstance(error, _AWAY):
+            raise StoreUnavailable(_words(error)) from None
+
+
+_AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # a connection that the server has just given up
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.PostgresIOError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.UndefinedTableError,
+    asyncpg.InvalidSchemaNameError,
+)
 
 
 def _words(error: BaseException) -> str:

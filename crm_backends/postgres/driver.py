@@ -91,6 +91,11 @@ class PostgresBackend:
         self._schema_ready = not settings.manages_schema()
         self._schema_turn = asyncio.Lock()
 
+    @property
+    def in_adapters_database(self) -> bool:
+        """Whether the CRM's tables are in the adapter's own database."""
+        return self._shared
+
     # -- life ------------------------------------------------------------------------------------------
 
     async def open(self) -> None:
@@ -165,30 +170,13 @@ class PostgresBackend:
     def _limit(self, deadline: Deadline) -> Deadline:
         return Deadline.after(min(self._settings.statement_timeout, deadline.remaining()))
 
-    @contextlib.asynccontextmanager
-    async def _connection(self, limit: Deadline, *, schema: bool = True) -> AsyncIterator[Connection]:
-        """A connection of the pool, the schema in place.
+    def _connection(self, limit: Deadline, *, schema: bool = True) -> _Lease:
+        """A connection of the pool, the schema in place; for ``async with``.
 
         Raises:
             BackendError: no connection could be had; no statement of an operation has been sent.
         """
-        if self._pool is None:
-            raise BackendUnavailable("the driver is not open")
-        seconds = limit.remaining()
-        if not seconds:
-            raise BackendUnavailable("no time left to ask the database")
-        try:
-            connection = await self._pool.acquire(timeout=seconds)
-        except errors.CONNECT_ERRORS as error:
-            raise errors.on_connect(error) from None
-        try:
-            if schema and not self._schema_ready:
-                await self._create_schema(connection)
-            yield connection
-        finally:
-            # The result is already known; a connection that breaks now is dropped by the pool.
-            with contextlib.suppress(*errors.DATABASE_ERRORS):
-                await self._pool.release(connection)
+        return _Lease(self, limit, schema and not self._schema_ready)
 
     async def _create_schema(self, connection: Connection) -> None:
         """Run ``schema.sql`` unless this very text has been run; the mark is the schema's comment."""
@@ -247,15 +235,14 @@ class PostgresBackend:
     async def _fetch(
         self,
         connection: Connection,
-        statement: statements.Statement,
-        values: Mapping[str, object],
+        text: str,
+        arguments: Sequence[object],
         limit: Deadline,
     ) -> list[asyncpg.Record]:
-        arguments = statement.arguments(values)
         if not self._settings.pooler:
-            return await connection.fetch(statement.text, *arguments, timeout=limit.remaining())
+            return await connection.fetch(text, *arguments, timeout=limit.remaining())
         async with self._on_one_server(connection, limit):
-            return await connection.fetch(statement.text, *arguments)
+            return await connection.fetch(text, *arguments)
 
     async def _read(
         self,
@@ -263,12 +250,15 @@ class PostgresBackend:
         values: Mapping[str, object],
         deadline: Deadline,
         form: Callable[[asyncpg.Record], T],
+        *,
+        wrap: Callable[[str], str] | None = None,
     ) -> list[T]:
         limit = self._limit(deadline)
         async with self._connection(limit) as connection:
             statement = await self._fit(name, connection, limit)
+            text = statement.text if wrap is None else wrap(statement.text)
             try:
-                found = await self._fetch(connection, statement, values, limit)
+                found = await self._fetch(connection, text, statement.arguments(values), limit)
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
         try:
@@ -293,8 +283,9 @@ class PostgresBackend:
                 statement = await self._fit(name, connection, limit)
                 if not limit.remaining():
                     return Written.not_sent()
+                arguments = statement.arguments(values)
                 try:
-                    found = await self._fetch(connection, statement, values, limit)
+                    found = await self._fetch(connection, statement.text, arguments, limit)
                 except errors.DATABASE_ERRORS as error:
                     return errors.after_write(statement.file, error, unique_is_conflict=unique_is_conflict)
         except (BackendUnavailable, BackendCredentials):
@@ -309,6 +300,24 @@ class PostgresBackend:
         """Customers by phone (E.164) or e-mail; ``users_find.sql``."""
         values = {"phone": phone, "email": email, "birth_date": birth_date}
         return await self._read("users_find", values, deadline, self._customer)
+
+    async def find_wrapped(
+        self,
+        wrap: Callable[[str], str],
+        *,
+        phone: str | None,
+        email: str | None,
+        birth_date: date | None,
+        deadline: Deadline,
+    ) -> list[tuple[Customer, asyncpg.Record]]:
+        """``find``, with ``wrap`` put around the statement: for one whose tables are in the same database.
+
+        Each customer comes with the whole row.
+        """
+        values = {"phone": phone, "email": email, "birth_date": birth_date}
+        return await self._read(
+            "users_find", values, deadline, lambda row: (self._customer(row), row), wrap=wrap
+        )
 
     async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
         """One customer; ``users_get.sql``."""
@@ -437,6 +446,43 @@ class PostgresBackend:
     def _dated(self, **values: object) -> dict[str, object]:
         """Values with ``today`` as the programme counts days."""
         return {**values, "today": datetime.now(self._zone).date()}
+
+
+class _Lease:
+    """One use of a connection. A class, since a generator would cost more than the rest of a look-up."""
+
+    __slots__ = ("_backend", "_connection", "_limit", "_pool", "_schema")
+
+    def __init__(self, backend: PostgresBackend, limit: Deadline, schema: bool) -> None:
+        self._backend = backend
+        self._limit = limit
+        self._schema = schema
+
+    async def __aenter__(self) -> Connection:
+        pool = self._backend._pool
+        if pool is None:
+            raise BackendUnavailable("the driver is not open")
+        self._pool = pool
+        seconds = self._limit.remaining()
+        if not seconds:
+            raise BackendUnavailable("no time left to ask the database")
+        try:
+            # An idle connection is had at once; a timer would only cost.
+            self._connection = await pool.acquire(timeout=None if pool.get_idle_size() else seconds)
+        except errors.CONNECT_ERRORS as error:
+            raise errors.on_connect(error) from None
+        if self._schema:
+            try:
+                await self._backend._create_schema(self._connection)
+            except BaseException:
+                await self.__aexit__()
+                raise
+        return self._connection
+
+    async def __aexit__(self, *_: object) -> None:
+        # The result is already known; a connection that breaks now is dropped by the pool.
+        with contextlib.suppress(*errors.DATABASE_ERRORS):
+            await self._pool.release(self._connection)
 
 
 def _version(connection: Connection) -> str:
