@@ -62,8 +62,8 @@ class Service:
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]
         finder: Finder = TwoStepFinder(users, self.cards)
-        if isinstance(users, PostgresBackend) and users.in_adapters_database:
-            finder = JoinedFinder(users)
+        if isinstance(users, PostgresBackend) and users.finds_many:
+            finder = JoinedFinder(users, settings.database.statement_timeout)
         can_keep = users.capabilities["users.set_consents"].support in (Support.FULL, Support.PARTIAL)
         self.programme = Programme(
             settings=settings,

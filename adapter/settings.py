@@ -107,6 +107,7 @@ def _base_path(path: str) -> str:
 UrlPath = Annotated[str, AfterValidator(_base_path)]
 ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 30)]
+Wait = Annotated[float, Field(ge=0, le=30)]
 
 
 class Koshelek(Section):
@@ -313,7 +314,9 @@ class Receipts(Section):
         [1], description="Accepted settlement signs (n): 1 sale, 2 its return, 3 expense, 4 its return."
     )
     max_age_days: int = Field(30, ge=1, le=3650, description="Oldest receipt that is accepted, days.")
-    wait: Seconds = Field(1.5, description="Seconds a request waits for the credit before it says accepted.")
+    wait: Wait = Field(
+        1.5, description="Seconds a request waits for the credit before it says accepted; 0: not at all."
+    )
 
 
 class Promo(Section):

@@ -59,6 +59,15 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
+class Wanted:
+    """Whom to find: a phone (E.164) or an e-mail; the birth date never identifies alone (KLO-1)."""
+
+    phone: str | None
+    email: str | None
+    birth_date: date | None
+
+
+@dataclass(frozen=True, slots=True, repr=False)
 class Holder:
     """All that is known of a card's owner when a points or coupons CRM is asked who that is."""
 

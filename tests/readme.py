@@ -1,4 +1,4 @@
-"""Parts of the README that are generated: ``python -m tests.readme`` writes them anew; a test compares them."""
+"""The generated parts of the README: ``python -m tests.readme`` writes them anew; a test compares them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def generated(text: str) -> str:
         body = make().strip()
         text, found = re.subn(
             rf"(<!-- {name}[^>]*-->\n).*?(<!-- /{name} -->)",
-            lambda marks, body=body: f"{marks[1]}\n{body}\n\n{marks[2]}",
+            "\\g<1>\n" + body.replace("\\", "\\\\") + "\n\n\\g<2>",
             text,
             flags=re.DOTALL,
         )

@@ -1,7 +1,7 @@
 """HTTP Basic (RFC 7617) for the public port: constant time, two pairs at once, hashed or generated.
 
 A generated password is compared by its SHA-256. A hashed one (argon2) would cost tens of milliseconds
-per request, so a pair that was accepted is remembered by an HMAC under a key that lives only in this
+per request, so a header that was accepted is remembered by its HMAC under a key that lives only in this
 process; failures are never remembered. It may not know what is served.
 """
 
@@ -22,6 +22,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from adapter.settings import Koshelek
 
 _HASH_PREFIX = "$argon2"
+_MOST_REMEMBERED = 100  # one pair can be written in a few ways ("basic", blanks); each is remembered
 
 
 def hash_password(password: str) -> str:
@@ -72,26 +73,28 @@ class Authenticator:
 
     async def accepts(self, header: str | None) -> bool:
         """Whether the header carries an accepted pair; malformed headers do not."""
-        pair = _decode(header)
-        if pair is None:
+        if header is None:
             return False
+        token = hmac.digest(self._key, header.encode("utf-8", "surrogateescape"), "sha256")
+        if token in self._accepted:
+            return True
+        pair = _decode(header)
+        if pair is None or not await self._is_accepted(pair):
+            return False
+        if len(self._accepted) < _MOST_REMEMBERED:
+            self._accepted.add(token)
+        return True
+
+    async def _is_accepted(self, pair: bytes) -> bool:
         digest = hashlib.sha256(pair).digest()
         accepted = False
         for known in self._digests:  # every pair is compared, so the time does not tell which matched
             accepted |= hmac.compare_digest(digest, known)
         if accepted or not self._hashed:
             return accepted
-        token = hmac.digest(self._key, pair, "sha256")
-        if token in self._accepted:
-            return True
         # One at a time: a flood of wrong passwords must not take every core and all memory.
         async with self._one_at_a_time:
-            if token in self._accepted:
-                return True
-            if await asyncio.to_thread(self._verify, pair):
-                self._accepted.add(token)
-                return True
-        return False
+            return await asyncio.to_thread(self._verify, pair)
 
     def _verify(self, pair: bytes) -> bool:
         login, _, password = pair.partition(b":")
@@ -105,10 +108,8 @@ class Authenticator:
         return accepted
 
 
-def _decode(header: str | None) -> bytes | None:
+def _decode(header: str) -> bytes | None:
     """``login:password`` of a Basic header, or ``None``."""
-    if header is None:
-        return None
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +14,8 @@ from adapter.loyalty.numbers import BadNumber, barcode_for, range_number
 from adapter.loyalty.ports import Port
 from adapter.settings import Cards, NumberRange
 from adapter.store.pool import Gateway
-from crm_backends.model import Customer
+from adapter.store.together import Together
+from crm_backends.model import Customer, Wanted
 from crm_backends.ports import Deadline
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _COLUMNS = (
 )
 
 _GET = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE number = $1"  # noqa: S608
+_GET_MANY = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE number = ANY($1)"  # noqa: S608
 _OF_CUSTOMER = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE users_reference = $1"  # noqa: S608
 _OF_CUSTOMERS = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE users_reference = ANY($1)"  # noqa: S608
 
@@ -68,6 +69,7 @@ _ADOPT = f"""
 """  # noqa: S608
 
 _RANGE_CHUNK = 256
+_READS_MOST, _READS_LANES = 64, 2  # look-ups in one statement, statements at once
 
 
 def _card(row: asyncpg.Record) -> Card:
@@ -89,11 +91,16 @@ class PostgresCards:
     def __init__(self, gateway: Gateway, settings: Cards) -> None:
         self._gateway = gateway
         self._settings = settings
+        self._getting = Together(self._get_together, most=_READS_MOST, lanes=_READS_LANES)
 
     async def get(self, number: str) -> Card | None:
+        return await self._getting(number)
+
+    async def _get_together(self, numbers: Sequence[str]) -> list[Card | None]:
         async with self._gateway.connection() as connection:
-            row = await connection.fetchrow(_GET, number)
-        return _card(row) if row else None
+            rows = await connection.fetch(_GET_MANY, numbers)
+        cards = {row["number"]: _card(row) for row in rows}
+        return [cards.get(number) for number in numbers]
 
     async def of_customers(self, users_references: Sequence[str]) -> Sequence[Card]:
         async with self._gateway.connection() as connection:
@@ -211,50 +218,47 @@ class PostgresCards:
         raise Refused(Code.NO_NUMBERS)
 
 
-_JOIN = """
-    SELECT found.*, card.number AS "card.number", card.barcode_number AS "card.barcode_number",
-           card.barcode_type AS "card.barcode_type", card.state AS "card.state"
-      FROM ({find}
-           ) AS found
-      LEFT JOIN koshelek.cards AS card ON card.users_reference = found.reference::text
-"""
-
-
-def _with_cards(find: str) -> str:
-    """The statement that finds people, made to bring their cards along."""
-    return _JOIN.replace("{find}", find.rstrip().rstrip(";"))
-
-
 class FindsCustomers(Protocol):
-    """A driver whose tables are in our database and whose statement may be wrapped."""
+    """A driver whose tables are in our database and whose statement may be joined with ours."""
 
-    async def find_wrapped(
-        self,
-        wrap: Callable[[str], str],
-        *,
-        phone: str | None,
-        email: str | None,
-        birth_date: date | None,
-        deadline: Deadline,
-    ) -> Sequence[tuple[Customer, asyncpg.Record]]: ...
+    async def find_many(
+        self, wanted: Sequence[Wanted], join: str, *, deadline: Deadline
+    ) -> Sequence[Sequence[tuple[Customer, asyncpg.Record]]]: ...
 
 
-@dataclass(frozen=True, slots=True)
 class JoinedFinder:
     """People and their cards in one statement, where the users CRM is in the adapter's own database.
 
-    Implements ``adapter.loyalty.ports.Finder``; finding a card is the hottest call there is.
+    Finding a card is the hottest call there is, so look-ups that arrive together also go together.
+    Implements ``adapter.loyalty.ports.Finder``.
     """
 
-    users: FindsCustomers
+    def __init__(self, users: FindsCustomers, timeout: float) -> None:
+        self._users = users
+        self._timeout = timeout
+        self._finding = Together(self._find_together, most=_READS_MOST, lanes=_READS_LANES)
 
     async def find(
         self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
     ) -> Sequence[tuple[Customer, Card | None]]:
-        rows = await self.users.find_wrapped(
-            _with_cards, phone=phone, email=email, birth_date=birth_date, deadline=deadline
-        )
-        return [(customer, _joined_card(customer, row)) for customer, row in rows]
+        return await self._finding(Wanted(phone, email, birth_date))
+
+    async def _find_together(
+        self, wanted: Sequence[Wanted]
+    ) -> Sequence[Sequence[tuple[Customer, Card | None]]]:
+        found = await self._users.find_many(wanted, _JOIN, deadline=Deadline.after(self._timeout))
+        return [[(customer, _joined_card(customer, row)) for customer, row in rows] for rows in found]
+
+
+_JOIN = """
+    SELECT found.*, card.number AS "card.number", card.barcode_number AS "card.barcode_number",
+           card.barcode_type AS "card.barcode_type", card.state AS "card.state"
+      FROM found
+      LEFT JOIN LATERAL (
+               SELECT number, barcode_number, barcode_type, state
+                 FROM koshelek.cards WHERE users_reference = found.reference::text LIMIT 1
+           ) AS card ON true
+"""
 
 
 def _joined_card(customer: Customer, row: asyncpg.Record) -> Card | None:

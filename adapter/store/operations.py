@@ -1,8 +1,7 @@
 """The operations ledger in PostgreSQL: record, mark as sent, finish, wait.
 
-An operation and its delivery job are written in one transaction. Calls that arrive together share one:
-while a transaction is under way the next ones gather, and go together. That is what makes recording
-before answering affordable.
+An operation and its delivery job are written in one transaction. Calls that arrive while one is under
+way share the next: that is what makes recording before answering affordable.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -20,6 +18,7 @@ from adapter.catalogue import Code
 from adapter.loyalty.model import FINAL, NewOperation, Operation, OperationKind, OperationState
 from adapter.store.pool import Gateway
 from adapter.store.queue import DELIVER, queries
+from adapter.store.together import Together
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
@@ -86,45 +85,17 @@ def _operation(row: asyncpg.Record) -> Operation:
     )
 
 
-@dataclass(slots=True)
-class _Waiting:
-    new: NewOperation
-    result: asyncio.Future[tuple[Operation, bool]]
-
-
-@dataclass(slots=True)
 class PostgresOperations:
     """Implements ``adapter.loyalty.ports.OperationLedger``, and what delivery needs besides."""
 
-    gateway: Gateway
-    _gathered: list[_Waiting] = field(default_factory=list)
-    _recorder: asyncio.Task[None] | None = None
-    _waiters: dict[int, set[asyncio.Future[Operation]]] = field(default_factory=dict)
-    _poller: asyncio.Task[None] | None = None
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._recording = Together(self._record_together, most=_MAX_TOGETHER, lanes=1)
+        self._waiters: dict[int, set[asyncio.Future[Operation]]] = {}
+        self._poller: asyncio.Task[None] | None = None
 
     async def record(self, new: NewOperation) -> tuple[Operation, bool]:
-        result: asyncio.Future[tuple[Operation, bool]] = asyncio.get_running_loop().create_future()
-        self._gathered.append(_Waiting(new, result))
-        if self._recorder is None:
-            self._recorder = asyncio.create_task(self._record_gathered())
-        return await result
-
-    async def _record_gathered(self) -> None:
-        try:
-            while self._gathered:
-                together, self._gathered = self._gathered[:_MAX_TOGETHER], self._gathered[_MAX_TOGETHER:]
-                try:
-                    results = await self._record_together([waiting.new for waiting in together])
-                except Exception as error:
-                    for waiting in together:
-                        if not waiting.result.done():
-                            waiting.result.set_exception(error)
-                else:
-                    for waiting, result in zip(together, results, strict=True):
-                        if not waiting.result.done():
-                            waiting.result.set_result(result)
-        finally:
-            self._recorder = None
+        return await self._recording(new)
 
     async def _record_together(self, news: Sequence[NewOperation]) -> list[tuple[Operation, bool]]:
         async with self.gateway.connection() as connection:
@@ -214,7 +185,7 @@ class PostgresOperations:
         return ended
 
     async def wait(self, operation: Operation, seconds: float) -> Operation:
-        if operation.state in FINAL or operation.state is OperationState.HELD:
+        if seconds <= 0 or operation.state in FINAL or operation.state is OperationState.HELD:
             return operation
         ended: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(operation.id, set()).add(ended)

@@ -6,6 +6,8 @@ which is the truth. The queue's history tables are therefore unlogged.
 
 from __future__ import annotations
 
+import functools
+
 from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings, Durability
@@ -15,12 +17,17 @@ DELIVER = "deliver"
 """Entry point of the jobs that carry an operation to the CRM."""
 
 
+@functools.cache
+def _builders() -> tuple[qb.QueryBuilderEnvironment, qb.QueryQueueBuilder, qb.QuerySchedulerBuilder]:
+    settings = DBSettings(db_schema="koshelek", channel="koshelek_queue", durability=Durability.balanced)
+    return (
+        qb.QueryBuilderEnvironment(settings),
+        qb.QueryQueueBuilder(settings),
+        qb.QuerySchedulerBuilder(settings),
+    )
+
+
 def queries(driver: Driver) -> Queries:
     """The queue's operations over one connection or pool."""
-    settings = DBSettings(db_schema="koshelek", channel="koshelek_queue", durability=Durability.balanced)
-    return Queries(
-        driver,
-        qbe=qb.QueryBuilderEnvironment(settings),
-        qbq=qb.QueryQueueBuilder(settings),
-        qbs=qb.QuerySchedulerBuilder(settings),
-    )
+    environment, queue, scheduler = _builders()
+    return Queries(driver, qbe=environment, qbq=queue, qbs=scheduler)

@@ -27,6 +27,7 @@ from crm_backends.model import (
     PointsEntry,
     Profile,
     Purchase,
+    Wanted,
 )
 from crm_backends.ports import (
     FULL,
@@ -92,9 +93,9 @@ class PostgresBackend:
         self._schema_turn = asyncio.Lock()
 
     @property
-    def in_adapters_database(self) -> bool:
-        """Whether the CRM's tables are in the adapter's own database."""
-        return self._shared
+    def finds_many(self) -> bool:
+        """Whether ``find_many`` may be used: the tables are ours, and in the adapter's own database."""
+        return self._shared and self._statements["users_find"].is_ours and not self._settings.pooler
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -247,18 +248,19 @@ class PostgresBackend:
     async def _read(
         self,
         name: str,
-        values: Mapping[str, object],
+        values: Mapping[str, object] | Callable[[statements.Statement], tuple[str, list[object]]],
         deadline: Deadline,
         form: Callable[[asyncpg.Record], T],
-        *,
-        wrap: Callable[[str], str] | None = None,
     ) -> list[T]:
         limit = self._limit(deadline)
         async with self._connection(limit) as connection:
             statement = await self._fit(name, connection, limit)
-            text = statement.text if wrap is None else wrap(statement.text)
+            if callable(values):
+                text, arguments = values(statement)
+            else:
+                text, arguments = statement.text, statement.arguments(values)
             try:
-                found = await self._fetch(connection, text, statement.arguments(values), limit)
+                found = await self._fetch(connection, text, arguments, limit)
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
         try:
@@ -301,23 +303,28 @@ class PostgresBackend:
         values = {"phone": phone, "email": email, "birth_date": birth_date}
         return await self._read("users_find", values, deadline, self._customer)
 
-    async def find_wrapped(
-        self,
-        wrap: Callable[[str], str],
-        *,
-        phone: str | None,
-        email: str | None,
-        birth_date: date | None,
-        deadline: Deadline,
-    ) -> list[tuple[Customer, asyncpg.Record]]:
-        """``find``, with ``wrap`` put around the statement: for one whose tables are in the same database.
+    async def find_many(
+        self, wanted: Sequence[Wanted], join: str, *, deadline: Deadline
+    ) -> list[list[tuple[Customer, asyncpg.Record]]]:
+        """``find`` for several at once, joined with tables of a caller in the same database.
 
-        Each customer comes with the whole row.
+        ``join`` is a SELECT from ``found``, the customers, that keeps their columns. Each customer comes
+        with its whole row. Only for our own statement: a partner's may be slow, and these would queue up.
         """
-        values = {"phone": phone, "email": email, "birth_date": birth_date}
-        return await self._read(
-            "users_find", values, deadline, lambda row: (self._customer(row), row), wrap=wrap
-        )
+        values = {
+            "phone": [one.phone for one in wanted],
+            "email": [one.email for one in wanted],
+            "birth_date": [one.birth_date for one in wanted],
+        }
+
+        def together(statement: statements.Statement) -> tuple[str, list[object]]:
+            return statements.for_many(statement, join), list(values.values())
+
+        found = await self._read("users_find", together, deadline, lambda row: (self._customer(row), row))
+        by_number: list[list[tuple[Customer, asyncpg.Record]]] = [[] for _ in wanted]
+        for customer, row in found:
+            by_number[row["wanted.number"] - 1].append((customer, row))
+        return by_number
 
     async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
         """One customer; ``users_get.sql``."""

@@ -7,6 +7,7 @@ PostgreSQL's lexical rules; it may not know any connection.
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -172,6 +173,8 @@ class Statement:
     """Names of ``$1``, ``$2`` and so on."""
     misfit: Misfit | None = None
     """Why it cannot be sent at all."""
+    is_ours: bool = True
+    """False for a partner's file."""
 
     def arguments(self, values: Mapping[str, object]) -> list[object]:
         return [values[name] for name in self.parameters]
@@ -200,6 +203,27 @@ class Statement:
         return None
 
 
+@functools.cache
+def for_many(statement: Statement, join: str) -> str:
+    """The statement for several at once: its parameters come as arrays, in the operation's order.
+
+    ``join`` selects from ``found``; the result has the column "wanted.number", from 1, besides.
+    """
+    types = OPERATIONS[statement.name].parameters
+    names = ", ".join(types)
+    arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.values(), start=1))
+    one = _PLACEHOLDER.sub(lambda place: f"wanted.{statement.parameters[int(place[1]) - 1]}", statement.text)
+    return f"""
+        WITH found AS NOT MATERIALIZED (
+            SELECT wanted."wanted.number", one.*
+              FROM unnest({arrays}) WITH ORDINALITY AS wanted ({names}, "wanted.number")
+             CROSS JOIN LATERAL ({one}
+                   ) AS one
+        )
+        {join}
+    """  # noqa: S608 - all of it is ours
+
+
 _TOKEN = re.compile(
     r"""
       --[^\n]*
@@ -215,6 +239,7 @@ _TOKEN = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_PLACEHOLDER = re.compile(r"\(\$(\d+)::\w+\)")
 _BLOCK_EDGE = re.compile(r"/\*|\*/")
 
 
@@ -314,5 +339,5 @@ def _read(name: str, replacement: Path | None) -> Statement:
     except (OSError, UnicodeDecodeError) as error:
         misfit = Misfit(file, f"cannot be read ({type(error).__name__})", "make it a readable UTF-8 file")
     else:
-        return Statement(name, file, text, parameters)
+        return Statement(name, file, text, parameters, is_ours=replacement is None)
     return Statement(name, file, "", (), misfit)

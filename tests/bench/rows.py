@@ -1,0 +1,374 @@
+"""The rows of the table, one function each: set two things up, check that they answer the same, measure.
+
+To add a row, write a function of a ``Bench`` that returns a ``Measured`` and enter it in ``ROWS``. A row
+may not know how its figures are printed.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.client
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+
+import asyncpg
+
+from adapter.serving import run as run_on_uvloop
+from tests.bench.load import AUTHORIZATION, Kind, Load, put_load
+from tests.bench.measured import Figure, Measured, Series, side_by_side
+from tests.bench.stage import PEOPLE, CannotMeasure, Running, Stage, card_number, phone, say
+
+_FIVE_MILLION = 5_000_000
+_LISTED = 1_000_000
+_RECORD_ONLY = ("--receipts-wait", "0")
+_RECORDED = "SELECT count(*) FROM koshelek.operations"
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """The stage, and how long to measure."""
+
+    stage: Stage
+    seconds: float
+    rounds: int
+
+    @property
+    def warm_up(self) -> float:
+        return max(1.0, min(3.0, self.seconds / 2))
+
+    def compare(
+        self,
+        ours: tuple[str, Running],
+        theirs: tuple[str, Running],
+        kind: Kind,
+        *,
+        before: Callable[[], None] = lambda: None,
+    ) -> Series:
+        """Let two services take turns under 32 connections."""
+        sides = {name: _under(service, kind) for name, service in (ours, theirs)}
+        return side_by_side(
+            sides, rounds=self.rounds, seconds=self.seconds, warm_up=self.warm_up, before=before
+        )
+
+
+def _under(
+    service: Running, kind: Kind, *, people: int = PEOPLE, connections: int = 32
+) -> Callable[[float], Load]:
+    def put(seconds: float) -> Load:
+        before = service.cpu()
+        load = put_load(service.port, kind, people=people, seconds=seconds, connections=connections)
+        return replace(load, cpu=service.cpu() - before)
+
+    return put
+
+
+# --- answers are right before they are fast ------------------------------------------------------------
+
+
+def _check_finding(*services: Running, people: int = PEOPLE) -> None:
+    """Every service finds the first, a middle and the last person's card. Raises ``CannotMeasure``."""
+    for person in (1, people // 2, people):
+        number = card_number(person)
+        barcode = {"barcodeNumber": number, "barcodeType": "CODE_128"}
+        right = {"card": {"cardNumber": number, "cardState": "active", "barcode": barcode}}
+        for service in services:
+            _expect(service, service.ask("GET", f"/v1/card?msisdn={phone(person)}"), right)
+
+
+def _check_receipt(*services: Running) -> None:
+    """Every service accepts a receipt in the same words. Raises ``CannotMeasure``."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M")
+    text = f"t={moment}&s=100.00&fn=9999078900004792&i=1&fp=1&n=1"
+    right = {"status": "accepted", "description": "Запрос принят, результат будет позже"}
+    for service in services:
+        body = {"cardNumber": card_number(1), "qrCode": text}
+        _expect(service, service.ask("POST", "/v1/promo/qrCode", body), right)
+
+
+def _expect(service: Running, answer: tuple[int, object], right: object) -> None:
+    if answer != (200, right):
+        raise CannotMeasure(f"{service.name} answers {answer}, expected {(200, right)}")
+
+
+# --- rows 1, 2, 5, 6: find a card ----------------------------------------------------------------------
+
+
+def find_against_handwritten(bench: Bench) -> Measured:
+    database = bench.stage.filled(PEOPLE)
+    with bench.stage.service("adapter", database) as ours:
+        with bench.stage.service("handwritten", database) as theirs:
+            _check_finding(ours, theirs)
+            series = bench.compare(("adapter", ours), ("handwritten", theirs), "find")
+        with bench.stage.service("handwritten", database, "--no-reset") as lean:
+            _check_finding(ours, lean)
+            without = bench.compare(("adapter", ours), ("without reset", lean), "find")
+    figure = without.throughput(0.80)
+    return Measured(
+        "GET /v1/card from PostgreSQL, 32 connections",
+        "aiohttp + asyncpg by hand, one join, no features",
+        [series.throughput(0.80)],
+        notes=[
+            series.costs(),
+            f"for information: {figure.value:.2f} x ({figure.ours} to {figure.theirs}) of the same program "
+            "with asyncpg's reset of returned connections (a round trip) switched off, as the adapter has it",
+        ],
+        problems=series.problems() + without.problems(),
+    )
+
+
+def find_against_fastapi(bench: Bench) -> Measured:
+    database = bench.stage.filled(PEOPLE)
+    with (
+        bench.stage.service("adapter", database) as ours,
+        bench.stage.service("with_fastapi", database) as theirs,
+    ):
+        _check_finding(ours, theirs)
+        series = bench.compare(("adapter", ours), ("FastAPI", theirs), "find")
+    return Measured(
+        "GET /v1/card from PostgreSQL, 32 connections",
+        "FastAPI + asyncpg, Basic, response model, one join",
+        [series.throughput(2.0)],
+        notes=[series.costs()],
+        problems=series.problems(),
+    )
+
+
+def authentication(bench: Bench) -> Measured:
+    database = bench.stage.filled(PEOPLE)
+    with (
+        bench.stage.service("adapter", database, "--auth", "argon2") as ours,
+        bench.stage.service("adapter", database, "--auth", "none") as theirs,
+    ):
+        _check_finding(ours, theirs)
+        series = bench.compare(("argon2", ours), ("no authentication", theirs), "find")
+    return Measured(
+        "Basic authentication, password hashed with argon2",
+        "the adapter without authentication",
+        [series.throughput(0.95)],
+        notes=[series.costs()],
+        problems=series.problems(),
+    )
+
+
+def find_among_five_million(bench: Bench) -> Measured:
+    few, many = bench.stage.filled(PEOPLE), bench.stage.filled(_FIVE_MILLION)
+    for database in (few, many):  # what was just loaded is in memory; make sure the indexes are, too
+        bench.stage.execute(
+            database,
+            "SET enable_seqscan = off",
+            "SELECT count(phone) FROM crm.customers WHERE phone > ''",
+            "SELECT count(users_reference) FROM koshelek.cards WHERE users_reference > ''",
+        )
+    with (
+        bench.stage.service("adapter", many) as ours,
+        bench.stage.service("adapter", few) as theirs,
+    ):
+        _check_finding(ours, people=_FIVE_MILLION)
+        _check_finding(theirs)
+        series = side_by_side(
+            {
+                "5,000,000": _under(ours, "find", people=_FIVE_MILLION, connections=1),
+                "10,000": _under(theirs, "find", connections=1),
+            },
+            rounds=bench.rounds,
+            seconds=bench.seconds,
+            warm_up=bench.warm_up,
+        )
+    return Measured(
+        "find among 5,000,000 cards, 1 connection",
+        "among 10,000, same server",
+        [series.p50(1.2)],
+        problems=series.problems(),
+    )
+
+
+# --- row 4: receipts -----------------------------------------------------------------------------------
+
+
+def receipts(bench: Bench) -> Measured:
+    stage = bench.stage
+    database = stage.copy(PEOPLE)
+    problems = []
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+        if stage.value(database, f"SHOW {setting}") != "on":
+            problems.append(f"{setting} is off, nothing here is durable")
+    with (
+        stage.service("adapter", database, *_RECORD_ONLY) as ours,
+        stage.service("bare_insert", database) as theirs,
+    ):
+        _check_receipt(ours, theirs)
+        checkpoint = functools.partial(stage.execute, database, "CHECKPOINT")
+        series = bench.compare(("adapter", ours), ("INSERT", theirs), "receipt", before=checkpoint)
+    for name, loads, statement in (
+        ("adapter", series.ours, _RECORDED),
+        ("INSERT", series.theirs, "SELECT count(*) FROM bare.receipts"),
+    ):
+        answered, kept = sum(load.answers - load.bad for load in loads), stage.value(database, statement)
+        if kept < answered:
+            problems.append(f"{name} answered {answered} receipts and kept {kept}")
+    note = (
+        "delivery is another process's work here: in_process is off and receipts.wait is 0; a receipt is "
+        "in the ledger and its job in the queue, committed with fsync, before the answer"
+    )
+    return Measured(
+        "receipt accepted durably, 32 connections",
+        "aiohttp + asyncpg, one INSERT … ON CONFLICT DO NOTHING",
+        [series.throughput(0.60)],
+        notes=[note, series.costs(), _with_delivery(bench)],
+        problems=problems + series.problems(),
+    )
+
+
+def _with_delivery(bench: Bench) -> str:
+    """For information: what one process manages that accepts receipts and credits their points too."""
+    database = bench.stage.copy(PEOPLE)
+    done = "SELECT count(*) FROM koshelek.operations WHERE state = 'done'"
+    with bench.stage.service("adapter", database, "--delivery") as service:
+        put_load(service.port, "receipt", people=PEOPLE, seconds=bench.warm_up)
+        before = bench.stage.value(database, done)
+        started = time.monotonic()
+        load = put_load(service.port, "receipt", people=PEOPLE, seconds=bench.seconds)
+        credited = (bench.stage.value(database, done) - before) / (time.monotonic() - started)
+        open_still = bench.stage.value(database, _RECORDED + " WHERE state <> 'done'")
+    trouble = f"; {load.problem}" if load.problem else ""
+    text = (
+        f"for information, delivery in the same process: {load.rate:,.0f}/s accepted, {credited:,.0f}/s "
+        f"credited, {open_still} under way at the end, p50 {load.p50:.0f} ms, p99 {load.p99:.0f} ms{trouble}"
+    )
+    say(f"  {text}")
+    return text
+
+
+# --- row 7: all users ----------------------------------------------------------------------------------
+
+
+def all_users(bench: Bench) -> Measured:
+    database = bench.stage.filled(_LISTED, cards=False)
+    target = bench.stage.folder / "phones.copy"
+    ours: list[float] = []
+    theirs: list[float] = []
+    growth: list[float] = []
+    with bench.stage.service("adapter", database) as service:
+        service.ask("GET", f"/v1/card?msisdn={phone(1)}")
+        for number in range(bench.rounds + 1):  # the first warms up; its memory counts
+            before = service.memory()
+            service.reset_peak()
+            seconds = _read_all_users(service)
+            growth.append(service.memory("VmHWM") - before)
+            copying = _copy_phones(database, target)
+            say(
+                f"  {f'round {number}' if number else 'warm-up'}: getAllUsers {seconds:.2f} s, "
+                f"memory + {growth[-1]:.1f} MiB, COPY {copying:.2f} s"
+            )
+            if number:
+                ours.append(seconds)
+                theirs.append(copying)
+    single = [a / b for a, b in zip(ours, theirs, strict=True)]
+    a, b = median(ours), median(theirs)
+    spread = (min(single), max(single))
+    return Measured(
+        "getAllUsers of 1,000,000 phones",
+        "the same statement by COPY to a file",
+        [
+            Figure("time", f"{a:.2f} s", f"{b:.2f} s", median(single), "<=", 3.0, spread=spread),
+            Figure("peak memory growth", f"{max(growth):.1f} MiB", "", max(growth), "<=", 32.0, "MiB"),
+        ],
+        notes=["memory: the greatest peak of resident memory over what it was before the request"],
+    )
+
+
+def _read_all_users(service: Running) -> float:
+    """Seconds to receive the whole list. Raises ``CannotMeasure`` when it is not whole."""
+    connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=120)
+    try:
+        started = time.perf_counter()
+        connection.request("GET", "/v1/card/getAllUsers", headers={"Authorization": AUTHORIZATION})
+        response = connection.getresponse()
+        phones = 1
+        first, last = b"", b""
+        while part := response.read(262_144):
+            phones += part.count(b",")
+            first, last = first or part[:1], part[-1:]
+        seconds = time.perf_counter() - started
+    finally:
+        connection.close()
+    if (response.status, phones, first, last) != (200, _LISTED, b"[", b"]"):
+        raise CannotMeasure(f"getAllUsers answers {response.status} with {phones:,} phones")
+    return seconds
+
+
+def _copy_phones(database: str, target: Path) -> float:
+    """Seconds to COPY the phones to a file."""
+    seconds = 0.0
+
+    async def copy() -> None:
+        nonlocal seconds
+        connection = await asyncpg.connect(database)
+        try:
+            started = time.perf_counter()
+            # A function as the sink: asyncpg sends every part for a file through a thread.
+            with target.open("wb") as file:
+                write = file.write
+
+                async def keep(part: bytes) -> None:
+                    write(part)
+
+                await connection.copy_from_query(
+                    "SELECT phone FROM crm.customers WHERE phone IS NOT NULL ORDER BY id", output=keep
+                )
+            seconds = time.perf_counter() - started
+        finally:
+            await connection.close()
+
+    run_on_uvloop(copy())
+    if target.read_bytes().count(b"\n") != _LISTED:
+        raise CannotMeasure("COPY did not give every phone")
+    return seconds
+
+
+# --- row 8: memory -------------------------------------------------------------------------------------
+
+
+def memory(bench: Bench) -> Measured:
+    database = bench.stage.copy(PEOPLE)
+    problems = []
+    with ExitStack() as stack:
+        service = stack.enter_context(bench.stage.service("adapter", database, "--delivery"))
+        _check_finding(service)
+        at_first = service.memory()
+        kinds: tuple[Kind, Kind] = ("find", "receipt")
+        for kind in kinds:
+            load = put_load(service.port, kind, people=PEOPLE, seconds=bench.seconds * bench.rounds)
+            say(f"  after {load.answers:,} requests ({kind}): {service.memory():.1f} MiB")
+            if load.problem:
+                problems.append(f"{kind}: {load.problem}")
+        resident, peak = service.memory(), service.memory("VmHWM")
+    return Measured(
+        "memory of one worker after the loads of rows 1 and 4",
+        "",
+        [Figure("resident", f"{resident:.1f} MiB", "", resident, "<=", 110.0, "MiB")],
+        notes=[
+            f"{at_first:.1f} MiB after the start, {peak:.1f} MiB at its peak; delivery in the same process"
+        ],
+        problems=problems,
+    )
+
+
+Row = Callable[[Bench], Measured]
+ROWS: Mapping[int, Row] = {
+    1: find_against_handwritten,
+    2: find_against_fastapi,
+    4: receipts,
+    5: authentication,
+    6: find_among_five_million,
+    7: all_users,
+    8: memory,
+}
+"""By their number in the design; 3 needs a CRM over HTTP and comes with one."""
+ON_REQUEST = frozenset({6})
+"""Rows that take long, measured only when asked for."""

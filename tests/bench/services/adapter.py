@@ -1,0 +1,73 @@
+"""The adapter in one process, put together by its own bootstrap and served as ``serve`` does.
+
+Logging is on at level info, one JSON line per request on standard output. It may not know what is
+measured with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+
+from aiohttp import web
+from pydantic import SecretStr
+
+from adapter import logs
+from adapter.api.auth import hash_password
+from adapter.api.server import PublicRunner
+from adapter.bootstrap import Service
+from adapter.serving import run
+from adapter.settings import Settings, read_settings, with_overrides
+from tests.bench.services import common
+
+
+def settings_for(options: argparse.Namespace) -> Settings:
+    """The defaults, but for the password, the port, and what the measurement switches."""
+    password = hash_password(common.PASSWORD) if options.auth == "argon2" else common.PASSWORD
+    return with_overrides(
+        read_settings(),
+        {
+            "koshelek": {"login": common.LOGIN, "password": SecretStr(password)},
+            "server": {"port": options.port},
+            "database": {"url": SecretStr(options.database), "pool_size": common.POOL_SIZE},
+            "delivery": {"in_process": options.delivery},
+            "receipts": {"wait": options.receipts_wait},
+        },
+    )
+
+
+async def serve(options: argparse.Namespace) -> None:
+    """Serve the public port until SIGTERM."""
+    settings = settings_for(options)
+    logs.configure(settings.log)
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    service = Service(settings, options.database)
+    await service.open()
+    runner = PublicRunner(
+        service.public_application(authenticated=options.auth != "none"),
+        language=settings.koshelek.language,
+        shutdown_timeout=settings.server.shutdown_timeout,
+    )
+    try:
+        if options.delivery:
+            await service.start_delivery()
+        await runner.setup()
+        await web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024).start()
+        await stopping.wait()
+    finally:
+        await runner.cleanup()
+        await service.close()
+
+
+def main() -> None:
+    parser = common.parser("the adapter, one process")
+    parser.add_argument("--auth", choices=("plain", "argon2", "none"), default="plain")
+    parser.add_argument("--delivery", action="store_true", help="deliver in this process, as serve does")
+    parser.add_argument("--receipts-wait", type=float, default=1.5, help="receipts.wait, seconds")
+    run(serve(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    main()
