@@ -27,15 +27,15 @@ def _exception_without_message(logger: WrappedLogger, name: str, event: EventDic
     if isinstance(error, BaseException):
         event["exception"] = type(error).__qualname__
         frames = traceback.extract_tb(error.__traceback__)
-        event["stack"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        event["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     return event
 
 
 def _without_arguments(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:
-    """Of a library's record only the fixed text is kept; its arguments may hold anything."""
+    """Of a library's record only the first line of its fixed text is kept; the rest may hold anything."""
     record: logging.LogRecord | None = event.get("_record")
     if record is not None and event.get("_from_structlog") is False:
-        event["event"] = str(record.msg)
+        event["event"] = str(record.msg).partition("\n")[0]
         event["logger"] = record.name
     return event
 

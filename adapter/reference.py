@@ -60,6 +60,10 @@ def toml_value(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def _shown(default: Any) -> str:
+    return "..." if default is None else toml_value(default)
+
+
 def _first_line(model: type[BaseModel]) -> str:
     return (model.__doc__ or "").strip().partition("\n")[0]
 
@@ -81,12 +85,11 @@ def sample() -> str:
             if (section, key) == ("koshelek", "password"):
                 lines.append(f'password = "{secrets.token_urlsafe(24)}"')
             else:
-                default = info.get_default(call_default_factory=True)
-                lines.append(f"# {key} = {'...' if default is None else toml_value(default)}")
+                lines.append(f"# {key} = {_shown(info.default)}")
         lines.append("")
     lines += ["# Card numbers made by counting, as many of these as you like.", "# [[cards.ranges]]"]
     for key, info in NumberRange.model_fields.items():
-        lines += [f"# # {info.description}", f"# {key} = {toml_value(info.default)}"]
+        lines += [f"# # {info.description}", f"# {key} = {_shown(info.default)}"]
     return "\n".join(lines) + "\n"
 
 

@@ -11,7 +11,7 @@ import difflib
 import os
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -55,6 +55,10 @@ def _secret_names(model: type[BaseModel]) -> list[str]:
     ]
 
 
+def _gives(values: Mapping[str, Any], secret: str) -> bool:
+    return secret in values or f"{secret}_file" in values
+
+
 def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
     """Replace each ``<secret>_file`` by the text of that file, without its last line break.
 
@@ -66,6 +70,8 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
         path = values.pop(f"{name}_file", None)
         if path is None:
             continue
+        if not isinstance(path, str) or not path:
+            raise ValueError(f"{name}_file: not the path of a file")
         if values.get(name) is not None:
             raise ValueError(f"both {name} and {name}_file are set; keep one of them")
         try:
@@ -104,6 +110,13 @@ def _base_path(path: str) -> str:
     return path
 
 
+def _login(name: str) -> str:
+    if not name or ":" in name:
+        raise ValueError("a user name is not empty and has no colon (RFC 7617)")
+    return name
+
+
+Login = Annotated[str, AfterValidator(_login)]
 UrlPath = Annotated[str, AfterValidator(_base_path)]
 ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 30)]
@@ -114,13 +127,13 @@ class Koshelek(Section):
     """What was agreed with Koshelek."""
 
     api_version: ApiVersion = Field("1.3.0", description="Version of the Loyalty Online API that is served.")
-    login: str = Field("koshelek", min_length=1, description="User name Koshelek sends.")
+    login: Login = Field("koshelek", description="User name Koshelek sends.")
     password: SecretStr | None = Field(
         None,
         description="Password Koshelek sends: plain text (then at least 16 characters, generated), "
         "or a hash as `koshelek-adapter config hash` prints it.",
     )
-    previous_login: str | None = Field(
+    previous_login: Login | None = Field(
         None, description="Second user name that is accepted while credentials are rotated."
     )
     previous_password: SecretStr | None = Field(None, description="Password of `previous_login`.")
@@ -155,6 +168,13 @@ class Koshelek(Section):
         min_length=1,
         description="Names, in any case, under which a promo code is accepted (inferred).",
     )
+
+    @field_validator("password", "previous_password")
+    @classmethod
+    def _password_is_not_empty(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("the password is empty; koshelek-adapter config new makes one")
+        return value
 
     @field_validator("offers_path")
     @classmethod
@@ -395,7 +415,7 @@ class Crm(BaseModel):
                     problems.append(f"crm.{port}: has settings but no driver; set crm.{port}.driver")
                 bound[port] = None
                 continue
-            given = {**shared, **own} if name == default else own
+            given = own
             try:
                 spec = registry.load(name)
             except (registry.UnknownDriver, registry.DriverNotUsable) as error:
@@ -408,13 +428,18 @@ class Crm(BaseModel):
                     problems.append(f'crm.{port}.driver: "{name}" has no {port}; it can serve {can}')
                 bound[port] = None
                 continue
-            where = f"crm.{port}" if own else "crm"
+            where = f"crm.{port}" if own or section.driver else "crm"
+            if name == default:
+                secrets = _secret_names(spec.settings)
+                either = {f"{key}{end}" for key in secrets for end in ("", "_file") if _gives(own, key)}
+                given = {key: value for key, value in shared.items() if key not in either} | own
             try:
                 bound[port] = Binding(
                     name, spec.settings.model_validate(read_secret_files(spec.settings, given))
                 )
             except ValidationError as error:
-                problems.extend(_explain(error, spec.settings, where))
+                here = CrmPort if where != "crm" else Crm
+                problems.extend(_explain(error, spec.settings, where, more=list(here.model_fields)))
             except ValueError as error:
                 problems.append(f"{where}: {error}")
         if default is None and shared:
@@ -487,15 +512,20 @@ def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseM
     return current
 
 
-def _explain(error: ValidationError, model: type[BaseModel], where: str = "") -> list[str]:
-    """One line per problem: key, reason, remedy. Values are never repeated, they may be secrets."""
+def _explain(
+    error: ValidationError, model: type[BaseModel], where: str = "", more: Sequence[str] = ()
+) -> list[str]:
+    """One line per problem: key, reason, remedy. Values are never repeated, they may be secrets.
+
+    ``more``: keys that are valid beside those of ``model``.
+    """
     lines = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False):
         location = problem["loc"]
         key = ".".join(str(part) for part in ((where,) if where else ()) + location) or "settings"
         if problem["type"] == "extra_forbidden":
             section = _model_at(model, location[:-1]) or model
-            valid = [*section.model_fields, *(f"{name}_file" for name in _secret_names(section))]
+            valid = [*more, *section.model_fields, *(f"{name}_file" for name in _secret_names(section))]
             lines.append(f"{key}: unknown key{_nearest(str(location[-1]), valid)}")
         else:
             lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
@@ -539,6 +569,10 @@ def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SettingsError([f"{path}: not a TOML file: {error}"]) from None
     problems = list(_unknown_variables(os.environ))
+    sections = list(Settings.model_fields)
+    for key in [key for key in values if key not in sections]:
+        problems.append(f"{key}: unknown key{_nearest(key, sections)}")
+        del values[key]
     try:
         settings = Settings(**values)
     except ValidationError as error:

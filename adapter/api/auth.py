@@ -1,8 +1,8 @@
 """HTTP Basic (RFC 7617) for the public port: constant time, two pairs at once, hashed or generated.
 
 A generated password is compared by its SHA-256. A hashed one (argon2) would cost tens of milliseconds
-per request, so a header that was accepted is remembered by its HMAC under a key that lives only in this
-process; failures are never remembered. It may not know what is served.
+per request, so a header that was accepted is remembered by a keyed digest (BLAKE2b) whose key lives only
+in this process; failures are never remembered. It may not know what is served.
 """
 
 from __future__ import annotations
@@ -75,17 +75,17 @@ class Authenticator:
         """Whether the header carries an accepted pair; malformed headers do not."""
         if header is None:
             return False
-        token = hmac.digest(self._key, header.encode("utf-8", "surrogateescape"), "sha256")
+        token = hashlib.blake2b(header.encode("utf-8", "surrogateescape"), key=self._key).digest()
         if token in self._accepted:
             return True
         pair = _decode(header)
-        if pair is None or not await self._is_accepted(pair):
+        if pair is None or not await self._is_accepted(pair, token):
             return False
         if len(self._accepted) < _MOST_REMEMBERED:
             self._accepted.add(token)
         return True
 
-    async def _is_accepted(self, pair: bytes) -> bool:
+    async def _is_accepted(self, pair: bytes, token: bytes) -> bool:
         digest = hashlib.sha256(pair).digest()
         accepted = False
         for known in self._digests:  # every pair is compared, so the time does not tell which matched
@@ -94,7 +94,7 @@ class Authenticator:
             return accepted
         # One at a time: a flood of wrong passwords must not take every core and all memory.
         async with self._one_at_a_time:
-            return await asyncio.to_thread(self._verify, pair)
+            return token in self._accepted or await asyncio.to_thread(self._verify, pair)
 
     def _verify(self, pair: bytes) -> bool:
         login, _, password = pair.partition(b":")

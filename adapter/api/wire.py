@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
@@ -66,7 +68,11 @@ def encode(value: Json) -> bytes:
     """The body for ``value``: string-typed JSON in UTF-8; ``None`` is the empty body."""
     if value is None:
         return b""
-    return pydantic_core.to_json(stringify(value))
+    strings = stringify(value)
+    try:
+        return pydantic_core.to_json(strings)
+    except pydantic_core.PydanticSerializationError:  # half a surrogate pair, from a CRM
+        return json.dumps(strings, ensure_ascii=False).encode("utf-8", errors="replace")
 
 
 def card_json(card: Card) -> dict[str, Json]:
@@ -170,27 +176,24 @@ def _empty_as_none(value: Any) -> Any:
 
 
 def _birth_date(value: Any) -> Any:
-    if isinstance(value, str) and len(value.strip()) == 10:
-        try:
-            born = date.fromisoformat(value.strip())
-        except ValueError:
-            raise ValueError("not YYYY-MM-DD") from None
-        if born.year < 1880 or born > date.today():  # noqa: DTZ011 - a day more or less does not matter
-            raise ValueError("not a birth date")
-        return born
+    born = _day(value.strip() if isinstance(value, str) else value)
+    # A day more or less does not matter here.
+    if born is not None and not 1880 <= born.year <= datetime.now(UTC).year:
+        raise ValueError("not a birth date")
+    return born
+
+
+_YYYY_MM_DD = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
+
+
+def _day(value: Any) -> date | None:
     if value is None:
         return None
-    raise ValueError("not YYYY-MM-DD")
-
-
-def _day(value: Any) -> Any:
-    if isinstance(value, str) and len(value) == 10:
+    if isinstance(value, str) and _YYYY_MM_DD.fullmatch(value):
         try:
             return date.fromisoformat(value)
         except ValueError:
             pass
-    elif value is None:
-        return None
     raise ValueError("not YYYY-MM-DD")
 
 

@@ -7,7 +7,7 @@ import re
 import phonenumbers
 
 # A Russian or Kazakh number in the form the contract gives needs no further look.
-_RUSSIAN = re.compile(r"7[3-9]\d{9}")
+_RUSSIAN = re.compile(r"7[3-9][0-9]{9}")
 _NOISE = re.compile(r"[\s().\-\u2010-\u2015\u00a0]")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]+\.[^@\s\x00-\x1f.]{2,63}")
 
@@ -16,7 +16,8 @@ def parse_phone(text: str, region: str) -> str | None:
     """E.164 with the plus sign, or ``None`` when ``text`` is no phone.
 
     The wire form is digits with the country code and no plus (KLO-1); a plus, punctuation and a
-    national number of ``region`` are accepted too (inferred).
+    national number of ``region`` are accepted too (inferred). Bare digits are read with a country code
+    first, digits with punctuation as a national number first.
     """
     digits = _NOISE.sub("", text)
     if _RUSSIAN.fullmatch(digits):
@@ -24,16 +25,24 @@ def parse_phone(text: str, region: str) -> str | None:
     bare = digits.removeprefix("+")
     if not (bare.isascii() and bare.isdigit() and 5 <= len(bare) <= 15):
         return None
-    for candidate, country in ((f"+{bare}", None), (bare, region)):
-        if country is not None and digits.startswith("+"):
-            return None
-        try:
-            number = phonenumbers.parse(candidate, country)
-        except phonenumbers.NumberParseException:
-            continue
-        if phonenumbers.is_possible_number(number):
-            return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    readings = [_read(f"+{bare}", None)]
+    if not digits.startswith("+"):
+        readings.append(_read(bare, region))
+        if bare != text.strip():  # written for people, as at home
+            readings.reverse()
+    known = [number for number in readings if number is not None]
+    for fits in (phonenumbers.is_valid_number, phonenumbers.is_possible_number):
+        for number in known:
+            if fits(number):
+                return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
     return None
+
+
+def _read(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
+    try:
+        return phonenumbers.parse(text, region)
+    except phonenumbers.NumberParseException:
+        return None
 
 
 def wire_phone(phone: str) -> str:

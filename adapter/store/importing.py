@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TextIO
 
 from adapter.loyalty.model import OWNED, CardState
-from adapter.loyalty.numbers import BadNumber, barcode_for, check_barcode
+from adapter.loyalty.numbers import BARCODE_TYPES, BadNumber, barcode_for, check_barcode
 from adapter.settings import Cards
 from adapter.store.pool import Gateway
 
@@ -64,7 +64,16 @@ def read_rows(file: TextIO, settings: Cards, report: Report) -> Iterator[Row]:
     for name in header:
         if name not in _COLUMNS:
             raise BadFile(f'there is no column "{name}" (known: {", ".join(_COLUMNS)})')
-    for line, cells in enumerate(csv.reader(file, delimiter=delimiter), start=2):
+    reader = csv.reader(file, delimiter=delimiter)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error:
+            report.reject(reader.line_num + 1, "is not CSV: a cell is too long or has a stray character")
+            continue
+        line = reader.line_num + 1  # the header is line 1
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
@@ -87,7 +96,11 @@ def _row(given: dict[str, str], settings: Cards) -> Row:
     customer = given.get("customer") or None
     if (state in OWNED) != (customer is not None):
         raise BadFile("a customer belongs to active, inactive and blocked cards, and only to them")
+    if customer is not None and not customer.isprintable():
+        raise BadFile("the customer has characters that cannot be printed")
     kind = given.get("barcode_type") or settings.barcode_type
+    if kind not in BARCODE_TYPES:
+        raise BadFile(f"there is no barcode type {kind!r:.20}; the types are {', '.join(BARCODE_TYPES)}")
     barcode = given.get("barcode")
     if barcode:
         barcode = check_barcode(barcode, kind)

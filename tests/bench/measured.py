@@ -102,7 +102,7 @@ def side_by_side(
     warm_up: float,
     before: Callable[[], None] = lambda: None,
 ) -> Series:
-    """Let the two sides, ours first, take turns; the warm-up of each does not count.
+    """Let the two sides take turns, A B, B A, A B …; the warm-up of each does not count.
 
     ``before`` is called ahead of every turn.
     """
@@ -112,7 +112,8 @@ def side_by_side(
         before()
         put(warm_up)
     for number in range(1, rounds + 1):
-        for name, put in sides.items():
+        turns = list(sides.items())
+        for name, put in turns if number % 2 else reversed(turns):
             before()
             load = put(seconds)
             loads[name].append(load)

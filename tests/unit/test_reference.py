@@ -1,0 +1,139 @@
+"""Settings in words: the sample file is accepted, the table is whole, secrets are masked."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from adapter import reference
+from adapter.settings import Cards, NumberRange, Settings, read_settings
+from crm_backends import registry
+
+_COMMENTED = re.compile(r"# ([a-z_]+ = (?!\.\.\.$).+|\[\[cards\.ranges\]\])")
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("KOSHELEK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def sections() -> dict[str, type[BaseModel]]:
+    found = {}
+    for name, info in Settings.model_fields.items():
+        assert isinstance(info.annotation, type)
+        found[name] = info.annotation
+    return found
+
+
+def read(text: str, tmp_path: Path) -> Settings:
+    path = tmp_path / "sample.toml"
+    path.write_text(text, encoding="utf-8")
+    return read_settings(path)
+
+
+def without_password(settings: Settings) -> Settings:
+    return settings.model_copy(update={"koshelek": settings.koshelek.model_copy(update={"password": None})})
+
+
+def test_the_sample_is_accepted_and_changes_nothing_but_the_password(tmp_path: Path) -> None:
+    settings = read(reference.sample(), tmp_path)
+    assert settings.koshelek.password is not None
+    assert len(settings.koshelek.password.get_secret_value()) >= 16
+    assert without_password(settings) == Settings()
+
+
+def test_every_sample_has_a_password_of_its_own(tmp_path: Path) -> None:
+    one, other = (read(reference.sample(), tmp_path).koshelek.password for _ in range(2))
+    assert one != other
+
+
+def test_every_commented_line_of_the_sample_is_valid_and_shows_the_default(tmp_path: Path) -> None:
+    lines = reference.sample().splitlines()
+    # The list of ranges is written in two ways; a file can have one of them.
+    uncommented = [_COMMENTED.sub(r"\1", line) for line in lines if line != "# ranges = []"]
+    assert sum(a != b for a, b in zip(lines, uncommented, strict=False)) > 40
+    settings = read("\n".join(uncommented), tmp_path)
+    assert settings.cards.ranges == [NumberRange()]
+    with_default_ranges = settings.model_copy(
+        update={"cards": settings.cards.model_copy(update={"ranges": []})}
+    )
+    # crm.driver is shown with the driver that is the default.
+    assert without_password(with_default_ranges).model_copy(update={"crm": Settings().crm}) == Settings()
+    assert settings.crm.bindings() == Settings().crm.bindings()
+
+
+def test_the_sample_explains_every_key() -> None:
+    text = reference.sample()
+    for section, model in sections().items():
+        assert f"\n[{section}]\n" in text
+        for key, info in model.model_fields.items():
+            if info.description is not None:
+                assert re.search(rf"^# {re.escape(info.description)}\n(# )?{key} = ", text, re.MULTILINE), key
+
+
+def test_the_table_holds_every_key_with_its_meaning() -> None:
+    rows = reference.table().splitlines()
+    keys = {
+        f"{section}.{key}": info
+        for section, model in sections().items()
+        for key, info in model.model_fields.items()
+    }
+    keys |= {f"cards.ranges.{key}": info for key, info in NumberRange.model_fields.items()}
+    for name in registry.names():
+        keys |= {f"crm.{key}": info for key, info in registry.load(name).settings.model_fields.items()}
+    for port in ("users", "points", "coupons"):
+        keys[f"crm.{port}.driver"] = keys.pop(f"crm.{port}")
+    for key, info in keys.items():
+        (row,) = [row for row in rows if row.startswith(f"| `{key}` |")]
+        cells = re.split(r"(?<!\\)\|", row)
+        assert len(cells) == 6, row
+        assert cells[2].strip(), row
+        assert cells[4].strip(), row
+        if info.description is not None and info.annotation == (SecretStr | None):
+            assert cells[2].strip() == "secret"
+
+
+def test_every_setting_has_a_meaning_written_down() -> None:
+    models: dict[str, type[BaseModel]] = {**sections(), "cards.ranges": NumberRange}
+    for section, model in models.items():
+        for key, info in model.model_fields.items():
+            assert info.description or section == "crm", f"{section}.{key}"
+
+
+def test_settings_in_force_mask_every_secret(tmp_path: Path) -> None:
+    settings = read(
+        "[koshelek]\npassword = 'planted-1'\nprevious_login = 'old'\nprevious_password = 'planted-2'\n"
+        "[database]\nurl = 'postgresql://u:planted-3@h/d'\n"
+        "[crm]\nurl = 'postgresql://u:planted-4@h/d'\n[crm.points]\nurl = 'planted-5'\n",
+        tmp_path,
+    )
+    text = reference.in_force(settings)
+    assert "planted" not in text
+    assert f'koshelek.password = "{reference.MASK}"' in text
+    assert f'crm.points.url = "{reference.MASK}"' in text
+    assert 'koshelek.previous_login = "old"' in text
+
+
+def test_settings_in_force_are_toml_apart_from_what_is_unset(tmp_path: Path) -> None:
+    settings = read(
+        "[cards]\nranges = [{ prefix = '29', last = 7 }, {}]\n[receipts]\nrate = 0.07\n"
+        "[server]\ntrusted_proxies = ['10.0.0.0/8']\n"
+        "[crm.points]\ndriver = 'postgres'\nsql_dir = '/srv/\"sql\"'\n",
+        tmp_path,
+    )
+    lines = reference.in_force(settings).splitlines()
+    shown = tomllib.loads("\n".join(line for line in lines if not line.endswith(" = unset")))
+    assert Cards(**shown["cards"]) == settings.cards
+    assert shown["receipts"]["rate"] == 0.07
+    assert shown["server"]["trusted_proxies"] == ["10.0.0.0/8"]
+    assert shown["crm"]["points"]["sql_dir"] == '/srv/"sql"'
+    assert shown["crm"]["users"] == {"driver": "none"}
+    assert "koshelek.password = unset" in lines

@@ -1,0 +1,521 @@
+"""Settings: file and environment, strictness with a hint, secrets from files, drivers bound to ports."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from decimal import Decimal
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, SecretStr
+
+from adapter.settings import (
+    Binding,
+    Settings,
+    SettingsError,
+    read_settings,
+    settings_path,
+    with_overrides,
+)
+from crm_backends import registry
+from crm_backends.ports import Settlement
+from crm_backends.postgres.settings import PostgresSettings
+
+SECRET = "sup3r-s3cret-value-of-a-test"
+Write = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("KOSHELEK_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Writes a settings file."""
+
+    def write_one(text: str) -> Path:
+        path = tmp_path / "settings.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write_one
+
+
+def problems(path: Path | None = None) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path)
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def problem(path: Path | None = None) -> str:
+    (only,) = problems(path)
+    return only
+
+
+def postgres(binding: Binding | None) -> PostgresSettings:
+    assert binding is not None
+    assert isinstance(binding.settings, PostgresSettings)
+    return binding.settings
+
+
+# --- where settings come from --------------------------------------------------------------------------
+
+
+def test_without_file_and_environment_everything_has_a_default() -> None:
+    settings = read_settings()
+    assert settings.koshelek.api_version == "1.3.0"
+    assert settings.koshelek.password is None
+    assert settings.server.port == 8080
+    assert settings.zone.key == "Europe/Moscow"
+
+
+def test_the_file_is_read(write: Write) -> None:
+    settings = read_settings(
+        write(
+            """
+            [koshelek]
+            api_version = "1.1.0"
+            language = "en"
+            [server]
+            base_path = "/loyalty/"
+            trusted_proxies = ["10.0.0.0/8", "::1"]
+            [receipts]
+            rate = 0.07
+            [[cards.ranges]]
+            prefix = "2900"
+            [[cards.ranges]]
+            prefix = "3"
+            length = 8
+            """
+        )
+    )
+    assert settings.koshelek.api_version == "1.1.0"
+    assert settings.server.base_path == "/loyalty"
+    assert settings.server.trusted_proxies == [ip_network("10.0.0.0/8"), ip_network("::1")]
+    assert settings.receipts.rate == Decimal("0.07")
+    assert [(one.prefix, one.length) for one in settings.cards.ranges] == [("2900", 13), ("3", 8)]
+
+
+def test_the_environment_overrides_the_file_key_by_key(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOSHELEK_SERVER__PORT", "9000")
+    monkeypatch.setenv("KOSHELEK_CARDS__RANGES", '[{"prefix": "77"}]')
+    monkeypatch.setenv("koshelek_log__level", "debug")
+    path = write('[server]\nport = 8000\nhost = "0.0.0.0"\n[[cards.ranges]]\nprefix = "29"\n')
+    settings = read_settings(path)
+    assert (settings.server.port, settings.server.host) == (9000, "0.0.0.0")
+    assert [one.prefix for one in settings.cards.ranges] == ["77"]
+    assert settings.log.level == "debug"
+
+
+def test_an_empty_variable_counts_as_not_set(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOSHELEK_SERVER__PORT", "")
+    assert read_settings(write("[server]\nport = 8000\n")).server.port == 8000
+
+
+def test_the_command_line_is_over_both_and_leaves_what_it_does_not_name(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOSHELEK_SERVER__PORT", "9000")
+    settings = read_settings(write('[server]\nhost = "0.0.0.0"\n'))
+    changed = with_overrides(settings, {"server": {"port": 9001, "host": None}})
+    assert (changed.server.port, changed.server.host) == (9001, "0.0.0.0")
+    assert settings.server.port == 9000
+
+
+def test_the_file_is_named_by_option_then_variable_then_habit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert settings_path(None) is None
+    (tmp_path / "koshelek-adapter.toml").write_text("", encoding="utf-8")
+    assert settings_path(None) == Path("koshelek-adapter.toml")
+    monkeypatch.setenv("KOSHELEK_CONFIG", "/etc/from-variable.toml")
+    assert settings_path(None) == Path("/etc/from-variable.toml")
+    assert settings_path(Path("given.toml")) == Path("given.toml")
+
+
+def test_a_file_that_is_not_there_or_not_toml_is_named(tmp_path: Path, write: Write) -> None:
+    absent = tmp_path / "absent.toml"
+    assert problem(absent) == f"{absent}: cannot read the settings file: No such file or directory"
+    broken = write("[server\nport = 1\n")
+    assert problem(broken).startswith(f"{broken}: not a TOML file: ")
+    broken.write_bytes(b'[koshelek]\nlogin = "\xff"\n')
+    assert problem(broken).startswith(f"{broken}: not a TOML file: ")
+
+
+# --- strictness ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[servr]\nport = 1", 'servr: unknown key; did you mean "server"?'),
+        ("[server]\nprot = 1", 'server.prot: unknown key; did you mean "port"?'),
+        (
+            "[koshelek]\npasword_file = '/x'",
+            'koshelek.pasword_file: unknown key; did you mean "password_file"?',
+        ),
+        ("[[cards.ranges]]\nprefxi = '2'", 'cards.ranges.0.prefxi: unknown key; did you mean "prefix"?'),
+        ("[crm]\nsql_dri = '/x'", 'crm.sql_dri: unknown key; did you mean "sql_dir"?'),
+        ("[crm.points]\npolsize = 4", 'crm.points.polsize: unknown key; did you mean "pool_size"?'),
+        ("[crm]\ndrvier = 'postgres'", 'crm.drvier: unknown key; did you mean "driver"?'),
+        ("[crm.user]\ndriver = 'postgres'", 'crm.user: unknown key; did you mean "users"?'),
+        ("[crm.users]\ndrvier = 'postgres'", 'crm.users.drvier: unknown key; did you mean "driver"?'),
+        ("port = 1", "port: unknown key"),
+        ("_env_file = 'x'", "_env_file: unknown key"),
+    ],
+)
+def test_an_unknown_key_is_an_error_that_names_the_nearest(text: str, says: str, write: Write) -> None:
+    assert problem(write(text)).startswith(says)
+
+
+def test_a_key_that_resembles_nothing_gets_the_list_of_valid_ones(write: Write) -> None:
+    assert (
+        problem(write("[management]\nzzz = 1"))
+        == "management.zzz: unknown key; valid here: enabled, host, port"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("KOSHELEK_SERVER__PROT", "1", 'server.prot: unknown key; did you mean "port"?'),
+        ("KOSHELEK_SEVER__PORT", "1", 'KOSHELEK_SEVER__PORT: unknown variable; did you mean "SERVER"?'),
+        ("KOSHELEK_SERVER_PORT", "1", "KOSHELEK_SERVER_PORT: unknown variable"),
+        ("KOSHELEK_PORT", "1", "KOSHELEK_PORT: unknown variable"),
+        ("KOSHELEK_CRM__SQL_DRI", "/x", 'crm.sql_dri: unknown key; did you mean "sql_dir"?'),
+        ("KOSHELEK_SERVER__PORT", "many", "server.port: "),
+        ("KOSHELEK_CARDS__RANGES", "[", 'environment: error parsing value for field "cards"'),
+    ],
+)
+def test_a_wrong_variable_is_an_error_that_names_it(
+    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert problem().startswith(says)
+
+
+def test_variables_of_other_programs_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOSHELEKOVO_HOME", "x")
+    monkeypatch.setenv("SERVER__PORT", "1")
+    monkeypatch.setenv("KOSHELEK_CONFIG", "elsewhere.toml")
+    assert read_settings() == Settings()
+
+
+def test_all_problems_are_told_at_once(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOSHELEK_TYPO__X", "1")
+    found = problems(write("[server]\nport = 70000\nhots = 'x'\n[log]\nlevel = 'loud'\n"))
+    assert [line.partition(":")[0] for line in found] == [
+        "KOSHELEK_TYPO__X",
+        "server.port",
+        "server.hots",
+        "log.level",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("[koshelek]\napi_version = '1.4.0'", "koshelek.api_version"),
+        ("[koshelek]\ntimezone = 'Moscow'", "koshelek.timezone"),
+        ("[koshelek]\nregion = 'ru'", "koshelek.region"),
+        ("[koshelek]\nlogin = ''", "koshelek.login"),
+        ("[koshelek]\noffers_path = '/v1/offers'", "koshelek.offers_path"),
+        ("[koshelek]\noffers_path = 'v1/{cardNumber}'", "koshelek.offers_path"),
+        ("[koshelek]\nqr_fields = []", "koshelek.qr_fields"),
+        ("[koshelek]\nprevious_login = 'old'", "koshelek"),
+        ("[koshelek]\nunauthorized_status = 403", "koshelek.unauthorized_status"),
+        ("[server]\nport = 65536", "server.port"),
+        ("[server]\nbase_path = 'loyalty'", "server.base_path"),
+        ("[server]\nbase_path = '/{x}'", "server.base_path"),
+        ("[server]\nworkers = 0", "server.workers"),
+        ("[server]\ndeadline = 0", "server.deadline"),
+        ("[server]\ntls_certificate = 'x.pem'", "server"),
+        ("[cards]\nbarcode_type = 'EAN_14'", "cards.barcode_type"),
+        ("[[cards.ranges]]\nlast = 0", "cards.ranges.0"),
+        ("[enrolment]\nrequired = ['shoe_size']", "enrolment.required.0"),
+        ("[receipts]\nrate = -1", "receipts.rate"),
+        ("[receipts]\nrate = nan", "receipts.rate"),
+        ("[receipts]\nstep = 0", "receipts.step"),
+        ("[receipts]\nsettlement_signs = [5]", "receipts.settlement_signs.0"),
+        ("[delivery]\nconcurrency = 1", "delivery.concurrency"),
+        ("[crm]\npool_size = 0", "crm.pool_size"),
+        ("[crm.coupons]\nstatement_timeout = 'x'", "crm.coupons.statement_timeout"),
+        ("server = 1", "server"),
+        ("crm = 1", "crm"),
+    ],
+)
+def test_a_wrong_value_names_its_key(text: str, key: str, write: Write) -> None:
+    assert problem(write(text)).startswith(f"{key}: ")
+
+
+def test_a_network_with_host_bits_is_an_error_that_names_the_key(write: Write) -> None:
+    found = problems(write("[server]\ntrusted_proxies = ['10.0.0.0/8', '10.0.0.1/8']"))
+    assert all(line.startswith("server.trusted_proxies.1") for line in found)
+
+
+@pytest.mark.parametrize("text", ['[koshelek]\npassword = ""', '[koshelek]\npassword = "   "'])
+def test_an_empty_password_is_an_error(text: str, write: Write) -> None:
+    assert problem(write(text)).startswith("koshelek.password: ")
+
+
+def test_an_empty_password_file_is_an_error(tmp_path: Path, write: Write) -> None:
+    (tmp_path / "empty").touch()
+    assert problem(write(f"[koshelek]\npassword_file = '{tmp_path / 'empty'}'")).startswith("koshelek")
+
+
+def test_a_login_that_basic_authentication_cannot_carry_is_an_error(write: Write) -> None:
+    """RFC 7617, section 2: a user-id that contains a colon is invalid."""
+    assert problem(write('[koshelek]\nlogin = "kosh:elek"')).startswith("koshelek.login: ")
+
+
+# --- secrets -------------------------------------------------------------------------------------------
+
+_SECRETS = ["koshelek.password", "database.url", "crm.url", "crm.points.url"]
+
+
+def _section(key: str) -> tuple[str, str]:
+    section, _, name = key.rpartition(".")
+    return section, name
+
+
+def _secret(settings: Settings, key: str) -> str | None:
+    if key.startswith("crm"):
+        value: Any = postgres(settings.crm.bindings()["points"]).url
+    else:
+        section, name = _section(key)
+        value = getattr(getattr(settings, section), name)
+    return value.get_secret_value() if isinstance(value, SecretStr) else None
+
+
+@pytest.mark.parametrize("key", _SECRETS)
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+def test_a_secret_may_stand_in_a_file_of_its_own(key: str, end: str, write: Write, tmp_path: Path) -> None:
+    section, name = _section(key)
+    (tmp_path / "secret").write_bytes(SECRET.encode() + end.encode())
+    settings = read_settings(write(f"[{section}]\n{name}_file = '{tmp_path / 'secret'}'\n"))
+    assert _secret(settings, key) == SECRET
+
+
+@pytest.mark.parametrize("key", _SECRETS)
+def test_the_environment_names_secret_files_too(
+    key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text(SECRET, encoding="utf-8")
+    variable = f"KOSHELEK_{key.upper().replace('.', '__')}_FILE"
+    monkeypatch.setenv(variable, str(tmp_path / "secret"))
+    assert _secret(read_settings(), key) == SECRET
+
+
+@pytest.mark.parametrize("key", _SECRETS)
+def test_a_secret_given_in_both_ways_is_an_error(key: str, write: Write, tmp_path: Path) -> None:
+    section, name = _section(key)
+    (tmp_path / "secret").write_text("other", encoding="utf-8")
+    path = write(f"[{section}]\n{name} = '{SECRET}'\n{name}_file = '{tmp_path / 'secret'}'\n")
+    said = problem(path)
+    assert said == f"{section}: both {name} and {name}_file are set; keep one of them"
+
+
+def test_a_secret_in_the_file_and_its_file_in_the_environment_are_both_set(
+    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("other", encoding="utf-8")
+    monkeypatch.setenv("KOSHELEK_KOSHELEK__PASSWORD_FILE", str(tmp_path / "secret"))
+    assert "both password and password_file are set" in problem(write(f"[koshelek]\npassword = '{SECRET}'\n"))
+
+
+@pytest.mark.parametrize("key", _SECRETS)
+def test_a_secret_file_that_cannot_be_read_is_named(key: str, write: Write, tmp_path: Path) -> None:
+    section, name = _section(key)
+    said = problem(write(f"[{section}]\n{name}_file = '{tmp_path / 'absent'}'\n"))
+    assert said == f"{section}: {name}_file: cannot read {tmp_path / 'absent'}: No such file or directory"
+
+
+@pytest.mark.parametrize("value", ["5", "true", "['x']", "{ a = 1 }"])
+@pytest.mark.parametrize("key", ["koshelek.password", "crm.url"])
+def test_a_secret_file_that_is_no_path_is_an_error_like_others(key: str, value: str, write: Write) -> None:
+    section, name = _section(key)
+    assert f"{name}_file" in problem(write(f"[{section}]\n{name}_file = {value}\n"))
+
+
+def test_a_file_belongs_to_secrets_only(write: Write) -> None:
+    assert problem(write("[koshelek]\nlogin_file = '/x'\n")).startswith("koshelek.login_file: unknown key")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[koshelek]\npassword = ['{SECRET}']",
+        f"[koshelek]\npassword = '{SECRET}'\nlgin = 'x'",
+        f"[koshelek]\npassword = '{SECRET}'\nprevious_login = 'x'",
+        f"[koshelek]\npasswrd = '{SECRET}'",
+        f"[database]\nurl = {{ password = '{SECRET}' }}",
+        f"[crm]\nurl = 'postgresql://u:{SECRET}@h/d'\npool_size = 0",
+        f"[crm]\nurrl = 'postgresql://u:{SECRET}@h/d'",
+        f"[crm.points]\ndriver = 'none'\nurl = 'postgresql://u:{SECRET}@h/d'",
+        f"[crm.points]\nurl = ['{SECRET}']",
+        f"koshelek = '{SECRET}'",
+        f"[koshelek]\npassword = '{SECRET}' 'x'",
+        f"[koshelek]\npassword = {SECRET}",
+        f"[koshelek]\npassword = '{SECRET}\n",
+    ],
+)
+def test_an_error_never_repeats_a_secret(text: str, write: Write) -> None:
+    assert SECRET not in "\n".join(problems(write(text)))
+
+
+@pytest.mark.parametrize("name", ["KOSHELEK_KOSHELEK", "KOSHELEK_PASSWORD", "KOSHELEK_KOSHELEK__QR_FIELDS"])
+def test_a_secret_in_a_wrong_variable_is_not_repeated(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, f'{{"password": "{SECRET}"')
+    assert SECRET not in "\n".join(problems())
+
+
+def test_a_secret_is_masked_where_settings_are_printed(write: Write) -> None:
+    settings = read_settings(
+        write(f"[koshelek]\npassword = '{SECRET}'\n[crm]\nurl = 'postgresql://u:{SECRET}@h/d'\n")
+    )
+    bound = settings.crm.bindings()
+    assert SECRET not in f"{settings.koshelek!r} {settings.koshelek} {bound!r}"
+
+
+# --- drivers and ports ---------------------------------------------------------------------------------
+
+
+def test_nothing_set_binds_every_port_to_postgres_on_our_own_database() -> None:
+    bound = read_settings().crm.bindings()
+    assert bound == dict.fromkeys(("users", "points", "coupons"), Binding("postgres", PostgresSettings()))
+
+
+def test_keys_beside_the_driver_are_shared_by_all_ports(write: Write) -> None:
+    bound = read_settings(write("[crm]\ndriver = 'postgres'\npool_size = 3\n")).crm.bindings()
+    assert [postgres(bound[port]).pool_size for port in ("users", "points", "coupons")] == [3, 3, 3]
+
+
+def test_keys_without_a_driver_are_those_of_postgres(write: Write) -> None:
+    assert postgres(read_settings(write("[crm]\npool_size = 3\n")).crm.bindings()["users"]).pool_size == 3
+
+
+def test_a_ports_own_keys_override_the_shared_ones_for_that_port_only(write: Write) -> None:
+    bound = read_settings(
+        write(
+            "[crm]\ndriver = 'postgres'\npool_size = 3\nstatement_timeout = 1.5\n"
+            "[crm.points]\npool_size = 7\n"
+        )
+    ).crm.bindings()
+    found = [(postgres(one).pool_size, postgres(one).statement_timeout) for one in bound.values()]
+    assert found == [(3, 1.5), (7, 1.5), (3, 1.5)]
+
+
+def test_a_ports_own_secret_overrides_the_shared_one_however_it_is_given(
+    write: Write, tmp_path: Path
+) -> None:
+    (tmp_path / "secret").write_text("postgresql://points", encoding="utf-8")
+    bound = read_settings(
+        write(f"[crm]\nurl = 'postgresql://shared'\n[crm.points]\nurl_file = '{tmp_path / 'secret'}'\n")
+    ).crm.bindings()
+    urls = [one.url.get_secret_value() for one in map(postgres, bound.values()) if one.url is not None]
+    assert urls == ["postgresql://shared", "postgresql://points", "postgresql://shared"]
+
+
+def test_a_port_may_be_left_unbound(write: Write) -> None:
+    bound = read_settings(write("[crm.coupons]\ndriver = 'none'\n[crm.users]\ndriver = 'postgres'\n"))
+    assert {port: one and one.driver for port, one in bound.crm.bindings().items()} == {
+        "users": "postgres",
+        "points": None,
+        "coupons": None,
+    }
+
+
+def test_none_for_all_ports_binds_nothing(write: Write) -> None:
+    assert set(read_settings(write("[crm]\ndriver = 'none'\n")).crm.bindings().values()) == {None}
+
+
+def test_drivers_are_bound_through_the_environment_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__DRIVER", "postgres")
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__POOL_SIZE", "4")
+    bound = read_settings().crm.bindings()
+    assert bound["users"] is None
+    assert postgres(bound["points"]).pool_size == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "[crm]\ndriver = 'postgers'",
+            'crm.driver: there is no CRM driver "postgers" (installed: postgres); did you mean "postgres"?',
+        ),
+        (
+            "[crm.points]\ndriver = 'sap'",
+            'crm.points.driver: there is no CRM driver "sap" (installed: postgres)',
+        ),
+        ("[crm.points]\ndriver = 'none'\npool_size = 3", "crm.points: has settings but no driver"),
+        (
+            "[crm.points]\ndriver = 'postgres'\n[crm.users]\npool_size = 1",
+            "crm.users: has settings but no driver",
+        ),
+        (
+            "[crm]\npool_size = 3\n[crm.points]\ndriver = 'postgres'",
+            "crm.pool_size: no driver that takes it is set",
+        ),
+    ],
+)
+def test_a_binding_that_cannot_be_names_the_key(text: str, says: str, write: Write) -> None:
+    assert problem(write(text)).startswith(says)
+
+
+class _StampsSettings(BaseModel, extra="forbid"):
+    token: SecretStr
+    region: str = "ru"
+
+
+@pytest.fixture
+def stamps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second driver that can do points only."""
+    spec = registry.BackendSpec(
+        name="stamps",
+        summary="",
+        settings=_StampsSettings,
+        build=lambda settings, context: pytest.fail("nothing is built here"),
+        ports=frozenset({"points"}),
+        capabilities={},
+        settlement=Settlement.KEY,
+        verified_by="none",
+    )
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda name: spec if name == "stamps" else load(name))
+
+
+@pytest.mark.usefixtures("stamps")
+def test_ports_may_have_different_drivers_that_share_no_keys(write: Write) -> None:
+    bound = read_settings(
+        write(
+            "[crm]\ndriver = 'postgres'\npool_size = 3\n"
+            "[crm.points]\ndriver = 'stamps'\ntoken = 'x'\nregion = 'kz'\n"
+        )
+    ).crm.bindings()
+    assert postgres(bound["users"]).pool_size == 3
+    assert bound["points"] == Binding("stamps", _StampsSettings(token=SecretStr("x"), region="kz"))
+
+
+@pytest.mark.usefixtures("stamps")
+def test_a_driver_leaves_ports_it_cannot_serve_unbound_unless_it_was_asked_for_them(write: Write) -> None:
+    bound = read_settings(write("[crm]\ndriver = 'stamps'\ntoken = 'x'\n")).crm.bindings()
+    assert (bound["users"], bound["coupons"]) == (None, None)
+    assert bound["points"] is not None
+    said = problem(write("[crm.users]\ndriver = 'stamps'\ntoken = 'x'\n"))
+    assert said == 'crm.users.driver: "stamps" has no users; it can serve points'
+
+
+@pytest.mark.usefixtures("stamps")
+def test_a_drivers_own_settings_are_checked_and_the_key_named(write: Write) -> None:
+    assert problem(write("[crm.points]\ndriver = 'stamps'\n")) == "crm.points.token: Field required"
+    said = problem(write(f"[crm.points]\ndriver = 'stamps'\ntoken = '{SECRET}'\nregoin = 'x'\n"))
+    assert said == 'crm.points.regoin: unknown key; did you mean "region"?'
