@@ -19,7 +19,7 @@ import enum
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
@@ -273,3 +273,41 @@ class Coupons(Protocol):
 
     async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
         """Use a promo code for the holder. ``reference`` is ours and stable across attempts."""
+
+
+# What a driver rated PROBE or COMPARE has besides, one for each kind of write that may end as UNKNOWN. The
+# answer is DONE (it happened), NOT_SENT (it certainly did not, and may be sent again) or UNKNOWN (nobody
+# can tell, so a person has to).
+
+
+@runtime_checkable
+class SettlesRegistration(Protocol):
+    async def settle_register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+        """What became of a registration; ``crm_reference`` of a DONE is the customer."""
+
+
+@runtime_checkable
+class SettlesCredit(Protocol):
+    async def settle_credit(
+        self,
+        account: str,
+        credit: Credit,
+        *,
+        reference: str,
+        since: datetime,
+        before: Balance | None,
+        deadline: Deadline,
+    ) -> Written:
+        """What became of a credit that was sent at ``since`` (aware).
+
+        ``before`` is the balance just before it was sent, read under a lock on the account, where the
+        driver is rated COMPARE; else ``None``.
+        """
+
+
+@runtime_checkable
+class SettlesRedeem(Protocol):
+    async def settle_redeem(
+        self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
+    ) -> Written:
+        """What became of the use of a code that was sent at ``since`` (aware)."""

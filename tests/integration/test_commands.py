@@ -1,0 +1,523 @@
+"""The commands, run as a person runs them: what they print, what they change, how they fail.
+
+Every run goes through ``processes.run``, which also holds that no traceback is ever shown.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import stat
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from adapter import __version__
+from adapter.cli import app
+from adapter.loyalty.numbers import range_number
+from adapter.settings import NumberRange
+from tests.integration.processes import PASSWORD, Ended, Running, call, free_ports, run
+
+NOWHERE = "postgresql://operator:planted-database-Passw0rd@127.0.0.1:9/nowhere"
+_RANGE = NumberRange(prefix="2900", length=13, check_digit="ean")
+
+
+def number(value: int) -> str:
+    return range_number(_RANGE, value)
+
+
+def settings(folder: Path, text: str = "", name: str = "koshelek-adapter.toml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def complete(url: str, more: str = "") -> str:
+    """Settings with which every check is well."""
+    return (
+        f'[koshelek]\npassword = "{PASSWORD}"\n[database]\nurl = "{url}"\n'
+        f'[[cards.ranges]]\nprefix = "2900"\n{more}'
+    )
+
+
+def run_all(
+    commands: Sequence[Sequence[str]], *, cwd: Path, env: Mapping[str, str] | None = None
+) -> list[Ended]:
+    """Run commands that do not depend on each other, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda words: run(*words, cwd=cwd, env=env), commands))
+
+
+# --- help and version ----------------------------------------------------------------------------------
+
+
+def test_version_is_printed(tmp_path: Path) -> None:
+    done = run("version", cwd=tmp_path)
+    assert (done.status, done.out, done.err) == (0, f"koshelek-adapter {__version__}\n", "")
+
+
+_HELP: dict[tuple[str, ...], Sequence[str]] = {
+    (): ("serve", "demo", "check", "healthcheck", "version", "config", "cards"),
+    ("serve",): ("until stopped", "--config", "--host", "--port", "--workers", "--data-dir"),
+    ("demo",): ("Nothing else is needed", "--port", "--data-dir", "[default: 8080]"),
+    ("check",): ("one line each", "exit status 1", "--config"),
+    ("healthcheck",): ("ready", "exit status 0 or 1", "--port"),
+    ("version",): ("Print the version",),
+    ("config",): ("new", "show", "hash", "reference"),
+    ("config", "new"): ("never overwrites", "PATH"),
+    ("config", "show"): ("secrets masked", "--config"),
+    ("config", "hash"): ("koshelek.password",),
+    ("config", "reference"): ("Markdown",),
+    ("cards",): ("import", "show", "block", "unblock"),
+    ("cards", "import"): ("number, state, barcode, barcode_type, customer", "FILE", "again"),
+    ("cards", "show"): ("state, barcode", "NUMBER"),
+    ("cards", "block"): ("cannot get another", "NUMBER"),
+    ("cards", "unblock"): ("state it had", "NUMBER"),
+}
+
+
+@pytest.mark.parametrize("words", _HELP, ids=lambda words: " ".join(words) or "no command")
+def test_help_says_what_the_command_does(words: tuple[str, ...]) -> None:
+    """In this process: there is nothing to it but text."""
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(app, [*words, "--help"])
+    assert done.exit_code == 0
+    text = " ".join(done.stdout.split()).lower()
+    for phrase in ("usage:", *_HELP[words]):
+        assert phrase.lower() in text
+
+
+def test_help_of_the_whole_is_printed_by_the_real_command(tmp_path: Path) -> None:
+    done = run("--help", cwd=tmp_path)
+    assert (done.status, done.err) == (0, "")
+    assert "healthcheck" in done.out
+
+
+def test_an_unknown_command_is_named(tmp_path: Path) -> None:
+    done = run("sevre", cwd=tmp_path)
+    assert done.status == 2
+    assert "sevre" in done.err
+
+
+# --- config --------------------------------------------------------------------------------------------
+
+
+def test_a_new_settings_file_is_private_complete_and_never_overwritten(tmp_path: Path, database: str) -> None:
+    done = run("config", "new", cwd=tmp_path)
+    path = tmp_path / "koshelek-adapter.toml"
+    text = path.read_text(encoding="utf-8")
+    assert done.status == 0
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    password = next(line.split('"')[1] for line in text.splitlines() if line.startswith("password = "))
+    assert len(password) >= 16
+    assert password not in done.text
+
+    again = run("config", "new", cwd=tmp_path)
+    assert (again.status, again.out) == (1, "")
+    assert again.err == "error: koshelek-adapter.toml exists; name another file\n"
+    assert path.read_text(encoding="utf-8") == text
+
+    shown = run("config", "show", cwd=tmp_path)
+    assert shown.status == 0
+    assert password not in shown.text
+    assert 'koshelek.password = "********"' in shown.out
+
+    environment = {"KOSHELEK_DATABASE__URL": database}
+    lacking = run("check", cwd=tmp_path, env=environment)
+    assert lacking.status == 1
+    assert "cards.ranges" in first_failure(lacking)
+    path.write_text(text + '[[cards.ranges]]\nprefix = "2900"\n', encoding="utf-8")
+    assert run("check", cwd=tmp_path, env=environment).status == 0
+
+
+def test_a_settings_file_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    done = run("config", "new", "absent/new.toml", cwd=tmp_path)
+    assert (done.status, done.err) == (1, "error: cannot write absent/new.toml: No such file or directory\n")
+
+
+def test_the_effective_settings_are_shown_with_secrets_masked(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("postgresql://u:planted-1@h/d\n", encoding="utf-8")
+    settings(
+        tmp_path,
+        f"[koshelek]\npassword = 'planted-2'\n[database]\nurl_file = '{secret}'\n[server]\nport = 8000\n"
+        "[crm.points]\ndriver = 'postgres'\nurl = 'postgresql://u:planted-3@h/d'\n",
+    )
+    done = run("config", "show", cwd=tmp_path, env={"KOSHELEK_SERVER__PORT": "9000"})
+    assert done.status == 0
+    assert "planted" not in done.text
+    for line in (
+        "server.port = 9000",
+        'koshelek.password = "********"',
+        'database.url = "********"',
+        'crm.points.url = "********"',
+        'crm.users.driver = "none"',
+    ):
+        assert line in done.out.splitlines()
+
+
+def test_the_reference_is_a_markdown_table(tmp_path: Path) -> None:
+    done = run("config", "reference", cwd=tmp_path)
+    assert done.status == 0
+    assert "| `koshelek.password` | secret |" in done.out
+
+
+def test_a_printed_hash_serves_as_the_password(tmp_path: Path, database: str) -> None:
+    hashed = run("config", "hash", cwd=tmp_path, given=f"{PASSWORD}\n")
+    assert hashed.status == 0
+    assert hashed.out.startswith("$argon2id$")
+    assert PASSWORD not in hashed.text
+    (port,) = free_ports(1)
+    settings(tmp_path, f"[koshelek]\npassword = '{hashed.out.strip()}'\n[management]\nenabled = false\n")
+    with Running(
+        "serve", "--port", str(port), cwd=tmp_path, env={"KOSHELEK_DATABASE__URL": database}
+    ) as serving:
+        serving.wait_for('"ready"')
+        assert [call(port, "GET", "/v1/card").status for _ in range(3)] == [200, 200, 200]
+        assert call(port, "GET", "/v1/card", password="wrong").status == 401
+        assert call(port, "GET", "/v1/card", password=hashed.out.strip()).status == 401
+        serving.terminate()
+        assert serving.ended().status == 0
+
+
+def test_an_empty_password_gets_no_hash(tmp_path: Path) -> None:
+    done = run("config", "hash", cwd=tmp_path, given="\n")
+    assert (done.status, done.out, done.err) == (1, "", "error: the password is empty\n")
+
+
+# --- wrong settings ------------------------------------------------------------------------------------
+
+
+def test_wrong_settings_end_every_command_with_a_line_per_problem(tmp_path: Path) -> None:
+    settings(tmp_path, "[server]\nprot = 1\n[log]\nlevel = 'loud'\n")
+    for done in run_all((("serve",), ("cards", "show", "1")), cwd=tmp_path):
+        assert (done.status, done.out) == (1, "")
+        first, second = done.err.splitlines()
+        assert first == 'error: server.prot: unknown key; did you mean "port"?'
+        assert second.startswith("error: log.level: ")
+
+
+def test_a_secret_file_that_is_no_path_is_told_in_a_line(tmp_path: Path) -> None:
+    settings(tmp_path, "[koshelek]\npassword_file = 5\n")
+    done = run("config", "show", cwd=tmp_path)
+    assert done.status == 1
+    (line,) = done.err.splitlines()
+    assert "password_file" in line
+
+
+def test_a_settings_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    done = run("serve", "--config", "absent.toml", cwd=tmp_path)
+    assert (done.status, done.err) == (
+        1,
+        "error: absent.toml: cannot read the settings file: No such file or directory\n",
+    )
+
+
+def test_nothing_is_served_without_a_password(tmp_path: Path) -> None:
+    done = run("serve", cwd=tmp_path)
+    assert done.status == 1
+    assert done.err.startswith("error: koshelek.password: not set; ")
+    assert "config new" in done.err
+
+
+def test_a_port_that_does_not_exist_is_refused(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database, "[management]\nenabled = false\n"))
+    with Running("serve", "--port", "99999", cwd=tmp_path) as serving:
+        while serving.process.poll() is None and '"ready"' not in serving.out:
+            time.sleep(0.05)
+        assert '"ready"' not in serving.out
+        done = serving.ended()
+    assert done.status in (1, 2)
+    assert "99999" in done.err
+
+
+# --- check ---------------------------------------------------------------------------------------------
+
+
+def first_failure(done: Ended) -> str:
+    """The first failing line with the advice that belongs to it."""
+    lines = done.out.splitlines()
+    place = next(place for place, line in enumerate(lines) if line.startswith("FAIL"))
+    advice = lines[place + 1] if len(lines) > place + 1 and "->" in lines[place + 1] else ""
+    return f"{lines[place]} {advice.strip()}"
+
+
+def test_check_is_well(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    done = run("check", cwd=tmp_path)
+    assert done.status == 0, done.text
+    assert done.err == ""
+    lines = done.out.splitlines()
+    assert all(line.startswith("ok ") for line in lines)
+    for subject in ("settings", "password", "database", "schema", "clock", "card numbers", "crm postgres"):
+        assert any(line[6:].startswith(subject) for line in lines), subject
+    assert "users, points, coupons" in done.out
+
+
+def test_the_first_failing_line_of_check_says_what_to_do(tmp_path: Path, database: str) -> None:
+    ranges = "[[cards.ranges]]\nprefix = '29'\n"
+    cases = {
+        "unreachable database": (complete(NOWHERE), "FAIL  database", "check database.url"),
+        "unreachable crm": (
+            complete(database, f"[crm]\nurl = '{NOWHERE}'\n"),
+            "FAIL  crm postgres   the database does not answer",
+            "->",
+        ),
+        "no password": (
+            f"[database]\nurl = '{database}'\n{ranges}",
+            "FAIL  password",
+            "koshelek-adapter config new",
+        ),
+        "short password": (
+            complete(database).replace(PASSWORD, "planted"),
+            "FAIL  password",
+            "koshelek-adapter config new",
+        ),
+        "wrong settings": (
+            "[server]\nprot = 1\n",
+            "FAIL  settings",
+            'server.prot: unknown key; did you mean "port"?',
+        ),
+    }
+    files = [settings(tmp_path, text, f"{name}.toml") for name, (text, _, _) in cases.items()]
+    ended = run_all([("check", "--config", str(file)) for file in files], cwd=tmp_path)
+    for done, (_, begins, says) in zip(ended, cases.values(), strict=True):
+        assert (done.status, done.err) == (1, "")
+        said = first_failure(done)
+        assert said.startswith(begins)
+        assert says in said
+        assert "planted" not in done.text
+
+
+def test_check_finds_a_hash_that_was_cut_short(tmp_path: Path, database: str) -> None:
+    """A shell or a compose file eats what follows a dollar sign; then nobody could log in."""
+    settings(tmp_path, complete(database).replace(PASSWORD, "$argon2id$v=19$m=65536,t=3,p=4$"))
+    done = run("check", cwd=tmp_path)
+    assert done.status == 1
+    assert first_failure(done).startswith("FAIL  password")
+
+
+def test_check_says_that_the_sql_folder_is_not_there(tmp_path: Path, database: str) -> None:
+    settings(
+        tmp_path, complete(database, f"[crm]\nsql_dir = '{tmp_path / 'absent'}'\nmanage_schema = true\n")
+    )
+    done = run("check", cwd=tmp_path)
+    assert done.status == 1
+    said = first_failure(done)
+    assert said.startswith("FAIL  crm postgres")
+    assert str(tmp_path / "absent") in said
+    assert "correct sql_dir" in said
+
+
+_MISFITS = {
+    "points_balance.sql": ("SELECT 1 AS total", "returns no column available"),
+    "points_entries.sql": ("SELECT :acount", "did you mean :account?"),
+    "coupons_offers.sql": ("SELEC 1", "the database refuses it"),
+    "points_balnce.sql": ("SELECT 1", "did you mean points_balance.sql?"),
+}
+
+
+def test_check_names_every_sql_file_that_does_not_fit(tmp_path: Path, database: str) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    for name, (sql, _) in _MISFITS.items():
+        (folder / name).write_text(sql, encoding="utf-8")
+    settings(tmp_path, complete(database, f"[crm]\nsql_dir = '{folder}'\nmanage_schema = true\n"))
+    done = run("check", cwd=tmp_path)
+    assert done.status == 1
+    lines = done.out.splitlines()
+    for name, (_, says) in _MISFITS.items():
+        (place,) = [place for place, line in enumerate(lines) if line.startswith("FAIL") and name in line]
+        assert lines[place].startswith("FAIL  crm postgres")
+        assert lines[place + 1].strip().startswith("-> ")
+        assert says in lines[place] + lines[place + 1]
+
+
+# --- cards ---------------------------------------------------------------------------------------------
+
+_HEADER = ("number", "state", "barcode", "barcode_type", "customer")
+
+
+def cards_file(folder: Path, *rows: Sequence[str]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([_HEADER, *rows])
+    (folder / "cards.csv").write_text(text.getvalue(), encoding="utf-8", newline="")
+    return "cards.csv"
+
+
+def test_cards_are_imported_and_bad_lines_told_by_number(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    file = cards_file(
+        tmp_path,
+        (number(1), "", "", "", ""),
+        (number(2), "ownerless", "", "", ""),
+        (number(3), "active", number(4), "EAN_13", "person-3"),
+        (number(1), "", "", "", ""),  # a repetition
+        ("", "", "", "", ""),
+        ("no/path", "", "", "", ""),
+        (number(5), "lost", "", "", ""),
+        (number(6), "active", "", "", ""),  # active, but nobody's
+        (number(7), "free", "", "", "person-7"),
+        (number(8), "", "4006381333932", "EAN_13", ""),  # wrong check digit
+        (number(9), "free"),
+    )
+    done = run("cards", "import", file, cwd=tmp_path)
+    assert done.status == 1
+    assert done.out == "3 imported, 1 known before, 6 rejected\n"
+    assert [line.partition(":")[0] for line in done.err.splitlines()] == [
+        f"line {line}" for line in (7, 8, 9, 10, 11, 12)
+    ]
+    again = run("cards", "import", file, cwd=tmp_path)
+    assert again.out == "0 imported, 4 known before, 6 rejected\n"
+    shown = run("cards", "show", number(3), cwd=tmp_path)
+    assert [line.split() for line in shown.out.splitlines()] == [
+        ["number", number(3)],
+        ["barcode_number", number(4)],
+        ["barcode_type", "EAN_13"],
+        ["state", "active"],
+        ["users_reference", "person-3"],
+    ]
+
+
+def test_a_good_file_ends_well_also_from_standard_input_with_semicolons_and_a_mark(
+    tmp_path: Path, database: str
+) -> None:
+    settings(tmp_path, complete(database))
+    text = f"\ufeffNumber;State\r\n{number(1)};\r\n{number(2)};ownerless\r\n"
+    done = run("cards", "import", "-", cwd=tmp_path, given=text)
+    assert (done.status, done.err, done.out) == (0, "", "2 imported, 0 known before, 0 rejected\n")
+
+
+def test_a_file_that_cannot_be_imported_is_one_sentence(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    contents = {
+        "latin.csv": (b"number\n\xff\xfe\n", "not UTF-8"),
+        "absent.csv": (None, "cannot read absent.csv: No such file"),
+    }
+    for name, (content, _) in contents.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+    ended = run_all([("cards", "import", name) for name in contents], cwd=tmp_path)
+    for done, (_, says) in zip(ended, contents.values(), strict=True):
+        assert (done.status, done.out) == (1, "")
+        (line,) = done.err.splitlines()
+        assert says in line
+
+
+def test_a_line_the_database_could_not_hold_is_rejected_and_the_others_are_imported(
+    tmp_path: Path, database: str
+) -> None:
+    settings(tmp_path, complete(database))
+    file = cards_file(tmp_path, (number(1), "active", "", "", "per\x00son"), (number(2), "", "", "", ""))
+    done = run("cards", "import", file, cwd=tmp_path)
+    assert (done.status, done.out) == (1, "1 imported, 0 known before, 1 rejected\n")
+    assert done.err.startswith("line 2: ")
+
+
+def test_a_card_is_blocked_and_gets_back_the_state_it_had(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    file = cards_file(tmp_path, (number(1), "inactive", "", "", "x"), (number(2), "", "", "", ""))
+    assert run("cards", "import", file, cwd=tmp_path).status == 0
+    for verb, state in (("block", "blocked"), ("unblock", "inactive")):
+        done = run("cards", verb, number(1), cwd=tmp_path)
+        assert done.status == 0
+        assert ["state", state] in [line.split() for line in done.out.splitlines()]
+
+
+def test_a_card_in_nobodys_hands_is_not_said_to_be_blocked(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    assert run("cards", "import", cards_file(tmp_path, (number(1), "", "", "", "")), cwd=tmp_path).status == 0
+    done = run("cards", "block", number(1), cwd=tmp_path)
+    assert done.status == 1
+    assert "free" in done.err
+
+
+def test_an_unknown_card_is_told(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    for done in run_all([("cards", verb, number(1)) for verb in ("show", "block")], cwd=tmp_path):
+        assert (done.status, done.out, done.err) == (1, "", "error: there is no card with this number\n")
+
+
+def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
+    settings(tmp_path, complete(NOWHERE))
+    for done in run_all([("cards", "show", number(1)), ("serve", "--port", "0")], cwd=tmp_path):
+        assert (done.status, done.out) == (1, "")
+        (line,) = done.err.splitlines()
+        assert "database.url" in line
+        assert "planted" not in line
+
+
+# --- healthcheck ---------------------------------------------------------------------------------------
+
+
+@contextmanager
+def management(status: int, body: bytes, *, raw: bytes | None = None) -> Iterator[int]:
+    """Something that answers on a management port; ``raw``: instead of HTTP."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if raw is not None:
+                self.wfile.write(raw)
+                return
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_healthcheck_asks_this_machine_and_no_proxy(tmp_path: Path) -> None:
+    with management(200, b'{"status": "ready"}') as port:
+        done = run("healthcheck", "--port", str(port), cwd=tmp_path, env={"http_proxy": "http://127.0.0.1:9"})
+    assert (done.status, done.out, done.err) == (0, "ready\n", "")
+
+
+def test_healthcheck_asks_where_the_management_port_is_bound(tmp_path: Path) -> None:
+    with management(200, b'{"status": "ready"}') as port:
+        everywhere = {"KOSHELEK_MANAGEMENT__HOST": "0.0.0.0"}
+        assert run("healthcheck", "--port", str(port), cwd=tmp_path, env=everywhere).status == 0
+
+
+def test_healthcheck_tells_why_it_is_not_ready(tmp_path: Path) -> None:
+    with management(503, b'{"status": "not ready", "reason": "the database does not answer"}') as port:
+        done = run("healthcheck", "--port", str(port), cwd=tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert "the database does not answer" in done.err
+
+
+def test_healthcheck_says_that_nobody_answers(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    done = run("healthcheck", "--port", str(port), cwd=tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert f"127.0.0.1:{port}" in done.err
+    assert "does not answer" in done.err
+
+
+def test_healthcheck_of_something_else_on_the_port_is_one_sentence(tmp_path: Path) -> None:
+    with (
+        management(200, b"<html>") as page,
+        management(200, b"{}") as other,
+        management(502, b"<html>") as gateway,
+        management(200, b"", raw=b"220 mail\r\n") as mail,
+    ):
+        commands = [("healthcheck", "--port", str(port)) for port in (page, other, gateway, mail)]
+        for done in run_all(commands, cwd=tmp_path):
+            assert (done.status, done.out) == (1, "")
+            assert len(done.err.splitlines()) == 1
