@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Iterator
 
+import argon2
+
 from adapter.bootstrap import Service, ports_of
-from adapter.serving import CannotRun, database
-from adapter.settings import Settings
+from adapter.serving import database
+from adapter.settings import CannotRun, Settings
 from adapter.store.migrate import latest_version
 from crm_backends.ports import Finding
 
@@ -40,7 +43,16 @@ def _password(settings: Settings) -> Finding:
             f"koshelek.password is shorter than {_SHORT} characters",
             "take a generated one: koshelek-adapter config new writes it",
         )
-    return Finding("password", True, "hashed" if text.startswith("$argon2") else "plain, long enough")
+    if not text.startswith("$argon2"):
+        return Finding("password", True, "plain, long enough")
+    try:
+        argon2.extract_parameters(text)
+        base64.b64decode(f"{text.rpartition('$')[2]}===", validate=False)
+    except (argon2.exceptions.InvalidHashError, ValueError):
+        return Finding(
+            "password", False, "the hash in koshelek.password is cut short", "koshelek-adapter config hash"
+        )
+    return Finding("password", True, "hashed")
 
 
 async def _with_service(settings: Settings, url: str) -> list[Finding]:
@@ -70,7 +82,12 @@ async def _with_service(settings: Settings, url: str) -> list[Finding]:
             serves = ", ".join(ports_of(service, backend))
             for finding in await backend.check():
                 found.append(
-                    Finding(f"crm {backend.name}", finding.ok, f"{finding.detail} ({serves})", finding.remedy)
+                    Finding(
+                        f"crm {backend.name}",
+                        finding.ok,
+                        f"{finding.subject}: {finding.detail} ({serves})",
+                        finding.remedy,
+                    )
                 )
         unbound = [port for port, backend in service.by_port.items() if backend is None]
         if unbound:

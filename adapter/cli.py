@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import http.client
 import json
 import sys
 import urllib.error
@@ -15,7 +16,14 @@ from typing import Annotated, Any, NoReturn, ParamSpec
 import typer
 
 from adapter import __version__, logs
-from adapter.settings import Settings, SettingsError, read_settings, settings_path, with_overrides
+from adapter.settings import (
+    CannotRun,
+    Settings,
+    SettingsError,
+    read_settings,
+    settings_path,
+    with_overrides,
+)
 
 app = typer.Typer(
     help="The Koshelek Loyalty Online API in front of the CRM you already have.",
@@ -50,11 +58,10 @@ def _plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     @functools.wraps(command)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         from adapter.loyalty.ports import StoreUnavailable
-        from adapter.serving import CannotRun
 
         try:
             command(*args, **kwargs)
-        except (SettingsError, CannotRun) as error:
+        except CannotRun as error:
             _fail(str(error))
         except StoreUnavailable as error:
             _fail(f"the database does not answer: {error}; koshelek-adapter check says more")
@@ -73,7 +80,9 @@ def _settings(config: Path | None, overrides: dict[str, Any] | None = None) -> S
 def serve(
     config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; overrides server.host.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; overrides server.port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; overrides server.port.")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(min=1, max=64, help="Processes that share the port; overrides server.workers."),
@@ -115,11 +124,11 @@ def worker(config: ConfigFile = None) -> None:
 @_plainly
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
     data_dir: Annotated[Path, typer.Option(help="Folder that keeps the demo's data.")] = Path(
         "koshelek-demo"
     ),
-    management_port: Annotated[int, typer.Option(help="Port of the health page.")] = 8081,
+    management_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the health page.")] = 8081,
 ) -> None:
     """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
     from adapter import demo as demo_programme
@@ -167,19 +176,33 @@ def check(config: ConfigFile = None) -> None:
 @_plainly
 def healthcheck(
     config: ConfigFile = None,
-    port: Annotated[int | None, typer.Option(help="Management port; overrides management.port.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Management port; overrides management.port.")
+    ] = None,
 ) -> None:
     """Ask a running adapter on this machine whether it is ready; exit status 0 or 1 (for containers)."""
     management = _settings(config, {"management": {"port": port}}).management
     host = management.host if management.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     url = f"http://{host}:{management.port}/health/ready"
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
-        with urllib.request.urlopen(url, timeout=3) as answer:
-            typer.echo(json.load(answer)["status"])
+        with directly.open(url, timeout=3) as answer:
+            status = json.load(answer)["status"]
     except urllib.error.HTTPError as error:
-        _fail(f"{url}: {json.load(error).get('reason', error.code)}")
-    except OSError as error:
-        _fail(f"{url} does not answer: {getattr(error, 'reason', error)}")
+        _fail(f"{url}: {_reason(error) or f'answers {error.code}'}")
+    except (OSError, http.client.HTTPException) as error:
+        _fail(f"{url} does not answer: {getattr(error, 'reason', None) or type(error).__name__}")
+    except (ValueError, KeyError, TypeError):
+        _fail(f"{url}: something else answers there")
+    typer.echo(status)
+
+
+def _reason(answer: urllib.error.HTTPError) -> str | None:
+    """Why an adapter is not ready, in its own words; ``None`` when something else answers."""
+    try:
+        return str(json.load(answer)["reason"])
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return None
 
 
 @app.command()
@@ -291,16 +314,24 @@ def cards_import(
 
 
 def _card_command(
-    number: str, config: Path | None, data_dir: Path | None, act: Callable[[Any, str], Any]
+    number: str,
+    config: Path | None,
+    data_dir: Path | None,
+    act: Callable[[Any, str], Any],
+    *,
+    expected: str | None = None,
 ) -> None:
     from adapter.store.cards import PostgresCards
 
     settings = _settings(config, {"database": {"data_dir": data_dir}})
     shown: list[str] = []
+    state = None
 
     async def work(gateway: Any) -> None:
+        nonlocal state
         card = await act(PostgresCards(gateway, settings.cards), number)
         if card is not None:
+            state = card.state
             shown.extend(
                 f"{name:<18} {getattr(card, name)}" for name in card.__slots__ if getattr(card, name)
             )
@@ -309,6 +340,8 @@ def _card_command(
     if not shown:
         _fail("there is no card with this number")
     typer.echo("\n".join(shown))
+    if expected is not None and state != expected:
+        _fail(f"nothing was changed: the card is {state}, only one in somebody's hands can be blocked")
 
 
 CardNumber = Annotated[str, typer.Argument(help="Card number.")]
@@ -326,7 +359,7 @@ def cards_show(number: CardNumber, config: ConfigFile = None, data_dir: DataDir 
 @_plainly
 def cards_block(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Block a card; its owner cannot get another one."""
-    _card_command(number, config, data_dir, lambda cards, which: cards.block(which))
+    _card_command(number, config, data_dir, lambda cards, which: cards.block(which), expected="blocked")
 
 
 @cards_app.command("unblock")

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from adapter.bootstrap import Service
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
-from adapter.settings import NumberRange, Settings, read_settings, with_overrides
+from adapter.settings import NumberRange, Settings, with_overrides
 from adapter.store.importing import Report, Row, import_rows
 from adapter.store.pool import Gateway
 from crm_backends.ports import Deadline
@@ -27,7 +27,6 @@ ANNA, BLOCKED, PLASTIC = (range_number(_RANGE, value) for value in (1, 2, 3))
 
 def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int) -> Settings:
     """Settings of the demo: the embedded database, the PostgreSQL CRM in it, a known password."""
-    settings = read_settings()
     overrides: dict[str, dict[str, Any]] = {
         "koshelek": {
             "login": LOGIN,
@@ -39,7 +38,8 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
         "database": {"data_dir": data_dir},
         "cards": {"ranges": [_RANGE], "barcode_type": "EAN_13"},
     }
-    return with_overrides(settings, overrides)
+    # The built-in defaults alone: the environment may point to a database that is no toy.
+    return with_overrides(Settings.model_construct(), overrides)
 
 
 async def load(service: Service) -> None:

@@ -26,15 +26,11 @@ from aiohttp import web
 from adapter import logs
 from adapter.api.server import PublicRunner
 from adapter.bootstrap import Service
-from adapter.settings import Settings
+from adapter.settings import CannotRun, Settings
 from adapter.store import embedded
 from adapter.store.migrate import SchemaTooNew, migrate
 
 log = structlog.get_logger("serving")
-
-
-class CannotRun(Exception):
-    """The adapter cannot start; the message is one clear sentence."""
 
 
 @contextmanager
@@ -47,6 +43,7 @@ def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
         CannotRun: the database cannot be reached, started or migrated.
     """
     server = None
+    _end_by_sigterm()
     try:
         if settings.database.url is not None:
             url = settings.database.url.get_secret_value()
@@ -54,7 +51,8 @@ def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
             url = shared
         else:
             try:
-                server = embedded.start(settings.database.data_dir)
+                with _signals_deferred():
+                    server = embedded.start(settings.database.data_dir)
             except embedded.EmbeddedError as error:
                 raise CannotRun(str(error)) from None
             url = server.url
@@ -70,7 +68,24 @@ def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
         yield url
     finally:
         if server is not None:
-            server.stop()
+            with _signals_deferred():
+                server.stop()
+
+
+def _end_by_sigterm() -> None:
+    """Let SIGTERM unwind the stack, as Ctrl-C does: an embedded server must not be left running."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Hold SIGTERM and SIGINT back while a server is started or stopped; then they take effect."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _kind(error: Exception) -> str:

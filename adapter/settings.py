@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -39,7 +40,11 @@ DEFAULT_FILE = Path("koshelek-adapter.toml")
 PORTS = ("users", "points", "coupons")
 
 
-class SettingsError(Exception):
+class CannotRun(Exception):
+    """The adapter cannot start, or a command cannot be done; the message is one clear sentence."""
+
+
+class SettingsError(CannotRun):
     """The settings cannot be used. Each line names the key, the reason and the remedy."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -532,12 +537,20 @@ def _explain(
     return lines
 
 
+_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP)")
+
+
+def _is_link(name: str, value: str) -> bool:
+    """Whether an orchestrator set the variable for a service that happens to be called koshelek-something."""
+    return value.startswith(("tcp://", "udp://")) or _LINK.search(name) is not None
+
+
 def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
     """Variables with our prefix whose first part is no section: pydantic would pass over them."""
     sections = [name.upper() for name in Settings.model_fields]
-    for name in environment:
+    for name, value in environment.items():
         upper = name.upper()
-        if not upper.startswith(ENV_PREFIX) or upper == ENV_SETTINGS_FILE:
+        if not upper.startswith(ENV_PREFIX) or upper == ENV_SETTINGS_FILE or _is_link(upper, value):
             continue
         section, _, key = upper.removeprefix(ENV_PREFIX).partition("__")
         if section not in sections or not key:
@@ -586,9 +599,20 @@ def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
 
 
 def with_overrides(settings: Settings, overrides: Mapping[str, Any]) -> Settings:
-    """A copy with ``{"section": {"key": value}}`` set, as the command line does; not validated again."""
-    sections = {
-        name: getattr(settings, name).model_copy(update={k: v for k, v in values.items() if v is not None})
-        for name, values in overrides.items()
-    }
+    """A copy with ``{"section": {"key": value}}`` set, as the command line does; ``None`` leaves a key alone.
+
+    Raises:
+        SettingsError: a value does not fit.
+    """
+    sections: dict[str, BaseModel] = {}
+    problems: list[str] = []
+    for name, values in overrides.items():
+        section: BaseModel = getattr(settings, name)
+        given = section.model_dump() | {key: value for key, value in values.items() if value is not None}
+        try:
+            sections[name] = type(section).model_validate(given)
+        except ValidationError as error:
+            problems.extend(_explain(error, type(section), name))
+    if problems:
+        raise SettingsError(problems)
     return settings.model_copy(update=sections)

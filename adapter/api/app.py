@@ -159,7 +159,7 @@ class PublicPort:
     def _remote(self, request: web.Request) -> str | None:
         """The caller's address; a proxy is believed only if its own address is trusted."""
         remote = request.remote
-        forwarded = request.headers.get("X-Forwarded-For")
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))  # a proxy may add its own
         trusted = self.programme.settings.server.trusted_proxies
         if not forwarded or not trusted or remote is None:
             return remote
@@ -168,6 +168,7 @@ class PublicPort:
                 address = ip_address(hop)
             except ValueError:
                 break
+            address = getattr(address, "ipv4_mapped", None) or address
             remote = str(address)
             if not any(address in network for network in trusted):
                 break

@@ -191,9 +191,12 @@ def _day(value: Any) -> date | None:
         return None
     if isinstance(value, str) and _YYYY_MM_DD.fullmatch(value):
         try:
-            return date.fromisoformat(value)
+            day = date.fromisoformat(value)
         except ValueError:
             pass
+        else:
+            if 1800 <= day.year <= 2999:  # beyond, no time zone and no database agrees with another
+                return day
     raise ValueError("not YYYY-MM-DD")
 
 
