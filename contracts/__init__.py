@@ -1,1 +1,1 @@
-"""What is agreed: with Koshelek about the wire, with CRM vendors about theirs; knows nothing of the adapter."""
+"""What is agreed: with Koshelek about the wire, with CRM vendors about theirs."""
