@@ -333,13 +333,18 @@ class PostgresBackend:
 
     async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
         """Create a customer, or get the one that has the phone; ``users_register.sql``."""
-        written = await self._write(
-            "users_register",
-            {"reference": reference, **rows.profile_values(profile)},
-            deadline,
-            missing=Refusal.CONFLICT,
-            unique_is_conflict=True,
-        )
+        for _ in range(2):
+            written = await self._write(
+                "users_register",
+                {"reference": reference, **rows.profile_values(profile)},
+                deadline,
+                missing=Refusal.CONFLICT,
+                unique_is_conflict=True,
+            )
+            # Of two registrations of one person at the same moment, one may trip over the other's e-mail
+            # before it sees the other's phone. Nothing was written then; a second look sees the phone.
+            if written.refusal is not Refusal.CONFLICT:
+                break
         if written.outcome is Outcome.DONE and written.crm_reference is None:
             return Written.unknown()  # somebody was registered, but the SQL does not say who
         return written

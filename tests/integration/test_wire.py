@@ -297,7 +297,7 @@ async def test_a_defect_is_an_envelope_without_a_trace(
     async def broken(*arguments: object, **options: object) -> list[Customer]:
         raise ZeroDivisionError("secret 79161112233")
 
-    monkeypatch.setattr(type(adapter.service.programme.users), "find", broken)
+    monkeypatch.setattr(type(adapter.service.programme.finder), "find", broken)
     answer = await adapter.get("/v1/card", msisdn="79161112233")
     assert answer.body == {"code": Code.INTERNAL, "description": CATALOGUE[Code.INTERNAL].ru}
 
@@ -311,7 +311,7 @@ async def test_a_slow_crm_is_cut_off_at_the_deadline(
         await asyncio.sleep(5)
         return []
 
-    monkeypatch.setattr(type(adapter.service.programme.users), "find", slow)
+    monkeypatch.setattr(type(adapter.service.programme.finder), "find", slow)
     assert (await adapter.get("/v1/card", msisdn="79161112233")).code == Code.TIMED_OUT
 
 
@@ -325,7 +325,7 @@ async def test_more_requests_than_allowed_are_refused_at_once(
         await release.wait()
         return []
 
-    monkeypatch.setattr(type(adapter.service.programme.users), "find", waiting)
+    monkeypatch.setattr(type(adapter.service.programme.finder), "find", waiting)
     held = [asyncio.create_task(adapter.get("/v1/card", msisdn="79161112233")) for _ in range(5)]
     await asyncio.sleep(0.2)
     assert (await adapter.get("/v1/card", msisdn="79161112233")).code == Code.OVERLOADED
