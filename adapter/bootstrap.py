@@ -20,6 +20,7 @@ from adapter.loyalty.ports import Finder, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.ops.health import management_application
 from adapter.settings import Binding, Settings
+from adapter.store.balances import PostgresBalances
 from adapter.store.cards import JoinedFinder, PostgresCards
 from adapter.store.consents import PostgresConsents
 from adapter.store.migrate import latest_version, schema_version
@@ -44,6 +45,7 @@ class Service:
     gateway: Gateway = field(init=False)
     cards: PostgresCards = field(init=False)
     operations: PostgresOperations = field(init=False)
+    balances: PostgresBalances | None = field(default=None, init=False)
     programme: Programme = field(init=False)
     _worker_pool: Any = None
     _worker: Worker | None = None
@@ -61,6 +63,8 @@ class Service:
         users: Any = self.by_port["users"]
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]
+        in_own_database = isinstance(points, PostgresBackend) and points.in_adapters_database
+        self.balances = None if in_own_database or points is None else PostgresBalances(gateway)
         finder: Finder = TwoStepFinder(users, self.cards)
         if isinstance(users, PostgresBackend) and users.finds_many:
             finder = JoinedFinder(users, settings.database.statement_timeout)
@@ -70,6 +74,7 @@ class Service:
             cards=self.cards,
             consents=PostgresConsents(gateway),
             operations=self.operations,
+            balances=self.balances,
             finder=finder,
             users=users,
             points=points,
@@ -152,6 +157,8 @@ class Service:
     async def close(self) -> None:
         """Stop delivering, then let go of every connection."""
         await self.stop_delivery()
+        if self.balances is not None:
+            await self.balances.close()
         for backend in self.backends:
             await backend.close()
         for pool in (self._worker_pool, self.pool):

@@ -361,6 +361,11 @@ class Delivery(Section):
     in_process: bool = Field(True, description="`serve` delivers too; off: run `koshelek-adapter worker`.")
     concurrency: int = Field(20, ge=2, le=1000, description="Operations under way at once per process.")
     call_timeout: Seconds = Field(10.0, description="Seconds one delivery to the CRM may take.")
+    settle_after: Seconds = Field(
+        30.0,
+        description="Seconds after which an unknown outcome is looked up; a call that was cut off may still "
+        "be at work in the CRM.",
+    )
     retry_first: Seconds = Field(1.0, description="Seconds before the first retry; doubles, with jitter.")
     retry_ceiling: Seconds = Field(600.0, description="Longest pause between two retries, seconds.")
     give_up_after: Seconds = Field(
@@ -394,6 +399,11 @@ class Crm(BaseModel):
         None,
         description="Driver of every port without one of its own. Nothing set at all: `postgres` on the "
         "adapter's own database.",
+    )
+    stale_after: Annotated[float, Field(ge=0)] = Field(
+        86_400.0,
+        description="While a CRM is away, the last balance it told is shown, if it is at most so many "
+        "seconds old; 0: never.",
     )
     users: CrmPort = CrmPort()
     points: CrmPort = CrmPort()

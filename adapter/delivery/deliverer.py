@@ -7,14 +7,15 @@ certainly did not reach the CRM is tried again; an unknown one is settled as the
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from adapter.catalogue import Refused
-from adapter.loyalty.model import Operation, OperationState
-from adapter.loyalty.performing import perform, refusal_code
+from adapter.loyalty.model import Operation, OperationKind, OperationState
+from adapter.loyalty.performing import crm_account, perform, refusal_code, settle
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.settings import Delivery
@@ -45,26 +46,75 @@ class Deliverer:
             Later: it is not over; call again after the delay.
             StoreUnavailable: the adapter's database does not answer; nothing is known to have changed.
         """
-        settlement = self.programme.settlement
-        by_key = [kind for kind, how in settlement.items() if how is Settlement.KEY]
-        operation = await self.operations.begin(operation_id, resendable=by_key)
+        by_key = [kind for kind, how in self.programme.settlement.items() if how is Settlement.KEY]
+        if Settlement.COMPARE in self.programme.settlement.values():
+            operation = await self._begin_comparable(operation_id, by_key)
+        else:
+            operation = await self.operations.begin(operation_id, resendable=by_key)
         if operation is None:
             await self._not_to_be_sent(operation_id)
         else:
             await self._conclude(operation, await self._attempt(operation))
 
+    async def _begin_comparable(self, operation_id: int, by_key: Sequence[OperationKind]) -> Operation | None:
+        """Begin; where the outcome is settled by comparing, with the account for itself and its balance."""
+        known = await self.operations.get(operation_id)
+        if known is None or known.state is not OperationState.RECORDED or not self._compares(known):
+            return await self.operations.begin(operation_id, resendable=by_key)
+        deadline = Deadline.after(self.settings.call_timeout)
+        try:
+            account = await crm_account(self.programme, known, deadline)
+            if account is None or self.programme.points is None:
+                return await self.operations.begin(operation_id)
+            if not await self.operations.lease(known, account, self._lease_seconds):
+                raise Later(timedelta(seconds=self.settings.retry_first))
+            before = await self.programme.points.balance(account, deadline=deadline)
+        except (BackendError, StoreUnavailable) as error:
+            log.warning("delivery_postponed", operation=operation_id, reason=type(error).__name__)
+            await self.operations.release(known)
+            raise Later(self._pause(known.attempt + 1)) from None
+        return await self.operations.begin(operation_id, before=before)
+
+    def _compares(self, operation: Operation) -> bool:
+        return self.programme.settlement[operation.kind] is Settlement.COMPARE
+
+    @property
+    def _lease_seconds(self) -> float:
+        """Long enough to send, to wait, and to compare; a lost holder must not block an account for ever."""
+        return self.settings.settle_after * 3 + self.settings.call_timeout * 3
+
     async def _not_to_be_sent(self, operation_id: int) -> None:
-        """Over already, or sent by somebody who is either still at it or gone."""
+        """Over already, or sent by somebody who is either still at it or gone, or in doubt."""
         operation = await self.operations.get(operation_id)
         if operation is None:
             return
+        sent_at = operation.sent_at or operation.recorded_at
+        age = datetime.now(UTC) - sent_at
         if operation.state is OperationState.SENT:
-            patience = timedelta(seconds=self.settings.call_timeout * 2)
-            if datetime.now(UTC) - (operation.sent_at or operation.recorded_at) < patience:
+            if age < timedelta(seconds=self.settings.call_timeout * 2):
                 raise Later(timedelta(seconds=self.settings.call_timeout))
             await self._unknown(operation)
         elif operation.state is OperationState.UNKNOWN:
+            patience = timedelta(seconds=self.settings.settle_after)
+            if age < patience:
+                raise Later(patience - age)
+            await self._settle(operation)
+
+    async def _settle(self, operation: Operation) -> None:
+        """Look an unknown outcome up; what cannot be told is held for a person."""
+        deadline = Deadline.after(self.settings.call_timeout)
+        try:
+            written = await settle(self.programme, operation, deadline)
+        except (BackendError, StoreUnavailable) as error:
+            log.warning("settling_postponed", operation=operation.id, reason=type(error).__name__)
+            raise Later(self._pause(operation.attempt + 1)) from None
+        log.info("settled", operation=operation.id, kind=operation.kind, outcome=written.outcome)
+        if written.outcome is Outcome.UNKNOWN:
             await self._hold(operation, "outcome unknown")
+        elif written.outcome is Outcome.NOT_SENT:
+            await self._not_sent(operation)
+        else:
+            await self._end(operation, written)
 
     async def _attempt(self, operation: Operation) -> Written:
         deadline = Deadline.after(self.settings.call_timeout)
@@ -79,21 +129,6 @@ class Deliverer:
             return Written.unknown()
 
     async def _conclude(self, operation: Operation, written: Written) -> None:
-        if written.outcome is Outcome.DONE:
-            await self.operations.end(
-                operation,
-                OperationState.DONE,
-                points=written.points,
-                crm_reference=written.crm_reference,
-                message=written.message,
-            )
-        elif written.outcome is Outcome.REFUSED:
-            code = refusal_code(operation.kind, written.refusal)
-            await self.operations.end(operation, OperationState.REFUSED, code=code)
-        elif written.outcome is Outcome.NOT_SENT:
-            await self._not_sent(operation)
-        else:
-            await self._unknown(operation)
         log.info(
             "delivered",
             operation=operation.id,
@@ -101,23 +136,50 @@ class Deliverer:
             attempt=operation.attempt,
             outcome=written.outcome,
         )
+        if written.outcome is Outcome.NOT_SENT:
+            await self._not_sent(operation)
+        elif written.outcome is Outcome.UNKNOWN:
+            await self._unknown(operation)
+        else:
+            await self._end(operation, written)
+
+    async def _end(self, operation: Operation, written: Written) -> None:
+        done = written.outcome is Outcome.DONE
+        await self.operations.end(
+            operation,
+            OperationState.DONE if done else OperationState.REFUSED,
+            code=None if done else refusal_code(operation.kind, written.refusal),
+            points=written.points,
+            crm_reference=written.crm_reference,
+            message=written.message,
+        )
+        await self._release(operation)
+
+    async def _release(self, operation: Operation) -> None:
+        if self._compares(operation):
+            await self.operations.release(operation)
 
     async def _not_sent(self, operation: Operation) -> None:
         age = datetime.now(UTC) - operation.recorded_at
         if age > timedelta(seconds=self.settings.give_up_after):
             await self._hold(operation, "never got through")
         elif await self.operations.again(operation):
+            await self._release(operation)
             raise Later(self._pause(operation.attempt))
 
     async def _unknown(self, operation: Operation) -> None:
         await self.operations.end(operation, OperationState.UNKNOWN)
-        if self.programme.settlement[operation.kind] is not Settlement.KEY:
+        how = self.programme.settlement[operation.kind]
+        if how is Settlement.MANUAL:
             await self._hold(operation, "outcome unknown")
-            return
-        raise Later(self._pause(operation.attempt))
+        elif how is Settlement.KEY:
+            raise Later(self._pause(operation.attempt))
+        else:
+            raise Later(timedelta(seconds=self.settings.settle_after))
 
     async def _hold(self, operation: Operation, reason: str) -> None:
         await self.operations.end(operation, OperationState.HELD)
+        await self._release(operation)
         log.error("held_for_a_person", operation=operation.id, kind=operation.kind, reason=reason)
 
     def _pause(self, attempt: int) -> timedelta:

@@ -22,7 +22,7 @@ from crm_backends.model import (
     Profile,
     Purchase,
 )
-from crm_backends.ports import Deadline
+from crm_backends.ports import BackendUnavailable, Deadline
 
 ENTRIES_SHOWN = 50
 """Movements of points in one card info; the contract names no number."""
@@ -47,12 +47,29 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
     card = await known_card(programme, number)
     if card.state not in OWNED and card.state is not CardState.OWNERLESS:
         raise Refused(Code.CARD_UNKNOWN)
-    account = await account_of(programme, card, "points", deadline)
-    if programme.points is None or account is None:
+    if programme.points is None:
         return CardInfo(card, _NOTHING, ())
-    balance = await programme.points.balance(account, deadline=deadline)
-    entries = await programme.points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+    try:
+        account = await account_of(programme, card, "points", deadline)
+        if account is None:
+            return CardInfo(card, _NOTHING, ())
+        balance = await programme.points.balance(account, deadline=deadline)
+        entries = await programme.points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+    except BackendUnavailable:
+        last = await _last_balance(programme, card)
+        if last is None:
+            raise
+        return CardInfo(card, last, ())
+    if programme.balances is not None:
+        programme.balances.note(card.number, balance)
     return CardInfo(card, balance, [entry for entry in entries if entry.amount])
+
+
+async def _last_balance(programme: Programme, card: Card) -> Balance | None:
+    """What the CRM told last, while it is away; ``None`` when that is too long ago."""
+    if programme.balances is None:
+        return None
+    return await programme.balances.last_known(card.number, programme.settings.crm.stale_after)
 
 
 async def _owned_card(programme: Programme, number: str) -> Card:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapter.catalogue import Code
+from crm_backends.model import Balance
 
 
 class CardState(enum.StrEnum):
@@ -100,6 +101,8 @@ class Operation:
     points: Decimal | None = None
     crm_reference: str | None = None
     message: str | None = None
+    before: Balance | None = None
+    """The balance just before it was sent, where an unknown outcome is settled by comparing."""
 
     @property
     def reference(self) -> str:

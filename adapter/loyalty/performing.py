@@ -1,4 +1,4 @@
-"""Perform a recorded operation: turn it into the one CRM call it stands for.
+"""Perform a recorded operation, or settle its doubt: the one CRM call it stands for.
 
 Called by delivery, which has marked the operation as sent. It decides nothing about retries.
 """
@@ -10,9 +10,18 @@ from decimal import Decimal
 
 from adapter.catalogue import Code
 from adapter.loyalty.model import Operation, OperationKind
+from adapter.loyalty.ports import Port
 from adapter.loyalty.programme import Programme, account_of
 from crm_backends.model import Credit, FiscalReceipt, Profile
-from crm_backends.ports import Deadline, Refusal, Written
+from crm_backends.ports import (
+    Deadline,
+    NotSupported,
+    Refusal,
+    SettlesCredit,
+    SettlesRedeem,
+    SettlesRegistration,
+    Written,
+)
 
 _CODES = {
     Refusal.CONFLICT: Code.CONFLICT,
@@ -43,31 +52,78 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
     that nothing has reached the CRM.
     """
     if operation.kind is OperationKind.REGISTRATION:
-        fields = dict(operation.request)
-        if "birth_date" in fields:
-            fields["birth_date"] = date.fromisoformat(fields["birth_date"])
-        profile = Profile(**fields)
-        return await programme.users.register(profile, reference=operation.reference, deadline=deadline)
+        return await programme.users.register(
+            _profile(operation), reference=operation.reference, deadline=deadline
+        )
+    account = await crm_account(programme, operation, deadline)
+    if account is None:
+        return Written.refused(Refusal.NO_SUCH_CUSTOMER)
+    if operation.kind is OperationKind.RECEIPT and programme.points is not None:
+        return await programme.points.credit(
+            account, _credit(programme, operation), reference=operation.reference, deadline=deadline
+        )
+    if operation.kind is OperationKind.PROMO_CODE and programme.coupons is not None:
+        return await programme.coupons.redeem(
+            account, operation.request["code"], reference=operation.reference, deadline=deadline
+        )
+    raise NotSupported(f"no CRM for {operation.kind}")
+
+
+async def settle(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
+    """Ask the CRM what became of an operation whose outcome is unknown.
+
+    DONE: it happened. NOT_SENT: it did not. UNKNOWN: nobody can tell. Raises ``BackendError`` or
+    ``StoreUnavailable`` when the CRM or the database cannot be asked now.
+    """
+    sent_at = operation.sent_at or operation.recorded_at
+    if operation.kind is OperationKind.REGISTRATION:
+        if isinstance(programme.users, SettlesRegistration):
+            return await programme.users.settle_register(
+                _profile(operation), reference=operation.reference, deadline=deadline
+            )
+        return Written.unknown()
+    account = await crm_account(programme, operation, deadline)
+    if account is None:
+        return Written.unknown()
+    points: object = programme.points
+    coupons: object = programme.coupons
+    if operation.kind is OperationKind.RECEIPT and isinstance(points, SettlesCredit):
+        return await points.settle_credit(
+            account,
+            _credit(programme, operation),
+            reference=operation.reference,
+            since=sent_at,
+            before=operation.before,
+            deadline=deadline,
+        )
+    if operation.kind is OperationKind.PROMO_CODE and isinstance(coupons, SettlesRedeem):
+        return await coupons.settle_redeem(
+            account,
+            operation.request["code"],
+            reference=operation.reference,
+            since=sent_at,
+            deadline=deadline,
+        )
+    return Written.unknown()
+
+
+async def crm_account(programme: Programme, operation: Operation, deadline: Deadline) -> str | None:
+    """Whose account a receipt or promo code goes to; ``None`` when the CRM knows none."""
     card = await programme.cards.get(operation.card_number or "")
     if card is None:
-        return Written.refused(Refusal.NO_SUCH_CUSTOMER)
-    if operation.kind is OperationKind.RECEIPT:
-        account = await account_of(programme, card, "points", deadline)
-        if account is None or programme.points is None:
-            return Written.refused(Refusal.NO_SUCH_CUSTOMER)
-        credit = _credit(operation, _DESCRIPTION[programme.settings.koshelek.language])
-        return await programme.points.credit(
-            account, credit, reference=operation.reference, deadline=deadline
-        )
-    account = await account_of(programme, card, "coupons", deadline)
-    if account is None or programme.coupons is None:
-        return Written.refused(Refusal.NO_SUCH_CUSTOMER)
-    return await programme.coupons.redeem(
-        account, operation.request["code"], reference=operation.reference, deadline=deadline
-    )
+        return None
+    port: Port = "points" if operation.kind is OperationKind.RECEIPT else "coupons"
+    return await account_of(programme, card, port, deadline)
 
 
-def _credit(operation: Operation, description: str) -> Credit:
+def _profile(operation: Operation) -> Profile:
+    fields = dict(operation.request)
+    if "birth_date" in fields:
+        fields["birth_date"] = date.fromisoformat(fields["birth_date"])
+    return Profile(**fields)
+
+
+def _credit(programme: Programme, operation: Operation) -> Credit:
     request = operation.request
     receipt = FiscalReceipt(
         fiscal_drive=request["fn"],
@@ -79,5 +135,7 @@ def _credit(operation: Operation, description: str) -> Credit:
     )
     points = request["points"]
     return Credit(
-        points=None if points is None else Decimal(points), description=description, receipt=receipt
+        points=None if points is None else Decimal(points),
+        description=_DESCRIPTION[programme.settings.koshelek.language],
+        receipt=receipt,
     )

@@ -7,7 +7,7 @@ from datetime import date
 from typing import Literal, Protocol
 
 from adapter.loyalty.model import Card, NewOperation, Operation
-from crm_backends.model import ChannelConsents, Customer
+from crm_backends.model import Balance, ChannelConsents, Customer
 from crm_backends.ports import Deadline
 
 Port = Literal["points", "coupons"]
@@ -58,6 +58,14 @@ class Finder(Protocol):
 class ConsentBook(Protocol):
     async def record(self, number: str, consents: ChannelConsents) -> None:
         """Set the channels named; leave the others as they were."""
+
+
+class BalanceBook(Protocol):
+    def note(self, number: str, balance: Balance) -> None:
+        """Keep what the CRM just told of a card; never fails and does not wait."""
+
+    async def last_known(self, number: str, seconds: float) -> Balance | None:
+        """What was told last of a card, if that is at most ``seconds`` ago."""
 
 
 class OperationLedger(Protocol):

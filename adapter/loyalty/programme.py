@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, OperationKind
-from adapter.loyalty.ports import CardRegistry, ConsentBook, Finder, OperationLedger, Port
+from adapter.loyalty.ports import BalanceBook, CardRegistry, ConsentBook, Finder, OperationLedger, Port
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
 from crm_backends.ports import Coupons, Deadline, Outcome, Points, Settlement, Users, Written
@@ -23,6 +23,8 @@ class Programme:
     cards: CardRegistry
     consents: ConsentBook
     operations: OperationLedger
+    balances: BalanceBook | None
+    """Unset where the points are in the adapter's own database: they are away together."""
     finder: Finder
     users: Users
     points: Points | None

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -19,13 +21,14 @@ from adapter.loyalty.model import FINAL, NewOperation, Operation, OperationKind,
 from adapter.store.pool import Gateway
 from adapter.store.queue import DELIVER, queries
 from adapter.store.together import Together
+from crm_backends.model import Balance
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
 
 _COLUMNS = (
     "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
-    "finished_at, code, points, crm_reference, message"
+    "finished_at, code, points, crm_reference, message, before"
 )
 
 _INSERT = f"""
@@ -43,7 +46,8 @@ _LIVING = f"""
 _BY_IDS = f"SELECT {_COLUMNS} FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
 
 _BEGIN = f"""
-    UPDATE koshelek.operations SET state = 'sent', attempt = attempt + 1, sent_at = now()
+    UPDATE koshelek.operations
+       SET state = 'sent', attempt = attempt + 1, sent_at = now(), before = $3
      WHERE id = $1 AND (state = 'recorded' OR (state = 'unknown' AND kind = ANY($2::text[])))
     RETURNING {_COLUMNS}
 """  # noqa: S608
@@ -82,6 +86,7 @@ def _operation(row: asyncpg.Record) -> Operation:
         points=row["points"],
         crm_reference=row["crm_reference"],
         message=row["message"],
+        before=_balance(row["before"]),
     )
 
 
@@ -140,15 +145,51 @@ class PostgresOperations:
             row = await connection.fetchrow(_BY_IDS, [operation_id])
         return _operation(row) if row else None
 
-    async def begin(self, operation_id: int, *, resendable: Sequence[OperationKind]) -> Operation | None:
+    async def begin(
+        self,
+        operation_id: int,
+        *,
+        resendable: Sequence[OperationKind] = (),
+        before: Balance | None = None,
+    ) -> Operation | None:
         """Mark an operation as sent, before the call. ``None``: it is not to be sent.
 
-        ``resendable``: kinds whose CRM honours our reference, so that an unknown outcome is settled by
-        sending the same write again.
+        ``before`` is kept for a settlement by comparing. ``resendable``: kinds whose CRM honours our
+        reference, so that an unknown outcome is settled by sending the same write again.
         """
         async with self.gateway.connection() as connection:
-            row = await connection.fetchrow(_BEGIN, operation_id, list(resendable))
+            row = await connection.fetchrow(
+                _BEGIN, operation_id, list(resendable), None if before is None else _balance_json(before)
+            )
         return _operation(row) if row else None
+
+    async def lease(self, operation: Operation, account: str, seconds: float) -> bool:
+        """Take the account for this operation alone; ``False``: another one has it.
+
+        The lease ends with ``release``, or after ``seconds`` should its holder be gone.
+        """
+        async with self.gateway.connection() as connection:
+            row = await connection.fetchrow(
+                """
+                INSERT INTO koshelek.account_leases AS lease (account, operation_id, until)
+                VALUES ($1, $2, now() + $3::interval)
+                ON CONFLICT (account) DO UPDATE
+                   SET operation_id = EXCLUDED.operation_id, until = EXCLUDED.until
+                 WHERE lease.operation_id = EXCLUDED.operation_id OR lease.until < now()
+                RETURNING operation_id
+                """,
+                account,
+                operation.id,
+                timedelta(seconds=seconds),
+            )
+        return row is not None
+
+    async def release(self, operation: Operation) -> None:
+        """Give up the lease the operation may have."""
+        async with self.gateway.connection() as connection:
+            await connection.execute(
+                "DELETE FROM koshelek.account_leases WHERE operation_id = $1", operation.id
+            )
 
     async def again(self, operation: Operation) -> bool:
         """Put an operation that certainly has not reached the CRM back to recorded."""
@@ -228,6 +269,17 @@ class PostgresOperations:
                     self._tell(_operation(row))
         finally:
             self._poller = None
+
+
+def _balance(text: str | None) -> Balance | None:
+    if text is None:
+        return None
+    value = json.loads(text)
+    return Balance(total=Decimal(value["total"]), available=Decimal(value["available"]))
+
+
+def _balance_json(balance: Balance) -> str:
+    return json.dumps({"total": str(balance.total), "available": str(balance.available)})
 
 
 async def _enqueue(connection: Connection, operation_ids: Sequence[int]) -> None:

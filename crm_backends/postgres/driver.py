@@ -93,6 +93,11 @@ class PostgresBackend:
         self._schema_turn = asyncio.Lock()
 
     @property
+    def in_adapters_database(self) -> bool:
+        """Whether the CRM's tables are in the adapter's own database."""
+        return self._shared
+
+    @property
     def finds_many(self) -> bool:
         """Whether ``find_many`` may be used: the tables are ours, and in the adapter's own database."""
         return self._shared and self._statements["users_find"].is_ours and not self._settings.pooler
