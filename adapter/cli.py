@@ -264,6 +264,15 @@ def config_reference() -> None:
     typer.echo(reference.table(), nl=False)
 
 
+@config_app.command("capabilities")
+@_plainly
+def config_capabilities() -> None:
+    """Print what each installed CRM driver can do as Markdown, as it stands in the README."""
+    from adapter import reference
+
+    typer.echo(reference.capabilities(), nl=False)
+
+
 @config_app.command("codes")
 @_plainly
 def config_codes() -> None:

@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 from adapter.catalogue import CATALOGUE
 from adapter.settings import ENV_PREFIX, Crm, CrmPort, NumberRange, Settings
 from crm_backends import registry
+from crm_backends.ports import OPERATIONS, Support
 
 MASK = "********"
 
@@ -134,6 +135,33 @@ def table() -> str:
         spec = registry.load(name)
         lines += [f"**driver `{name}`** {spec.summary}", "", *head, *_rows("crm", spec.settings), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+_SIGNS = {
+    Support.FULL: "yes",
+    Support.PARTIAL: "in part",
+    Support.NOT_IMPLEMENTED: "not here",
+    Support.IMPOSSIBLE: "—",
+    Support.UNKNOWN: "?",
+}
+
+
+def capabilities() -> str:
+    """What each driver can do as a Markdown table: a row a driver, a column an operation; notes below."""
+    specs = [registry.load(name) for name in registry.names()]
+    heads = [operation.replace(".", " ").replace("_", " ") for operation in OPERATIONS]
+    lines = [
+        "| driver | " + " | ".join(heads) + " | an unknown outcome is settled by | verified against |",
+        "|---" * (len(heads) + 3) + "|",
+    ]
+    notes = []
+    for spec in specs:
+        cells = [_SIGNS[spec.capabilities[operation].support] for operation in OPERATIONS]
+        lines.append(f"| `{spec.name}` | {' | '.join(cells)} | {spec.settlement} | {spec.verified_by} |")
+        for operation in OPERATIONS:
+            if spec.capabilities[operation].note:
+                notes.append(f"* `{spec.name}` {operation}: {spec.capabilities[operation].note}")
+    return "\n".join([*lines, "", *notes]) + "\n"
 
 
 def codes() -> str:

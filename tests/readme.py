@@ -8,7 +8,7 @@ from pathlib import Path
 from adapter import reference
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-PARTS = {"codes": reference.codes, "settings": reference.table}
+PARTS = {"capabilities": reference.capabilities, "codes": reference.codes, "settings": reference.table}
 
 
 def generated(text: str) -> str:

@@ -1,0 +1,226 @@
+"""The life of an operation between the ledger and a CRM that answers in every possible way."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from adapter.catalogue import Code
+from adapter.loyalty.model import Operation, OperationKind, OperationState
+from crm_backends.model import Balance, Credit, Holder, PointsEntry
+from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
+
+from .conftest import Adapter, StartAdapter, new_phone
+
+QR = "/v1/promo/qrCode"
+DONE, NOT_SENT, UNKNOWN = Written.done(points=Decimal(62)), Written.not_sent(), Written.unknown()
+LOST = "lost"
+"""The CRM does the work, and its answer is lost."""
+
+
+class ScriptedCrm:
+    """A points CRM whose answers are written beforehand, with a ledger of what it really did."""
+
+    settlement = Settlement.PROBE
+
+    def __init__(
+        self, answers: Sequence[Written | str | Exception], settlements: Sequence[Written | Exception]
+    ) -> None:
+        self.answers: Iterator[Written | str | Exception] = iter(answers)
+        self.settlements: Iterator[Written | Exception] = iter(settlements)
+        self.references: list[str] = []
+        self.effects: list[str] = []
+        self.before: list[Balance | None] = []
+        self.at_once = self.most_at_once = 0
+
+    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        return f"account-{holder.users_reference}"
+
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
+        total = Decimal(62 * len(self.effects))
+        return Balance(total, total)
+
+    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
+        return ()
+
+    async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
+        return ()
+
+    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+        self.references.append(reference)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.02)
+        self.at_once -= 1
+        answer = next(self.answers)
+        if isinstance(answer, Exception):
+            raise answer
+        if answer in (LOST, DONE):
+            self.effects.append(reference)
+        return UNKNOWN if isinstance(answer, str) else answer
+
+    async def settle_credit(
+        self,
+        account: str,
+        credit: Credit,
+        *,
+        reference: str,
+        since: datetime,
+        before: Balance | None,
+        deadline: Deadline,
+    ) -> Written:
+        self.before.append(before)
+        answer = next(self.settlements)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@contextmanager
+def crm(adapter: Adapter, scripted: ScriptedCrm, settlement: Settlement) -> Iterator[None]:
+    """Let the adapter's points be kept by the scripted CRM."""
+    worker = adapter.service._worker
+    assert worker is not None
+    programme = dataclasses.replace(
+        adapter.service.programme,
+        points=scripted,
+        settlement={**adapter.service.programme.settlement, OperationKind.RECEIPT: settlement},
+    )
+    before = worker.deliverer
+    worker.deliverer = dataclasses.replace(before, programme=programme)
+    try:
+        yield
+    finally:
+        worker.deliverer = before
+
+
+@pytest.fixture
+async def adapter(start: StartAdapter) -> Adapter:
+    return await start(
+        receipts={"wait": 5.0},
+        delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5},
+    )
+
+
+async def send(adapter: Adapter) -> Any:
+    number = await adapter.issue(phone=new_phone())
+    return await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+
+
+async def receipt(adapter: Adapter) -> Operation:
+    found = await adapter.service.operations.get(
+        await adapter.sql("SELECT max(id) FROM koshelek.operations WHERE kind = 'receipt'")
+    )
+    assert found is not None
+    return found
+
+
+async def test_not_sent_is_tried_again_with_the_same_reference(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([NOT_SENT, BackendUnavailable("away"), DONE], [])
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await send(adapter)).body["status"] == "credited"
+    assert len(scripted.references) == 3
+    assert len(set(scripted.references)) == 1
+    assert (await receipt(adapter)).attempt == 3
+
+
+async def test_a_lost_answer_is_found_by_probing_and_nothing_is_sent_again(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([LOST], [DONE])
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await send(adapter)).body == {
+            "status": "credited",
+            "points": "62",
+            "description": "Баллы за чек начислены",
+        }
+    assert len(scripted.references) == len(scripted.effects) == 1
+
+
+async def test_a_probe_that_finds_nothing_sends_again(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([UNKNOWN, DONE], [NOT_SENT])
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await send(adapter)).body["status"] == "credited"
+    assert len(scripted.effects) == 1
+
+
+async def test_a_probe_that_cannot_be_asked_is_asked_again_later(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([LOST], [BackendUnavailable("away"), BackendUnavailable("away"), DONE])
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await send(adapter)).body["status"] == "credited"
+    assert len(scripted.references) == 1
+
+
+async def test_a_doubt_nobody_can_settle_is_held_and_not_sent_again(start: StartAdapter) -> None:
+    adapter = await start(
+        receipts={"wait": 1.0}, delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5}
+    )
+    for settlement, settlements in ((Settlement.PROBE, [UNKNOWN]), (Settlement.MANUAL, [])):
+        scripted = ScriptedCrm([LOST], settlements)
+        with crm(adapter, scripted, settlement):
+            assert (await send(adapter)).body["status"] == "accepted"
+        assert (await receipt(adapter)).state is OperationState.HELD
+        assert len(scripted.references) == 1
+
+
+async def test_a_refusal_is_final(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([Written.refused(Refusal.OTHER)], [])
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await send(adapter)).code == Code.RECEIPT_REFUSED
+    assert (await receipt(adapter)).state is OperationState.REFUSED
+
+
+async def test_a_defect_of_ours_during_the_call_is_a_doubt(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([ZeroDivisionError("79161112233")], [DONE])
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await send(adapter)).body["status"] == "credited"
+    assert len(scripted.references) == 1
+
+
+async def test_comparing_gets_the_balance_before_and_the_account_alone(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([DONE, LOST, DONE, DONE], [DONE])
+    with crm(adapter, scripted, Settlement.COMPARE):
+        number = await adapter.issue(phone=new_phone())
+        answers = await asyncio.gather(
+            *[adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number}) for _ in range(4)]
+        )
+    assert [answer.body["status"] for answer in answers] == ["credited"] * 4
+    assert scripted.most_at_once == 1
+    assert scripted.before == [Balance(Decimal(62), Decimal(62))]
+    assert await adapter.sql("SELECT count(*) FROM koshelek.account_leases") == 0
+
+
+async def test_sent_by_a_process_that_is_gone_becomes_a_doubt(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([], [DONE])
+    number = await adapter.issue(phone=new_phone())
+    await adapter.service.stop_delivery()
+    recorded = asyncio.create_task(adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number}))
+    while not await adapter.sql(  # noqa: ASYNC110 - another process would write it
+        "SELECT count(*) FROM koshelek.operations WHERE kind = 'receipt'"
+    ):
+        await asyncio.sleep(0.02)
+    begun = await adapter.service.operations.begin((await receipt(adapter)).id)
+    assert begun is not None  # and then the process that began it dies
+    await adapter.service.start_delivery()
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await recorded).body["status"] == "credited"
+    assert scripted.references == []
+
+
+async def test_what_never_gets_through_is_held_in_the_end(start: StartAdapter) -> None:
+    adapter = await start(
+        receipts={"wait": 1.0}, delivery={"retry_first": 0.05, "give_up_after": 0.3, "call_timeout": 0.5}
+    )
+    scripted = ScriptedCrm([NOT_SENT] * 50, [])
+    with crm(adapter, scripted, Settlement.PROBE):
+        assert (await send(adapter)).body["status"] == "accepted"
+        for _ in range(100):
+            if (await receipt(adapter)).state is OperationState.HELD:
+                break
+            await asyncio.sleep(0.05)
+    assert (await receipt(adapter)).state is OperationState.HELD
