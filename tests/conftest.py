@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,9 +19,13 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-async def postgresql(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[embedded.EmbeddedServer]:
-    """The embedded server, started once; it does not wait for the disk, since it need not survive."""
-    server = embedded.start(tmp_path_factory.mktemp("postgresql"))
+async def postgresql() -> AsyncIterator[embedded.EmbeddedServer]:
+    """The embedded server, started once; it does not wait for the disk, since it need not survive.
+
+    Its folder is not one of pytest's: those are cleaned up by other runs on the same machine.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="koshelek-tests-"))
+    server = embedded.start(folder)
     try:
         connection = await asyncpg.connect(server.url)
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
@@ -29,6 +35,7 @@ async def postgresql(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
         yield server
     finally:
         server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def create_database(server: embedded.EmbeddedServer, template: str) -> str:

@@ -31,12 +31,12 @@ _COLUMNS = (
     "finished_at, code, points, crm_reference, message, before"
 )
 
-_INSERT = f"""
+_INSERT = """
     INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request)
     SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[])
     ON CONFLICT (kind, identity) WHERE live DO NOTHING
-    RETURNING {_COLUMNS}
-"""  # noqa: S608
+    RETURNING kind, identity, id, recorded_at
+"""
 
 _LIVING = f"""
     SELECT {_COLUMNS} FROM koshelek.operations
@@ -67,6 +67,20 @@ _END = f"""
 
 _MAX_TOGETHER = 100
 _POLL = 0.05
+
+
+def _recorded(new: NewOperation, row: asyncpg.Record) -> Operation:
+    return Operation(
+        id=row["id"],
+        kind=new.kind,
+        identity=new.identity,
+        card_number=new.card_number,
+        fingerprint=new.fingerprint,
+        request=new.request,
+        state=OperationState.RECORDED,
+        attempt=0,
+        recorded_at=row["recorded_at"],
+    )
 
 
 def _operation(row: asyncpg.Record) -> Operation:
@@ -113,23 +127,26 @@ class PostgresOperations:
                     [new.fingerprint for new in news],
                     [json.dumps(new.request) for new in news],
                 )
-                inserted = {(row["kind"], row["identity"]): _operation(row) for row in rows}
+                inserted = {(row["kind"], row["identity"]): row for row in rows}
                 if inserted:
-                    await _enqueue(connection, [operation.id for operation in inserted.values()])
-            known = dict(inserted)
-            missing = [new for new in news if (new.kind, new.identity) not in known]
+                    await _enqueue(connection, [row["id"] for row in rows])
+            missing = [new for new in news if (new.kind, new.identity) not in inserted]
+            known: dict[tuple[str, str], Operation] = {}
             if missing:
                 rows = await connection.fetch(
                     _LIVING, [new.kind for new in missing], [new.identity for new in missing]
                 )
-                known.update({(row["kind"], row["identity"]): _operation(row) for row in rows})
+                known = {(row["kind"], row["identity"]): _operation(row) for row in rows}
         results = []
         for new in news:
             key = (new.kind, new.identity)
-            if key not in known:  # it lost its identity between the two statements; now it is free
+            if (row := inserted.pop(key, None)) is not None:
+                known[key] = _recorded(new, row)
+                results.append((known[key], True))
+            elif key in known:
+                results.append((known[key], False))
+            else:  # it lost its identity between the two statements; now it is free
                 results.extend(await self._record_together([new]))
-                continue
-            results.append((known[key], inserted.pop(key, None) is not None))
         return results
 
     async def retire(self, operation: Operation) -> bool:

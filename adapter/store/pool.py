@@ -87,11 +87,13 @@ class Lease:
         return self._connection
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        await self._pool.release(self._connection)
+        # Bounded: on a line that went silent asyncpg would wait for its cancelled statement for ever.
+        await self._pool.release(self._connection, timeout=_RELEASE)
         if isinstance(error, _AWAY):
             raise StoreUnavailable(_words(error)) from None
 
 
+_RELEASE = 5.0  # seconds
 _AWAY = (
     OSError,
     TimeoutError,

@@ -60,6 +60,7 @@ CAPABILITIES: Mapping[str, Capability] = dict.fromkeys(OPERATIONS, FULL)
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
 _SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together create the schema in turn
+_RELEASE = 0.25  # seconds a connection has to become usable again; then it is dropped
 _LIST_BATCH = 2000  # measured: larger batches are slower, they leave the caches
 _LIST_TIMEOUT = 60.0  # seconds for the first or any further batch: a partner's ORDER BY may sort everybody
 
@@ -499,7 +500,8 @@ class _Lease:
     async def __aexit__(self, *_: object) -> None:
         # The result is already known; a connection that breaks now is dropped by the pool.
         with contextlib.suppress(*errors.DATABASE_ERRORS):
-            await self._pool.release(self._connection)
+            # Limited, since a connection whose call was given up waits until the server has taken that in.
+            await self._pool.release(self._connection, timeout=_RELEASE)
 
 
 def _version(connection: Connection) -> str:
