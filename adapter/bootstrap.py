@@ -16,7 +16,7 @@ from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.worker import Worker
 from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
-from adapter.loyalty.ports import Finder, StoreUnavailable
+from adapter.loyalty.ports import Finder, Port, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.ops.health import management_application
 from adapter.settings import Binding, Settings
@@ -31,6 +31,8 @@ from crm_backends.ports import Backend, Settlement, Support
 from crm_backends.postgres.driver import PostgresBackend
 
 _WORKER_CONNECTIONS = 5
+FOREIGN: tuple[Port, ...] = ("points", "coupons")
+"""Ports whose CRM may be another than that of the users."""
 
 
 @dataclass(slots=True)
@@ -84,6 +86,9 @@ class Service:
                 OperationKind.RECEIPT: points.settlement if points else Settlement.MANUAL,
                 OperationKind.PROMO_CODE: coupons.settlement if coupons else Settlement.MANUAL,
             },
+            foreign_ports=tuple(
+                port for port in FOREIGN if self.by_port[port] not in (None, self.by_port["users"])
+            ),
             keeps_consents=can_keep,
         )
 

@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec
+from typing import Annotated, Any, Literal, NoReturn, ParamSpec
 
 import typer
 
@@ -125,26 +125,26 @@ def worker(config: ConfigFile = None) -> None:
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
-    data_dir: Annotated[Path, typer.Option(help="Folder that keeps the demo's data.")] = Path(
-        "koshelek-demo"
-    ),
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder that keeps the demo's data; default: ./koshelek-demo.")
+    ] = None,
     management_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the health page.")] = 8081,
+    crm: Annotated[
+        Literal["postgres", "perx", "pegke", "xerts", "mixed"],
+        typer.Option(help="The CRM: in PostgreSQL, or stand-ins for vendors' servers, one or all mixed."),
+    ] = "postgres",
 ) -> None:
     """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
     from adapter import demo as demo_programme
-    from adapter import serving
-    from adapter.bootstrap import Service
 
     settings = demo_programme.demo_settings(
-        host=host, port=port, data_dir=data_dir, management_port=management_port
+        host=host,
+        port=port,
+        data_dir=data_dir or Path("koshelek-demo" if crm == "postgres" else f"koshelek-demo-{crm}"),
+        management_port=management_port,
     )
     logs.configure(settings.log)
-
-    async def ready(service: Service, actual_port: int) -> None:
-        await demo_programme.load(service)
-        typer.echo(demo_programme.greeting(service, actual_port))
-
-    serving.serve(settings, ready=ready)
+    demo_programme.run(settings, crm, typer.echo)
 
 
 @app.command()
@@ -353,6 +353,14 @@ def _card_command(
         _fail(f"nothing was changed: the card is {state}, only one in somebody's hands can be blocked")
 
 
+def _xerts_settings(config: Path | None) -> Any:
+    """The settings of the Xerts driver, from whichever port it is bound to. Raises ``SettingsError``."""
+    for binding in read_settings(settings_path(config)).crm.bindings().values():
+        if binding is not None and binding.driver == "xerts":
+            return binding.settings
+    raise SettingsError(['crm.coupons.driver: is not "xerts"; these commands work on its settings'])
+
+
 CardNumber = Annotated[str, typer.Argument(help="Card number.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded database.")]
 
@@ -396,4 +404,9 @@ def _with_database(settings: Settings, work: Callable[[Any], Any]) -> None:
 
 def main() -> None:
     """Entry point of the command."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("--help", "xerts"):
+        # Its HTTP client takes longer to import than most commands take to run.
+        from crm_backends.xerts.commands import make_app
+
+        app.add_typer(make_app(_xerts_settings), name="xerts")
     app()

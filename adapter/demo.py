@@ -5,6 +5,8 @@ The people are invented; their phones are of a range that is never given out.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -12,13 +14,18 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from adapter import serving
 from adapter.bootstrap import Service
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
-from adapter.settings import NumberRange, Settings, with_overrides
+from adapter.settings import Crm, NumberRange, Settings, with_overrides
 from adapter.store.importing import Report, Row, import_rows
 from adapter.store.pool import Gateway
-from crm_backends.ports import Deadline
+from contracts import sandbox
+from contracts.sandbox import pegke, perx, xerts
+from contracts.sandbox.people import PEOPLE
+from crm_backends.model import Holder, Profile
+from crm_backends.ports import BackendError, Deadline
 
 LOGIN, PASSWORD = "koshelek", "demo"
 _RANGE = NumberRange(prefix="2900", length=13, check_digit="ean", first=1000)
@@ -42,6 +49,97 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
     return with_overrides(Settings.model_construct(), overrides)
 
 
+CRMS = ("perx", "pegke", "xerts")
+
+
+def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
+    """Serve the demo until a signal; ``crm`` is ``postgres``, one of ``CRMS``, or ``mixed``.
+
+    Raises ``CannotRun``.
+    """
+    serving.check_ports(settings)
+
+    async def ready(service: Service, port: int) -> None:
+        await (load(service) if crm == "postgres" else load_stand_ins(service))
+        say(greeting(service, port, crm))
+
+    async def main(url: str) -> None:
+        names = CRMS if crm == "mixed" else [name for name in CRMS if name == crm]
+        async with AsyncExitStack() as stack:
+            running = {name: await stack.enter_async_context(sandbox.running(name)) for name in names}
+            bound = settings.model_copy(update={"crm": Crm.model_validate(_bindings(crm, running))})
+            await serving.serve_until_stopped(bound, url, ready=ready)
+
+    with serving.database(settings) as url:
+        serving.run(main(url))
+
+
+def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any]:
+    """The ``[crm]`` settings that lead to the stand-ins."""
+    own = {"driver": "postgres"}
+    drivers: dict[str, dict[str, Any]] = {}
+    if "perx" in running:
+        drivers["perx"] = {
+            "driver": "perx",
+            "base_url": running["perx"].base_url,
+            "client_id": perx.CLIENT_ID,
+            "client_secret": perx.CLIENT_SECRET,
+            "merchant_identifier": perx.MERCHANT_IDENTIFIER,
+            "loyalty_program_id": perx.LOYALTY_PROGRAM_ID,
+            "identifier": "token",
+            "identifier_secret": "a secret of the demo, no other",
+            "find_by": "merchant_search",
+            "send_phone": True,
+            "credit_by": "points",
+            "promo_codes": {"COFFEE": {"reward": perx.COFFEE}, "GIFT": {"reward": perx.GIFT}},
+        }
+    if "pegke" in running:
+        drivers["pegke"] = {
+            "driver": "pegke",
+            "dialect": "merchant_v1",
+            "base_url": running["pegke"].base_url + pegke.MERCHANT_PATH,
+            "consumer_code": pegke.CONSUMER_CODE,
+            "consumer_secret": pegke.CONSUMER_SECRET,
+            "country_prefix": "7",
+        }
+    if "xerts" in running:
+        drivers["xerts"] = {
+            "driver": "xerts",
+            "base_url": running["xerts"].base_url,
+            "api_key": xerts.API_KEY,
+            "email": xerts.EMAIL,
+            "password": xerts.PASSWORD,
+            "site": xerts.SITE_ID,
+        }
+    if crm == "postgres":
+        return own
+    users = drivers.get("perx", own)
+    points = drivers.get("pegke") or drivers.get("perx", own)
+    coupons = drivers.get("xerts") or drivers.get("perx") or {"driver": "none"}
+    return {"users": users, "points": points, "coupons": coupons}
+
+
+async def load_stand_ins(service: Service) -> None:
+    """Give a person whom the stand-ins know a card; ours are entered in the users CRM if that is ours."""
+    users = service.programme.users
+    deadline = Deadline.after(10)
+    found = await users.find(phone=PEOPLE[0].phone, email=None, birth_date=None, deadline=deadline)
+    if found:
+        reference: str | None = found[0].reference
+    else:
+        profile = Profile(phone=PEOPLE[0].phone, first_name="Anna")
+        reference = (await users.register(profile, reference="demo", deadline=deadline)).crm_reference
+    row: Row = (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, reference)
+    await import_rows(Gateway(service.pool, 5.0), [row], Report(), lambda done: None)
+    coupons = service.programme.coupons
+    if coupons is not None and reference is not None:
+        holder = Holder(ANNA, reference, Profile(phone=PEOPLE[0].phone))
+        account = await coupons.coupons_account(holder, deadline=deadline)
+        if account is not None:
+            with suppress(BackendError):
+                await coupons.issue(account, "visit", reference="demo-visit", deadline=deadline)
+
+
 async def load(service: Service) -> None:
     """Enter the demo people, cards, points, purchases and promo codes; what is there already stays."""
     sql = files("crm_backends.postgres").joinpath("demo.sql").read_text(encoding="utf-8")
@@ -63,13 +161,15 @@ async def _reference(service: Service, phone: str) -> str:
     return found[0].reference
 
 
-def greeting(service: Service, port: int) -> str:
+def greeting(service: Service, port: int, crm: str) -> str:
     """What the demo prints once it answers."""
     host = service.settings.server.host
     base = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
     bought = service.programme.now() - timedelta(hours=1)
     receipt = f"t={bought:%Y%m%dT%H%M}&s=1250.00&fn=9999078900004792&i={bought:%d%H%M}&fp=3522207165&n=1"
     curl = f"curl -su {LOGIN}:{PASSWORD}"
+    phone = "79000000001" if crm == "postgres" else PEOPLE[0].phone.removeprefix("+")
+    also = _ALSO if crm == "postgres" else _STAND_INS
     return f"""
 koshelek-adapter demo is ready.
 
@@ -81,10 +181,15 @@ koshelek-adapter demo is ready.
 
 Find Anna's card by her phone, look at her points, send a cash receipt of hers:
 
-  {curl} '{base}/v1/card?msisdn=79000000001'
+  {curl} '{base}/v1/card?msisdn={phone}'
   {curl} {base}/v1/card/{ANNA}
   {curl} {base}/v1/promo/qrCode -d '{{"cardNumber":"{ANNA}","qrCode":"{receipt}"}}'
 
-Also there: a blocked card (msisdn 79000000002), plastic without an owner ({PLASTIC}),
-promo codes WELCOME, SINGLE, EXPIRED, SOON and GONE. Ctrl-C stops everything; the data stays.
+{also} Ctrl-C stops everything.
 """
+
+
+_ALSO = f"""Also there: a blocked card (msisdn 79000000002), plastic without an owner ({PLASTIC}),
+promo codes WELCOME, SINGLE, EXPIRED, SOON and GONE. The data stays."""
+_STAND_INS = """The CRMs are stand-ins made from the vendors' documentation, not the vendors' servers;
+they forget everything when they stop."""

@@ -113,6 +113,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
+def check_ports(settings: Settings) -> None:
+    """Raise ``CannotRun`` when one of the ports cannot be listened on; before anything is started."""
+    _must_be_free(settings.server.host, settings.server.port)
+    if settings.management.enabled:
+        _must_be_free(settings.management.host, settings.management.port)
+
+
 def _must_be_free(host: str, port: int) -> None:
     """Raise ``CannotRun`` when nobody could listen there."""
     if port == 0:
@@ -229,9 +236,7 @@ def serve(
     ready: Callable[[Service, int], Awaitable[None]] | None = None,
 ) -> None:
     """The whole service, in ``server.workers`` processes, until a signal. Raises ``CannotRun``."""
-    _must_be_free(settings.server.host, settings.server.port)
-    if settings.management.enabled:
-        _must_be_free(settings.management.host, settings.management.port)
+    check_ports(settings)
     tls_context(settings)
     with database(settings) as url:
         if settings.server.workers == 1:

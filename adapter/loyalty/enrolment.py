@@ -13,7 +13,7 @@ from typing import Any, cast
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.finding import choose
 from adapter.loyalty.model import Card, CardState, NewOperation, OperationKind, OperationState
-from adapter.loyalty.programme import Programme
+from adapter.loyalty.programme import Programme, remember_accounts
 from crm_backends.model import Customer, Profile
 from crm_backends.ports import Deadline
 
@@ -40,6 +40,7 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
     known = await _recognise(programme, profile, deadline)
     if known is None:
         reference = await _register(programme, profile, deadline)
+        known = Customer(reference, profile)
     else:
         reference = known.reference
         if number is None and known.card_number and programme.settings.cards.adopt:
@@ -48,6 +49,7 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
     card = await programme.cards.issue(reference, number)
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
+    await remember_accounts(programme, card, known, deadline)
     return card
 
 

@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.ports import CardRegistry
-from adapter.loyalty.programme import Programme
+from adapter.loyalty.programme import Programme, remember_accounts
 from crm_backends.model import Customer
 from crm_backends.ports import Deadline, Users
 
@@ -41,9 +41,11 @@ async def find_card(
     holders = [customer for customer, _ in found if customer.reference in cards]
     if not holders:
         return None
-    chosen = cards[choose(programme, holders, phone=phone, birth_date=birth_date).reference]
+    owner = choose(programme, holders, phone=phone, birth_date=birth_date)
+    chosen = cards[owner.reference]
     if chosen.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
+    await remember_accounts(programme, chosen, owner, deadline)
     return chosen
 
 

@@ -5,6 +5,7 @@ Every use case is a function of a ``Programme``. It may not know how its parts w
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from adapter.loyalty.model import Card, OperationKind
 from adapter.loyalty.ports import BalanceBook, CardRegistry, ConsentBook, Finder, OperationLedger, Port
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
-from crm_backends.ports import Coupons, Deadline, Outcome, Points, Settlement, Users, Written
+from crm_backends.ports import BackendError, Coupons, Deadline, Outcome, Points, Settlement, Users, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Programme:
     coupons: Coupons | None
     settlement: Mapping[OperationKind, Settlement]
     """How the CRM that performs operations of a kind settles an unknown outcome."""
+    foreign_ports: tuple[Port, ...]
+    """Ports whose CRM is not that of the users, so that it has a reference of its own for each of them."""
     keeps_consents: bool
     """Whether the users CRM can hold consents, by its capability."""
 
@@ -62,8 +65,23 @@ async def account_of(programme: Programme, card: Card, port: Port, deadline: Dea
     if known is not None or card.users_reference is None:
         return known
     customer = await programme.users.get(card.users_reference, deadline=deadline)
-    if customer is None:
-        return None
+    return None if customer is None else await _ask_account(programme, card, customer, port, deadline)
+
+
+async def remember_accounts(programme: Programme, card: Card, customer: Customer, deadline: Deadline) -> None:
+    """Ask the other CRMs who the owner is while their phone is at hand: the users CRM may not keep it.
+
+    A CRM that does not answer now is asked again when it is needed.
+    """
+    for port in programme.foreign_ports:
+        if (card.points_reference if port == "points" else card.coupons_reference) is None:
+            with contextlib.suppress(BackendError):
+                await _ask_account(programme, card, customer, port, deadline)
+
+
+async def _ask_account(
+    programme: Programme, card: Card, customer: Customer, port: Port, deadline: Deadline
+) -> str | None:
     holder = Holder(card.number, customer.reference, customer.profile)
     found = None
     if port == "points" and programme.points is not None:

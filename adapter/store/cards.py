@@ -252,10 +252,12 @@ class JoinedFinder:
 
 _JOIN = """
     SELECT found.*, card.number AS "card.number", card.barcode_number AS "card.barcode_number",
-           card.barcode_type AS "card.barcode_type", card.state AS "card.state"
+           card.barcode_type AS "card.barcode_type", card.state AS "card.state",
+           card.points_reference AS "card.points_reference",
+           card.coupons_reference AS "card.coupons_reference"
       FROM found
       LEFT JOIN LATERAL (
-               SELECT number, barcode_number, barcode_type, state
+               SELECT number, barcode_number, barcode_type, state, points_reference, coupons_reference
                  FROM koshelek.cards WHERE users_reference = found.reference::text LIMIT 1
            ) AS card ON true
 """
@@ -271,6 +273,8 @@ def _joined_card(customer: Customer, row: asyncpg.Record) -> Card | None:
         barcode_type=row["card.barcode_type"],
         state=CardState(row["card.state"]),
         users_reference=customer.reference,
+        points_reference=row["card.points_reference"],
+        coupons_reference=row["card.coupons_reference"],
     )
 
 

@@ -1,0 +1,144 @@
+"""The ``koshelek-contract`` command.
+
+It may not know the adapter: what it serves and checks stands by itself. Each command imports what it needs
+when it runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import signal
+import socket
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from contracts.sandbox import Sandbox
+
+app = typer.Typer(
+    help="What is agreed with Koshelek and with CRM vendors, as programs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """Keeps `sandbox` a command of its own while it is the only one."""
+
+
+def _fail(message: str) -> NoReturn:
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(1)
+
+
+@app.command()
+def sandbox(
+    name: Annotated[str, typer.Argument(help="Which CRM: perx, pegke or xerts.")],
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8090,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    switches: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SWITCH=VALUE", help="Change a switch; may be given again."),
+    ] = None,
+) -> None:
+    """Serve a stand-in for a CRM until Ctrl-C.
+
+    It is made from documentation and keeps everything in memory: good for trying drivers, no proof of what
+    the vendor's server does. What it accepts and how it can be made to fail is printed at the start.
+    """
+    from contracts.sandbox import MODULES, running
+
+    if name not in MODULES:
+        _fail(f"there is no stand-in for {name}; there are: {', '.join(MODULES)}")
+    chosen = {}
+    for text in switches or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            _fail(f"--set {text}: expected SWITCH=VALUE")
+        chosen[key] = value
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("aiohttp.access").setLevel(logging.INFO)
+
+    async def serve() -> None:
+        async with running(name, port, host, access_log=True, **chosen) as served:
+            stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stopped.set)
+            typer.echo(_introduction(served))
+            await stopped.wait()
+
+    try:
+        asyncio.run(serve())
+    except ValueError as error:
+        _fail(f"--set: {_switch_error(error)}")
+    except OSError as error:
+        _fail(_listen_error(error, host, port))
+
+
+def _introduction(served: Sandbox) -> str:
+    """What is printed at the start."""
+    from contracts.sandbox.faults import MEANING
+    from contracts.sandbox.server import CONTROL
+
+    stand_in = served.stand_in
+    control = served.base_url + CONTROL
+    values = stand_in.switches.model_dump()
+    width = max(len(key) for key in [*served.credentials, *values, *MEANING])
+    lines = [
+        f"A stand-in for {stand_in.title}, made from documentation. It is NOT the real CRM.",
+        "Everything is in memory and made up; nothing survives a restart.",
+        "",
+        f"Base URL: {served.base_url}",
+        "",
+        "It accepts and knows:",
+        *(f"  {key:<{width}}  {value}" for key, value in served.credentials.items()),
+        "",
+        "Switches (--set):",
+        *(f"  {key:<{width}}  {value}" for key, value in values.items()),
+        "",
+        "Control, which no real CRM has:",
+        f"  curl {control}/ledger",
+        f"  curl -X POST {control}/reset",
+        f'  curl -X POST {control}/faults -d \'{{"operation": "*", "fault": "late", "seconds": 3}}\'',
+        f"  curl -X DELETE {control}/faults",
+        f"  curl -X POST {control}/customers -d '{{...}}'",
+        "",
+        "Faults:",
+        *(f"  {key:<{width}}  {meaning}" for key, meaning in MEANING.items()),
+        "",
+        f"Operations: {', '.join(stand_in.specification.operations)}",
+        "",
+        "Ctrl-C ends it.",
+    ]
+    return "\n".join(lines)
+
+
+def _switch_error(error: ValueError) -> str:
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return str(error)
+    return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
+
+
+def _listen_error(error: OSError, host: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"port {port} of {host} is in use; choose another with --port, 0 takes a free one"
+    if error.errno == errno.EACCES:
+        return f"port {port} of {host} may not be opened by this user; choose one above 1023 with --port"
+    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+        return f"{host} is no address of this machine; choose another with --host"
+    return f"cannot listen on port {port} of {host}: {error}"
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

@@ -1,0 +1,211 @@
+"""One ordinary call of each operation, for the scenarios that are about all of them.
+
+This module may not know what a call is expected to do.
+"""
+# ruff: noqa: S101
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import cast
+
+from crm_backends.conformance.base import is_there, soon
+from crm_backends.conformance.rig import ZONE, Rig
+from crm_backends.model import ChannelConsents, Credit, Customer, FiscalReceipt, Holder, Profile
+from crm_backends.ports import Backend, Coupons, Deadline, Points, Users, Written
+
+FIVE = Decimal(5)
+CONSENTS = ChannelConsents(allow=frozenset({"sms"}), deny=frozenset({"call"}))
+_numbers = itertools.count(secrets.randbelow(10**6) * 10)
+
+
+def new_person() -> Profile:
+    """Somebody nobody knows; phone and e-mail are never given twice."""
+    number = next(_numbers)
+    return Profile(
+        phone=f"+7999{number % 10**7:07d}",
+        email=f"adelaida.{number}@example.com",
+        first_name="Аделаида",
+        patronymic="Елисеевна",
+        surname="Загорулькина",
+        birth_date=date(1987, 6, 5),
+        sex="f",
+        country_code="RU",
+        locality="Урюпинск",
+    )
+
+
+def new_reference() -> str:
+    """A reference of ours that was never used."""
+    return f"kit-{secrets.token_hex(8)}"
+
+
+def five() -> Credit:
+    """Five points for a receipt of this minute, which no other credit has."""
+    return Credit(points=FIVE, description="Purchase", receipt=new_receipt())
+
+
+def new_receipt() -> FiscalReceipt:
+    """A sale of 1250 roubles an hour ago."""
+    return FiscalReceipt(
+        fiscal_drive="8710000101125654",
+        document=str(secrets.randbelow(10**9) + 1),
+        sign=str(secrets.randbelow(10**9) + 1),
+        total_kopecks=125000,
+        settled_at=datetime.now(ZONE).replace(second=0, microsecond=0) - timedelta(hours=1),
+        settlement=1,
+    )
+
+
+def users(backend: Backend) -> Users:
+    """The driver as the users port; G1 has seen that it is one."""
+    return cast(Users, backend)
+
+
+def points(backend: Backend) -> Points:
+    return cast(Points, backend)
+
+
+def coupons(backend: Backend) -> Coupons:
+    return cast(Coupons, backend)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Subject:
+    """Whom the calls are about, and what they need."""
+
+    holder: Holder
+    newcomer: Profile
+    """Somebody who is not in the CRM, to be registered."""
+    points: str
+    coupons: str
+    occasion: str
+    code: str
+
+    @property
+    def customer(self) -> str:
+        return self.holder.users_reference
+
+    @property
+    def person(self) -> Profile:
+        return self.holder.profile
+
+    def unknown(self, nobody: str) -> Subject:
+        """The same calls, about somebody the CRM does not know."""
+        holder = replace(self.holder, users_reference=nobody)
+        return replace(self, holder=holder, points=nobody, coupons=nobody, code="NO-SUCH-CODE")
+
+
+async def points_account(backend: Backend, holder: Holder) -> str:
+    """The holder's account, which the CRM is known to have."""
+    account = await points(backend).points_account(holder, deadline=soon())
+    assert account is not None, "points_account does not know the customer that Rig.new_customer made"
+    return account
+
+
+async def coupons_account(backend: Backend, holder: Holder) -> str:
+    """The same for coupons."""
+    account = await coupons(backend).coupons_account(holder, deadline=soon())
+    assert account is not None, "coupons_account does not know the customer that Rig.new_customer made"
+    return account
+
+
+async def new_subject(rig: Rig, backend: Backend) -> Subject:
+    """A new customer, with accounts and a code where the driver has the operations for them."""
+    holder = await rig.new_customer(new_person())
+    account = await coupons_account(backend, holder) if "coupons" in rig.spec.ports else ""
+    return Subject(
+        holder=holder,
+        newcomer=new_person(),
+        points=await points_account(backend, holder) if "points" in rig.spec.ports else "",
+        coupons=account,
+        occasion=await rig.occasion() if is_there(backend, "coupons.issue") else "visit",
+        code=await rig.code(account) if is_there(backend, "coupons.redeem") else "CODE",
+    )
+
+
+async def find(
+    backend: Backend, *, phone: str | None = None, email: str | None = None, birth_date: date | None = None
+) -> dict[str, Customer]:
+    """The customers found, by reference."""
+    found = await users(backend).find(phone=phone, email=email, birth_date=birth_date, deadline=soon())
+    by_reference = {customer.reference: customer for customer in found}
+    assert len(by_reference) == len(found), "a customer is found twice"
+    return by_reference
+
+
+async def listed(backend: Backend) -> list[str]:
+    """All phones of ``list_phones``."""
+    return [phone async for batch in users(backend).list_phones() for phone in batch]
+
+
+async def _find(backend: Backend, about: Subject, deadline: Deadline) -> object:
+    who = about.person
+    return await users(backend).find(
+        phone=who.phone, email=who.email, birth_date=who.birth_date, deadline=deadline
+    )
+
+
+async def _purchases(backend: Backend, about: Subject, deadline: Deadline) -> object:
+    today = datetime.now(ZONE).date()
+    return await points(backend).purchases(
+        about.points, since=today - timedelta(days=7), until=today, deadline=deadline
+    )
+
+
+Call = Callable[[Backend, Subject, Deadline], Awaitable[object]]
+Write = Callable[[Backend, Subject, Deadline], Awaitable[Written]]
+
+READS: Mapping[str, Call] = {
+    "users.find": _find,
+    "users.get": lambda b, about, d: users(b).get(about.customer, deadline=d),
+    "points.balance": lambda b, about, d: points(b).balance(about.points, deadline=d),
+    "points.entries": lambda b, about, d: points(b).entries(about.points, limit=10, deadline=d),
+    "points.purchases": _purchases,
+    "coupons.offers": lambda b, about, d: coupons(b).offers(about.coupons, deadline=d),
+}
+"""Operation -> a call of it, for the reads that take a deadline."""
+
+LISTING: Mapping[str, Call] = {"users.list_phones": lambda b, about, d: listed(b)}
+"""The read without one."""
+
+WRITES: Mapping[str, Write] = {
+    "users.register": lambda b, about, d: users(b).register(
+        about.newcomer, reference=new_reference(), deadline=d
+    ),
+    "users.update": lambda b, about, d: users(b).update(
+        about.customer, Profile(locality="Чухлома"), deadline=d
+    ),
+    "users.set_consents": lambda b, about, d: users(b).set_consents(about.customer, CONSENTS, deadline=d),
+    "points.credit": lambda b, about, d: points(b).credit(
+        about.points, five(), reference=new_reference(), deadline=d
+    ),
+    "coupons.issue": lambda b, about, d: coupons(b).issue(
+        about.coupons, about.occasion, reference=new_reference(), deadline=d
+    ),
+    "coupons.redeem": lambda b, about, d: coupons(b).redeem(
+        about.coupons, about.code, reference=new_reference(), deadline=d
+    ),
+}
+
+CALLS: Mapping[str, Call] = {**READS, **LISTING, **WRITES}
+
+
+def of_port(port: str) -> list[str]:
+    """The operations of a port."""
+    return [operation for operation in CALLS if operation.startswith(f"{port}.")]
+
+
+def those_there(backend: Backend, *tables: Mapping[str, Call]) -> dict[str, Call]:
+    """The calls of these tables that the driver declares to have."""
+    return {
+        operation: call
+        for table in tables
+        for operation, call in table.items()
+        if is_there(backend, operation)
+    }

@@ -1,0 +1,220 @@
+"""Scenarios C: a driver of the coupons port. They are told in prose in ``SCENARIOS.md``.
+
+This module may not know any driver.
+"""
+# ruff: noqa: S101
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+
+from crm_backends.conformance.base import (
+    Conformance,
+    assert_refused,
+    effects,
+    is_there,
+    needs,
+    nothing_changes,
+    soon,
+)
+from crm_backends.conformance.calls import coupons, coupons_account, new_person, new_reference, of_port
+from crm_backends.conformance.rig import Rig
+from crm_backends.conformance.users import assert_as_declared
+from crm_backends.model import Holder
+from crm_backends.ports import Backend, Outcome, Refusal, Settlement, SettlesRedeem, Written
+
+
+class BaseCoupons(Conformance):
+    """A driver of the coupons port."""
+
+    @pytest.mark.parametrize("operation", of_port("coupons"))
+    async def test_it_does_what_it_declares_and_refuses_the_rest(
+        self, rig: Rig, backend: Backend, operation: str
+    ) -> None:
+        """C1. An operation declared as there is done; any other is refused before anything is sent."""
+        await assert_as_declared(rig, backend, operation)
+
+    async def test_a_holder_has_an_account_of_their_own(self, rig: Rig, backend: Backend) -> None:
+        """C2. Each holder the CRM knows has one account, always the same and nobody else's."""
+        one, other = await rig.new_customer(new_person()), await rig.new_customer(new_person())
+        account = await coupons_account(backend, one)
+        assert account == await coupons_account(backend, one)
+        assert account != await coupons_account(backend, other)
+
+    async def test_a_holder_the_crm_does_not_know_has_no_account(self, rig: Rig, backend: Backend) -> None:
+        """C3. A holder the CRM does not know has no account."""
+        stranger = Holder(card_number="2900000000001", users_reference=rig.nobody, profile=new_person())
+        assert await coupons(backend).coupons_account(stranger, deadline=soon()) is None
+
+    @needs("coupons.offers")
+    async def test_a_holder_sees_the_offers_meant_for_them(self, rig: Rig, backend: Backend) -> None:
+        """C4. A holder sees each offer meant for them once, with a title and a reference of its own."""
+        account = await _new_account(rig, backend)
+        titles = {await rig.offer(account), await rig.offer(account)}
+        offers = await coupons(backend).offers(account, deadline=soon())
+        shown = [offer.title for offer in offers if offer.title in titles]
+        assert sorted(shown) == sorted(titles)
+        assert all(offer.title and offer.reference for offer in offers)
+        assert len({offer.reference for offer in offers}) == len(offers)
+        for offer in offers:
+            for moment in (offer.valid_from, offer.valid_until):
+                assert moment is None or moment.tzinfo is not None
+
+    @needs("coupons.issue")
+    async def test_an_occasion_gives_its_coupon(self, rig: Rig, backend: Backend) -> None:
+        """C5. An occasion gives its coupon once, and the holder sees it."""
+        account = await _new_account(rig, backend)
+        before = await _offers(backend, account)
+        async with effects(rig, "coupons.issue", 1):
+            written = await coupons(backend).issue(
+                account, await rig.occasion(), reference=new_reference(), deadline=soon()
+            )
+        assert written.outcome is Outcome.DONE
+        if is_there(backend, "coupons.offers"):
+            assert len(await _offers(backend, account) - before) == 1
+
+    @needs("coupons.issue")
+    async def test_an_occasion_nobody_planned_gives_nothing(self, rig: Rig, backend: Backend) -> None:
+        """C6. An occasion nobody planned gives nothing: DONE or REFUSED, never UNKNOWN."""
+        account = await _new_account(rig, backend)
+        async with nothing_changes(rig):
+            written = await coupons(backend).issue(
+                account, "no-such-occasion", reference=new_reference(), deadline=soon()
+            )
+        assert written.outcome in (Outcome.DONE, Outcome.REFUSED)
+
+    @needs("coupons.redeem")
+    async def test_a_code_is_used(self, rig: Rig, backend: Backend) -> None:
+        """C7. A code the holder can use is DONE and takes effect once."""
+        use = await _Use.of(rig, backend)
+        async with effects(rig, "coupons.redeem", 1):
+            assert (await use.send()).outcome is Outcome.DONE
+
+    @needs("coupons.redeem")
+    async def test_a_code_that_does_not_exist_is_refused(self, rig: Rig, backend: Backend) -> None:
+        """C8. A code that does not exist is REFUSED as unknown."""
+        use = _Use(backend, await _new_account(rig, backend), "NO-SUCH-CODE")
+        async with nothing_changes(rig):
+            assert_refused(await use.send(), Refusal.CODE_UNKNOWN)
+
+    @needs("coupons.redeem")
+    async def test_a_used_code_is_refused(self, rig: Rig, backend: Backend) -> None:
+        """C9. A code that has been used is REFUSED to a new reference, as used."""
+        use = await _Use.of(rig, backend)
+        assert (await use.send()).outcome is Outcome.DONE
+        async with nothing_changes(rig):
+            assert_refused(await _Use(backend, use.account, use.code).send(), Refusal.CODE_USED)
+
+    @needs("coupons.redeem")
+    async def test_a_code_is_refused_with_its_reason(self, rig: Rig, backend: Backend) -> None:
+        """C10. A code that exists and cannot be used is REFUSED with the reason."""
+        account = await _new_account(rig, backend)
+        codes = await rig.refused_codes(account)
+        assert codes
+        for code, refusal in codes.items():
+            async with nothing_changes(rig):
+                assert_refused(await _Use(backend, account, code).send(), refusal)
+
+    @needs("coupons.redeem")
+    async def test_a_code_used_five_times_at_once_is_used_once(self, rig: Rig, backend: Backend) -> None:
+        """C11. A code used under five references at once is used once, and REFUSED to the others."""
+        use = await _Use.of(rig, backend)
+        async with effects(rig, "coupons.redeem", 1):
+            ends = await asyncio.gather(*(_Use(backend, use.account, use.code).send() for _ in range(5)))
+        outcomes = sorted(end.outcome for end in ends)
+        assert outcomes == [Outcome.DONE] + [Outcome.REFUSED] * 4
+
+    @needs("coupons.redeem", Settlement.KEY)
+    async def test_a_redemption_sent_many_times_takes_effect_once(self, rig: Rig, backend: Backend) -> None:
+        """C12. With settlement by key, one reference sent five times at once takes effect once."""
+        use = await _Use.of(rig, backend)
+        async with effects(rig, "coupons.redeem", 1):
+            ends = await asyncio.gather(*(use.send() for _ in range(5)))
+        assert {end.outcome for end in ends} == {Outcome.DONE}
+        assert set(ends) == {ends[0]}
+
+    @needs("coupons.redeem")
+    async def test_a_redemption_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
+        """C13. A redemption whose answer is lost is UNKNOWN, is settled as declared, and happened once."""
+        use = await _Use.of(rig, backend)
+        async with effects(rig, "coupons.redeem", 1):
+            await rig.lose_reply("coupons.redeem")
+            assert await use.send() == Written.unknown()
+            if backend.settlement is not Settlement.MANUAL:
+                assert (await use.settle()).outcome is Outcome.DONE
+
+    @needs("coupons.redeem")
+    async def test_a_redemption_that_was_lost_is_never_taken_as_done(
+        self, rig: Rig, backend: Backend
+    ) -> None:
+        """C14. A redemption that was lost on its way is UNKNOWN, and is never settled as DONE."""
+        use = await _Use.of(rig, backend)
+        async with effects(rig, "coupons.redeem", 0):
+            await rig.lose_request("coupons.redeem")
+            sent = await use.send()
+            assert sent == Written.unknown()
+            if backend.settlement in (Settlement.PROBE, Settlement.COMPARE):
+                sent = await use.settle()
+                assert sent in (Written.not_sent(), Written.unknown())
+        if backend.settlement is Settlement.KEY or sent == Written.not_sent():
+            async with effects(rig, "coupons.redeem", 1):
+                assert (await use.send()).outcome is Outcome.DONE
+
+    @needs("coupons.issue")
+    async def test_coupons_whose_answer_is_lost_are_given_once(self, rig: Rig, backend: Backend) -> None:
+        """C15. Coupons whose answer is lost are UNKNOWN; with settlement by key, asked again, given once."""
+        account, occasion = await _new_account(rig, backend), await rig.occasion()
+        reference = new_reference()
+        async with effects(rig, "coupons.issue", 1):
+            await rig.lose_reply("coupons.issue")
+            port = coupons(backend)
+            lost = await port.issue(account, occasion, reference=reference, deadline=soon())
+            assert lost == Written.unknown()
+            if backend.settlement is Settlement.KEY:
+                again = await port.issue(account, occasion, reference=reference, deadline=soon())
+                assert again.outcome is Outcome.DONE
+
+
+@dataclass(slots=True)
+class _Use:
+    """One use of a code, sent and settled as the adapter does it."""
+
+    backend: Backend
+    account: str
+    code: str
+    reference: str = field(default_factory=new_reference)
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @classmethod
+    async def of(cls, rig: Rig, backend: Backend) -> _Use:
+        """A new customer and a code they can use."""
+        account = await _new_account(rig, backend)
+        return cls(backend, account, await rig.code(account))
+
+    async def send(self) -> Written:
+        return await coupons(self.backend).redeem(
+            self.account, self.code, reference=self.reference, deadline=soon()
+        )
+
+    async def settle(self) -> Written:
+        if self.backend.settlement is Settlement.KEY:
+            return await self.send()
+        assert isinstance(self.backend, SettlesRedeem)
+        return await self.backend.settle_redeem(
+            self.account, self.code, reference=self.reference, since=self.since, deadline=soon()
+        )
+
+
+async def _new_account(rig: Rig, backend: Backend) -> str:
+    return await coupons_account(backend, await rig.new_customer(new_person()))
+
+
+async def _offers(backend: Backend, account: str) -> set[str]:
+    """References of the offers, where the driver can tell them."""
+    if not is_there(backend, "coupons.offers"):
+        return set()
+    return {offer.reference for offer in await coupons(backend).offers(account, deadline=soon())}

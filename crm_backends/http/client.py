@@ -1,0 +1,308 @@
+"""The client of one CRM: when a call may go out, when it may go out again, and what its answer means.
+
+It may not know any CRM. Reads raise a ``BackendError``; writes report an outcome, and one that may have
+reached the CRM is never sent a second time. See ``HTTP.md`` for what each fault ends in.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import functools
+import json
+import random
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Never, Unpack, cast
+
+import httpx
+import tenacity
+
+from crm_backends.http.answers import Call, Details, Fault, Reached, Reply
+from crm_backends.http.auth import Auth, NoAuth
+from crm_backends.http.gates import Breaker, BreakerState, Bulkhead, Ticket
+from crm_backends.http.settings import HttpSettings
+from crm_backends.http.wire import Answer, Wire
+from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Written
+
+_HEADERS = {
+    "Accept": "application/json",
+    # Answers are small, and what is not compressed cannot unfold into gigabytes.
+    "Accept-Encoding": "identity",
+    "User-Agent": "koshelek-adapter",
+}
+_LEAST = 0.02
+"""Seconds below which a call is not begun: a write begun so late would only end in doubt."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
+"""Bounds, in seconds, of the pause before another try; the pause itself is drawn at random below them."""
+
+
+def _no_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")
+
+
+_JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)
+"""Fractions are decimal: they may be points."""
+_DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/?#]|$)", re.IGNORECASE)
+
+
+class HttpClient:
+    """Calls to one CRM, over connections that are kept.
+
+    ``name`` is what logs and errors call the backend.
+    """
+
+    def __init__(self, name: str, settings: HttpSettings, auth: Auth | None = None) -> None:
+        self.name = name
+        self._settings = settings
+        self._auth = auth or NoAuth()
+        self._breaker = Breaker(name, settings.breaker_failures, settings.breaker_pause)
+        self._bulkhead = Bulkhead(settings.concurrency, settings.queue_timeout)
+        self._wire: Wire | None = None
+        self._url = functools.lru_cache(1024)(functools.partial(_url, settings.base_url))
+
+    async def open(self) -> None:
+        """Prepare for calls; the CRM is not asked.
+
+        Raises:
+            BackendMisconfigured: ``ca_file`` cannot be read.
+        """
+        self._wire = Wire(self._settings)
+
+    async def close(self) -> None:
+        await self._auth.close()
+        if self._wire is not None:
+            await self._wire.close()
+
+    @property
+    def state(self) -> BreakerState:
+        return self._breaker.state
+
+    @property
+    def waiting(self) -> int:
+        """Calls waiting for their turn."""
+        return self._bulkhead.waiting
+
+    @property
+    def under_way(self) -> int:
+        """Calls the CRM has not answered yet."""
+        return self._bulkhead.under_way
+
+    async def read(self, method: str, path: str, **details: Unpack[Details]) -> Reply:
+        """A call whose repetition does no harm, whatever its method.
+
+        Gives a reply for 2xx, for the statuses to be accepted, and for 4xx other than 401, 403, 408, 429.
+        ``details`` are those of ``Details``.
+
+        Raises:
+            BackendUnavailable: no connection, no whole answer, 5xx, 429, 2xx that is not JSON, too many
+                calls at once, or the CRM is left alone for now.
+            BackendCredentials: 401 also with a new token, 403, or no token (``TokenRefused``).
+            BackendMisconfigured: a redirect, or an answer that is too long; the certificate is not trusted.
+            ValueError: the path has a segment of dots.
+        """
+        answer = await self._repeat(Call(method, path, **details), _read_again)
+        if isinstance(answer, Fault):
+            raise answer.error(self.name)
+        return answer
+
+    async def write(self, method: str, path: str, **details: Unpack[Details]) -> Reply | Written:
+        """A call that changes something.
+
+        Gives a reply for 2xx with JSON or without a body, for the statuses to be accepted, and for 4xx as
+        ``read`` does; else NOT_SENT or UNKNOWN. It is sent again only if no connection was made for it, and
+        after a 401 once with a new token, since the first was turned away before it was done.
+
+        Raises:
+            BackendCredentials, BackendMisconfigured: as ``read``, only where nothing can have been done.
+            ValueError: the path has a segment of dots.
+        """
+        answer = await self._repeat(Call(method, path, **details), _write_again)
+        if isinstance(answer, Reply):
+            return answer
+        if answer.reached is Reached.PERHAPS:
+            return Written.unknown()
+        if answer.kind is BackendUnavailable:
+            return Written.not_sent()
+        raise answer.error(self.name)
+
+    async def _repeat(self, call: Call, again: Callable[[Fault], bool]) -> Reply | Fault:
+        """Try until there is a reply, a fault that will not pass, or no time."""
+        run = _Run(call)
+        first = await self._attempt(run)
+        if isinstance(first, Reply) or not again(first):
+            return first
+        answers = [first]
+
+        async def attempt() -> Reply | Fault:
+            # tenacity takes as long as a call that goes well, so it begins with a first try that did not.
+            return answers.pop() if answers else await self._attempt(run)
+
+        return await tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_result(lambda answer: isinstance(answer, Fault) and again(answer)),
+            wait=self._pause,
+            stop=functools.partial(self._over, call),
+            retry_error_callback=_result,
+        )(attempt)
+
+    def _over(self, call: Call, state: tenacity.RetryCallState) -> bool:
+        late = call.deadline.remaining() - state.upcoming_sleep < _LEAST
+        return late or state.attempt_number >= self._settings.attempts
+
+    def _pause(self, state: tenacity.RetryCallState) -> float:
+        """Seconds until the next try: what the CRM asked for up to the ceiling, and a random part."""
+        fault = _result(state)
+        asked = fault.retry_after if isinstance(fault, Fault) else None
+        most = min(_FIRST_PAUSE * 2 ** (state.attempt_number - 1), _LONGEST_PAUSE)
+        jitter = random.uniform(0, most)  # noqa: S311 - no secret
+        return jitter if asked is None else min(asked + jitter, self._settings.retry_after_ceiling)
+
+    async def _attempt(self, run: _Run) -> Reply | Fault:
+        """One attempt; a refused token is renewed once for all of them."""
+        answer = await self._once(run)
+        if answer.status == 401 and not run.renewed and self._auth.renew(run.call.scope, run.proof):
+            run.renewed = True
+            answer = await self._once(run)
+        return answer
+
+    async def _once(self, run: _Run) -> Reply | Fault:
+        """Past the breaker, with a proof of who we are, out and back."""
+        ticket = self._breaker.admit()
+        if ticket is None:
+            return _LEFT_ALONE
+        try:
+            proof = await self._auth.headers(run.call.scope, self._ask, run.call.deadline)
+            if isinstance(proof, Fault):
+                return proof
+            run.proof = proof
+            return await self._send(run.call, proof, ticket)
+        finally:
+            self._breaker.leave(ticket)
+
+    async def _ask(self, call: Call) -> Reply | Fault:
+        """Send a token request, on the ticket of the call that needs the token."""
+        return await self._send(call, {}, None)
+
+    async def _send(self, call: Call, proof: Mapping[str, str], ticket: Ticket | None) -> Reply | Fault:
+        if self._wire is None:
+            raise RuntimeError("the client is not open")
+        request = self._request(call, proof)
+        if not await self._bulkhead.enter(call.deadline.remaining()):
+            return _NO_PLACE
+        try:
+            if ticket is not None and not self._breaker.stands(ticket):
+                return _LEFT_ALONE
+            remaining = call.deadline.remaining()
+            if remaining < _LEAST:
+                return _NO_TIME
+            answer = await self._wire.exchange(request, remaining)
+        finally:
+            self._bulkhead.leave()
+        judged = answer if isinstance(answer, Fault) else judge(answer, call)
+        if isinstance(judged, Fault) and judged.away:
+            self._breaker.failed(judged.reason)
+        elif ticket is not None:
+            # A token says nothing of the rest: where each call needs one, it would close the breaker on
+            # a CRM that is away.
+            self._breaker.answered()
+        return judged
+
+    def _request(self, call: Call, proof: Mapping[str, str]) -> httpx.Request:
+        url = self._url(call.path)
+        if call.params:
+            url = url.copy_merge_params(call.params)
+        headers = {**_HEADERS, **proof, **call.headers}
+        if call.form is None:
+            return httpx.Request(call.method, url, headers=headers, json=call.json)
+        if not call.multipart:
+            return httpx.Request(call.method, url, headers=headers, data=dict(call.form))
+        files = {name: (None, value) for name, value in call.form.items()}
+        request = httpx.Request(call.method, url, headers=headers, files=files)
+        request.read()  # else it would go in chunks
+        return request
+
+
+@dataclass(slots=True)
+class _Run:
+    """What the attempts of one call share."""
+
+    call: Call
+    proof: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Headers of the last attempt."""
+    renewed: bool = False
+
+
+_LEFT_ALONE = Fault("does not answer and is left alone for now", reached=Reached.NOTHING)
+_NO_PLACE = Fault("too many calls at once", reached=Reached.NOTHING)
+_NO_TIME = Fault("no time left to ask", reached=Reached.NOTHING)
+
+
+def judge(answer: Answer, call: Call) -> Reply | Fault:
+    """What a whole answer means to whoever made ``call``."""
+    status = answer.status
+    body, is_json = _parsed(answer.content)
+    reply = Reply(status, body, is_json, answer.headers)
+    if status in call.accept:
+        return reply
+    reason = f"status {status}"
+    if reply.ok:
+        if is_json or not answer.content:
+            return reply
+        if call.liberal:
+            return replace(reply, body=answer.content.decode(errors="replace"))
+        return Fault("the answer is not JSON", reason)
+    if status == 429:
+        after = _retry_after(answer.headers)
+        text = "asked too often"
+        return Fault(text, reason, Reached.TURNED_AWAY, again=True, status=status, retry_after=after)
+    if status in (401, 403):
+        text = "refuses the credentials"
+        return Fault(text, reason, Reached.TURNED_AWAY, kind=BackendCredentials, status=status)
+    if 400 <= status < 500 and status != 408:
+        return reply
+    if status < 400:
+        return Fault("answers with a redirect", reason, kind=BackendMisconfigured, status=status)
+    after = _retry_after(answer.headers)
+    return Fault("answers with an error", reason, away=True, again=True, status=status, retry_after=after)
+
+
+def _read_again(fault: Fault) -> bool:
+    return fault.again
+
+
+def _write_again(fault: Fault) -> bool:
+    return fault.again and fault.reached is Reached.NOTHING
+
+
+def _result(state: tenacity.RetryCallState) -> Reply | Fault:
+    """What the last attempt gave; attempts do not raise."""
+    return cast("Reply | Fault", cast("tenacity.Future", state.outcome).result())
+
+
+def _url(base: str, path: str) -> httpx.URL:
+    """The URL of a call. A promo code of ``..`` must not climb to another endpoint."""
+    if _DOTS.search(path):
+        raise ValueError("a path may not have segments of dots")
+    return httpx.URL(path if "://" in path[:8] else f"{base}/{path.removeprefix('/')}")
+
+
+def _parsed(content: bytes) -> tuple[object, bool]:
+    """The JSON in ``content`` and whether there is any."""
+    try:
+        return _JSON.decode(content.decode("utf-8-sig")), True
+    except (ValueError, RecursionError):
+        return None, False
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait (RFC 9110, 10.2.3), given as a number or as a date."""
+    value = headers.get("retry-after", "").strip()
+    if re.fullmatch(r"[0-9]{1,9}", value):
+        return float(value)
+    try:
+        at = email.utils.parsedate_to_datetime(value)
+        return max(0.0, at.timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None

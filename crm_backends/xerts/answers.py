@@ -1,0 +1,389 @@
+"""What Xerts answers, as plain frozen data. It may not know how it was asked.
+
+The vendor's own samples disagree: ids are UUIDs or integers, coordinates numbers or text, single models are
+wrapped in ``results`` or not. All of that is read. What cannot be read raises ``Unreadable``, whose text
+names fields only.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from zoneinfo import ZoneInfo
+
+from crm_backends.model import Offer
+
+
+class Unreadable(ValueError):
+    """The answer is not of the documented shape."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeoPoint:
+    """Degrees."""
+
+    lat: Decimal
+    lng: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class XertsTrigger:
+    """One condition that is to be met on the holder's device before a coupon is active.
+
+    The server stores nothing about it, and nothing here evaluates it.
+    """
+
+    reference: str
+    at: datetime | None = None
+    after_minutes: Decimal | None = None
+    """Minutes after the coupon was issued."""
+    location: GeoPoint | None = None
+    radius: Decimal | None = None
+    """Metres around ``location``."""
+    polygon: tuple[GeoPoint, ...] = ()
+    fires_after: object = None
+    """The trigger that has to fire first, as the server gives it."""
+    minutes_after_trigger: Decimal | None = None
+    """Minutes after the trigger before this one in the list."""
+    raw: Mapping[str, object] = field(default_factory=dict, repr=False)
+    """All that came, untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class XertsSite:
+    reference: str
+    title: str
+    address: str | None = None
+    gps: GeoPoint | None = None
+    admin: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class XertsOffer:
+    reference: str
+    title: str
+    description: str = ""
+    border_color: str | None = None
+    background_color: str | None = None
+    image_url: str | None = None
+    url: str | None = None
+    vendor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class XertsCoupon:
+    """An offer that was issued to a device."""
+
+    reference: str
+    code: str
+    device: str | None
+    site_offer: str | None
+    created_at: datetime | None
+    expires_at: datetime | None
+    """As the server gives it."""
+    redeemed_at: datetime | None
+    """Set when, and only when, the coupon has been redeemed."""
+    offer: XertsOffer | None
+    site: XertsSite | None
+    triggers: tuple[XertsTrigger, ...]
+
+    def is_expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+    def is_open(self, now: datetime) -> bool:
+        """Neither redeemed nor expired."""
+        return self.redeemed_at is None and not self.is_expired(now)
+
+    def has_code(self, code: str) -> bool:
+        """Whether this is its code, in capitals or not."""
+        return self.code.casefold() == code.casefold()
+
+    def as_offer(self) -> Offer:
+        """The coupon as the port shows it. Triggers have no place there."""
+        offer = self.offer
+        return Offer(
+            reference=self.reference,
+            title=(offer and offer.title) or self.code,
+            description=offer.description if offer else "",
+            code=self.code,
+            valid_until=self.expires_at,
+            image_url=offer.image_url if offer else None,
+            url=offer.url if offer else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRow:
+    """One site of a vendor's report, or one vendor of a site's."""
+
+    reference: str
+    label: str
+    active_offers: int
+    issued: int
+    redeemed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Coupons issued and redeemed in a period."""
+
+    issued: int
+    redeemed: int
+    rows: tuple[ReportRow, ...]
+    first: str
+    """First day, as the server writes it; empty where it does not."""
+    last: str
+
+
+# -- coupons -------------------------------------------------------------------------------------------
+
+
+def coupons(body: object, zone: ZoneInfo) -> list[XertsCoupon]:
+    """A list of coupons; times are given in ``zone``."""
+    listed = unwrapped(body)
+    if not isinstance(listed, list):
+        raise Unreadable("no list of coupons")
+    return [coupon(item, zone) for item in listed]
+
+
+def coupon(body: object, zone: ZoneInfo) -> XertsCoupon:
+    """One coupon."""
+    fields = _object(unwrapped(body), "a coupon")
+    triggers = fields.get("triggers") or []
+    if not isinstance(triggers, list):
+        raise Unreadable("triggers is no list")
+    return XertsCoupon(
+        reference=identifier(fields, "id"),
+        code=identifier(fields, "redeemCode"),
+        device=_optional_id(fields.get("deviceId")),
+        site_offer=_optional_id(fields.get("siteOfferId")),
+        created_at=_moment(fields, "createdOn", zone),
+        expires_at=_moment(fields, "expiresOn", zone),
+        redeemed_at=_moment(fields, "redeemedOn", zone),
+        offer=_offer(fields["offer"]) if fields.get("offer") else None,
+        site=_site(fields["redemptionSite"]) if fields.get("redemptionSite") else None,
+        triggers=tuple(_trigger(item, zone) for item in triggers),
+    )
+
+
+def _offer(value: object) -> XertsOffer:
+    fields = _object(value, "offer")
+    return XertsOffer(
+        reference=identifier(fields, "id"),
+        title=_text(fields, "title") or "",
+        description=_text(fields, "description") or "",
+        border_color=_text(fields, "styleBorderColor"),
+        background_color=_text(fields, "styleBackgroundColor"),
+        image_url=_link(fields, "featureImage"),
+        url=_link(fields, "url"),
+        vendor=_optional_id(fields.get("vendorId")),
+    )
+
+
+def _site(value: object) -> XertsSite:
+    fields = _object(value, "redemptionSite")
+    return XertsSite(
+        reference=identifier(fields, "id"),
+        title=_text(fields, "title") or "",
+        address=_text(fields, "address"),
+        gps=_point(fields["gps"]) if fields.get("gps") else None,
+        admin=_optional_id(fields.get("adminId")),
+    )
+
+
+def _trigger(value: object, zone: ZoneInfo) -> XertsTrigger:
+    fields = _object(value, "a trigger")
+    polygon = fields.get("triggerLocationPoly") or []
+    if not isinstance(polygon, list):
+        raise Unreadable("triggerLocationPoly is no list")
+    radius = "triggerLocationRadius" if "triggerLocationRadius" in fields else "triggerRadius"
+    return XertsTrigger(
+        reference=identifier(fields, "id"),
+        at=_moment(fields, "triggerOn", zone),
+        after_minutes=_number(fields, "triggerAfterMinutes"),
+        location=_point(fields["triggerLocation"]) if fields.get("triggerLocation") else None,
+        radius=_number(fields, radius),
+        polygon=tuple(_point(corner) for corner in polygon),
+        fires_after=fields.get("firesAfter"),
+        minutes_after_trigger=_number(fields, "timeAfterTrigger"),
+        raw=fields,
+    )
+
+
+# -- devices, what was made, logins --------------------------------------------------------------------
+
+
+def exists(body: object) -> bool:
+    """Whether a device exists."""
+    known = _object(unwrapped(body), "an object").get("exists")
+    if not isinstance(known, bool):
+        raise Unreadable("exists is neither true nor false")
+    return known
+
+
+def made(body: object, name: str = "id") -> str:
+    """Identifier of what was made or changed."""
+    return identifier(_object(unwrapped(body), "an object"), name)
+
+
+# -- reports -------------------------------------------------------------------------------------------
+
+
+def report(body: object, rows: str) -> Report:
+    """A report whose rows are under ``rows``: a list, or an object with the ids as names.
+
+    ``body`` may be text: what the vendor prints as a sample is no JSON, and is mended.
+    """
+    if isinstance(body, str):
+        try:
+            body = json.loads(mended(body), parse_float=Decimal)
+        except (ValueError, RecursionError):
+            raise Unreadable("the report is no JSON, and cannot be mended") from None
+    fields = _object(unwrapped(body), "a report")
+    listed = fields.get(rows) or []
+    if isinstance(listed, Mapping):
+        listed = list(listed.values())
+    if not isinstance(listed, list):
+        raise Unreadable(f"{rows} is neither a list nor an object")
+    return Report(
+        issued=_count(fields, "totalCouponsIssued"),
+        redeemed=_count(fields, "totalCouponsRedeemed"),
+        rows=tuple(_row(item) for item in listed),
+        first=_text(fields, "from") or "",
+        last=_text(fields, "to") or "",
+    )
+
+
+def _row(value: object) -> ReportRow:
+    fields = _object(value, "a row of the report")
+    return ReportRow(
+        reference=identifier(fields, "id"),
+        label=(_text(fields, "label") or "").replace("\\'", "'"),  # escaped once too often in the samples
+        active_offers=_count(fields, "activeOffers"),
+        issued=_count(fields, "couponsIssued"),
+        redeemed=_count(fields, "couponsRedeemed"),
+    )
+
+
+_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|\s+|[^\[\]{},:"\s]+|"', re.DOTALL)
+
+
+def mended(text: str) -> str:
+    """``text`` as JSON, where only these are wrong: ``["name": value]``, ``\\'``, a comma before a bracket.
+
+    Nothing inside a string changes but ``\\'``. What else is wrong stays wrong.
+    """
+    out: list[str] = []
+    opened: list[int] = []  # where in ``out`` the brackets around this place are
+    named: set[int] = set()  # those that opened a list and hold names
+    comma: int | None = None  # where the last piece is, if it was a comma
+    for piece in _PIECE.findall(text):
+        if piece.isspace():
+            out.append(piece)
+            continue
+        here = len(out)
+        out.append(piece)
+        match piece[0]:
+            case "[" | "{":
+                opened.append(here)
+            case ":" if opened and out[opened[-1]] == "[":
+                out[opened[-1]] = "{"
+                named.add(opened[-1])
+            case "]" | "}":
+                if comma is not None:
+                    out[comma] = ""
+                if opened and opened.pop() in named and piece == "]":
+                    out[here] = "}"
+            case '"':
+                out[here] = re.sub(r"\\(.)", _unescaped, piece, flags=re.DOTALL)
+        comma = here if piece == "," else None
+    return "".join(out)
+
+
+def _unescaped(pair: re.Match[str]) -> str:
+    return "'" if pair[1] == "'" else pair[0]
+
+
+# -- single values -------------------------------------------------------------------------------------
+
+
+def unwrapped(body: object) -> object:
+    """What is in ``results``, or the body itself."""
+    return body["results"] if isinstance(body, Mapping) and "results" in body else body
+
+
+def identifier(fields: Mapping[str, object], name: str) -> str:
+    """An identifier, which may be a number."""
+    found = _optional_id(fields.get(name))
+    if found is None:
+        raise Unreadable(f"{name} is missing")
+    return found
+
+
+def _optional_id(value: object) -> str | None:
+    if isinstance(value, str):
+        return value or None
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _object(value: object, what: str) -> Mapping[str, object]:
+    if not isinstance(value, dict):
+        raise Unreadable(f"{what} is expected and not there")
+    return value
+
+
+def _text(fields: Mapping[str, object], name: str) -> str | None:
+    value = fields.get(name)
+    return value if isinstance(value, str) else None
+
+
+def _link(fields: Mapping[str, object], name: str) -> str | None:
+    """A URL; the samples have the word "string" in its place."""
+    text = _text(fields, name)
+    return text if text is not None and text.lower().startswith(("https://", "http://")) else None
+
+
+def _moment(fields: Mapping[str, object], name: str, zone: ZoneInfo) -> datetime | None:
+    """A moment; without an offset it is UTC, as such servers keep time."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        moment = datetime.fromisoformat(str(value))
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(zone)
+    except (ValueError, OverflowError):
+        raise Unreadable(f"{name} is no date") from None
+
+
+def _number(fields: Mapping[str, object], name: str) -> Decimal | None:
+    """A number, which may be text."""
+    value = fields.get(name)
+    if value is None or value == "":
+        return None
+    try:
+        number = Decimal(str(value).strip())
+    except InvalidOperation:
+        raise Unreadable(f"{name} is no number") from None
+    if isinstance(value, bool) or not number.is_finite():
+        raise Unreadable(f"{name} is no number")
+    return number
+
+
+def _count(fields: Mapping[str, object], name: str) -> int:
+    number = _number(fields, name)
+    if number is None or number != number.to_integral_value():
+        raise Unreadable(f"{name} is no whole number")
+    return int(number)
+
+
+def _point(value: object) -> GeoPoint:
+    fields = _object(value, "a place")
+    lat = _number(fields, "lat")
+    lng = _number(fields, "lng" if "lng" in fields else "long")
+    if lat is None or lng is None:
+        raise Unreadable("lat or lng is missing")
+    return GeoPoint(lat, lng)

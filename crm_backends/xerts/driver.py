@@ -1,0 +1,349 @@
+"""The Xerts driver: the coupons port. A holder is a device, whose id is made of the card number.
+
+It may not know the adapter, nor the management calls (see ``management``). Xerts takes no reference of ours;
+what became of a redemption is seen by ``redeemedOn`` of the coupon.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import uuid5
+
+from crm_backends.http import HttpClient, Reply
+from crm_backends.model import Holder, Offer
+from crm_backends.ports import (
+    FULL,
+    OPERATIONS,
+    BackendCredentials,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Capability,
+    Deadline,
+    Finding,
+    Outcome,
+    Refusal,
+    Settlement,
+    Support,
+    Written,
+)
+from crm_backends.registry import BackendContext
+from crm_backends.xerts import answers
+from crm_backends.xerts.answers import Unreadable, XertsCoupon
+from crm_backends.xerts.settings import LOGIN, XertsSettings
+
+NAME = "xerts"
+
+_NO_PEOPLE = Capability(Support.IMPOSSIBLE, "Xerts knows devices, not people")
+_NO_POINTS = Capability(Support.IMPOSSIBLE, "Xerts has coupons, no points")
+CAPABILITIES: Mapping[str, Capability] = {
+    **{name: _NO_PEOPLE for name in OPERATIONS if name.startswith("users.")},
+    **{name: _NO_POINTS for name in OPERATIONS if name.startswith("points.")},
+    "coupons.offers": FULL,
+    "coupons.issue": Capability(
+        Support.PARTIAL, "takes no reference: an unknown issue stays unknown and is never sent again"
+    ),
+    "coupons.redeem": Capability(
+        Support.PARTIAL,
+        "only codes of coupons the holder has; activation instead leaves nothing to settle by",
+    ),
+}
+_ACTIVATION = Capability(
+    Support.PARTIAL, "shows the coupon to the site's staff; an unknown activation cannot be settled"
+)
+
+_ALL_SITES = "all"
+_KNOWN_DEVICES = 10_000
+_CHECK_SECONDS = 10.0
+_WRONG_CALL = (405, 406)
+
+
+class XertsBackend:
+    """Coupons on Xerts.
+
+    Reads raise a ``BackendError``. Writes return a ``Written``; they raise ``BackendMisconfigured`` only
+    where nothing can have been done.
+    """
+
+    name = NAME
+
+    def __init__(self, settings: XertsSettings, context: BackendContext) -> None:
+        self._settings = settings
+        self._zone = context.timezone
+        self._http = HttpClient(NAME, settings, settings.key())
+        self._code = re.compile(settings.code_pattern)
+        self._devices: OrderedDict[str, None] = OrderedDict()
+        """Devices that are known to exist, longest unused first."""
+        self._is_open = False
+        activates = settings.promo == "activate"
+        self.settlement = Settlement.MANUAL if activates else Settlement.PROBE
+        self.capabilities = {**CAPABILITIES, "coupons.redeem": _ACTIVATION} if activates else CAPABILITIES
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        await self._http.open()
+        self._is_open = True
+
+    async def close(self) -> None:
+        self._is_open = False
+        await self._http.close()
+
+    async def check(self) -> Sequence[Finding]:
+        """List the coupons of a device that nobody has, at every site we use, and log in where there is one.
+
+        Changes nothing, works before ``open`` as well.
+        """
+        borrowed = not self._is_open
+        findings: list[Finding] = []
+        subject = "API key"
+        try:
+            if borrowed:
+                await self._http.open()
+            device = self.device_of("koshelek-adapter check")
+            await self._list(_ALL_SITES, device, Deadline.after(_CHECK_SECONDS))
+            findings.append(Finding(subject, True, "reached, the API key is accepted"))
+            for number, site in enumerate(self._settings.sites(), 1):
+                subject = f"site {number}"
+                await self._list(site, device, Deadline.after(_CHECK_SECONDS))
+                findings.append(Finding(subject, True, "its coupons can be listed"))
+            if self._settings.session() is not None:
+                subject = "login"
+                findings.append(await self._check_login())
+        except BackendError as error:
+            findings.append(Finding(subject, False, str(error), _remedy(error)))
+        finally:
+            if borrowed:
+                await self._http.close()
+        return findings
+
+    async def _check_login(self) -> Finding:
+        """Log in as a read of its own: a session more is no change anybody sees."""
+        settings = self._settings
+        password = settings.password.get_secret_value() if settings.password else ""
+        reply = await self._http.read(
+            "POST",
+            LOGIN,
+            json={"email": settings.email, "password": password},
+            accept=(401, 403),
+            deadline=Deadline.after(_CHECK_SECONDS),
+        )
+        if reply.ok:
+            return Finding("login", True, "the member is logged in")
+        return Finding(
+            "login",
+            False,
+            f"the member cannot log in (status {reply.status})",
+            "correct email and password; only the management commands need them",
+        )
+
+    # -- reads -----------------------------------------------------------------------------------------
+
+    def device_of(self, card_number: str) -> str:
+        """The device id that stands for a card, always the same."""
+        return str(uuid5(self._settings.device_namespace, card_number))
+
+    async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        """The holder's device id. Every card has one; Xerts learns of it with its first coupons."""
+        if not deadline.remaining():
+            raise BackendUnavailable(f"{NAME}: no time left to ask")
+        return self.device_of(holder.card_number)
+
+    async def coupons(self, account: str, *, deadline: Deadline) -> Sequence[XertsCoupon]:
+        """All coupons of a device, used and expired ones included, with their triggers."""
+        return await self._list(_ALL_SITES, account, deadline)
+
+    async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]:
+        """The coupons that are neither redeemed nor expired. Triggers are not evaluated."""
+        now = datetime.now(UTC)
+        return [
+            coupon.as_offer()
+            for coupon in await self.coupons(account, deadline=deadline)
+            if coupon.is_open(now)
+        ]
+
+    async def _list(self, site: str, device: str, deadline: Deadline) -> list[XertsCoupon]:
+        reply = await self._http.read("GET", self._settings.coupons_path(site, device), deadline=deadline)
+        if reply.status == 404 and self._settings.no_coupons == "404":
+            return []
+        if not reply.ok:
+            raise BackendMisconfigured(f"{NAME}: does not list coupons (status {reply.status})")
+        try:
+            return answers.coupons(reply.body, self._zone)
+        except Unreadable as error:
+            raise BackendMisconfigured(f"{NAME}: the list of coupons is unreadable: {error}") from None
+
+    # -- issue -----------------------------------------------------------------------------------------
+
+    async def issue(self, account: str, occasion: str, *, reference: str, deadline: Deadline) -> Written:
+        """Issue the offers of the occasion's site. ``crm_reference`` is the coupons' ids, with commas.
+
+        An issue that ends as UNKNOWN stays so: the coupons Xerts lists do not say which call made them.
+        """
+        if not deadline.remaining():
+            return Written.not_sent()
+        site = self._settings.site_for(occasion)
+        if site is None:
+            return Written.refused()
+        try:
+            await self._ensure_device(account, deadline)
+        except (BackendUnavailable, BackendCredentials):
+            return Written.not_sent()
+        answer = await self._write("POST", self._settings.issue_path(site, account), deadline)
+        if isinstance(answer, Written):
+            return answer
+        if not answer.ok:
+            return Written.refused()
+        try:
+            issued = answers.coupons(answer.body, self._zone)
+        except Unreadable:
+            return Written.unknown()
+        return Written.done(",".join(coupon.reference for coupon in issued) or None)
+
+    async def _ensure_device(self, device: str, deadline: Deadline) -> None:
+        """Create the device if there is none. Its id is ours, so a repetition does no harm.
+
+        Raises:
+            BackendError: it is not known whether the device exists.
+        """
+        settings = self._settings
+        if settings.create_devices == "by_issue":
+            return
+        if device in self._devices:
+            self._devices.move_to_end(device)
+            return
+        if not await self._device_exists(device, deadline):
+            body = {"id": device, "deviceModel": settings.device_model, "deviceOs": settings.device_os}
+            answer = await self._http.write("POST", settings.device_path(), json=body, deadline=deadline)
+            if isinstance(answer, Written):
+                raise BackendUnavailable(f"{NAME}: the device is not created yet")
+            # 422 is the answer to an id that another call has created meanwhile.
+            if not answer.ok and answer.status != 422:
+                raise BackendMisconfigured(f"{NAME}: does not create devices (status {answer.status})")
+        self._devices[device] = None
+        if len(self._devices) > _KNOWN_DEVICES:
+            self._devices.popitem(last=False)
+
+    async def _device_exists(self, device: str, deadline: Deadline) -> bool:
+        method, path = self._settings.device_check_method, self._settings.device_path(device)
+        reply = await self._http.read(method, path, deadline=deadline)
+        if not reply.ok:
+            raise BackendMisconfigured(f"{NAME}: does not tell devices (status {reply.status})")
+        try:
+            return answers.exists(reply.body)
+        except Unreadable as error:
+            raise BackendMisconfigured(f"{NAME}: the answer about a device is unreadable: {error}") from None
+
+    # -- codes -----------------------------------------------------------------------------------------
+
+    async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
+        """Redeem (or, by setting, activate) the coupon of the holder that has this code.
+
+        ``crm_reference`` is the coupon's id, ``message`` the title of its offer.
+        """
+        if not deadline.remaining():
+            return Written.not_sent()
+        code = self._as_sent(code)
+        if not self._code.fullmatch(code):
+            return Written.refused(Refusal.CODE_UNKNOWN)
+        site = self._settings.site
+        if self._settings.redeem_site == "coupon":
+            try:
+                own = _with_code(await self.coupons(account, deadline=deadline), code)
+            except (BackendUnavailable, BackendCredentials):
+                return Written.not_sent()
+            if own is None or own.redeemed_at is not None:
+                return Written.refused(_why_not(own))
+            site = own.site.reference if own.site else site
+        answer = await self._write("PUT", self._settings.use_path(site, account, code), deadline)
+        if isinstance(answer, Written):
+            return answer
+        if answer.ok:
+            return self._used(answer, code)
+        if answer.status == 410:
+            return Written.refused(Refusal.CODE_EXPIRED)
+        if answer.status == 404:
+            return await self._refused(account, code, deadline)
+        return Written.refused()
+
+    def _as_sent(self, code: str) -> str:
+        code = code.strip()
+        return code.upper() if self._settings.uppercase_codes else code
+
+    def _used(self, answer: Reply, code: str) -> Written:
+        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain."""
+        try:
+            coupon = answers.coupon(answer.body, self._zone)
+        except Unreadable:
+            return Written.unknown()
+        redeems = self._settings.promo == "redeem"
+        if not coupon.has_code(code) or (redeems and coupon.redeemed_at is None):
+            return Written.unknown()
+        return _done(coupon)
+
+    async def _refused(self, account: str, code: str, deadline: Deadline) -> Written:
+        """404 means unknown as well as redeemed; the list of coupons tells which."""
+        try:
+            return Written.refused(_why_not(_with_code(await self.coupons(account, deadline=deadline), code)))
+        except BackendError:
+            return Written.refused()  # that it said no is certain, only why is not
+
+    async def settle_redeem(
+        self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
+    ) -> Written:
+        """Look for ``redeemedOn`` at or after ``since``, give or take the clock tolerance.
+
+        A coupon that was redeemed before, or is open, was not redeemed by this call; sending it again does
+        no harm, since a coupon is redeemed once. An activation leaves no trace: UNKNOWN.
+        """
+        if self._settings.promo == "activate":
+            return Written.unknown()
+        code = self._as_sent(code)
+        earliest = since - timedelta(seconds=self._settings.clock_tolerance)
+        found = [coupon for coupon in await self.coupons(account, deadline=deadline) if coupon.has_code(code)]
+        for coupon in found:
+            if coupon.redeemed_at is not None and coupon.redeemed_at >= earliest:
+                return _done(coupon)
+        return Written.not_sent() if found else Written.unknown()
+
+    async def _write(self, method: str, path: str, deadline: Deadline) -> Reply | Written:
+        """A write without a body; refused credentials mean that nothing was done."""
+        try:
+            answer = await self._http.write(method, path, deadline=deadline)
+        except BackendCredentials:
+            return Written.not_sent()
+        if isinstance(answer, Reply) and answer.status in _WRONG_CALL:
+            raise BackendMisconfigured(f"{NAME}: does not take this call (status {answer.status})")
+        return answer
+
+
+def _with_code(coupons: Sequence[XertsCoupon], code: str) -> XertsCoupon | None:
+    """The coupon with this code; of several, one that can still be used."""
+    found = [coupon for coupon in coupons if coupon.has_code(code)]
+    now = datetime.now(UTC)
+    return next((coupon for coupon in found if coupon.is_open(now)), found[0] if found else None)
+
+
+def _why_not(coupon: XertsCoupon | None) -> Refusal:
+    """Why a coupon's code is refused."""
+    if coupon is None:
+        return Refusal.CODE_UNKNOWN
+    if coupon.redeemed_at is not None:
+        return Refusal.CODE_USED
+    return Refusal.CODE_EXPIRED if coupon.is_expired(datetime.now(UTC)) else Refusal.OTHER
+
+
+def _done(coupon: XertsCoupon) -> Written:
+    message = coupon.offer.title if coupon.offer and coupon.offer.title else None
+    return Written(Outcome.DONE, crm_reference=coupon.reference, message=message)
+
+
+def _remedy(error: BackendError) -> str:
+    if isinstance(error, BackendCredentials):
+        return "ask the vendor for a valid api_key of this app"
+    if isinstance(error, BackendMisconfigured):
+        return "compare site, occasions and coupon_paths with the vendor's server; see also no_coupons"
+    return "look at base_url, and whether this machine may connect to it; then ask the vendor"

@@ -1,0 +1,314 @@
+"""The Pegke driver against the stand-in: tokens, faults with the ledger as judge, and receipts end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+
+from contracts.sandbox import Sandbox, running
+from contracts.sandbox import pegke as stand_in
+from contracts.sandbox.faults import FaultKind
+from contracts.sandbox.people import ANNA
+from contracts.sandbox.server import now
+from crm_backends.model import Credit, Holder, Profile
+from crm_backends.pegke import PegkeBackend, PegkeSettings
+from crm_backends.ports import (
+    BackendUnavailable,
+    Deadline,
+    Outcome,
+    Refusal,
+    Settlement,
+    Written,
+)
+from crm_backends.registry import BackendContext
+
+from .conftest import Adapter, StartAdapter, new_phone
+
+CREDIT = Credit(Decimal(62), "Purchase")
+ACCOUNT = ANNA.local_phone
+LOOK_UPS = {"balance_path": "entity/user", "history_path": "entity/user/history"}
+GIVE = {"merchant_v1": "merchantGivePoints", "site_v1_1": "siteGivePoints"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_tls_context() -> Iterator[None]:
+    """The stand-in speaks plain HTTP, and reading all certificates takes longer than most tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx, "create_ssl_context", functools.cache(httpx.create_ssl_context))
+        yield
+
+
+def values_for(sandbox: Sandbox, dialect: str, **more: Any) -> dict[str, Any]:
+    """Settings of the driver for the stand-in."""
+    common = {"dialect": dialect, "history_timezone": "UTC", "attempts": 1, "read_timeout": 0.4}
+    if dialect == "merchant_v1":
+        own = {
+            "base_url": f"{sandbox.base_url}/apiv1/",
+            "consumer_code": stand_in.CONSUMER_CODE,
+            "consumer_secret": stand_in.CONSUMER_SECRET,
+        }
+    else:
+        own = {
+            "base_url": f"{sandbox.base_url}/v1",
+            "client_id": stand_in.CLIENT_ID,
+            "client_secret": stand_in.CLIENT_SECRET,
+        }
+    return {**common, **own, **more}
+
+
+@asynccontextmanager
+async def opened(sandbox: Sandbox, dialect: str = "site_v1_1", **more: Any) -> AsyncIterator[PegkeBackend]:
+    context = BackendContext(
+        database_url="", database_pool=None, timezone=ZoneInfo("Europe/Moscow"), region="RU"
+    )
+    settings = PegkeSettings.model_validate(values_for(sandbox, dialect, **more))
+    backend = PegkeBackend(settings, context)
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+def soon() -> Deadline:
+    return Deadline.after(5)
+
+
+async def give(backend: PegkeBackend, account: str = ACCOUNT) -> Written:
+    return await backend.credit(account, CREDIT, reference="r-1", deadline=soon())
+
+
+def asked_for_tokens(sandbox: Sandbox) -> int:
+    return sandbox.ledger().calls["siteToken"]
+
+
+def given(sandbox: Sandbox) -> int:
+    return sandbox.ledger().count("points_credited")
+
+
+# -- token ---------------------------------------------------------------------------------------------
+
+
+async def test_calls_at_once_share_one_token() -> None:
+    async with running("pegke", token_requests=1) as sandbox, opened(sandbox, **LOOK_UPS) as backend:
+        balances = await asyncio.gather(*(backend.balance(ACCOUNT, deadline=soon()) for _ in range(20)))
+        assert {balance.total for balance in balances} == {ANNA.points}
+        assert (await give(backend)).outcome is Outcome.DONE
+        assert asked_for_tokens(sandbox) == 1
+        assert sandbox.ledger().invalid_calls == []
+
+
+async def test_a_token_is_asked_for_again_once_it_has_expired() -> None:
+    async with running("pegke", token_seconds=1) as sandbox, opened(sandbox) as backend:
+        await give(backend)
+        await give(backend)
+        assert asked_for_tokens(sandbox) == 1
+        await asyncio.sleep(1.05)
+        assert (await give(backend)).outcome is Outcome.DONE
+        assert (asked_for_tokens(sandbox), sandbox.ledger().tokens_issued["application"]) == (2, 2)
+        assert given(sandbox) == 3
+
+
+async def test_a_token_that_pegke_forgot_is_renewed_and_points_are_given_once() -> None:
+    async with running("pegke") as sandbox, opened(sandbox) as backend:
+        await give(backend)
+        sandbox.fault("expire_token", "siteGivePoints")
+        assert (await give(backend)).outcome is Outcome.DONE
+        assert asked_for_tokens(sandbox) == 2
+        assert given(sandbox) == 2
+
+
+async def test_a_token_given_up_by_one_process_is_renewed_by_the_other() -> None:
+    async with running("pegke") as sandbox, AsyncExitStack() as stack:
+        one, other = [await stack.enter_async_context(opened(sandbox)) for _ in range(2)]
+        await give(one)
+        await give(other)
+        assert sandbox.ledger().tokens_issued["application"] == 1
+        assert await one.invalidate_token(deadline=soon()) == Written.done()
+        assert (await give(one)).outcome is Outcome.DONE
+        assert (await give(other)).outcome is Outcome.DONE
+        assert sandbox.ledger().tokens_issued["application"] == 2
+        assert given(sandbox) == 4
+        assert sandbox.ledger().invalid_calls == []
+
+
+async def test_asked_for_tokens_too_often_the_driver_backs_off() -> None:
+    async with running("pegke", token_requests=1, token_window=0.3) as sandbox, AsyncExitStack() as stack:
+        assert all(
+            finding.ok
+            for finding in await (await stack.enter_async_context(opened(sandbox))).check()  # the one token
+        )
+        backend = await stack.enter_async_context(opened(sandbox, back_off=0.5, **LOOK_UPS))
+        for _ in range(3):
+            with pytest.raises(BackendUnavailable):
+                await backend.balance(ACCOUNT, deadline=soon())
+            assert await give(backend) == Written.not_sent()
+        assert asked_for_tokens(sandbox) == 2  # the second was refused, and then the driver kept quiet
+        await asyncio.sleep(0.6)
+        assert (await give(backend)).outcome is Outcome.DONE
+        assert given(sandbox) == 1
+
+
+# -- faults --------------------------------------------------------------------------------------------
+
+FAULTS: Mapping[FaultKind, tuple[Outcome, int, Outcome]] = {
+    "hang_up_before": (Outcome.UNKNOWN, 0, Outcome.NOT_SENT),
+    "hang_up_after": (Outcome.UNKNOWN, 1, Outcome.DONE),
+    "error_before": (Outcome.UNKNOWN, 0, Outcome.NOT_SENT),
+    "error_after": (Outcome.UNKNOWN, 1, Outcome.DONE),
+    "garbage": (Outcome.UNKNOWN, 1, Outcome.DONE),
+    "late": (Outcome.UNKNOWN, 1, Outcome.DONE),
+    "too_many": (Outcome.NOT_SENT, 0, Outcome.NOT_SENT),
+}
+"""Fault -> how a credit ends, how often it happened, and what settling says."""
+
+
+@pytest.mark.parametrize("dialect", GIVE)
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_a_credit_is_sent_once_whatever_happens_and_settled_rightly(
+    dialect: str, fault: FaultKind
+) -> None:
+    outcome, effects, settled = FAULTS[fault]
+    async with running("pegke") as sandbox, opened(sandbox, dialect, **LOOK_UPS) as backend:
+        before = await backend.balance(ACCOUNT, deadline=soon())
+        since = now()
+        sandbox.fault(fault, GIVE[dialect], seconds=0.6 if fault == "late" else 0)
+        assert (await give(backend)).outcome is outcome
+        assert sandbox.ledger().calls[GIVE[dialect]] == 1
+        assert given(sandbox) == effects
+        told = await backend.settle_credit(
+            ACCOUNT, CREDIT, reference="r-1", since=since, before=before, deadline=soon()
+        )
+        assert told.outcome is settled
+        assert told.points == (CREDIT.points if settled is Outcome.DONE else None)
+        assert given(sandbox) == effects
+
+
+async def test_given_and_spent_again_is_not_taken_for_not_sent() -> None:
+    async with running("pegke") as sandbox, opened(sandbox, "merchant_v1") as backend:
+        before = await backend.balance(ACCOUNT, deadline=soon())
+        since = now()
+        sandbox.fault("hang_up_after", "merchantGivePoints")
+        await give(backend)
+        assert isinstance(sandbox.stand_in, stand_in.Pegke)
+        sandbox.stand_in.customers[ACCOUNT].give(Decimal(-62), "till", now())
+        told = await backend.settle_credit(
+            ACCOUNT, CREDIT, reference="r-1", since=since, before=before, deadline=soon()
+        )
+        assert told == Written.unknown()
+
+
+@pytest.mark.parametrize("status", [200, 404])
+async def test_the_merchant_dialect_gives_to_existing_customers_alone(status: int) -> None:
+    async with (
+        running("pegke", absent_status=status) as sandbox,
+        opened(sandbox, "merchant_v1") as backend,
+    ):
+        stranger = Holder("2900000000001", "1", Profile(phone="+79990009999"))
+        assert await backend.points_account(stranger, deadline=soon()) is None
+        assert await give(backend, "9990009999") == Written.refused(Refusal.NO_SUCH_CUSTOMER)
+        assert given(sandbox) == 0
+
+
+@pytest.mark.parametrize(("id_type", "account"), [("mob", ACCOUNT), ("cid", "C00001"), ("email", ANNA.email)])
+async def test_the_site_knows_a_customer_by_phone_id_or_email(id_type: str, account: str) -> None:
+    async with running("pegke") as sandbox, opened(sandbox, id_type=id_type, **LOOK_UPS) as backend:
+        anna = Holder("2900000000001", "C00001", Profile(phone=ANNA.phone, email=ANNA.email))
+        assert await backend.points_account(anna, deadline=soon()) == account
+        assert (await give(backend, account)).outcome is Outcome.DONE
+        assert (await backend.balance(account, deadline=soon())).total == ANNA.points + 62
+        entries = await backend.entries(account, limit=5, deadline=soon())
+        assert [entry.amount for entry in entries] == [62, ANNA.points]
+        assert sandbox.ledger().invalid_calls == []
+
+
+async def test_check_tells_a_balance_path_that_is_not_there() -> None:
+    async with (
+        running("pegke", site_lookup=False) as sandbox,
+        opened(sandbox, check_account=ACCOUNT, **LOOK_UPS) as backend,
+    ):
+        (finding,) = await backend.check()
+        assert not finding.ok
+        assert "balance_path" in finding.remedy
+
+
+# -- through the adapter -------------------------------------------------------------------------------
+
+DELIVERY = {"settle_after": 0.3, "call_timeout": 1.0, "retry_first": 0.1, "retry_ceiling": 0.2}
+CREDITED = {"status": "credited", "points": "62", "description": "Баллы за чек начислены"}
+
+
+async def started(start: StartAdapter, sandbox: Sandbox, dialect: str, **more: Any) -> Adapter:
+    crm = {
+        "users": {"driver": "postgres"},
+        "points": {"driver": "pegke", **values_for(sandbox, dialect, **more)},
+    }
+    return await start(crm=crm, delivery=DELIVERY, receipts={"wait": 5.0})
+
+
+async def card_in_both(adapter: Adapter, sandbox: Sandbox) -> tuple[str, str]:
+    """A card whose owner Pegke knows too, and the account there."""
+    phone = new_phone()
+    sandbox.add_customer(phone=phone[-10:])
+    return await adapter.issue(phone=phone), phone[-10:]
+
+
+@pytest.mark.parametrize(
+    ("dialect", "faults"),
+    [
+        ("merchant_v1", ["hang_up_before", "hang_up_after", "error_after", "garbage"]),
+        ("site_v1_1", ["hang_up_before", "hang_up_after"]),
+    ],
+)
+async def test_a_receipt_in_doubt_ends_credited_and_credited_once(
+    start: StartAdapter, dialect: str, faults: list[FaultKind]
+) -> None:
+    async with running("pegke") as sandbox:
+        adapter = await started(start, sandbox, dialect, **LOOK_UPS)
+        for fault in faults:
+            number, account = await card_in_both(adapter, sandbox)
+            sandbox.fault(fault, GIVE[dialect])
+            body = {"qrCode": adapter.qr("1250.00"), "cardNumber": number}
+            for _ in range(2):
+                answer = await adapter.post("/v1/promo/qrCode", body)
+                assert (answer.status, answer.body) == (200, CREDITED), fault
+            assert sandbox.ledger().count("points_credited", customer=account) == 1, fault
+            card = (await adapter.get(f"/v1/card/{number}")).body["card"]
+            assert (card["bonus"]["total"], card["bonus"]["available"]) == ("62", "62")
+        assert await adapter.sql("SELECT count(*) FROM koshelek.operations WHERE state = 'held'") == 0
+        assert sandbox.ledger().invalid_calls == []
+
+
+async def test_many_receipts_of_one_customer_in_doubt_are_credited_once_each(start: StartAdapter) -> None:
+    async with running("pegke") as sandbox:
+        adapter = await started(start, sandbox, "merchant_v1", clock_slack=0)
+        number, account = await card_in_both(adapter, sandbox)
+        for fault in ("hang_up_after", "error_after"):
+            sandbox.fault(fault, "merchantGivePoints")
+        bodies = [{"qrCode": adapter.qr(f"{n}000.00"), "cardNumber": number} for n in (1, 2, 3)]
+        answers = await asyncio.gather(*(adapter.post("/v1/promo/qrCode", body) for body in bodies))
+        assert [answer.body["points"] for answer in answers] == ["50", "100", "150"]
+        effects = sandbox.ledger().select("points_credited", customer=account)
+        assert sorted(int(effect.amount or 0) for effect in effects) == [50, 100, 150]
+
+
+async def test_as_documented_a_receipt_in_doubt_is_held_for_a_person(start: StartAdapter) -> None:
+    async with running("pegke") as sandbox:
+        adapter = await started(start, sandbox, "site_v1_1")
+        assert adapter.service.by_port["points"] is not None
+        assert adapter.service.by_port["points"].settlement is Settlement.MANUAL
+        number, account = await card_in_both(adapter, sandbox)
+        sandbox.fault("hang_up_after", "siteGivePoints")
+        body = {"qrCode": adapter.qr("1250.00"), "cardNumber": number}
+        answer = await adapter.post("/v1/promo/qrCode", body)
+        assert (answer.status, answer.body["status"]) == (200, "accepted")
+        assert await adapter.sql("SELECT count(*) FROM koshelek.operations WHERE state = 'held'") == 1
+        assert sandbox.ledger().count("points_credited", customer=account) == 1

@@ -1,0 +1,325 @@
+"""The Perx driver over real sockets: tokens as they live and die, faults with the stand-in's ledger as judge,
+settling afterwards, and vouchers in two phases."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+import pytest
+
+from contracts.sandbox import Sandbox, perx, running
+from contracts.sandbox.faults import FaultKind
+from contracts.sandbox.people import ANNA, BORIS
+from crm_backends.conformance import ZONE, context
+from crm_backends.conformance.calls import new_person, new_receipt, new_reference
+from crm_backends.model import Balance, ChannelConsents, Credit, Holder, Profile
+from crm_backends.perx import PerxBackend, PerxSettings
+from crm_backends.ports import BackendUnavailable, Deadline, Outcome, Refusal, Written
+
+ID = perx.IDENTIFIERS[ANNA.phone]
+FIVE = Credit(Decimal(5), "Purchase")
+
+
+def soon() -> Deadline:
+    return Deadline.after(10)
+
+
+@pytest.fixture(scope="module")
+async def server() -> AsyncIterator[Sandbox]:
+    async with running("perx", absent_status=200) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(server: Sandbox) -> Sandbox:
+    server.reset()
+    return server
+
+
+def build(sandbox: Sandbox, **chosen: Any) -> PerxBackend:
+    fields = {
+        "base_url": sandbox.base_url,
+        "client_id": perx.CLIENT_ID,
+        "client_secret": perx.CLIENT_SECRET,
+        "loyalty_program_id": perx.LOYALTY_PROGRAM_ID,
+        "identifier_secret": "a key of some length",
+        "find_by": "merchant_search",
+        "merchant_identifier": perx.MERCHANT_IDENTIFIER,
+        "occasions": {"visit": perx.COFFEE},
+        "promo_codes": {"GIFT": {"reward": perx.GIFT}, "HELLO": {"trigger": perx.WELCOME_TRIGGER}},
+        "properties": {"locality": "city"},
+        "consent_prefix": "may_",
+    }
+    return PerxBackend(PerxSettings.model_validate({**fields, **chosen}), context())
+
+
+@pytest.fixture
+async def backend(sandbox: Sandbox) -> AsyncIterator[PerxBackend]:
+    driver = build(sandbox)
+    await driver.open()
+    yield driver
+    await driver.close()
+    assert sandbox.ledger().invalid_calls == []
+
+
+def account(sandbox: Sandbox) -> perx.Account:
+    found = cast(perx.Perx, sandbox.stand_in)._by_identifier(ID)
+    assert found is not None
+    return found
+
+
+# -- tokens --------------------------------------------------------------------------------------------
+
+
+async def test_each_kind_of_token_is_fetched_once(sandbox: Sandbox, backend: PerxBackend) -> None:
+    for phone in (ANNA.phone, BORIS.phone, ANNA.phone):
+        (found,) = await backend.find(phone=phone, email=None, birth_date=None, deadline=soon())
+        await asyncio.gather(*(backend.balance(found.reference, deadline=soon()) for _ in range(5)))
+        assert await backend.get(found.reference, deadline=soon())
+    assert sandbox.ledger().tokens_issued == {"application": 1, "merchant": 1, "user": 2}
+
+
+async def test_a_token_that_expired_is_renewed_and_the_write_happens_once(
+    sandbox: Sandbox, backend: PerxBackend
+) -> None:
+    await backend.balance(ID, deadline=soon())
+    assert (await backend.credit(ID, FIVE, reference="a", deadline=soon())).outcome is Outcome.DONE
+    sandbox.fault("expire_token", "submitLoyaltyTransaction")
+    assert (await backend.credit(ID, FIVE, reference="b", deadline=soon())).outcome is Outcome.DONE
+    assert sandbox.ledger().count("points_credited") == 2
+    written = await backend.issue(ID, "visit", reference="c", deadline=soon())  # its token is gone too
+    assert written.outcome is Outcome.DONE
+    assert sandbox.ledger().tokens_issued == {"application": 2, "user": 2}
+
+
+async def test_a_customer_that_is_gone_is_told_from_wrong_credentials(
+    sandbox: Sandbox, backend: PerxBackend
+) -> None:
+    await backend.balance(ID, deadline=soon())
+    cast(perx.Perx, sandbox.stand_in).accounts.clear()
+    assert await backend.balance(ID, deadline=soon()) == Balance(Decimal(0), Decimal(0))
+    written = await backend.redeem(ID, "gift", reference="r", deadline=soon())
+    assert written == Written.refused(Refusal.NO_SUCH_CUSTOMER)
+
+
+# -- faults --------------------------------------------------------------------------------------------
+
+FAULTS: list[tuple[FaultKind, Outcome, int]] = [
+    ("hang_up_before", Outcome.UNKNOWN, 0),
+    ("hang_up_after", Outcome.UNKNOWN, 1),
+    ("error_before", Outcome.UNKNOWN, 0),
+    ("error_after", Outcome.UNKNOWN, 1),
+    ("too_many", Outcome.NOT_SENT, 0),
+    ("garbage", Outcome.UNKNOWN, 1),
+    ("expire_token", Outcome.DONE, 1),
+]
+SETTLED = {0: Outcome.NOT_SENT, 1: Outcome.DONE}
+
+
+@pytest.mark.parametrize(("fault", "outcome", "effects"), FAULTS)
+@pytest.mark.parametrize("by", ["points", "rules"])
+async def test_a_credit_under_a_fault_happens_at_most_once_and_is_settled(
+    sandbox: Sandbox, backend: PerxBackend, by: str, fault: FaultKind, outcome: Outcome, effects: int
+) -> None:
+    credit = FIVE if by == "points" else Credit(None, "Purchase", new_receipt())
+    sandbox.fault(fault, "submitLoyaltyTransaction" if by == "points" else "submitTransaction")
+    reference, since = new_reference(), datetime.now(UTC)
+    written = await backend.credit(ID, credit, reference=reference, deadline=soon())
+    assert written.outcome is outcome
+    ledger = sandbox.ledger()
+    assert ledger.count("points_credited", reference=reference) == effects
+    if outcome is Outcome.UNKNOWN:
+        settled = await backend.settle_credit(
+            ID, credit, reference=reference, since=since, before=None, deadline=soon()
+        )
+        assert settled.outcome is SETTLED[effects]
+        assert settled.points == (ledger.total("points_credited") if effects else None)
+    assert ledger.count("points_credited") == effects
+
+
+@pytest.mark.parametrize(("fault", "outcome", "effects"), FAULTS)
+async def test_a_redemption_under_a_fault_happens_at_most_once_and_is_settled(
+    sandbox: Sandbox, backend: PerxBackend, fault: FaultKind, outcome: Outcome, effects: int
+) -> None:
+    sandbox.fault(fault, "issueReward")
+    since = datetime.now(UTC)
+    written = await backend.redeem(ID, "GIFT", reference="r", deadline=soon())
+    assert written.outcome is outcome
+    if outcome is Outcome.UNKNOWN:
+        settled = await backend.settle_redeem(ID, "GIFT", reference="r", since=since, deadline=soon())
+        assert settled.outcome is SETTLED[effects]
+    assert sandbox.ledger().count("voucher_issued") == effects
+
+
+@pytest.mark.parametrize(("fault", "outcome", "effects"), FAULTS)
+async def test_a_registration_under_a_fault_happens_at_most_once_and_is_settled(
+    sandbox: Sandbox, backend: PerxBackend, fault: FaultKind, outcome: Outcome, effects: int
+) -> None:
+    sandbox.fault(fault, "createUserAccount")
+    person = new_person()
+    written = await backend.register(person, reference="r", deadline=soon())
+    assert written.outcome is outcome
+    if outcome is Outcome.UNKNOWN:
+        settled = await backend.settle_register(person, reference="r", deadline=soon())
+        assert settled.outcome is SETTLED[effects]
+    assert sandbox.ledger().count("customer_created") == effects
+
+
+async def test_a_late_answer_leaves_the_credit_in_doubt(sandbox: Sandbox, backend: PerxBackend) -> None:
+    sandbox.fault("late", "submitLoyaltyTransaction", seconds=0.6)
+    written = await backend.credit(ID, FIVE, reference="r", deadline=Deadline.after(0.3))
+    assert written == Written.unknown()
+    settled = await backend.settle_credit(
+        ID, FIVE, reference="r", since=datetime.now(UTC), before=None, deadline=soon()
+    )
+    assert (settled.outcome, settled.points) == (Outcome.DONE, Decimal(5))
+
+
+@pytest.mark.parametrize("operation", ["listTransactionsHistory", "listVouchers", "searchUserAccount"])
+async def test_a_settlement_that_cannot_ask_claims_nothing(
+    sandbox: Sandbox, backend: PerxBackend, operation: str
+) -> None:
+    sandbox.fault("error_before", operation, times=None)
+    now = datetime.now(UTC)
+    settling = {
+        "listTransactionsHistory": lambda: backend.settle_credit(
+            ID, FIVE, reference="r", since=now, before=None, deadline=Deadline.after(1)
+        ),
+        "listVouchers": lambda: backend.settle_redeem(
+            ID, "gift", reference="r", since=now, deadline=Deadline.after(1)
+        ),
+        "searchUserAccount": lambda: backend.settle_register(
+            new_person(), reference="r", deadline=Deadline.after(1)
+        ),
+    }
+    with pytest.raises(BackendUnavailable):
+        await settling[operation]()
+
+
+async def test_an_update_half_done_is_not_told_as_not_sent(sandbox: Sandbox) -> None:
+    backend = build(sandbox, send_names=True)
+    await backend.open()
+    sandbox.fault("too_many", "updateCustomer", times=None)
+    written = await backend.update(ID, Profile(first_name="Anya", locality="Omsk"), deadline=soon())
+    await backend.close()
+    assert written == Written.unknown()
+    assert (account(sandbox).first_name, sandbox.ledger().count("customer_updated")) == ("Anya", 1)
+
+
+# -- people --------------------------------------------------------------------------------------------
+
+
+async def test_changes_at_once_lose_nothing(sandbox: Sandbox, backend: PerxBackend) -> None:
+    account(sandbox).personal_properties["rate"] = 1.25
+    ends = await asyncio.gather(
+        backend.update(ID, Profile(locality="Omsk"), deadline=soon()),
+        *(
+            backend.set_consents(ID, ChannelConsents(frozenset({channel}), frozenset()), deadline=soon())
+            for channel in ("sms", "email", "call", "push")
+        ),
+    )
+    assert {end.outcome for end in ends} == {Outcome.DONE}
+    kept = account(sandbox).personal_properties
+    channels = {f"may_{channel}": True for channel in ("sms", "email", "call", "push")}
+    birthday = ANNA.birth_date.isoformat()
+    assert kept == {"birthday": birthday, "rate": Decimal("1.25"), "city": "Omsk", **channels}
+
+
+async def test_the_account_of_a_holder_whom_another_crm_keeps(backend: PerxBackend) -> None:
+    """``1004`` is somebody's number in another CRM; here the phone decides."""
+    holder = Holder("2900000000001", "1004", Profile(phone=ANNA.phone))
+    assert await backend.points_account(holder, deadline=soon()) == ID
+    assert await backend.coupons_account(holder, deadline=soon()) == ID
+    nobody = dataclasses.replace(holder, profile=Profile(phone="+79998887766"))
+    assert await backend.points_account(nobody, deadline=soon()) is None
+
+
+async def test_nothing_personal_reaches_perx_by_default(sandbox: Sandbox) -> None:
+    backend = build(sandbox, properties={}, find_by=None, merchant_identifier=None, consent_prefix=None)
+    await backend.open()
+    person = new_person()
+    written = await backend.register(person, reference="r", deadline=soon())
+    assert written.crm_reference is not None
+    await backend.update(written.crm_reference, person, deadline=soon())
+    (found,) = await backend.find(phone=person.phone, email=person.email, birth_date=None, deadline=soon())
+    await backend.close()
+    assert found.reference == written.crm_reference
+    kept = cast(perx.Perx, sandbox.stand_in)._by_identifier(written.crm_reference)
+    assert kept is not None
+    assert (kept.first_name, kept.last_name, kept.phone, kept.email) == (None, None, None, None)
+    assert kept.personal_properties == {}
+
+
+# -- what the stand-in has from the start --------------------------------------------------------------
+
+
+async def test_a_failed_burn_is_no_movement(backend: PerxBackend) -> None:
+    boris = perx.IDENTIFIERS[BORIS.phone]
+    entries = await backend.entries(boris, limit=10, deadline=soon())
+    assert [entry.amount for entry in entries] == [BORIS.points]
+    aging = await backend.entries(ID, limit=10, deadline=soon())
+    assert [entry.amount for entry in aging] == [250, 400, ANNA.points]
+    assert [entry.valid_until is not None for entry in aging] == [True, True, False]
+    today = datetime.now(ZONE).date()
+    (purchase,) = await backend.purchases(
+        boris, since=today - timedelta(days=30), until=today, deadline=soon()
+    )
+    assert (purchase.amount_kopecks, purchase.bonuses) == (800000, BORIS.points)
+
+
+async def test_a_trigger_is_fired_once_and_never_settled(sandbox: Sandbox, backend: PerxBackend) -> None:
+    assert await backend.redeem(ID, "hello", reference="r", deadline=soon()) == Written.done()
+    assert sandbox.ledger().count("trigger_fired") == 1
+    sandbox.fault("hang_up_after", "fireTrigger")
+    written = await backend.redeem(ID, "hello", reference="s", deadline=soon())
+    assert written == Written.unknown()
+    settled = await backend.settle_redeem(
+        ID, "hello", reference="s", since=datetime.now(UTC), deadline=soon()
+    )
+    assert settled == Written.unknown()
+    assert sandbox.ledger().count("trigger_fired") == 2
+
+
+# -- vouchers in two phases ----------------------------------------------------------------------------
+
+
+async def test_a_voucher_is_reserved_released_and_used_once(sandbox: Sandbox, backend: PerxBackend) -> None:
+    voucher = (await backend.offers(ID, deadline=soon()))[0].reference
+    for move in (
+        backend.reserve_voucher,
+        backend.release_voucher,
+        backend.reserve_voucher,
+        backend.confirm_voucher,
+    ):
+        assert await move(ID, voucher, deadline=soon()) == Written.done(voucher)
+    assert await backend.voucher_state(ID, voucher, deadline=soon()) == "redeemed"
+    again = await backend.reserve_voucher(ID, voucher, deadline=soon())
+    assert again == Written.refused(Refusal.CODE_USED)
+    ledger = sandbox.ledger()
+    kinds = ("voucher_reserved", "voucher_released", "voucher_redeemed")
+    assert [ledger.count(kind, reference=voucher) for kind in kinds] == [2, 1, 1]
+
+
+async def test_a_voucher_of_somebody_else_cannot_be_used(sandbox: Sandbox, backend: PerxBackend) -> None:
+    (theirs,) = await backend.offers(perx.IDENTIFIERS[BORIS.phone], deadline=soon())
+    for move in (backend.reserve_voucher, backend.confirm_voucher, backend.release_voucher):
+        written = await move(ID, theirs.reference, deadline=soon())
+        assert written == Written.refused(Refusal.CODE_UNKNOWN)
+    assert sandbox.ledger().effects == []
+
+
+@pytest.mark.parametrize(("fault", "outcome", "effects"), FAULTS)
+async def test_a_reservation_under_a_fault_is_settled_by_the_vouchers_state(
+    sandbox: Sandbox, backend: PerxBackend, fault: FaultKind, outcome: Outcome, effects: int
+) -> None:
+    voucher = (await backend.offers(ID, deadline=soon()))[0].reference
+    sandbox.fault(fault, "redeemVoucher")
+    assert (await backend.reserve_voucher(ID, voucher, deadline=soon())).outcome is outcome
+    state = await backend.voucher_state(ID, voucher, deadline=soon())
+    assert state == ("reserved" if effects else "issued")
+    assert sandbox.ledger().count("voucher_reserved") == effects

@@ -1,0 +1,657 @@
+"""The exact shape of each call the Pegke driver makes, and how each answer is read."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+from email import message_from_bytes
+from email.message import Message
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+import respx
+from pydantic import ValidationError
+
+from crm_backends.model import Balance, Credit, Holder, PointsEntry, Profile
+from crm_backends.pegke import BACKEND, PegkeBackend, PegkeSettings
+from crm_backends.ports import (
+    BackendCredentials,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Deadline,
+    NotSupported,
+    Refusal,
+    Settlement,
+    Support,
+    Written,
+)
+from crm_backends.registry import BackendContext
+
+SITE: dict[str, Any] = {"dialect": "site_v1_1", "client_id": "id", "client_secret": "s3cret"}
+LOOK_UPS: dict[str, Any] = {"balance_path": "entity/user/balance", "history_path": "entity/user/history"}
+MERCHANT: dict[str, Any] = {"dialect": "merchant_v1", "consumer_code": "CODE", "consumer_secret": "SECRET"}
+
+SITE_BASE = "https://dashboard.pegke.com/v1"
+MERCHANT_BASE = "https://dashboard.pegke.com/apiv1/"
+TOKEN = {
+    "access_token": "907c762e069589c2cd2a229cdae7b8778caa9f07",
+    "expires_in": 3600,
+    "refresh_token": "43018382188f462f6b0e5784dd44c36f476ccce6",
+    "scope": None,
+    "token_type": "Bearer",
+}
+"""The one reply the draft prints, for success of whatever."""
+TEN = Credit(Decimal(10), "Purchase")
+PHONE = "9826471001"
+
+
+def settings(*parts: Mapping[str, Any], **more: Any) -> PegkeSettings:
+    values: dict[str, Any] = {"attempts": 1}
+    for part in (*parts, more):
+        values |= part
+    return PegkeSettings.model_validate(values)
+
+
+def context(region: str = "IN") -> BackendContext:
+    zone = ZoneInfo("Asia/Kolkata")
+    return BackendContext(database_url="", database_pool=None, timezone=zone, region=region)
+
+
+@asynccontextmanager
+async def opened(*parts: Mapping[str, Any], **more: Any) -> AsyncIterator[PegkeBackend]:
+    backend = PegkeBackend(settings(*parts, **more), context())
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+def soon() -> Deadline:
+    return Deadline.after(5)
+
+
+def holder(phone: str | None = "+919826471001", email: str | None = "a@example.org") -> Holder:
+    return Holder("2900000000001", "C00042", Profile(phone=phone, email=email))
+
+
+async def give(backend: PegkeBackend, credit: Credit = TEN, account: str = PHONE) -> Written:
+    return await backend.credit(account, credit, reference="r-1", deadline=soon())
+
+
+async def settle(
+    backend: PegkeBackend, before: Balance | None = None, since: datetime | None = None
+) -> Written:
+    sent = since or datetime(2026, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
+    return await backend.settle_credit(
+        PHONE, TEN, reference="r-1", since=sent, before=before, deadline=soon()
+    )
+
+
+def points(number: int) -> Balance:
+    return Balance(Decimal(number), Decimal(number))
+
+
+def form(request: httpx.Request) -> dict[str, str]:
+    """Fields of a multipart body."""
+    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
+    parts = cast("list[Message]", message_from_bytes(head + request.content).get_payload())
+    return {
+        str(part.get_param("name", header="content-disposition")): str(part.get_payload()) for part in parts
+    }
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_tls_context() -> Iterator[None]:
+    """Nothing leaves this process, and reading all certificates takes longer than a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpx, "create_ssl_context", functools.cache(httpx.create_ssl_context))
+        yield
+
+
+@pytest.fixture
+def wire() -> Any:
+    with respx.mock(using="httpx", assert_all_called=False) as router:
+        yield router
+
+
+@pytest.fixture
+def site(wire: Any) -> Any:
+    """The wire, with a token endpoint."""
+    wire.post(f"{SITE_BASE}/oauth2/token", name="token").respond(json=TOKEN)
+    return wire
+
+
+def gives(site: Any, **response: Any) -> Any:
+    return site.post(f"{SITE_BASE}/entity/user").respond(**response)
+
+
+# -- site_v1_1: what is sent ---------------------------------------------------------------------------
+
+
+async def test_points_are_given_as_the_draft_prints_it(site: Any) -> None:
+    route = gives(site, json=TOKEN)
+    async with opened(SITE) as backend:
+        assert await give(backend) == Written.done(points=Decimal(10))
+    (call,) = route.calls
+    assert str(call.request.url) == f"{SITE_BASE}/entity/user?_format=json"
+    assert call.request.headers["authorization"] == f"Bearer {TOKEN['access_token']}"
+    assert call.request.headers["content-type"] == "application/json"
+    assert json.loads(call.request.content) == {"idType": "mob", "mob": 9826471001, "points": 10}
+
+
+@pytest.mark.parametrize(
+    ("changed", "account", "named"),
+    [
+        ({"mob_as": "text"}, PHONE, {"idType": "mob", "mob": "9826471001"}),
+        ({}, "0826471001", {"idType": "mob", "mob": "0826471001"}),
+        ({"id_type": "cid"}, "00042", {"idType": "cid", "cid": "00042"}),
+        ({"id_type": "email"}, "a@example.org", {"idType": "email", "email": "a@example.org"}),
+    ],
+)
+async def test_the_key_named_by_id_type_carries_the_customer(
+    site: Any, changed: Mapping[str, Any], account: str, named: Mapping[str, Any]
+) -> None:
+    route = gives(site, json={})
+    async with opened(SITE, changed) as backend:
+        await give(backend, account=account)
+    assert json.loads(route.calls[0].request.content) == {**named, "points": 10}
+
+
+@pytest.mark.parametrize(
+    ("changed", "authorization", "body", "kind"),
+    [
+        ({}, "Basic aWQ6czNjcmV0", "grant_type=client_credentials", "application/x-www-form-urlencoded"),
+        (
+            {"token_credentials": "body", "token_body": "json"},
+            None,
+            '{"grant_type":"client_credentials","client_id":"id","client_secret":"s3cret"}',
+            "application/json",
+        ),
+    ],
+)
+async def test_a_token_is_asked_for_with_client_credentials(
+    site: Any, changed: Mapping[str, Any], authorization: str | None, body: str, kind: str
+) -> None:
+    gives(site, json={})
+    async with opened(SITE, changed) as backend:
+        await give(backend)
+        await give(backend)
+    (call,) = site["token"].calls
+    assert str(call.request.url) == f"{SITE_BASE}/oauth2/token"
+    assert call.request.headers.get("authorization") == authorization
+    assert call.request.headers["content-type"] == kind
+    assert call.request.content.decode() == body
+
+
+@pytest.mark.parametrize(
+    ("changed", "authorization", "body"),
+    [
+        (
+            {},
+            "Basic aWQ6czNjcmV0",
+            f"access_token={TOKEN['access_token']}",
+        ),
+        (
+            {"token_credentials": "body", "token_body": "json"},
+            None,
+            f'{{"client_id":"id","client_secret":"s3cret","access_token":"{TOKEN["access_token"]}"}}',
+        ),
+    ],
+)
+async def test_a_token_is_given_up_on_request(
+    site: Any, changed: Mapping[str, Any], authorization: str | None, body: str
+) -> None:
+    route = site.post(f"{SITE_BASE}/oauth2/invalidate_token").respond(json={})
+    async with opened(SITE, changed) as backend:
+        assert await backend.invalidate_token(deadline=soon()) == Written.done()
+    (call,) = route.calls
+    assert call.request.headers.get("authorization") == authorization
+    assert call.request.content.decode() == body
+
+
+async def test_look_ups_name_the_customer_in_the_query(site: Any) -> None:
+    balance = site.get(f"{SITE_BASE}/entity/user/balance").respond(json={"points": 7})
+    history = site.get(f"{SITE_BASE}/entity/user/history").respond(json={"history": []})
+    async with opened(SITE, LOOK_UPS) as backend:
+        assert await backend.balance(PHONE, deadline=soon()) == points(7)
+        assert await backend.entries(PHONE, limit=5, deadline=soon()) == []
+    query = f"_format=json&idType=mob&mob={PHONE}"
+    assert balance.calls[0].request.url.query.decode() == query
+    assert history.calls[0].request.url.query.decode() == f"{query}&page=1"
+
+
+# -- merchant_v1: what is sent -------------------------------------------------------------------------
+
+
+async def test_the_merchant_dialect_has_a_fixed_key_and_multipart_forms(wire: Any) -> None:
+    route = wire.post(MERCHANT_BASE).respond(json={"status": "success"})
+    async with opened(MERCHANT) as backend:
+        assert await give(backend) == Written.done(points=Decimal(10))
+        assert await give(backend, Credit(Decimal("1E+2"), "")) == Written.done(points=Decimal(100))
+    first, second = (call.request for call in route.calls)
+    assert str(first.url) == f"{MERCHANT_BASE}?q=give_points"
+    assert first.headers["authorization"] == "Bearer CODE.SECRET"
+    assert first.headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert form(first) == {"phone": PHONE, "points": "10"}
+    assert form(second)["points"] == "100"
+
+
+async def test_the_merchant_dialect_reads_balance_and_history(wire: Any) -> None:
+    balance = wire.get(MERCHANT_BASE).respond(json={"status": "success", "data": {"points": "1250.5"}})
+    history = wire.post(MERCHANT_BASE).respond(
+        json={
+            "status": "success",
+            "data": {
+                "history": [{"date": "2026-05-01 10:00:00", "points": -4, "note": "dessert"}],
+                "pages": 1,
+            },
+        }
+    )
+    async with opened(MERCHANT) as backend:
+        told = await backend.balance(PHONE, deadline=soon())
+        entries = await backend.entries(PHONE, limit=5, deadline=soon())
+    assert told.total == Decimal("1250.5")
+    assert entries == [PointsEntry(Decimal(-4), "dessert", datetime(2026, 5, 1, 4, 30, tzinfo=UTC))]
+    assert str(balance.calls[0].request.url) == f"{MERCHANT_BASE}?q=check_points&phone={PHONE}"
+    (call,) = history.calls
+    assert str(call.request.url) == f"{MERCHANT_BASE}?q=check_history"
+    assert form(call.request) == {"phone": PHONE, "page": "1"}
+
+
+async def test_check_proves_the_key_with_the_catalogue(wire: Any) -> None:
+    route = wire.get(MERCHANT_BASE, params={"q": "my_offers"}).respond(json={"status": "success"})
+    backend = PegkeBackend(settings(MERCHANT), context())
+    (finding,) = await backend.check()
+    assert finding.ok
+    assert [str(call.request.url) for call in route.calls] == [f"{MERCHANT_BASE}?q=my_offers"]
+
+
+@pytest.mark.parametrize(
+    ("balance", "ok"),
+    [
+        ({"json": {"data": {"points": 1}}}, True),
+        ({"json": {"data": {"balance": 1}}}, False),
+        ({"json": {"message": "Customer does not exist"}, "status_code": 404}, False),
+    ],
+)
+async def test_check_reads_the_balance_of_a_known_customer(
+    wire: Any, balance: Mapping[str, Any], ok: bool
+) -> None:
+    wire.get(MERCHANT_BASE, params={"q": "my_offers"}).respond(json={"status": "success"})
+    wire.get(MERCHANT_BASE, params={"q": "check_points", "phone": PHONE}).respond(**balance)
+    findings = await PegkeBackend(settings(MERCHANT, check_account=PHONE), context()).check()
+    assert [finding.ok for finding in findings] == [True, ok]
+    assert ok or findings[1].remedy
+    assert PHONE not in str(findings)
+
+
+async def test_check_of_the_site_asks_for_one_token(site: Any) -> None:
+    route = site.get(f"{SITE_BASE}/entity/user/balance").respond(json={"points": 7})
+    (finding,) = await PegkeBackend(settings(SITE), context()).check()
+    assert finding.ok
+    (reading,) = await PegkeBackend(settings(SITE, LOOK_UPS, check_account=PHONE), context()).check()
+    assert reading.ok
+    assert (site["token"].call_count, route.call_count) == (2, 1)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        {"status_code": 404, "json": {}},
+        {"json": {"status": "error", "message": "?"}},
+        {"status_code": 403, "json": {}},
+        {"status_code": 401, "json": {}},
+        {"text": "<html>"},
+    ],
+)
+async def test_check_tells_what_is_wrong_with_the_merchant_dialect(
+    wire: Any, response: Mapping[str, Any]
+) -> None:
+    wire.get(MERCHANT_BASE).respond(**response)
+    (finding,) = await PegkeBackend(settings(MERCHANT), context()).check()
+    assert not finding.ok
+    assert finding.remedy
+
+
+# -- how answers to a credit are read ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response", "written"),
+    [
+        ({"json": TOKEN}, Written.done(points=Decimal(10))),
+        ({"json": {"points": 17}}, Written.done(points=Decimal(10))),
+        ({"json": {"errors": [{"code": 1}]}}, Written.unknown()),
+        ({"json": {"error": "oops"}}, Written.unknown()),
+        ({"text": "<html>fine</html>"}, Written.unknown()),
+        ({"status_code": 204}, Written.unknown()),
+        ({"status_code": 500, "json": {}}, Written.unknown()),
+        ({"status_code": 408, "json": {}}, Written.unknown()),
+        ({"status_code": 302}, Written.unknown()),
+        ({"status_code": 429, "json": {}}, Written.not_sent()),
+        ({"status_code": 401, "json": TOKEN}, Written.not_sent()),
+        ({"status_code": 403, "json": {"code": 99}}, Written.not_sent()),
+        ({"status_code": 403, "json": {}}, Written.not_sent()),
+        ({"status_code": 400, "json": {"errors": [{"code": 2}]}}, Written.refused()),
+        ({"status_code": 404, "json": {}}, Written.refused(Refusal.NO_SUCH_CUSTOMER)),
+        ({"status_code": 404, "text": "nginx"}, Written.unknown()),
+        (
+            {"status_code": 422, "json": {"errors": [{"message": "No such user"}]}},
+            Written.refused(Refusal.NO_SUCH_CUSTOMER),
+        ),
+    ],
+)
+async def test_what_an_answer_of_the_site_means(
+    site: Any, response: Mapping[str, Any], written: Written
+) -> None:
+    gives(site, **response)
+    async with opened(SITE) as backend:
+        assert await give(backend) == written
+
+
+@pytest.mark.parametrize(
+    ("body", "written"),
+    [
+        ({"status": "success"}, Written.done(points=Decimal(10))),
+        ({"status": True}, Written.done(points=Decimal(10))),
+        ({"status": "OK"}, Written.done(points=Decimal(10))),
+        ({"status": "error", "message": "Customer does not exist"}, "absent"),
+        ({"status": "error", "message": "Limit"}, Written.refused()),
+        ({"status": False}, Written.refused()),
+        ({"status": "queued"}, Written.unknown()),
+        ({}, Written.unknown()),
+        ([], Written.unknown()),
+        (None, Written.unknown()),
+    ],
+)
+async def test_what_an_answer_with_200_of_the_merchant_dialect_means(
+    wire: Any, body: object, written: Written | str
+) -> None:
+    wire.post(MERCHANT_BASE).respond(text=json.dumps(body))
+    async with opened(MERCHANT) as backend:
+        expected = Written.refused(Refusal.NO_SUCH_CUSTOMER) if written == "absent" else written
+        assert await give(backend) == expected
+
+
+@pytest.mark.parametrize(
+    ("credit", "whole", "sent", "written"),
+    [
+        (Credit(None, ""), True, None, Written.refused()),
+        (Credit(Decimal("2.5"), ""), True, None, Written.refused()),
+        (Credit(Decimal(-1), ""), True, None, Written.refused()),
+        (Credit(Decimal("0.00"), ""), True, None, Written.done(points=Decimal(0))),
+        (Credit(Decimal("2.00"), ""), True, "2", Written.done(points=Decimal(2))),
+        (Credit(Decimal("2.50"), ""), False, "2.5", Written.done(points=Decimal("2.5"))),
+    ],
+)
+async def test_what_amounts_are_sent(
+    site: Any, credit: Credit, whole: bool, sent: str | None, written: Written
+) -> None:
+    route = gives(site, json={})
+    async with opened(SITE, whole_points=whole) as backend:
+        assert await give(backend, credit) == written
+    bodies = [call.request.content.decode() for call in route.calls]
+    assert [body.rpartition('"points":')[2] for body in bodies] == ([f"{sent}}}"] if sent else [])
+
+
+# -- how answers to reads are read ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        ({"text": "<html>"}, BackendUnavailable),
+        ({"status_code": 204}, BackendUnavailable),
+        ({"status_code": 400, "text": "<html>"}, BackendUnavailable),
+        ({"status_code": 500, "json": {}}, BackendUnavailable),
+        ({"status_code": 403, "json": {"errors": [{"code": 99}]}}, BackendUnavailable),
+        ({"status_code": 403, "json": {}}, BackendCredentials),
+        ({"status_code": 401, "json": {}}, BackendCredentials),
+        ({"status_code": 400, "json": {}}, BackendMisconfigured),
+        ({"json": {"status": "error"}}, BackendMisconfigured),
+        ({"json": {"data": {"points": None}}}, BackendMisconfigured),
+        ({"json": {"data": {"points": True}}}, BackendMisconfigured),
+        ({"json": {"data": {"points": "NaN"}}}, BackendMisconfigured),
+        ({"json": {"data": {"points": "many"}}}, BackendMisconfigured),
+        ({"json": {"data": []}}, BackendMisconfigured),
+        ({"json": 5}, BackendMisconfigured),
+    ],
+)
+async def test_a_balance_that_cannot_be_read(
+    wire: Any, response: Mapping[str, Any], error: type[BackendError]
+) -> None:
+    wire.get(MERCHANT_BASE).respond(**response)
+    async with opened(MERCHANT) as backend:
+        with pytest.raises(error):
+            await backend.balance(PHONE, deadline=soon())
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, {}), (200, {"status": "error", "message": "Phone not registered"})]
+)
+async def test_a_customer_pegke_does_not_know_has_nothing_and_no_account(
+    wire: Any, status: int, body: Mapping[str, Any]
+) -> None:
+    wire.get(MERCHANT_BASE).respond(status, json=body)
+    wire.post(MERCHANT_BASE).respond(status, json=body)
+    async with opened(MERCHANT) as backend:
+        assert await backend.balance(PHONE, deadline=soon()) == points(0)
+        assert await backend.entries(PHONE, limit=5, deadline=soon()) == []
+        assert await backend.points_account(holder(), deadline=soon()) is None
+
+
+async def test_a_debt_leaves_nothing_to_spend(wire: Any) -> None:
+    wire.get(MERCHANT_BASE).respond(json={"data": {"points": -3}})
+    async with opened(MERCHANT) as backend:
+        assert await backend.balance(PHONE, deadline=soon()) == Balance(Decimal(-3), Decimal(0))
+
+
+@pytest.mark.parametrize(
+    ("changed", "row", "amount", "at"),
+    [
+        ({}, {"date": "2026-05-01T10:00:00Z", "points": "7"}, 7, datetime(2026, 5, 1, 10, tzinfo=UTC)),
+        ({}, {"date": 1777629600, "points": 7}, 7, datetime(2026, 5, 1, 10, tzinfo=UTC)),
+        (
+            {"date_format": "%d/%m/%Y %H:%M", "history_timezone": "Europe/Moscow"},
+            {"date": "01/05/2026 13:00", "points": 7},
+            7,
+            datetime(2026, 5, 1, 10, tzinfo=UTC),
+        ),
+        (
+            {
+                "entry_date_field": "when.at",
+                "entry_points_field": "what.0",
+                "entry_kind_field": "kind",
+                "entry_spent_kinds": ["redeem"],
+            },
+            {"when": {"at": "2026-05-01T10:00:00Z"}, "what": [7], "kind": "redeem"},
+            -7,
+            datetime(2026, 5, 1, 10, tzinfo=UTC),
+        ),
+    ],
+)
+async def test_how_a_movement_is_read(
+    wire: Any, changed: Mapping[str, Any], row: object, amount: int, at: datetime
+) -> None:
+    wire.post(MERCHANT_BASE).respond(json={"data": {"history": [row]}})
+    async with opened(MERCHANT, changed) as backend:
+        assert await backend.entries(PHONE, limit=9, deadline=soon()) == [
+            PointsEntry(Decimal(amount), "", at)
+        ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"history": {"1": {}}},
+        {"history": [5]},
+        {"history": [{"points": 5}]},
+        {"history": [{"points": 5, "date": "yesterday"}]},
+        {"history": [{"points": 5, "date": 10**20}]},
+        {"history": [{"points": 5, "date": "9999-12-31T23:59:59-14:00"}]},
+        {"history": [{"points": "five", "date": "2026-05-01"}]},
+    ],
+)
+async def test_movements_that_cannot_be_read(wire: Any, data: Mapping[str, Any]) -> None:
+    wire.post(MERCHANT_BASE).respond(json={"data": data})
+    async with opened(MERCHANT) as backend:
+        with pytest.raises(BackendMisconfigured):
+            await backend.entries(PHONE, limit=9, deadline=soon())
+
+
+async def test_pages_are_read_until_there_is_enough(wire: Any) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        page = int(form(request)["page"])
+        rows = [{"date": 1777629600 - 10 * page - n, "points": 10 * page + n} for n in range(2)]
+        return httpx.Response(200, json={"data": {"history": rows if page < 4 else []}})
+
+    route = wire.post(MERCHANT_BASE).mock(side_effect=answer)
+    async with opened(MERCHANT) as backend:
+        few = await backend.entries(PHONE, limit=3, deadline=soon())
+        assert [entry.amount for entry in few] == [10, 11, 20]
+        assert route.call_count == 2
+        everything = await backend.entries(PHONE, limit=50, deadline=soon())
+        assert [entry.amount for entry in everything] == [10, 11, 20, 21, 30, 31]
+        assert route.call_count == 2 + 4
+    async with opened(MERCHANT, history_pages=1) as backend:
+        assert len(await backend.entries(PHONE, limit=50, deadline=soon())) == 2
+
+
+async def test_a_list_without_pages_is_not_read_twice_over(wire: Any) -> None:
+    row = {"date": "2026-05-01", "points": 5}
+    route = wire.post(MERCHANT_BASE).respond(json={"data": {"history": [row]}})
+    async with opened(MERCHANT) as backend:
+        assert len(await backend.entries(PHONE, limit=50, deadline=soon())) == 1
+    assert route.call_count == 2
+
+
+# -- accounts ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changed", "who", "account"),
+    [
+        ({}, holder(), PHONE),
+        ({}, holder(phone="+79161112233"), None),
+        ({}, holder(phone=None), None),
+        ({"country_prefix": "+7"}, holder(phone="+79161112233"), "9161112233"),
+        ({"country_prefix": "7"}, holder(phone="+79161112233"), "9161112233"),
+        ({"country_prefix": ""}, holder(phone="+79161112233"), "79161112233"),
+        ({"id_type": "cid"}, holder(), "C00042"),
+        ({"id_type": "email"}, holder(), "a@example.org"),
+        ({"id_type": "email"}, holder(email=None), None),
+    ],
+)
+async def test_an_account_is_what_id_type_says(
+    changed: Mapping[str, Any], who: Holder, account: str | None
+) -> None:
+    backend = PegkeBackend(settings(SITE, changed), context())
+    assert await backend.points_account(who, deadline=soon()) == account
+
+
+# -- settling ------------------------------------------------------------------------------------------
+
+
+def moved(*rows: tuple[str, int]) -> dict[str, Any]:
+    return {"json": {"data": {"history": [{"date": f"{at}Z", "points": amount} for at, amount in rows]}}}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "rows", "written"),
+    [
+        (20, 30, None, Written.done(points=Decimal(10))),
+        (20, 30, [], Written.done(points=Decimal(10))),
+        (20, 20, None, Written.not_sent()),
+        (20, 20, [("2026-05-01 11:59:00", 10)], Written.not_sent()),
+        (20, 20, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:06", -10)], Written.unknown()),
+        (20, 20, [("2026-05-01 11:59:55", 10), ("2026-05-01 12:00:06", -10)], Written.unknown()),
+        (20, 27, None, Written.unknown()),
+        (
+            20,
+            27,
+            [("2026-05-01 12:00:05", -3), ("2026-05-01 12:00:00", 10)],
+            Written.done(points=Decimal(10)),
+        ),
+        (20, 37, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], Written.unknown()),
+        (20, 27, [("2026-05-01 11:59:59", 10)], Written.unknown()),
+        (20, 23, [("2026-05-01 12:00:05", 3)], Written.unknown()),
+        (None, 20, None, Written.unknown()),
+        (None, 20, [], Written.unknown()),
+        (None, 30, [("2026-05-01 12:00:05", 10)], Written.done(points=Decimal(10))),
+    ],
+)
+async def test_what_balance_and_movements_say_of_a_doubtful_credit(
+    wire: Any, before: int | None, now: int, rows: list[tuple[str, int]] | None, written: Written
+) -> None:
+    wire.get(MERCHANT_BASE).respond(json={"data": {"points": now}})
+    wire.post(MERCHANT_BASE).respond(**moved(*(rows or [])))
+    async with opened(MERCHANT, history=rows is not None) as backend:
+        assert await settle(backend, None if before is None else points(before)) == written
+
+
+async def test_what_cannot_be_read_is_not_settled(wire: Any) -> None:
+    wire.get(MERCHANT_BASE).respond(json={"data": {"points": 20}})
+    wire.post(MERCHANT_BASE).respond(status_code=500)
+    async with opened(MERCHANT) as backend:
+        with pytest.raises(BackendUnavailable):
+            await settle(backend, points(20))
+    async with opened(SITE) as documented:
+        assert await settle(documented, points(20)) == Written.unknown()
+
+
+# -- settings and declarations -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({}, "client_id and client_secret"),
+        ({"dialect": "site_v1_1", "client_id": "id", "client_secret": ""}, "client_id and client_secret"),
+        ({"dialect": "merchant_v1", "consumer_code": "C"}, "consumer_code and consumer_secret"),
+        ({**MERCHANT, "id_type": "email"}, 'id_type = "mob"'),
+        ({**MERCHANT, "absent_pattern": "("}, "regular expression"),
+        ({**MERCHANT, "history_timezone": "Mars/Olympus"}, "time zone"),
+        ({**SITE, "token_path": "http://tokens.example.org/t"}, "https://"),
+        ({**SITE, "base_url": "http://pegke.example.org"}, "https://"),
+    ],
+)
+def test_settings_that_cannot_work_are_told(given: Mapping[str, Any], told: str) -> None:
+    with pytest.raises(ValidationError, match=told):
+        PegkeSettings.model_validate(given)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "settlement", "reads"),
+    [
+        (MERCHANT, Settlement.COMPARE, {"points.balance", "points.entries"}),
+        ({**MERCHANT, "history": False}, Settlement.COMPARE, {"points.balance"}),
+        (SITE, Settlement.MANUAL, set()),
+        ({**SITE, **LOOK_UPS}, Settlement.COMPARE, {"points.balance", "points.entries"}),
+    ],
+)
+async def test_what_is_declared_follows_the_settings(
+    chosen: Mapping[str, Any], settlement: Settlement, reads: set[str]
+) -> None:
+    backend = PegkeBackend(settings(chosen), context())
+    assert backend.settlement is settlement
+    there = {name for name, it in backend.capabilities.items() if it.support is Support.PARTIAL}
+    assert there == {"points.credit", *reads}
+    assert set(backend.capabilities) == set(BACKEND.capabilities)
+    for name, call in (("points.balance", backend.balance), ("points.entries", backend.entries)):
+        if name not in reads:
+            with pytest.raises(NotSupported):
+                await cast(Any, call)(PHONE, deadline=soon(), **({"limit": 1} if "entries" in name else {}))
+
+
+async def test_a_fixed_key_is_not_given_up() -> None:
+    with pytest.raises(NotSupported):
+        await PegkeBackend(settings(MERCHANT), context()).invalidate_token(deadline=soon())

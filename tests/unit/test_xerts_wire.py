@@ -1,0 +1,716 @@
+"""What the Xerts driver puts on the wire, and how it reads what comes back."""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+import respx
+from pydantic import SecretStr, ValidationError
+
+from crm_backends.model import Holder, Offer, Profile
+from crm_backends.ports import (
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Deadline,
+    Outcome,
+    Refusal,
+    Settlement,
+    Support,
+    Written,
+)
+from crm_backends.registry import BackendContext
+from crm_backends.xerts import XertsBackend, XertsSettings, answers
+from crm_backends.xerts.answers import GeoPoint, Report, ReportRow, Unreadable
+from crm_backends.xerts.management import (
+    Campaign,
+    Declined,
+    InDoubt,
+    Management,
+    NewMember,
+    NewOffer,
+    NewVendor,
+)
+
+BASE = "https://xerts.test"
+KEY = "key-1"
+ZONE = ZoneInfo("Europe/Moscow")
+DEVICE = "cf570da0-456e-42b8-a3ac-fa6062e9a955"
+SITE, OTHER = "site-1", "site-2"
+CODE = "Y2BMA"
+TLS = ssl.create_default_context()
+
+OFFER = {
+    "id": "26ce1800-5844-11e6-8af5-9d711fe30147",
+    "title": "Pie of the day",
+    "description": "While stocks last",
+    "styleBorderColor": "green",
+    "styleBackgroundColor": "magenta",
+    "featureImage": "string",
+    "url": None,
+    "vendorId": "267a52b0-5844-11e6-8af5-9d711fe30147",
+}
+COUPON = {
+    "id": "26db3760-5844-11e6-8af5-9d711fe30147",
+    "redeemCode": CODE,
+    "expiresOn": "2099-08-09T00:00:41.447Z",
+    "deviceId": DEVICE,
+    "createdOn": "2016-08-02T00:00:41.430Z",
+    "updatedOn": "2016-08-02T01:28:08.073Z",
+    "siteOfferId": "26d25dc0-5844-11e6-8af5-9d711fe30147",
+    "offer": OFFER,
+    "redemptionSite": {
+        "id": OTHER,
+        "title": "Bodeborough",
+        "address": "62776 Kerluke Ville",
+        "gps": {"lng": 102.2364, "lat": "-35.4664"},
+        "adminId": "26a0c670-5844-11e6-8af5-9d711fe30147",
+    },
+    "triggers": [],
+}
+REDEEMED = {**COUPON, "redeemedOn": "2016-08-02T01:28:08.000Z"}
+ERROR = {"error": {"status": 404, "message": "planted words", "stack": "planted stack"}}
+
+Build = Callable[..., XertsBackend]
+Manage = Callable[..., Management]
+
+
+def settings(**changes: Any) -> XertsSettings:
+    values: dict[str, Any] = {
+        "base_url": BASE,
+        "api_key": SecretStr(KEY),
+        "site": SITE,
+        "attempts": 1,
+        "create_devices": "by_issue",
+    }
+    return XertsSettings(**{**values, **changes})
+
+
+def soon() -> Deadline:
+    return Deadline.after(5)
+
+
+@pytest.fixture(autouse=True)
+def _one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the certificates takes longer than most of these tests, and none of them uses TLS."""
+    monkeypatch.setattr(httpx, "create_ssl_context", lambda: TLS)
+
+
+@pytest.fixture
+async def wire() -> AsyncIterator[respx.MockRouter]:
+    """Nothing leaves this machine; a call that is not expected fails."""
+    async with respx.mock(base_url=BASE, using="httpx", assert_all_called=False) as router:
+        yield router
+
+
+@pytest.fixture
+async def build() -> AsyncIterator[Build]:
+    built: list[XertsBackend] = []
+
+    def building(**changes: Any) -> XertsBackend:
+        context = BackendContext(database_url="", database_pool=None, timezone=ZONE, region="RU")
+        built.append(XertsBackend(settings(**changes), context))
+        return built[-1]
+
+    yield building
+    for backend in built:
+        await backend.close()
+
+
+async def opened(backend: XertsBackend) -> XertsBackend:
+    await backend.open()
+    return backend
+
+
+def sent(route: respx.Route) -> httpx.Request:
+    """The one request of a route, which carries the key."""
+    assert route.call_count == 1
+    request: httpx.Request = route.calls.last.request
+    assert request.headers["API-Key"] == KEY
+    return request
+
+
+def body_of(route: respx.Route) -> Any:
+    return json.loads(sent(route).content)
+
+
+# -- coupons -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spelling", "path"),
+    [
+        ("sites", f"/api/coupons/sites/all/devices/{DEVICE}"),
+        ("site", f"/api/coupons/site/all/device/{DEVICE}"),
+        ("site_devices", f"/api/coupons/site/all/devices/{DEVICE}"),
+    ],
+)
+async def test_coupons_are_listed_with_the_key_alone(
+    wire: respx.MockRouter, build: Build, spelling: str, path: str
+) -> None:
+    route = wire.get(path).respond(json={"results": [REDEEMED]})
+    backend = await opened(build(coupon_paths=spelling))
+    (coupon,) = await backend.coupons(DEVICE, deadline=soon())
+    request = sent(route)
+    assert request.content == b""
+    assert "Authorization" not in request.headers
+    assert coupon.reference == COUPON["id"]
+    assert coupon.device == DEVICE
+    assert coupon.redeemed_at == datetime(2016, 8, 2, 4, 28, 8, tzinfo=ZONE)
+    assert coupon.expires_at is not None
+    assert coupon.expires_at.tzinfo is ZONE
+    assert coupon.site is not None
+    assert coupon.site.gps == GeoPoint(Decimal("-35.4664"), Decimal("102.2364"))
+
+
+async def test_triggers_are_passed_through(wire: respx.MockRouter, build: Build) -> None:
+    corner = {"lat": -34.920983, "lng": 138.610821}
+    triggers = [
+        {"id": "1", "triggerLocation": {"lat": 37, "lng": 20}, "triggerRadius": 30},
+        {"id": 2, "timeAfterTrigger": "120", "firesAfter": {"id": "1"}},
+        {"id": "3", "triggerOn": "2016-05-30T03:14:18.000Z"},
+        {"id": "4", "triggerLocationPoly": [corner, corner], "triggerLocationRadius": 7, "own": "field"},
+        {"id": "5", "triggerAfterMinutes": 15},
+    ]
+    wire.get(f"/api/coupons/sites/all/devices/{DEVICE}").respond(
+        json={"results": [{**COUPON, "triggers": triggers}]}
+    )
+    backend = await opened(build())
+    (coupon,) = await backend.coupons(DEVICE, deadline=soon())
+    place, chained, timed, area, delayed = coupon.triggers
+    assert (place.location, place.radius) == (GeoPoint(Decimal(37), Decimal(20)), Decimal(30))
+    assert (chained.reference, chained.minutes_after_trigger) == ("2", Decimal(120))
+    assert chained.fires_after == {"id": "1"}
+    assert timed.at == datetime(2016, 5, 30, 3, 14, 18, tzinfo=UTC)
+    assert len(area.polygon) == 2
+    assert (area.radius, area.raw["own"]) == (Decimal(7), "field")
+    assert delayed.after_minutes == Decimal(15)
+    (offer,) = await backend.offers(DEVICE, deadline=soon())
+    assert offer.code == CODE  # it is not for the driver to say whether a trigger has fired
+
+
+async def test_offers_are_the_coupons_that_can_be_used(wire: respx.MockRouter, build: Build) -> None:
+    past = {**COUPON, "id": 7, "expiresOn": "2016-08-09T00:00:41.447Z"}
+    bare = {"id": 19, "redeemCode": "B5Z7E", "deviceId": DEVICE, "siteOfferId": "x"}
+    rich = {**COUPON, "offer": {**OFFER, "featureImage": "https://i.test/1.png", "url": "http://o.test/"}}
+    wire.get(f"/api/coupons/sites/all/devices/{DEVICE}").respond(
+        json={"results": [rich, {**REDEEMED, "id": 8}, past, bare]}
+    )
+    backend = await opened(build())
+    assert await backend.offers(DEVICE, deadline=soon()) == [
+        Offer(
+            reference=str(COUPON["id"]),
+            title="Pie of the day",
+            description="While stocks last",
+            code=CODE,
+            valid_until=datetime(2099, 8, 9, 0, 0, 41, 447000, tzinfo=UTC),
+            image_url="https://i.test/1.png",
+            url="http://o.test/",
+        ),
+        Offer(reference="19", title="B5Z7E", code="B5Z7E"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"results": {}},
+        {"results": [{"id": 1}]},
+        {"results": [{**COUPON, "expiresOn": "soon"}]},
+        {"results": [{**COUPON, "triggers": {"id": 1}}]},
+        {"results": [{**COUPON, "triggers": [{"id": 1, "triggerLocation": {"lat": 1}}]}]},
+        "text",
+    ],
+)
+async def test_an_unreadable_list_is_an_error(wire: respx.MockRouter, build: Build, body: object) -> None:
+    wire.get(f"/api/coupons/sites/all/devices/{DEVICE}").respond(json=body)
+    with pytest.raises(BackendMisconfigured):
+        await (await opened(build())).offers(DEVICE, deadline=soon())
+
+
+async def test_404_to_a_list_is_an_error_unless_it_means_no_coupons(
+    wire: respx.MockRouter, build: Build
+) -> None:
+    wire.get(f"/api/coupons/sites/all/devices/{DEVICE}").respond(404, json=ERROR)
+    with pytest.raises(BackendMisconfigured) as caught:
+        await (await opened(build())).offers(DEVICE, deadline=soon())
+    assert "planted" not in str(caught.value)
+    assert await (await opened(build(no_coupons="404"))).offers(DEVICE, deadline=soon()) == []
+
+
+async def test_too_many_requests_without_retry_after(wire: respx.MockRouter, build: Build) -> None:
+    wire.get(f"/api/coupons/sites/all/devices/{DEVICE}").respond(429, json=ERROR)
+    with pytest.raises(BackendUnavailable):
+        await (await opened(build())).offers(DEVICE, deadline=soon())
+
+
+async def test_the_device_is_made_of_the_card_number(build: Build) -> None:
+    namespace = UUID("12345678-1234-4234-8234-123456789abc")
+    backend = build(device_namespace=namespace)
+    holder = Holder(card_number="2900000000001", users_reference="1", profile=Profile())
+    account = await backend.coupons_account(holder, deadline=soon())
+    assert account == str(uuid5(namespace, "2900000000001"))
+    assert account != build().device_of("2900000000001")
+
+
+# -- issue ---------------------------------------------------------------------------------------------
+
+
+async def issue(backend: XertsBackend, occasion: str = "visit") -> Written:
+    return await backend.issue(DEVICE, occasion, reference="r", deadline=soon())
+
+
+async def test_an_occasion_issues_the_offers_of_its_site(wire: respx.MockRouter, build: Build) -> None:
+    at_other = wire.post(f"/api/siteOffers/{OTHER}/device/{DEVICE}").respond(
+        json={"results": [COUPON, {**COUPON, "id": 20}]}
+    )
+    at_default = wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(json={"results": []})
+    backend = await opened(build(occasions={"visit": OTHER}))
+    assert await issue(backend) == Written.done(f"{COUPON['id']},20")
+    assert sent(at_other).content == b""
+    assert await issue(backend, "receipt") == Written.done()
+    sent(at_default)
+
+
+async def test_an_occasion_without_a_site_issues_nothing(wire: respx.MockRouter, build: Build) -> None:
+    backend = await opened(build(occasions={"visit": OTHER}, any_occasion=False))
+    assert await issue(backend, "receipt") == Written.refused()
+    assert not wire.calls
+
+
+@pytest.mark.parametrize(
+    ("paths", "method", "one", "many"),
+    [
+        ("devices", "POST", f"/api/devices/{DEVICE}", "/api/devices"),
+        ("device", "GET", f"/api/device/{DEVICE}", "/api/device/"),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 422])  # 422: another call has created it meanwhile
+async def test_a_new_device_is_created_once(
+    wire: respx.MockRouter, build: Build, paths: str, method: str, one: str, many: str, status: int
+) -> None:
+    known = wire.route(method=method, path=one).respond(json={"exists": False})
+    created = wire.post(many).respond(status, json={"id": DEVICE})
+    issued = wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(json={"results": [COUPON]})
+    backend = await opened(
+        build(create_devices="ahead", device_paths=paths, device_check_method=method, device_model="M")
+    )
+    for _ in range(2):
+        assert (await issue(backend)).outcome is Outcome.DONE
+    assert issued.call_count == 2
+    assert sent(known).content == b""
+    assert body_of(created) == {"id": DEVICE, "deviceModel": "M", "deviceOs": "wallet"}
+
+
+async def test_without_a_certain_device_no_issue_is_sent(wire: respx.MockRouter, build: Build) -> None:
+    wire.post(f"/api/devices/{DEVICE}").respond(json={"exists": False})
+    wire.post("/api/devices").mock(side_effect=[httpx.Response(500), httpx.Response(429)])
+    backend = await opened(build(create_devices="ahead"))
+    for _ in range(2):
+        assert await issue(backend) == Written.not_sent()
+
+
+@pytest.mark.parametrize(
+    ("response", "written"),
+    [
+        (httpx.Response(404, json=ERROR), Written.refused()),
+        (httpx.Response(422, json=ERROR), Written.refused()),
+        (httpx.Response(401, json=ERROR), Written.not_sent()),
+        (httpx.Response(429, json=ERROR), Written.not_sent()),
+        (httpx.Response(500, json=ERROR), Written.unknown()),
+        (httpx.Response(200, text="<html>"), Written.unknown()),
+        (httpx.Response(200, json={"ok": True}), Written.unknown()),
+    ],
+)
+async def test_how_an_issue_ends(
+    wire: respx.MockRouter, build: Build, response: httpx.Response, written: Written
+) -> None:
+    wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").mock(return_value=response)
+    assert await issue(await opened(build())) == written
+
+
+async def test_a_wrong_method_is_for_the_operator(wire: respx.MockRouter, build: Build) -> None:
+    wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(405, json=ERROR)
+    with pytest.raises(BackendMisconfigured):
+        await issue(await opened(build()))
+
+
+# -- codes ---------------------------------------------------------------------------------------------
+
+LIST = f"/api/coupons/sites/all/devices/{DEVICE}"
+
+
+async def redeem(backend: XertsBackend, code: str = CODE) -> Written:
+    return await backend.redeem(DEVICE, code, reference="r", deadline=soon())
+
+
+async def test_a_code_is_redeemed_where_its_coupon_says(wire: respx.MockRouter, build: Build) -> None:
+    listed = wire.get(LIST).respond(json={"results": [COUPON]})
+    used = wire.put(f"/api/coupons/sites/{OTHER}/devices/{DEVICE}/redeem/{CODE}").respond(
+        json={"results": REDEEMED}
+    )
+    written = await redeem(await opened(build()), " y2bma ")
+    assert written == Written.done(str(COUPON["id"]), message="Pie of the day")
+    assert sent(used).content == b""
+    sent(listed)
+
+
+async def test_a_code_is_redeemed_at_the_default_site(wire: respx.MockRouter, build: Build) -> None:
+    used = wire.put(f"/api/coupons/sites/{SITE}/devices/{DEVICE}/redeem/{CODE}").respond(json=REDEEMED)
+    assert (await redeem(await opened(build(redeem_site="default")))).outcome is Outcome.DONE
+    sent(used)
+    assert len(wire.calls) == 1
+
+
+async def test_a_code_is_activated(wire: respx.MockRouter, build: Build) -> None:
+    used = wire.put(f"/api/coupons/sites/{SITE}/activate/{CODE}").respond(json={"results": COUPON})
+    backend = await opened(build(promo="activate", redeem_site="default"))
+    assert (await redeem(backend)).outcome is Outcome.DONE
+    sent(used)
+    assert backend.settlement is Settlement.MANUAL
+    assert backend.capabilities["coupons.redeem"].support is Support.PARTIAL
+    assert await settle(backend) == Written.unknown()
+
+
+@pytest.mark.parametrize("code", ["NO-SUCH", "", "../..", "ABC/1", "\u0410BCDE"])
+async def test_what_is_no_code_is_not_asked_for(wire: respx.MockRouter, build: Build, code: str) -> None:
+    assert await redeem(await opened(build()), code) == Written.refused(Refusal.CODE_UNKNOWN)
+    assert not wire.calls
+
+
+@pytest.mark.parametrize(
+    ("response", "written"),
+    [
+        (httpx.Response(410, json=ERROR), Written.refused(Refusal.CODE_EXPIRED)),
+        (httpx.Response(422, json=ERROR), Written.refused()),
+        (httpx.Response(418, json=ERROR), Written.refused()),
+        (httpx.Response(401, json=ERROR), Written.not_sent()),
+        (httpx.Response(403, json=ERROR), Written.not_sent()),
+        (httpx.Response(503, json=ERROR), Written.unknown()),
+        (httpx.Response(200, text=""), Written.unknown()),
+        (httpx.Response(200, json={"results": COUPON}), Written.unknown()),  # no redeemedOn
+        (httpx.Response(200, json={"results": {**REDEEMED, "redeemCode": "OTHER"}}), Written.unknown()),
+    ],
+)
+async def test_how_a_redemption_ends(
+    wire: respx.MockRouter, build: Build, response: httpx.Response, written: Written
+) -> None:
+    wire.put(f"/api/coupons/sites/{SITE}/devices/{DEVICE}/redeem/{CODE}").mock(return_value=response)
+    assert await redeem(await opened(build(redeem_site="default"))) == written
+
+
+@pytest.mark.parametrize(
+    ("coupons", "refusal"),
+    [
+        ([REDEEMED], Refusal.CODE_USED),
+        ([{**COUPON, "expiresOn": "2016-08-09T00:00:41.447Z"}], Refusal.CODE_EXPIRED),
+        ([COUPON], Refusal.OTHER),
+        ([{**COUPON, "redeemCode": "OTHER"}], Refusal.CODE_UNKNOWN),
+        (None, Refusal.OTHER),
+    ],
+)
+async def test_the_list_tells_what_404_means(
+    wire: respx.MockRouter, build: Build, coupons: object, refusal: Refusal
+) -> None:
+    wire.put(f"/api/coupons/sites/{SITE}/devices/{DEVICE}/redeem/{CODE}").respond(404, json=ERROR)
+    wire.get(LIST).respond(500 if coupons is None else 200, json={"results": coupons})
+    assert await redeem(await opened(build(redeem_site="default"))) == Written.refused(refusal)
+
+
+SINCE = datetime(2016, 8, 2, 1, 28, 10, tzinfo=UTC)  # two seconds after REDEEMED was
+
+
+async def settle(backend: XertsBackend, since: datetime = SINCE) -> Written:
+    return await backend.settle_redeem(DEVICE, CODE, reference="r", since=since, deadline=soon())
+
+
+@pytest.mark.parametrize(
+    ("coupons", "since", "outcome"),
+    [
+        ([REDEEMED], SINCE, Outcome.DONE),  # within the tolerance of five seconds
+        ([REDEEMED], SINCE + timedelta(seconds=4), Outcome.NOT_SENT),
+        ([COUPON], SINCE, Outcome.NOT_SENT),
+        ([], SINCE, Outcome.UNKNOWN),
+        ([COUPON, REDEEMED], SINCE, Outcome.DONE),
+    ],
+)
+async def test_a_doubt_is_settled_by_redeemed_on(
+    wire: respx.MockRouter, build: Build, coupons: object, since: datetime, outcome: Outcome
+) -> None:
+    wire.get(LIST).respond(json={"results": coupons})
+    assert (await settle(await opened(build()), since)).outcome is outcome
+
+
+# -- management ----------------------------------------------------------------------------------------
+
+LOGIN = {"id": "token-1", "ttl": 1209600, "created": "2016-05-26T05:17:55.231Z", "userId": "member-1"}
+
+
+@pytest.fixture
+async def login(wire: respx.MockRouter) -> respx.Route:
+    return wire.post("/api/members/login").respond(json=LOGIN)
+
+
+@pytest.fixture
+def manage(login: respx.Route) -> Manage:
+    def managing(**changes: Any) -> Management:
+        values = {"email": "me@example.org", "password": SecretStr("secret"), **changes}
+        return Management(settings(**values), ZONE)
+
+    return managing
+
+
+@pytest.mark.parametrize("header", ["Authorization", "Authentication"])
+async def test_the_token_of_a_login_goes_raw_into_its_header(
+    wire: respx.MockRouter, login: respx.Route, manage: Manage, header: str
+) -> None:
+    route = wire.post("/api/members/member-1/vendors").respond(json={"id": "vendor-1", "ownerId": "member-1"})
+    vendor = NewVendor("Bakery", "1 Flour St", "101000", "Moscow", "Russia", "Bread", phone="1-653")
+    async with manage(token_header=header, member="member-1") as xerts:
+        assert await xerts.create_vendor(vendor, await xerts.member()) == "vendor-1"
+    assert body_of(login) == {"email": "me@example.org", "password": "secret"}
+    assert sent(route).headers[header] == "token-1"
+    assert body_of(route) == {
+        "vendorName": "Bakery",
+        "headOfficeAddress1": "1 Flour St",
+        "headOfficeZipcode": "101000",
+        "headOfficeCity": "Moscow",
+        "headOfficeCountry": "Russia",
+        "headOfficePhone": "1-653",
+        "description": "Bread",
+    }
+
+
+async def test_the_login_tells_whose_it_is(login: respx.Route, manage: Manage) -> None:
+    async with manage() as xerts:
+        assert await xerts.member() == "member-1"
+    sent(login)
+
+
+async def test_a_member_is_created(wire: respx.MockRouter, login: respx.Route, manage: Manage) -> None:
+    route = wire.post("/api/members").respond(json={"id": "member-2", "email": "a@b.cd"})
+    async with manage() as xerts:
+        assert await xerts.create_member(NewMember("a@b.cd", "pw", site_owner=True)) == "member-2"
+    assert body_of(route) == {
+        "email": "a@b.cd",
+        "password": "pw",
+        "vendorOwner": False,
+        "siteOwner": True,
+        "appProvider": False,
+    }
+    assert not login.called
+
+
+@pytest.mark.parametrize(
+    ("changes", "gps"),
+    [
+        ({}, {"lat": 55.7766, "lng": 37.65}),
+        ({"gps": "string", "gps_longitude": "long"}, {"lat": "55.7766", "long": "37.65"}),
+    ],
+)
+async def test_a_site_is_created(
+    wire: respx.MockRouter, login: respx.Route, manage: Manage, changes: dict[str, Any], gps: object
+) -> None:
+    route = wire.post("/api/vendors/vendor-1/sites").respond(json={"id": "site-9", "title": "Shop"})
+    async with manage(**changes) as xerts:
+        place = GeoPoint(Decimal("55.7766"), Decimal("37.65"))
+        assert await xerts.create_site("vendor-1", "Shop", "3 Square", place) == "site-9"
+    assert body_of(route) == {"title": "Shop", "address": "3 Square", "gps": gps}
+    assert not login.called  # the reference shows this call without a login
+
+
+async def test_a_call_goes_with_a_login_where_the_settings_say(
+    wire: respx.MockRouter, login: respx.Route, manage: Manage
+) -> None:
+    route = wire.post("/api/vendors/v/sites").respond(json={"id": "s"})
+    async with manage(login_for={"sites"}) as xerts:
+        await xerts.create_site("v", "Shop")
+    assert sent(route).headers["Authorization"] == "token-1"
+    assert body_of(route) == {"title": "Shop"}
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_a_site_gets_its_administrator(wire: respx.MockRouter, manage: Manage, method: str) -> None:
+    route = wire.route(method=method, path="/api/sites/s/admin").respond(json={"results": {"id": "s"}})
+    async with manage(site_admin_method=method) as xerts:
+        assert await xerts.set_site_admin("s", "m") == "s"
+    assert body_of(route) == {"adminId": "m"}
+
+
+@pytest.mark.parametrize("word", ["vendors", "vendor"])
+async def test_an_offer_is_created(wire: respx.MockRouter, manage: Manage, word: str) -> None:
+    route = wire.post(f"/api/{word}/v/offers").respond(json={"id": "o"})
+    async with manage(vendor_offers_path=word) as xerts:
+        offer = NewOffer("Bun", "Second free", "green", "white", "https://i.test/1.png", "https://o.test/")
+        assert await xerts.create_offer("v", offer) == "o"
+    assert body_of(route) == {
+        "title": "Bun",
+        "description": "Second free",
+        "styleBorderColor": "green",
+        "styleBackgroundColor": "white",
+        "featureImage": "https://i.test/1.png",
+        "url": "https://o.test/",
+        "vendorId": "v",
+    }
+
+
+@pytest.mark.parametrize("name", ["triggerLocationRadius", "triggerRadius"])
+async def test_an_offer_is_attached(wire: respx.MockRouter, manage: Manage, name: str) -> None:
+    route = wire.put("/api/offers/o/sites/rel/s").respond(json={"id": "so"})
+    place = {"lat": 37, "lng": 20}
+    campaign = Campaign(
+        cost=Decimal("0.12"),
+        limit=1000,
+        last_day=date(2017, 5, 26),
+        coupon_days=7,
+        triggers=[{"id": "1", "triggerLocation": place, "triggerRadius": 30}],
+    )
+    async with manage(trigger_radius=name) as xerts:
+        assert await xerts.attach_offer("o", "s", campaign) == "so"
+    assert body_of(route) == {
+        "instanceCost": 0.12,
+        "instanceLimit": 1000,
+        "instanceIssues": 0,
+        "totalCost": 120.0,
+        "instanceExpiresOn": "2017-05-26",
+        "couponExpiresAfterDays": 7,
+        "triggers": [{"id": "1", "triggerLocation": place, name: 30}],
+    }
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_coupons_of_a_site(wire: respx.MockRouter, manage: Manage, method: str) -> None:
+    route = wire.route(method=method, path="/api/sites/s/coupons").respond(json={"results": [COUPON]})
+    async with manage(site_coupons_method=method) as xerts:
+        (coupon,) = await xerts.site_coupons("s")
+    assert coupon.code == CODE
+    sent(route)
+
+
+ROWS = (
+    ReportRow("58c4-a", "O'connel Street Bakery", 1, 15, 2),
+    ReportRow("68c5-b", 'Main "North"', 1, 10, 5),
+)
+REPORT = Report(issued=30, redeemed=10, rows=ROWS, first="28-07-2016", last="14-08-2016")
+PLAIN_ROWS = [
+    {"id": r.reference, "label": r.label, "activeOffers": 1, "couponsIssued": i, "couponsRedeemed": d}
+    for r, i, d in zip(ROWS, (15, "10"), (2, 5), strict=True)
+]
+HEAD = {"totalCouponsIssued": 30, "totalCouponsRedeemed": 10, "from": "28-07-2016", "to": "14-08-2016"}
+AS_PRINTED = r"""{
+    "totalCouponsIssued": 30,
+    "totalCouponsRedeemed": 10,
+    "sites": [
+        "58c4-a" : {
+      "id": "58c4-a",
+            "label": "O\\'connel Street Bakery",
+            "activeOffers": 1, "couponsIssued": 15, "couponsRedeemed": 2
+        },
+        "68c5-b" : {
+      "id": "68c5-b",
+            "label": "Main \"North\"",
+            "activeOffers": 1, "couponsIssued": 10, "couponsRedeemed": 5,
+    },
+    ],
+    "from": "28-07-2016",
+    "to": "14-08-2016"
+}"""
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps({**HEAD, "sites": PLAIN_ROWS}),
+        json.dumps({**HEAD, "sites": {row["id"]: row for row in PLAIN_ROWS}}),
+        AS_PRINTED,
+        AS_PRINTED.replace(r"O\\'", r"O\'"),
+    ],
+)
+async def test_a_report_is_read_in_any_form(wire: respx.MockRouter, manage: Manage, body: str) -> None:
+    route = wire.get("/api/reporting/vendors/v").respond(text=body)
+    async with manage() as xerts:
+        report = await xerts.vendor_report("v", date(2016, 7, 28), date(2016, 8, 14))
+    assert report == REPORT
+    request = sent(route)
+    assert request.url.query == b"from=28-07-2016&to=14-08-2016"
+    assert request.headers["Authorization"] == "token-1"
+
+
+async def test_a_report_up_to_now(wire: respx.MockRouter, manage: Manage) -> None:
+    route = wire.get("/api/reporting/sites/s").respond(json={**HEAD, "vendors": []})
+    async with manage() as xerts:
+        assert (await xerts.site_report("s", date(2016, 7, 28))).rows == ()
+    assert sent(route).url.query == b"from=28-07-2016"
+
+
+@pytest.mark.parametrize(
+    ("text", "mended"),
+    [
+        ('{"a": [1, [2, "x"], {"b": []}]}', '{"a": [1, [2, "x"], {"b": []}]}'),
+        ('["a": {"b": ["c": 1,],},]', '{"a": {"b": {"c": 1}}}'),
+        (r'"[\"k\": \\\" {,]"', r'"[\"k\": \\\" {,]"'),
+        ('["a": 1}', '{"a": 1}'),
+        ('{"a" 1]', '{"a" 1]'),
+        ('"open', '"open'),
+        ("]}", "]}"),
+        ("", ""),
+    ],
+)
+def test_only_what_is_known_to_be_wrong_is_mended(text: str, mended: str) -> None:
+    assert answers.mended(text) == mended
+
+
+@pytest.mark.parametrize(
+    "body", ["{", "[" * 100_000, {"totalCouponsIssued": "many"}, {**HEAD, "sites": 1}, []]
+)
+def test_what_is_no_report_is_unreadable(body: object) -> None:
+    with pytest.raises(Unreadable):
+        answers.report(body, "sites")
+
+
+@pytest.mark.parametrize(
+    ("response", "error"),
+    [
+        (httpx.Response(404, json=ERROR), Declined),
+        (httpx.Response(422, json=ERROR), Declined),
+        (httpx.Response(500, json=ERROR), InDoubt),
+        (httpx.Response(200, json={}), InDoubt),
+        (httpx.Response(200, text="<html>"), InDoubt),
+        (httpx.Response(429, json=ERROR), BackendUnavailable),
+    ],
+)
+async def test_how_making_something_fails(
+    wire: respx.MockRouter, manage: Manage, response: httpx.Response, error: type[BackendError]
+) -> None:
+    route = wire.post("/api/vendors/v/sites").mock(return_value=response)
+    async with manage() as xerts:
+        with pytest.raises(error) as caught:
+            await xerts.create_site("v", "Shop")
+    assert "planted" not in str(caught.value)
+    assert route.call_count == 1
+
+
+@pytest.mark.parametrize("identifier", ["..", ".", ""])
+async def test_an_id_leads_to_no_other_call(wire: respx.MockRouter, manage: Manage, identifier: str) -> None:
+    async with manage() as xerts:
+        with pytest.raises(BackendMisconfigured):
+            await xerts.site_coupons(identifier)
+    assert not wire.calls
+
+
+def test_settings_say_what_is_wrong_with_them() -> None:
+    with pytest.raises(ValidationError, match="email and password go together"):
+        settings(email="me@example.org")
+    with pytest.raises(ValidationError, match="is not a regular expression"):
+        settings(code_pattern="(")
+    with pytest.raises(ValidationError, match="site"):
+        settings(site="../x")
