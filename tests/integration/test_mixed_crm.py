@@ -1,0 +1,193 @@
+"""Users, points and coupons in three different CRMs, seen from Koshelek's side and in the CRMs' ledgers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from adapter.catalogue import Code
+from contracts.sandbox import Sandbox, pegke, perx, running, xerts
+from crm_backends.ports import Deadline
+
+from .conftest import Adapter, StartAdapter, new_phone
+
+QR = "/v1/promo/qrCode"
+DELIVERY = {"retry_first": 0.05, "settle_after": 0.2, "call_timeout": 2.0}
+
+
+@dataclass
+class Crms:
+    perx: Sandbox
+    pegke: Sandbox
+    xerts: Sandbox
+
+    def settings(self, *ports: str) -> dict[str, Any]:
+        """The ``[crm]`` section that binds these ports to the stand-ins."""
+        all_ports: dict[str, dict[str, Any]] = {
+            "users": {
+                "driver": "perx",
+                "base_url": self.perx.base_url,
+                "client_id": perx.CLIENT_ID,
+                "client_secret": perx.CLIENT_SECRET,
+                "loyalty_program_id": perx.LOYALTY_PROGRAM_ID,
+                "identifier_secret": "only for tests, and long enough",
+            },
+            "points": {
+                "driver": "pegke",
+                "dialect": "merchant_v1",
+                "base_url": self.pegke.base_url + pegke.MERCHANT_PATH,
+                "consumer_code": pegke.CONSUMER_CODE,
+                "consumer_secret": pegke.CONSUMER_SECRET,
+                "country_prefix": "7",
+                "breaker_pause": 0.2,
+            },
+            "coupons": {
+                "driver": "xerts",
+                "base_url": self.xerts.base_url,
+                "api_key": xerts.API_KEY,
+                "site": xerts.SITE_ID,
+            },
+        }
+        return {port: all_ports[port] for port in ports}
+
+
+@pytest.fixture
+async def crms() -> AsyncIterator[Crms]:
+    async with AsyncExitStack() as stack:
+        yield Crms(*[await stack.enter_async_context(running(name)) for name in ("perx", "pegke", "xerts")])
+
+
+@pytest.fixture
+async def adapter(start: StartAdapter, crms: Crms) -> Adapter:
+    return await start(
+        crm=crms.settings("users", "points", "coupons"),
+        koshelek={"offers_path": "/v1/card/{cardNumber}/offers"},
+        receipts={"wait": 5.0},
+        delivery=DELIVERY,
+    )
+
+
+async def enrol(adapter: Adapter, crms: Crms) -> str:
+    """A new person whom Pegke knows too; returns the card number."""
+    phone = new_phone()
+    crms.pegke.add_customer(phone=phone.removeprefix("7"))
+    return await adapter.issue(phone=phone)
+
+
+def effects(sandbox: Sandbox) -> int:
+    return len(sandbox.ledger().effects)
+
+
+async def test_a_person_is_known_to_each_crm_by_its_own_reference(adapter: Adapter, crms: Crms) -> None:
+    number = await enrol(adapter, crms)
+    card = await adapter.service.cards.get(number)
+    assert card is not None
+    references = {card.users_reference, card.points_reference, card.coupons_reference}
+    assert len(references - {None}) == 3
+    assert await adapter.sql("SELECT to_regclass('crm.customers')") is None
+
+
+async def test_a_receipt_goes_to_the_points_crm_alone_and_once(adapter: Adapter, crms: Crms) -> None:
+    number = await enrol(adapter, crms)
+    before = {name: effects(getattr(crms, name)) for name in ("perx", "pegke", "xerts")}
+    body = {"qrCode": adapter.qr(), "cardNumber": number}
+    answers = await asyncio.gather(*[adapter.post(QR, body) for _ in range(5)])
+    assert {answer.body["status"] for answer in answers} == {"credited"}
+    assert effects(crms.pegke) == before["pegke"] + 1
+    assert (effects(crms.perx), effects(crms.xerts)) == (before["perx"], before["xerts"])
+    assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "62"
+
+
+@pytest.mark.parametrize(
+    "fault", ["hang_up_before", "hang_up_after", "error_before", "error_after", "garbage"]
+)
+async def test_a_doubtful_credit_is_settled_by_comparing_and_happens_once(
+    adapter: Adapter, crms: Crms, fault: Any
+) -> None:
+    number = await enrol(adapter, crms)
+    before = effects(crms.pegke)
+    crms.pegke.fault(fault, "merchantGivePoints")
+    answer = await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+    assert answer.body["status"] == "credited"
+    assert effects(crms.pegke) == before + 1
+    assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "62"
+
+
+async def test_offers_come_from_the_coupons_crm(adapter: Adapter, crms: Crms) -> None:
+    number = await enrol(adapter, crms)
+    coupons = adapter.service.programme.coupons
+    card = await adapter.service.cards.get(number)
+    assert coupons is not None
+    assert card is not None
+    assert card.coupons_reference is not None
+    assert (await adapter.get(f"/v1/card/{number}/offers")).body == []
+    await coupons.issue(card.coupons_reference, "visit", reference="v", deadline=Deadline.after(5))
+    offers = (await adapter.get(f"/v1/card/{number}/offers")).body
+    assert offers
+    used = await adapter.post("/v1/promo/code", {"code": offers[0]["code"], "cardNumber": number})
+    assert used.body["status"] == "credited"
+    left = (await adapter.get(f"/v1/card/{number}/offers")).body
+    assert [offer["code"] for offer in left] == [offer["code"] for offer in offers[1:]]
+
+
+async def test_what_no_bound_crm_can_do_has_its_own_code(adapter: Adapter) -> None:
+    assert (await adapter.get("/v1/card/getAllUsers")).code == Code.NOT_SUPPORTED
+
+
+async def test_the_card_is_shown_with_the_last_balance_while_the_crm_is_away(
+    adapter: Adapter, crms: Crms
+) -> None:
+    number = await enrol(adapter, crms)
+    await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+    assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "62"
+    crms.pegke.fault("error_before", "*", times=None)
+    for _ in range(3):
+        shown = await adapter.get(f"/v1/card/{number}")
+        assert shown.body["card"]["bonus"] == {"total": "62", "available": "62", "bonuses": []}
+    crms.pegke.clear_faults()
+    await asyncio.sleep(0.3)
+    assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["bonuses"] != []
+
+
+async def test_a_balance_that_is_too_old_is_not_shown(start: StartAdapter, crms: Crms) -> None:
+    adapter = await start(crm={**crms.settings("users", "points"), "stale_after": 0.0})
+    number = await enrol(adapter, crms)
+    assert (await adapter.get(f"/v1/card/{number}")).status == 200
+    crms.pegke.fault("error_before", "*", times=None)
+    assert (await adapter.get(f"/v1/card/{number}")).code == Code.CRM_DOWN
+
+
+async def test_ports_left_unbound(start: StartAdapter, crms: Crms) -> None:
+    adapter = await start(
+        crm=crms.settings("users"), koshelek={"offers_path": "/v1/card/{cardNumber}/offers"}
+    )
+    number = await adapter.issue(phone=new_phone())
+    info = await adapter.get(f"/v1/card/{number}")
+    assert info.body["card"]["bonus"] == {"total": "0", "available": "0", "bonuses": []}
+    assert (await adapter.get(f"/v1/card/{number}/offers")).body == []
+    for path, body in ((QR, {"qrCode": adapter.qr()}), ("/v1/promo/code", {"code": "X"})):
+        assert (await adapter.post(path, {**body, "cardNumber": number})).code == Code.NOT_SUPPORTED
+
+
+async def test_users_left_unbound_are_kept_by_the_adapter(start: StartAdapter, crms: Crms) -> None:
+    adapter = await start(crm=crms.settings("points"), receipts={"wait": 5.0}, delivery=DELIVERY)
+    number = await enrol(adapter, crms)
+    assert await adapter.sql("SELECT count(*) FROM crm.customers") == 1
+    answer = await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+    assert answer.body["status"] == "credited"
+
+
+@pytest.mark.parametrize("fault", ["hang_up_after", "error_after", "hang_up_before"])
+async def test_a_doubtful_registration_makes_one_customer(adapter: Adapter, crms: Crms, fault: Any) -> None:
+    before = effects(crms.perx)
+    crms.perx.fault(fault, "createUserAccount")
+    answers = await asyncio.gather(
+        *[adapter.post("/v1/card/anonymous", {"phone": "79161112233"}) for _ in range(3)]
+    )
+    assert len({answer.body["card"]["cardNumber"] for answer in answers}) == 1
+    assert effects(crms.perx) == before + 1
