@@ -5,10 +5,12 @@ KLO-2, KLO-3, KLO-4, KLO-7, KLO-8 and the lists of KLO-9.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import cast
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import OWNED, Card, CardState
@@ -22,7 +24,7 @@ from crm_backends.model import (
     Profile,
     Purchase,
 )
-from crm_backends.ports import BackendUnavailable, Deadline
+from crm_backends.ports import BackendUnavailable, Deadline, NotSupported, Points
 
 ENTRIES_SHOWN = 50
 """Movements of points in one card info; the contract names no number."""
@@ -53,8 +55,7 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
         account = await account_of(programme, card, "points", deadline)
         if account is None:
             return CardInfo(card, _NOTHING, ())
-        balance = await programme.points.balance(account, deadline=deadline)
-        entries = await programme.points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+        balance, entries = await _points(programme.points, account, deadline)
     except BackendUnavailable:
         last = await _last_balance(programme, card)
         if last is None:
@@ -63,6 +64,16 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
     if programme.balances is not None:
         programme.balances.note(card.number, balance)
     return CardInfo(card, balance, [entry for entry in entries if entry.amount])
+
+
+async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Balance, Sequence[PointsEntry]]:
+    """Balance and movements; nothing where the CRM cannot tell them."""
+    balance, entries = _NOTHING, cast(Sequence[PointsEntry], ())
+    with contextlib.suppress(NotSupported):
+        balance = await points.balance(account, deadline=deadline)
+    with contextlib.suppress(NotSupported):
+        entries = await points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+    return balance, entries
 
 
 async def _last_balance(programme: Programme, card: Card) -> Balance | None:

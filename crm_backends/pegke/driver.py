@@ -147,7 +147,8 @@ class PegkeBackend:
             if reads:
                 findings.append(await self._check_reading(settings.check_account or "", deadline))
         except BackendError as error:
-            findings.append(Finding("credentials", False, str(error), _remedy(error)))
+            subject = "replies" if isinstance(error, BackendMisconfigured) else "credentials"
+            findings.append(Finding(subject, False, str(error), _remedy(error)))
         return findings
 
     async def _check_key(self, deadline: Deadline) -> Finding:

@@ -356,9 +356,12 @@ class PerxBackend:
         seen: set[object] = set()
         async for page in self._calls.pages_as(account, _HISTORY, "the history", params, deadline):
             for row in page.rows:
-                if row.get("id") not in seen and answers.happened(row):
+                number = row.get("id")
+                if number is not None and number in seen:
+                    continue
+                seen.add(number)
+                if answers.happened(row):
                     yield row
-                seen.add(row.get("id"))
 
     @_write
     async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
