@@ -41,6 +41,8 @@ def _plain(value: Any) -> Any:
         return MASK
     if isinstance(value, Decimal):
         return float(value)
+    if isinstance(value, (set, frozenset)):
+        value = sorted(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, BaseModel):

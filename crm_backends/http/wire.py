@@ -10,10 +10,12 @@ out one connection per exchange, never a second.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 from collections.abc import AsyncIterable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import cast
 
 import aiohttp
@@ -44,6 +46,10 @@ _FAULTS = (
 """What sending and reading may raise; a defect of ours shows as something else."""
 
 
+class BrokenConnection(aiohttp.ClientConnectionError):
+    """The connection broke, and aiohttp asked for another one to send the request again."""
+
+
 @dataclass(slots=True)
 class _Exchange:
     """How far one exchange has got."""
@@ -64,7 +70,7 @@ class _Connector(aiohttp.TCPConnector):
     ) -> Connection:
         exchange = _exchange.get()
         if exchange.connected:
-            raise aiohttp.ClientConnectionError("one connection per exchange: nothing is sent twice")
+            raise BrokenConnection
         exchange.connecting = True
         for _ in range(_FRESH_TRIES):
             connection = await super().connect(
@@ -110,7 +116,7 @@ class Wire:
             BackendMisconfigured: ``ca_file`` cannot be read.
         """
         self._settings = settings
-        context = _tls(settings)
+        context = _tls(settings.ca_file)
         session = aiohttp.ClientSession(
             # The bulkhead bounds the connections; a second queue here would not be counted.
             connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=context),
@@ -160,11 +166,13 @@ class Wire:
         return bytes(content)
 
 
-def _tls(settings: HttpSettings) -> ssl.SSLContext:
+@functools.cache
+def _tls(ca_file: Path | None) -> ssl.SSLContext:
+    """One context for all clients with the same certificates: making one takes tens of milliseconds."""
     context = httpx.create_ssl_context()
-    if settings.ca_file is not None:
+    if ca_file is not None:
         try:
-            context.load_verify_locations(settings.ca_file)
+            context.load_verify_locations(ca_file)
         except OSError as error:  # ssl.SSLError is one
             problem = type(error).__name__
         else:

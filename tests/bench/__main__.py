@@ -27,8 +27,9 @@ lets them take turns (A B A B …) after a short warm-up, and takes the median o
 drives them with one thread. Close other programs first; where the rounds do not agree whether the aim is
 reached, the table says "rounds differ", and more rounds (--rounds 7) help.
 
-Rows: 1 find a card against hand-written aiohttp, 2 against FastAPI, 4 receipts against a bare INSERT,
-5 authentication, 6 five million cards (--five-million), 7 getAllUsers against COPY, 8 memory.
+Rows: 1 find a card against hand-written aiohttp, 2 against FastAPI, 3 card info through a slow CRM
+against a bare aiohttp client, 4 receipts against a bare INSERT, 5 authentication, 6 five million cards
+(--five-million), 7 getAllUsers against COPY, 8 memory.
 """
 
 

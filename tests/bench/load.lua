@@ -1,4 +1,4 @@
--- What wrk sends. Arguments: kind ("find" or "receipt"), number of people, a number of this run (seed and
+-- What wrk sends. Arguments: kind ("find", "info" or "receipt"), number of people, a number of this run (seed and
 -- fiscal sign), the Authorization header. At the end one line "RESULT {json}"; times in microseconds.
 
 local head, tail, people, kind, run, counter, moment
@@ -8,8 +8,8 @@ function init(args)
     wrk.headers["Authorization"] = args[4]
     math.randomseed(run)
     counter = 0
-    if kind == "find" then
-        local whole = wrk.format("GET", "/v1/card?msisdn=@")
+    if kind ~= "receipt" then
+        local whole = wrk.format("GET", kind == "find" and "/v1/card?msisdn=@" or "/v1/card/@")
         local at = whole:find("@", 1, true)
         head, tail = whole:sub(1, at - 1), whole:sub(at + 1)
     else
@@ -22,6 +22,9 @@ function request()
     local person = math.random(people)
     if kind == "find" then
         return head .. string.format("%.0f", 79000000000 + person) .. tail
+    end
+    if kind == "info" then
+        return head .. string.format("%.0f", 2900000000000 + person) .. tail
     end
     counter = counter + 1
     local qr = string.format("t=%s&s=%d.00&fn=9999078900004792&i=%d&fp=%d&n=1",

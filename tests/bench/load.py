@@ -17,8 +17,8 @@ from tests.bench.services import common
 SCRIPT = Path(__file__).with_name("load.lua")
 AUTHORIZATION = "Basic " + base64.b64encode(f"{common.LOGIN}:{common.PASSWORD}".encode()).decode()
 
-Kind = Literal["find", "receipt"]
-_PATHS: dict[Kind, str] = {"find": "/v1/card", "receipt": "/v1/promo/qrCode"}
+Kind = Literal["find", "info", "receipt"]
+_PATHS: dict[Kind, str] = {"find": "/v1/card", "info": "/v1/card/", "receipt": "/v1/promo/qrCode"}
 # A receipt's fiscal sign: no two runs may send the same receipts, nor may two benchmarks.
 _runs = itertools.count(int(time.time()))
 
@@ -71,7 +71,7 @@ def wrk_version() -> str | None:
 
 
 def put_load(port: int, kind: Kind, *, people: int, seconds: float, connections: int = 32) -> Load:
-    """Ask for random people, or send receipts that are new, for so many seconds. Raises ``WrkFailed``."""
+    """Ask for random people or cards, or send new receipts, for so many seconds. Raises ``WrkFailed``."""
     whole = max(1, round(seconds))
     command = ["wrk", "-t1", f"-c{connections}", f"-d{whole}s", "--timeout", "10s", "-s", str(SCRIPT)]
     command += [f"http://127.0.0.1:{port}{_PATHS[kind]}", "--"]

@@ -89,9 +89,16 @@ class Series:
 
     def p50(self, aim: float) -> Figure:
         """Our median latency as a multiple of theirs, at most ``aim``."""
-        ratio, spread = self._ratio(lambda load: load.p50)
-        ours, theirs = (median(load.p50 for load in side) for side in (self.ours, self.theirs))
-        return Figure("p50", f"{ours:.3f} ms", f"{theirs:.3f} ms", ratio, "<=", aim, spread=spread)
+        return self._latency("p50", lambda load: load.p50, aim)
+
+    def p99(self, aim: float) -> Figure:
+        """Our latency that one answer in a hundred exceeds, likewise."""
+        return self._latency("p99", lambda load: load.p99, aim)
+
+    def _latency(self, what: str, of: Callable[[Load], float], aim: float) -> Figure:
+        ratio, spread = self._ratio(of)
+        ours, theirs = (median(of(load) for load in side) for side in (self.ours, self.theirs))
+        return Figure(what, f"{ours:.3f} ms", f"{theirs:.3f} ms", ratio, "<=", aim, spread=spread)
 
 
 def side_by_side(

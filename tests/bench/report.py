@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.bench.measured import Figure, Measured
 
-_PACKAGES = ("aiohttp", "asyncpg", "uvloop", "fastapi", "uvicorn")
+_PACKAGES = ("aiohttp", "httpx", "asyncpg", "uvloop", "fastapi", "uvicorn")
 _HEAD = ("row", "work", "against", "measure", "ours", "theirs", "result", "rounds", "aim", "reached")
 
 

@@ -25,6 +25,8 @@ from tests.bench.stage import PEOPLE, CannotMeasure, Running, Stage, card_number
 
 _FIVE_MILLION = 5_000_000
 _LISTED = 1_000_000
+_CRM_PAUSE, _CRM_CALLERS = 0.05, 200
+_KNOWN_ACCOUNTS = "UPDATE koshelek.cards SET points_reference = 9000000000 + users_reference::bigint"
 _RECORD_ONLY = ("--receipts-wait", "0")
 _RECORDED = "SELECT count(*) FROM koshelek.operations"
 
@@ -47,10 +49,11 @@ class Bench:
         theirs: tuple[str, Running],
         kind: Kind,
         *,
+        connections: int = 32,
         before: Callable[[], None] = lambda: None,
     ) -> Series:
-        """Let two services take turns under 32 connections."""
-        sides = {name: _under(service, kind) for name, service in (ours, theirs)}
+        """Let two services take turns under so many connections."""
+        sides = {name: _under(service, kind, connections=connections) for name, service in (ours, theirs)}
         return side_by_side(
             sides, rounds=self.rounds, seconds=self.seconds, warm_up=self.warm_up, before=before
         )
@@ -185,6 +188,66 @@ def find_among_five_million(bench: Bench) -> Measured:
         [series.p50(1.2)],
         problems=series.problems(),
     )
+
+
+# --- row 3: card info through a CRM --------------------------------------------------------------------
+
+
+def info_through_crm(bench: Bench) -> Measured:
+    database = bench.stage.copy(PEOPLE)
+    bench.stage.execute(database, _KNOWN_ACCOUNTS, "VACUUM (ANALYZE) koshelek.cards")
+    with ExitStack() as stack:
+        start = functools.partial(_started, stack, bench.stage)
+        crm = start("slow_crm", None, "--pause", str(_CRM_PAUSE))
+        url = f"http://127.0.0.1:{crm.port}/apiv1"
+        ours = start("adapter", database, "--crm-url", url)
+        theirs = start("through_aiohttp", None, "--crm-url", url)
+        _check_info(crm, ours, theirs)
+        series = bench.compare(("adapter", ours), ("aiohttp", theirs), "info", connections=_CRM_CALLERS)
+        # At the end and alone: so many calls outlast its turn and would slow the other side's.
+        stock = start("through_httpx", None, "--crm-url", url)
+        _check_info(crm, stock)
+        alone = _under(stock, "info", connections=_CRM_CALLERS)(bench.seconds)
+    return Measured(
+        f"GET /v1/card/{{n}} through a CRM that takes {1000 * _CRM_PAUSE:.0f} ms, {_CRM_CALLERS} connections",
+        "the same two calls by a bare aiohttp client, no features",
+        [series.throughput(0.85), series.p99(1.5)],
+        notes=[
+            series.costs(),
+            f"for information, the same two calls by stock httpx on its own transport, one turn: "
+            f"{alone.rate:,.0f}/s, p50 {alone.p50:.0f} ms, p99 {alone.p99:.0f} ms, {alone.cost:.3f} ms of "
+            f"processor each{f'; {alone.problem}' if alone.problem else ''}",
+            "each card info makes two calls, one after the other; the CRM's own process, PostgreSQL and wrk "
+            "share the cores with what is measured",
+        ],
+        problems=series.problems(),
+    )
+
+
+def _started(stack: ExitStack, stage: Stage, name: str, database: str | None, *arguments: str) -> Running:
+    return stack.enter_context(stage.service(name, database, *arguments))
+
+
+def _check_info(crm: Running, *services: Running) -> None:
+    """Every service asks the CRM the same and answers the same. Raises ``CannotMeasure``."""
+    crm.ask("GET", "/asked")
+    for person in (1, PEOPLE // 2, PEOPLE):
+        number = card_number(person)
+        entries = (("Spent", "-50"), ("Earned", "300"), ("Welcome", "1000"))
+        bonuses = [{"description": text, "amount": amount} for text, amount in entries]
+        right = {
+            "card": {
+                "cardNumber": number,
+                "cardState": "active",
+                "barcode": {"barcodeNumber": number, "barcodeType": "CODE_128"},
+                "bonus": {"total": "1250", "available": "1250", "bonuses": bonuses},
+            }
+        }
+        for service in services:
+            _expect(service, service.ask("GET", f"/v1/card/{number}"), right)
+            asked = crm.ask("GET", "/asked")
+            if asked != (200, ["GET check_points", "POST check_history"]):
+                raise CannotMeasure(f"{service.name} asks the CRM {asked}")
 
 
 # --- row 4: receipts -----------------------------------------------------------------------------------
@@ -363,12 +426,13 @@ Row = Callable[[Bench], Measured]
 ROWS: Mapping[int, Row] = {
     1: find_against_handwritten,
     2: find_against_fastapi,
+    3: info_through_crm,
     4: receipts,
     5: authentication,
     6: find_among_five_million,
     7: all_users,
     8: memory,
 }
-"""By their number in the design; 3 needs a CRM over HTTP and comes with one."""
+"""By their number in the design."""
 ON_REQUEST = frozenset({6})
 """Rows that take long, measured only when asked for."""

@@ -201,7 +201,7 @@ class Stage:
         return self.url(name)
 
     @contextlib.contextmanager
-    def service(self, name: str, database: str, *arguments: str) -> Iterator[Running]:
+    def service(self, name: str, database: str | None, *arguments: str) -> Iterator[Running]:
         """Start ``tests.bench.services.<name>`` and stop it afterwards. Raises ``CannotMeasure``.
 
         Its standard output goes to /dev/null: log lines are made and written, but cost no disk.
@@ -210,7 +210,9 @@ class Stage:
         self._count += 1
         complaints = self.folder / f"{name}-{self._count}.stderr"
         command = [sys.executable, "-m", f"tests.bench.services.{name}"]
-        command += ["--database", database, "--port", str(port), *arguments]
+        command += ["--port", str(port), *arguments]
+        if database is not None:
+            command += ["--database", database]
         with complaints.open("w") as stderr:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=_clean_environment(), stdout=subprocess.DEVNULL, stderr=stderr

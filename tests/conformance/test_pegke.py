@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
 from contracts.sandbox import Sandbox, running
@@ -78,14 +76,6 @@ class PegkeRig(Rig):
 
     async def move(self, account: str, points: Decimal) -> None:
         self._customers[account].give(points, "till", now())
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_tls_context() -> Iterator[None]:
-    """The stand-in speaks plain HTTP, and reading all certificates takes longer than most tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx, "create_ssl_context", functools.cache(httpx.create_ssl_context))
-        yield
 
 
 @asynccontextmanager

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 
 from contracts.sandbox import Sandbox, running
@@ -36,14 +34,6 @@ CREDIT = Credit(Decimal(62), "Purchase")
 ACCOUNT = ANNA.local_phone
 LOOK_UPS = {"balance_path": "entity/user", "history_path": "entity/user/history"}
 GIVE = {"merchant_v1": "merchantGivePoints", "site_v1_1": "siteGivePoints"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_tls_context() -> Iterator[None]:
-    """The stand-in speaks plain HTTP, and reading all certificates takes longer than most tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(httpx, "create_ssl_context", functools.cache(httpx.create_ssl_context))
-        yield
 
 
 def values_for(sandbox: Sandbox, dialect: str, **more: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import httpx
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.respx(using="httpx")
 
 
 @pytest.fixture
-async def crm():  # type: ignore[no-untyped-def]
+async def crm() -> AsyncIterator[HttpClient]:
     client = HttpClient("crm", HttpSettings(base_url=CRM, attempts=1), Bearer("t0ken"))
     await client.open()
     yield client
@@ -122,6 +123,15 @@ async def test_a_refusal_that_is_not_json_is_a_reply_without_a_body(
     assert (reply.status, reply.body, reply.is_json) == (404, None, False)
     assert reply.headers["x-request-id"] == "r1"
     assert "html" not in repr(reply)
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError(""), httpx.ReadError(""), RuntimeError(), ValueError()])
+async def test_an_error_nobody_has_seen_before_is_doubt(
+    crm: HttpClient, respx_mock: respx.MockRouter, error: Exception
+) -> None:
+    """Also one that is called "no connection", unless our own connector was at it."""
+    respx_mock.post(f"{CRM}/x").mock(side_effect=error)
+    assert await crm.write("POST", "/x", deadline=soon()) == Written.unknown()
 
 
 async def test_an_error_says_who_what_and_which_status(crm: HttpClient, respx_mock: respx.MockRouter) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel, SecretStr
 
 from adapter import reference
-from adapter.settings import Cards, NumberRange, Settings, read_settings
+from adapter.settings import PORTS, Cards, NumberRange, Settings, read_settings
 from crm_backends import registry
 
 _COMMENTED = re.compile(r"# ([a-z_]+ = (?!\.\.\.$).+|\[\[cards\.ranges\]\])")
@@ -81,18 +81,19 @@ def test_the_sample_explains_every_key() -> None:
 
 def test_the_table_holds_every_key_with_its_meaning() -> None:
     rows = reference.table().splitlines()
-    keys = {
-        f"{section}.{key}": info
+    keys = [
+        (f"{section}.{key}", info)
         for section, model in sections().items()
         for key, info in model.model_fields.items()
-    }
-    keys |= {f"cards.ranges.{key}": info for key, info in NumberRange.model_fields.items()}
+        if section != "crm" or key not in ("users", "points", "coupons")
+    ]
+    keys += [(f"cards.ranges.{key}", info) for key, info in NumberRange.model_fields.items()]
     for name in registry.names():
-        keys |= {f"crm.{key}": info for key, info in registry.load(name).settings.model_fields.items()}
-    for port in ("users", "points", "coupons"):
-        keys[f"crm.{port}.driver"] = keys.pop(f"crm.{port}")
-    for key, info in keys.items():
-        (row,) = [row for row in rows if row.startswith(f"| `{key}` |")]
+        keys += [(f"crm.{key}", info) for key, info in registry.load(name).settings.model_fields.items()]
+    assert all(any(row.startswith(f"| `crm.{port}.driver` |") for row in rows) for port in PORTS)
+    for key, info in keys:
+        text = (info.description or "").replace("|", "\\|")
+        (row,) = {row for row in rows if row.startswith(f"| `{key}` |") and text in row}
         cells = re.split(r"(?<!\\)\|", row)
         assert len(cells) == 6, row
         assert cells[2].strip(), row

@@ -450,11 +450,11 @@ def test_drivers_are_bound_through_the_environment_too(monkeypatch: pytest.Monke
     [
         (
             "[crm]\ndriver = 'postgers'",
-            'crm.driver: there is no CRM driver "postgers" (installed: postgres); did you mean "postgres"?',
+            'crm.driver: there is no CRM driver "postgers" (installed: pegke, perx, postgres, xerts); did you mean "postgres"?',
         ),
         (
             "[crm.points]\ndriver = 'sap'",
-            'crm.points.driver: there is no CRM driver "sap" (installed: postgres)',
+            'crm.points.driver: there is no CRM driver "sap" (installed: pegke, perx, postgres, xerts)',
         ),
         ("[crm.points]\ndriver = 'none'\npool_size = 3", "crm.points: has settings but no driver"),
         (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -47,7 +46,6 @@ ZONE = ZoneInfo("Europe/Moscow")
 DEVICE = "cf570da0-456e-42b8-a3ac-fa6062e9a955"
 SITE, OTHER = "site-1", "site-2"
 CODE = "Y2BMA"
-TLS = ssl.create_default_context()
 
 OFFER = {
     "id": "26ce1800-5844-11e6-8af5-9d711fe30147",
@@ -97,12 +95,6 @@ def settings(**changes: Any) -> XertsSettings:
 
 def soon() -> Deadline:
     return Deadline.after(5)
-
-
-@pytest.fixture(autouse=True)
-def _one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reading the certificates takes longer than most of these tests, and none of them uses TLS."""
-    monkeypatch.setattr(httpx, "create_ssl_context", lambda: TLS)
 
 
 @pytest.fixture

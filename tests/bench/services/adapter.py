@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from typing import Any
 
 from aiohttp import web
 from pydantic import SecretStr
@@ -22,6 +23,23 @@ from adapter.settings import Settings, read_settings, with_overrides
 from tests.bench.services import common
 
 
+def crm_for(options: argparse.Namespace) -> dict[str, Any]:
+    """The points at the CRM with that URL, as many calls at once as are wanted; all else in PostgreSQL."""
+    if options.crm_url is None:
+        return {}
+    points = {
+        "driver": "pegke",
+        "dialect": "merchant_v1",
+        "base_url": options.crm_url,
+        "consumer_code": common.CRM_CODE,
+        "consumer_secret": common.CRM_SECRET,
+        "concurrency": 400,
+        "queue_timeout": 5,
+    }
+    # Without known balances: what the CRM did not answer must not count as an answer.
+    return {"driver": "postgres", "points": points, "stale_after": 0}
+
+
 def settings_for(options: argparse.Namespace) -> Settings:
     """The defaults, but for the password, the port, and what the measurement switches."""
     password = hash_password(common.PASSWORD) if options.auth == "argon2" else common.PASSWORD
@@ -33,6 +51,7 @@ def settings_for(options: argparse.Namespace) -> Settings:
             "database": {"url": SecretStr(options.database), "pool_size": common.POOL_SIZE},
             "delivery": {"in_process": options.delivery},
             "receipts": {"wait": options.receipts_wait},
+            "crm": crm_for(options),
         },
     )
 
@@ -66,6 +85,7 @@ def main() -> None:
     parser.add_argument("--auth", choices=("plain", "argon2", "none"), default="plain")
     parser.add_argument("--delivery", action="store_true", help="deliver in this process, as serve does")
     parser.add_argument("--receipts-wait", type=float, default=1.5, help="receipts.wait, seconds")
+    parser.add_argument("--crm-url", help="points are in the CRM with this base URL")
     run(serve(parser.parse_args()))
 
 
