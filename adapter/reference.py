@@ -116,7 +116,7 @@ def _rows(section: str, model: type[BaseModel]) -> Iterator[str]:
             continue
         default = info.default
         shown = "" if default in (None, PydanticUndefined) else f"`{toml_value(default)}`"
-        text = info.description.replace("|", "\\|")
+        shown, text = (cell.replace("|", "\\|") for cell in (shown, info.description))
         yield f"| `{section}.{key}` | {_type_words(info)} | {shown} | {text} |"
 
 
