@@ -450,7 +450,8 @@ def test_drivers_are_bound_through_the_environment_too(monkeypatch: pytest.Monke
     [
         (
             "[crm]\ndriver = 'postgers'",
-            'crm.driver: there is no CRM driver "postgers" (installed: pegke, perx, postgres, xerts); did you mean "postgres"?',
+            'crm.driver: there is no CRM driver "postgers" (installed: pegke, perx, postgres, xerts); '
+            'did you mean "postgres"?',
         ),
         (
             "[crm.points]\ndriver = 'sap'",
