@@ -164,6 +164,10 @@ async def test_a_doubt_nobody_can_settle_is_held_and_not_sent_again(start: Start
         scripted = ScriptedCrm([LOST], settlements)
         with crm(adapter, scripted, settlement):
             assert (await send(adapter)).body["status"] == "accepted"
+            for _ in range(100):
+                if (await receipt(adapter)).state is OperationState.HELD:
+                    break
+                await asyncio.sleep(0.05)
         assert (await receipt(adapter)).state is OperationState.HELD
         assert len(scripted.references) == 1
 
