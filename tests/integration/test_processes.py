@@ -221,8 +221,15 @@ def test_a_killed_demo_starts_again_and_has_lost_nothing(tmp_path: Path) -> None
 def test_a_stop_during_the_start_leaves_no_database_behind(number: int, tmp_path: Path) -> None:
     port, management = free_ports(2)
     postmaster = tmp_path / "data" / "postgresql" / "postmaster.pid"
+
+    def is_up() -> bool:
+        try:
+            return "ready" in postmaster.read_text(encoding="utf-8")
+        except FileNotFoundError:  # initdb makes the file too, and takes it away again
+            return False
+
     with start_demo(tmp_path, port, management) as starting:
-        until(lambda: postmaster.exists() and "ready" in postmaster.read_text(encoding="utf-8"))
+        until(is_up)
         os.killpg(starting.process.pid, number)
         starting.ended()
     try:
