@@ -17,7 +17,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Never, Unpack, cast
 
-import httpx
 import tenacity
 
 from crm_backends.http.answers import Call, Details, Fault, Reached, Reply
@@ -27,12 +26,6 @@ from crm_backends.http.settings import HttpSettings
 from crm_backends.http.wire import Answer, Wire
 from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Written
 
-_HEADERS = {
-    "Accept": "application/json",
-    # Answers are small, and what is not compressed cannot unfold into gigabytes.
-    "Accept-Encoding": "identity",
-    "User-Agent": "koshelek-adapter",
-}
 _LEAST = 0.02
 """Seconds below which a call is not begun: a write begun so late would only end in doubt."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 1.0
@@ -61,7 +54,6 @@ class HttpClient:
         self._breaker = Breaker(name, settings.breaker_failures, settings.breaker_pause)
         self._bulkhead = Bulkhead(settings.concurrency, settings.queue_timeout)
         self._wire: Wire | None = None
-        self._url = functools.lru_cache(1024)(functools.partial(_url, settings.base_url))
 
     async def open(self) -> None:
         """Prepare for calls; the CRM is not asked.
@@ -188,7 +180,9 @@ class HttpClient:
     async def _send(self, call: Call, proof: Mapping[str, str], ticket: Ticket | None) -> Reply | Fault:
         if self._wire is None:
             raise RuntimeError("the client is not open")
-        request = self._request(call, proof)
+        if _DOTS.search(call.path):
+            # A promo code of ".." must not climb to another endpoint.
+            raise ValueError("a path may not have segments of dots")
         if not await self._bulkhead.enter(call.deadline.remaining()):
             return _NO_PLACE
         try:
@@ -197,7 +191,7 @@ class HttpClient:
             remaining = call.deadline.remaining()
             if remaining < _LEAST:
                 return _NO_TIME
-            answer = await self._wire.exchange(request, remaining)
+            answer = await self._wire.exchange(call, proof, remaining)
         finally:
             self._bulkhead.leave()
         judged = answer if isinstance(answer, Fault) else judge(answer, call)
@@ -208,20 +202,6 @@ class HttpClient:
             # a CRM that is away.
             self._breaker.answered()
         return judged
-
-    def _request(self, call: Call, proof: Mapping[str, str]) -> httpx.Request:
-        url = self._url(call.path)
-        if call.params:
-            url = url.copy_merge_params(call.params)
-        headers = {**_HEADERS, **proof, **call.headers}
-        if call.form is None:
-            return httpx.Request(call.method, url, headers=headers, json=call.json)
-        if not call.multipart:
-            return httpx.Request(call.method, url, headers=headers, data=dict(call.form))
-        files = {name: (None, value) for name, value in call.form.items()}
-        request = httpx.Request(call.method, url, headers=headers, files=files)
-        request.read()  # else it would go in chunks
-        return request
 
 
 @dataclass(slots=True)
@@ -279,13 +259,6 @@ def _write_again(fault: Fault) -> bool:
 def _result(state: tenacity.RetryCallState) -> Reply | Fault:
     """What the last attempt gave; attempts do not raise."""
     return cast("Reply | Fault", cast("tenacity.Future", state.outcome).result())
-
-
-def _url(base: str, path: str) -> httpx.URL:
-    """The URL of a call. A promo code of ``..`` must not climb to another endpoint."""
-    if _DOTS.search(path):
-        raise ValueError("a path may not have segments of dots")
-    return httpx.URL(path if "://" in path[:8] else f"{base}/{path.removeprefix('/')}")
 
 
 def _parsed(content: bytes) -> tuple[object, bool]:

@@ -1,49 +1,49 @@
 """One exchange with a CRM: a request out, a whole answer of bounded length in, or a fault that says how far
-it got. Together with ``client`` it is all that knows the HTTP client; it may not know what a status means.
+it got. The only module that knows the HTTP client; it may not know what a status means.
 
-httpx's interface over aiohttp's transport. The transport reports "took the request and hung up" with the
-same class as "no such host", and aiohttp by itself sends a PUT, DELETE or GET again when a kept connection
-turns out to be dead. So neither is relied on: the connector below notes when a connection stands, and hands
-out one connection per exchange, never a second.
+aiohttp by itself sends a PUT, DELETE or GET again when a kept connection turns out to be dead, and tells
+"took the request and hung up" by the same class as other broken connections. So neither is relied on: the
+connector below notes when a connection stands, and hands out one connection per exchange, never a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import ssl
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any
 
 import aiohttp
-import httpx
+import certifi
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
-from httpx_aiohttp import AiohttpTransport
+from yarl import URL
 
-from crm_backends.http.answers import Fault, Reached
+from crm_backends.http.answers import Call, Fault, Reached
 from crm_backends.http.settings import HttpSettings
 from crm_backends.ports import BackendMisconfigured
 
+HEADERS = {
+    "Accept": "application/json",
+    # Answers are small, and what is not compressed cannot unfold into gigabytes.
+    "Accept-Encoding": "identity",
+    "User-Agent": "koshelek-adapter",
+}
+"""Sent with every call."""
 _KEEPALIVE = 4.0
 """Seconds an idle connection is kept. Node's servers close theirs after five, and a write that meets a
 closing connection ends in doubt."""
 _FRESH_TRIES = 3
 """Idle connections given up in a row because something unasked-for had come over them."""
-_FAULTS = (
-    httpx.HTTPError,
-    httpx.StreamError,
-    aiohttp.ClientError,
-    OSError,
-    EOFError,
-    ValueError,
-    RuntimeError,
-)
+_FAULTS = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
 """What sending and reading may raise; a defect of ours shows as something else."""
+_JSON = functools.partial(json.dumps, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 class BrokenConnection(aiohttp.ClientConnectionError):
@@ -85,14 +85,6 @@ class _Connector(aiohttp.TCPConnector):
         raise aiohttp.ClientConnectionError("the server speaks before it is asked")
 
 
-class _Client(httpx.AsyncClient):
-    """``send`` without what is not wanted here: redirects, cookies kept for other customers, a log line
-    with the whole URL. Those take longer than the call itself. The hook is the one that respx uses."""
-
-    async def send_once(self, request: httpx.Request) -> httpx.Response:
-        return await self._transport_for_url(request.url).handle_async_request(request)
-
-
 @dataclass(frozen=True, slots=True, repr=False)
 class Answer:
     """A whole answer, not yet judged."""
@@ -116,26 +108,27 @@ class Wire:
             BackendMisconfigured: ``ca_file`` cannot be read.
         """
         self._settings = settings
-        context = _tls(settings.ca_file)
-        session = aiohttp.ClientSession(
+        self._base = str(URL(settings.base_url)).rstrip("/")
+        self._session = aiohttp.ClientSession(
             # The bulkhead bounds the connections; a second queue here would not be counted.
-            connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=context),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=_tls(settings.ca_file)),
+            cookie_jar=aiohttp.DummyCookieJar(),  # a cookie would be another customer's
+            headers=HEADERS,
+            json_serialize=_JSON,
+            timeout=aiohttp.ClientTimeout(total=None),  # the exchange has one of its own
             trust_env=False,
         )
-        transport = AiohttpTransport(client=session, verify=context, trust_env=False)
-        self._client = _Client(transport=transport, trust_env=False, follow_redirects=False, timeout=None)
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._session.close()
 
-    async def exchange(self, request: httpx.Request, seconds: float) -> Answer | Fault:
-        """Send ``request`` once; over after ``seconds`` whatever happens."""
+    async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
+        """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens."""
         exchange = _Exchange(self._settings.connect_timeout)
         mark = _exchange.set(exchange)
         try:
             async with asyncio.timeout(min(seconds, self._settings.read_timeout)):
-                return await self._send(request)
+                return await self._send(call, proof)
         except _TooLong:
             return Fault("the answer is longer than max_answer", kind=BackendMisconfigured)
         except _FAULTS as error:
@@ -143,33 +136,41 @@ class Wire:
         finally:
             _exchange.reset(mark)
 
-    async def _send(self, request: httpx.Request) -> Answer:
-        request.headers.encoding = "ascii"  # told, they need not be searched for what they are
-        response = await self._client.send_once(request)
-        response.headers.encoding = "latin-1"
-        try:
-            content = await self._content(response)
-        finally:
-            await response.aclose()
-        return Answer(response.status_code, content, response.headers)
+    async def _send(self, call: Call, proof: Mapping[str, str]) -> Answer:
+        async with self._session.request(
+            call.method,
+            self._url(call),
+            headers={**proof, **call.headers},
+            json=call.json,
+            data=None if call.form is None else _form(call.form, multipart=call.multipart),
+            allow_redirects=False,
+        ) as response:
+            content = bytearray()
+            async for chunk in response.content.iter_any():
+                content += chunk
+                if len(content) > self._settings.max_answer:  # not read further, compressed or not
+                    raise _TooLong
+            return Answer(response.status, bytes(content), response.headers)
 
-    async def _content(self, response: httpx.Response) -> bytes:
-        """The body, not read further than the limit, which holds before and after decompression."""
-        most = self._settings.max_answer
-        compressed = "content-encoding" in response.headers
-        stream = response.aiter_bytes() if compressed else cast("AsyncIterable[bytes]", response.stream)
-        content = bytearray()
-        async for chunk in stream:
-            content += chunk
-            if len(content) > most:
-                raise _TooLong
-        return bytes(content)
+    def _url(self, call: Call) -> URL:
+        path = call.path
+        url = URL(path if "://" in path[:8] else f"{self._base}/{path.removeprefix('/')}")
+        return url.extend_query(call.params) if call.params else url
+
+
+def _form(fields: Mapping[str, str], *, multipart: bool) -> Any:
+    if not multipart:
+        return fields
+    form = aiohttp.FormData(default_to_multipart=True)
+    for name, value in fields.items():
+        form.add_field(name, value)
+    return form
 
 
 @functools.cache
 def _tls(ca_file: Path | None) -> ssl.SSLContext:
     """One context for all clients with the same certificates: making one takes tens of milliseconds."""
-    context = httpx.create_ssl_context()
+    context = ssl.create_default_context(cafile=certifi.where())
     if ca_file is not None:
         try:
             context.load_verify_locations(ca_file)
@@ -183,11 +184,10 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 
 def _fault(error: Exception, exchange: _Exchange) -> Fault:
     """What an exception means; its own text is never used, it quotes URLs and answers."""
-    cause = error.__cause__ if isinstance(error.__cause__, Exception) else error
-    reason = type(cause).__name__
+    reason = type(error).__name__
     if not exchange.connecting:
         return Fault("no whole answer", reason, away=True, again=True)
-    if isinstance(cause, aiohttp.ClientConnectorCertificateError):
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
         text = "the certificate is not trusted; see ca_file"
         return Fault(text, reason, Reached.NOTHING, away=True, kind=BackendMisconfigured)
     return Fault("no connection", reason, Reached.NOTHING, away=True, again=True)

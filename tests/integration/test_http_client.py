@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import aiohttp
 import pytest
 import structlog
 import uvloop
@@ -556,6 +557,23 @@ async def test_tokens_given_by_a_crm_that_is_away_do_not_close_the_breaker() -> 
             with pytest.raises(BackendUnavailable):
                 await crm.read("GET", "/balance", scope=customer, deadline=soon())
         assert crm.state == "open"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [aiohttp.ClientConnectionError(), aiohttp.ServerDisconnectedError(), RuntimeError(), ValueError()],
+)
+async def test_an_error_nobody_has_seen_before_is_doubt(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    """Also one that is called "no connection", unless our own connector was at it."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise error
+
+    async with serving(replies(200)) as (_, crm):
+        monkeypatch.setattr(aiohttp.ClientSession, "_request", fail)
+        assert await crm.write("POST", "/x", deadline=soon()) == Written.unknown()
 
 
 # -- secrets ---------------------------------------------------------------------------------------------

@@ -125,15 +125,6 @@ async def test_a_refusal_that_is_not_json_is_a_reply_without_a_body(
     assert "html" not in repr(reply)
 
 
-@pytest.mark.parametrize("error", [httpx.ConnectError(""), httpx.ReadError(""), RuntimeError(), ValueError()])
-async def test_an_error_nobody_has_seen_before_is_doubt(
-    crm: HttpClient, respx_mock: respx.MockRouter, error: Exception
-) -> None:
-    """Also one that is called "no connection", unless our own connector was at it."""
-    respx_mock.post(f"{CRM}/x").mock(side_effect=error)
-    assert await crm.write("POST", "/x", deadline=soon()) == Written.unknown()
-
-
 async def test_an_error_says_who_what_and_which_status(crm: HttpClient, respx_mock: respx.MockRouter) -> None:
     respx_mock.get(f"{CRM}/x").respond(403, json={"message": "+79990001122"})
     with pytest.raises(BackendCredentials, match=r"^crm: refuses the credentials \(status 403\)$"):

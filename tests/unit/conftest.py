@@ -1,0 +1,47 @@
+"""What unit tests of a driver's wire shape share: calls go through httpx, where respx can see them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import httpx
+import pytest
+
+from crm_backends.http import client
+from crm_backends.http.answers import Call, Fault
+from crm_backends.http.settings import HttpSettings
+from crm_backends.http.wire import HEADERS, Answer
+
+
+class HttpxWire:
+    """Puts a call together as ``wire.Wire`` does, for respx to look at."""
+
+    def __init__(self, settings: HttpSettings) -> None:
+        self._base = settings.base_url.rstrip("/")
+        self._client = httpx.AsyncClient(timeout=None, trust_env=False, cookies=None)
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
+        path = call.path
+        url = httpx.URL(path if "://" in path[:8] else f"{self._base}/{path.removeprefix('/')}")
+        if call.params:
+            url = url.copy_merge_params(call.params)
+        headers = {**HEADERS, **proof, **call.headers}
+        try:
+            if call.multipart and call.form is not None:
+                files = {name: (None, value) for name, value in call.form.items()}
+                request = httpx.Request(call.method, url, headers=headers, files=files)
+            else:
+                request = httpx.Request(call.method, url, headers=headers, json=call.json, data=call.form)
+            await request.aread()
+            response = await self._client.send(request)
+        except (httpx.HTTPError, ValueError, RuntimeError) as error:
+            return Fault("no whole answer", type(error).__name__, away=True, again=True)
+        return Answer(response.status_code, response.content, response.headers)
+
+
+@pytest.fixture(autouse=True)
+def _through_httpx(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client, "Wire", HttpxWire)
