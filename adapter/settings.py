@@ -359,7 +359,13 @@ class Delivery(Section):
     """Carrying recorded operations to the CRM."""
 
     in_process: bool = Field(True, description="`serve` delivers too; off: run `koshelek-adapter worker`.")
-    concurrency: int = Field(20, ge=2, le=1000, description="Operations under way at once per process.")
+    concurrency: int = Field(
+        30,
+        ge=2,
+        le=1000,
+        description="Operations under way at once per process; a little more than a CRM is asked at once "
+        "(`concurrency` of its driver).",
+    )
     call_timeout: Seconds = Field(10.0, description="Seconds one delivery to the CRM may take.")
     settle_after: Seconds = Field(
         30.0,
@@ -368,8 +374,35 @@ class Delivery(Section):
     )
     retry_first: Seconds = Field(1.0, description="Seconds before the first retry; doubles, with jitter.")
     retry_ceiling: Seconds = Field(600.0, description="Longest pause between two retries, seconds.")
+    retries_per_second: float = Field(
+        25.0,
+        gt=0,
+        le=10_000,
+        description="How often per second, per process and CRM, anything is tried again or settled; what "
+        "waited for a CRM that was away does not fall upon it.",
+    )
     give_up_after: Seconds = Field(
         259_200.0, description="Seconds after which an operation that never got through is held for a person."
+    )
+    housekeeping: Seconds = Field(
+        60.0,
+        description="Seconds between two rounds that free expired reservations, put lost jobs back and purge "
+        "what is old; one process at a time makes them.",
+    )
+
+
+class Retention(Section):
+    """How long details are kept."""
+
+    bodies_days: int = Field(
+        365,
+        ge=1,
+        le=3650,
+        description="Days after which the details of an operation that has ended are removed; what a "
+        "repeated call is recognised and answered by stays.",
+    )
+    queue_log_days: int = Field(
+        7, ge=1, le=3650, description="Days the job queue's own history is kept; nothing depends on it."
     )
 
 
@@ -488,6 +521,7 @@ class Settings(BaseSettings):
     receipts: Receipts = Receipts()
     promo: Promo = Promo()
     delivery: Delivery = Delivery()
+    retention: Retention = Retention()
     log: Log = Log()
     crm: Crm = Crm()
 

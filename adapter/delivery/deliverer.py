@@ -7,14 +7,16 @@ certainly did not reach the CRM is tried again; an unknown one is settled as the
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import structlog
+import tenacity
 
 from adapter.catalogue import Refused
-from adapter.loyalty.model import Operation, OperationKind, OperationState
+from adapter.delivery.pace import Pace
+from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
 from adapter.loyalty.performing import crm_account, perform, refusal_code, settle
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.loyalty.programme import Programme
@@ -38,14 +40,27 @@ class Deliverer:
     programme: Programme
     operations: PostgresOperations
     settings: Delivery
+    pace: Mapping[OperationKind, Pace] = field(init=False)
+    """Of everything but first attempts, per CRM."""
 
-    async def deliver(self, operation_id: int) -> None:
-        """Bring the operation one step on.
+    def __post_init__(self) -> None:
+        backends = {
+            OperationKind.REGISTRATION: self.programme.users,
+            OperationKind.RECEIPT: self.programme.points,
+            OperationKind.PROMO_CODE: self.programme.coupons,
+        }
+        paces = {id(backend): Pace(self.settings.retries_per_second) for backend in backends.values()}
+        object.__setattr__(self, "pace", {kind: paces[id(backend)] for kind, backend in backends.items()})
+
+    async def deliver(self, operation_id: int, *, again: bool = False) -> None:
+        """Bring the operation one step on. ``again``: it was looked at before.
 
         Raises:
             Later: it is not over; call again after the delay.
             StoreUnavailable: the adapter's database does not answer; nothing is known to have changed.
         """
+        if again and not await self._has_its_turn(operation_id):
+            return
         by_key = [kind for kind, how in self.programme.settlement.items() if how is Settlement.KEY]
         if Settlement.COMPARE in self.programme.settlement.values():
             operation = await self._begin_comparable(operation_id, by_key)
@@ -55,6 +70,19 @@ class Deliverer:
             await self._not_to_be_sent(operation_id)
         else:
             await self._conclude(operation, await self._attempt(operation))
+
+    async def _has_its_turn(self, operation_id: int) -> bool:
+        """Whether to call the CRM once more; ``False``: it is over. Raises ``Later`` in a crowd.
+
+        When a CRM comes back, what waited for it comes in single file, next to what is new.
+        """
+        operation = await self.operations.get(operation_id)
+        if operation is None or operation.state in FINAL or operation.state is OperationState.HELD:
+            return False
+        delay = self.pace[operation.kind].admit()
+        if delay:
+            raise Later(timedelta(seconds=delay))
+        return True
 
     async def _begin_comparable(self, operation_id: int, by_key: Sequence[OperationKind]) -> Operation | None:
         """Begin; where the outcome is settled by comparing, with the account for itself and its balance."""
@@ -144,15 +172,23 @@ class Deliverer:
             await self._end(operation, written)
 
     async def _end(self, operation: Operation, written: Written) -> None:
+        """Write down what the CRM said. While the database is away the answer is only known here."""
         done = written.outcome is Outcome.DONE
-        await self.operations.end(
-            operation,
-            OperationState.DONE if done else OperationState.REFUSED,
-            code=None if done else refusal_code(operation.kind, written.refusal),
-            points=written.points,
-            crm_reference=written.crm_reference,
-            message=written.message,
-        )
+        async for attempt in tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            wait=tenacity.wait_random_exponential(0.05, max=1),
+            stop=tenacity.stop_after_delay(self.settings.call_timeout),
+            reraise=True,
+        ):
+            with attempt:
+                await self.operations.end(
+                    operation,
+                    OperationState.DONE if done else OperationState.REFUSED,
+                    code=None if done else refusal_code(operation.kind, written.refusal),
+                    points=written.points,
+                    crm_reference=written.crm_reference,
+                    message=written.message,
+                )
         await self._release(operation)
 
     async def _release(self, operation: Operation) -> None:
@@ -178,7 +214,7 @@ class Deliverer:
             raise Later(timedelta(seconds=self.settings.settle_after))
 
     async def _hold(self, operation: Operation, reason: str) -> None:
-        await self.operations.end(operation, OperationState.HELD)
+        await self.operations.end(operation, OperationState.HELD, reason=reason)
         await self._release(operation)
         log.error("held_for_a_person", operation=operation.id, kind=operation.kind, reason=reason)
 

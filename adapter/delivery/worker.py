@@ -29,6 +29,9 @@ log = structlog.get_logger("delivery")
 _HEARTBEAT = timedelta(seconds=15)
 _LOOK_AGAIN = timedelta(seconds=1)  # a job put off wakes nobody
 _LONGEST_PAUSE = 10.0
+_AHEAD = 4
+"""Jobs taken from the queue for each that may be under way: the queue looks for more ten times a second at
+most while its hands are full, and a CRM call may be over sooner."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,10 @@ class Worker:
     concurrency: int
     _manager: QueueManager | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    _places: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = asyncio.Semaphore(self.concurrency)
 
     async def run(self) -> None:
         """Work until ``stop`` is called; deliveries under way are finished first."""
@@ -48,8 +55,8 @@ class Worker:
             try:
                 await self._manager.run(
                     dequeue_timeout=_LOOK_AGAIN,
-                    batch_size=max(1, min(20, self.concurrency // 2)),
-                    max_concurrent_tasks=self.concurrency,
+                    batch_size=self.concurrency,
+                    max_concurrent_tasks=self.concurrency * _AHEAD,
                     shutdown_on_listener_failure=True,
                     heartbeat_timeout=_HEARTBEAT,
                 )
@@ -75,7 +82,10 @@ class Worker:
         @manager.entrypoint(DELIVER)
         async def deliver(job: Job) -> None:
             try:
-                await self.deliverer.deliver(int(job.payload or b"0"))
+                async with self._places:
+                    if self._stopping.is_set():
+                        raise Later(timedelta(0))
+                    await self.deliverer.deliver(int(job.payload or b"0"), again=job.attempts > 0)
             except Later as later:
                 raise RetryRequested(delay=later.delay) from None
             except StoreUnavailable:

@@ -107,4 +107,9 @@ class Operation:
     @property
     def reference(self) -> str:
         """What the CRM is given to recognise this operation by; the same for every attempt."""
-        return f"koshelek-{self.kind}-{self.id}"
+        return reference_of(self.kind, self.id)
+
+
+def reference_of(kind: OperationKind, operation_id: int) -> str:
+    """``Operation.reference`` of the operation with this id."""
+    return f"koshelek-{kind}-{operation_id}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -45,24 +46,34 @@ _LIVING = f"""
 
 _BY_IDS = f"SELECT {_COLUMNS} FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
 
+_QUALIFIED = ", ".join(f"operation.{column}" for column in _COLUMNS.split(", "))
+
 _BEGIN = f"""
-    UPDATE koshelek.operations
-       SET state = 'sent', attempt = attempt + 1, sent_at = now(), before = $3
-     WHERE id = $1 AND (state = 'recorded' OR (state = 'unknown' AND kind = ANY($2::text[])))
-    RETURNING {_COLUMNS}
+    UPDATE koshelek.operations AS operation
+       SET state = 'sent', attempt = attempt + 1, sent_at = now(), before = begun.balance
+      FROM unnest($1::bigint[], $2::jsonb[], $3::text[]) AS begun (operation_id, balance, resendable)
+     WHERE operation.id = begun.operation_id
+       AND (state = 'recorded'
+            OR (state = 'unknown' AND kind = ANY(string_to_array(begun.resendable, ','))))
+    RETURNING {_QUALIFIED}
 """  # noqa: S608
 
 _END = f"""
-    UPDATE koshelek.operations
-       SET state = $3, code = $4, points = $5, crm_reference = $6, message = $7,
-           finished_at = CASE WHEN $3 IN ('done', 'refused') THEN now() END,
+    UPDATE koshelek.operations AS operation
+       SET state = ended.state, code = ended.code, points = ended.points,
+           crm_reference = ended.crm_reference, message = ended.message, reason = ended.reason,
+           finished_at = CASE WHEN ended.state IN ('done', 'refused') THEN now() END,
            -- A registration needs no personal data once it is over.
-           request = CASE WHEN kind = 'registration' AND $3 IN ('done', 'refused')
+           request = CASE WHEN kind = 'registration' AND ended.state IN ('done', 'refused')
                           THEN '{{}}' ELSE request END,
            -- A receipt is refused for good; a promo code or a person may come again.
-           live = NOT (kind <> 'receipt' AND $3 = 'refused')
-     WHERE id = $1 AND attempt = $2 AND state IN ('sent', 'unknown')
-    RETURNING {_COLUMNS}
+           live = NOT (kind <> 'receipt' AND ended.state = 'refused')
+      FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[],
+                  $8::text[])
+           AS ended (operation_id, attempt, state, code, points, crm_reference, message, reason)
+     WHERE operation.id = ended.operation_id AND operation.attempt = ended.attempt
+       AND operation.state IN ('sent', 'unknown')
+    RETURNING {_QUALIFIED}
 """  # noqa: S608
 
 _MAX_TOGETHER = 100
@@ -104,12 +115,32 @@ def _operation(row: asyncpg.Record) -> Operation:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    operation_id: int
+    resendable: tuple[OperationKind, ...]
+    before: Balance | None
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    operation: Operation
+    state: OperationState
+    code: Code | None
+    points: Decimal | None
+    crm_reference: str | None
+    message: str | None
+    reason: str | None
+
+
 class PostgresOperations:
     """Implements ``adapter.loyalty.ports.OperationLedger``, and what delivery needs besides."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self._recording = Together(self._record_together, most=_MAX_TOGETHER, lanes=1)
+        self._beginning = Together(self._begin_together, most=_MAX_TOGETHER, lanes=1)
+        self._ending = Together(self._end_together, most=_MAX_TOGETHER, lanes=1)
         self._waiters: dict[int, set[asyncio.Future[Operation]]] = {}
         self._poller: asyncio.Task[None] | None = None
 
@@ -174,11 +205,19 @@ class PostgresOperations:
         ``before`` is kept for a settlement by comparing. ``resendable``: kinds whose CRM honours our
         reference, so that an unknown outcome is settled by sending the same write again.
         """
+        return await self._beginning(_Begin(operation_id, tuple(resendable), before))
+
+    async def _begin_together(self, begins: Sequence[_Begin]) -> list[Operation | None]:
         async with self.gateway.connection() as connection:
-            row = await connection.fetchrow(
-                _BEGIN, operation_id, list(resendable), None if before is None else _balance_json(before)
+            rows = await connection.fetch(
+                _BEGIN,
+                [begin.operation_id for begin in begins],
+                [_balance_json(begin.before) if begin.before else None for begin in begins],
+                [",".join(begin.resendable) for begin in begins],
             )
-        return _operation(row) if row else None
+        # Taken out one by one: of two that begin the same operation only one may send it.
+        begun = {row["id"]: _operation(row) for row in rows}
+        return [begun.pop(begin.operation_id, None) for begin in begins]
 
     async def lease(self, operation: Operation, account: str, seconds: float) -> bool:
         """Take the account for this operation alone; ``False``: another one has it.
@@ -227,20 +266,35 @@ class PostgresOperations:
         state: OperationState,
         *,
         code: Code | None = None,
-        points: object = None,
+        points: Decimal | None = None,
         crm_reference: str | None = None,
         message: str | None = None,
+        reason: str | None = None,
     ) -> Operation | None:
-        """Write how this attempt ended; ``None`` when a later attempt has taken over."""
-        async with self.gateway.connection() as connection:
-            row = await connection.fetchrow(
-                _END, operation.id, operation.attempt, state, code, points, crm_reference, message
-            )
-        if row is None:
-            return None
-        ended = _operation(row)
-        self._tell(ended)
+        """Write how this attempt ended; ``None`` when a later attempt has taken over.
+
+        ``reason``: why it is held, in words of ours that quote nothing.
+        """
+        ended = await self._ending(_End(operation, state, code, points, crm_reference, message, reason))
+        if ended is not None:
+            self._tell(ended)
         return ended
+
+    async def _end_together(self, ends: Sequence[_End]) -> list[Operation | None]:
+        async with self.gateway.connection() as connection:
+            rows = await connection.fetch(
+                _END,
+                [end.operation.id for end in ends],
+                [end.operation.attempt for end in ends],
+                [end.state for end in ends],
+                [end.code for end in ends],
+                [end.points for end in ends],
+                [end.crm_reference for end in ends],
+                [end.message for end in ends],
+                [end.reason for end in ends],
+            )
+        ended = {(row["id"], row["attempt"]): _operation(row) for row in rows}
+        return [ended.pop((end.operation.id, end.operation.attempt), None) for end in ends]
 
     async def wait(self, operation: Operation, seconds: float) -> Operation:
         if seconds <= 0 or operation.state in FINAL or operation.state is OperationState.HELD:

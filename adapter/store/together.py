@@ -30,19 +30,28 @@ class Together(Generic[Item, Result]):
         self._most = most
         self._lanes = lanes
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._busy = 0
         self._running: set[asyncio.Task[None]] = set()
 
     async def __call__(self, item: Item) -> Result:
         """The result for ``item``. A caller that is cancelled leaves its item to the batch."""
         result: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, result))
-        if len(self._running) < self._lanes:
+        if self._busy < self._lanes:
+            self._busy += 1
             task = asyncio.create_task(self._run())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return await result
 
     async def _run(self) -> None:
+        try:
+            await self._work_off()
+        finally:
+            # Here and not when the task is known to be done: whoever got a result may come again before.
+            self._busy -= 1
+
+    async def _work_off(self) -> None:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
             try:
