@@ -360,7 +360,7 @@ class Delivery(Section):
 
     in_process: bool = Field(True, description="`serve` delivers too; off: run `koshelek-adapter worker`.")
     concurrency: int = Field(
-        30,
+        50,
         ge=2,
         le=1000,
         description="Operations under way at once per process; a little more than a CRM is asked at once "

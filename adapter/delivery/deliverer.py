@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
 import tenacity
@@ -62,14 +62,17 @@ class Deliverer:
         if again and not await self._has_its_turn(operation_id):
             return
         by_key = [kind for kind, how in self.programme.settlement.items() if how is Settlement.KEY]
+        # Counted from before it is marked as sent: a process that sleeps after that must not wake up and
+        # send when others have long since looked what became of it.
+        deadline = Deadline.after(self.settings.call_timeout)
         if Settlement.COMPARE in self.programme.settlement.values():
-            operation = await self._begin_comparable(operation_id, by_key)
+            operation = await self._begin_comparable(operation_id, by_key, deadline)
         else:
             operation = await self.operations.begin(operation_id, resendable=by_key)
         if operation is None:
             await self._not_to_be_sent(operation_id)
         else:
-            await self._conclude(operation, await self._attempt(operation))
+            await self._conclude(operation, await self._attempt(operation, deadline))
 
     async def _has_its_turn(self, operation_id: int) -> bool:
         """Whether to call the CRM once more; ``False``: it is over. Raises ``Later`` in a crowd.
@@ -84,12 +87,13 @@ class Deliverer:
             raise Later(timedelta(seconds=delay))
         return True
 
-    async def _begin_comparable(self, operation_id: int, by_key: Sequence[OperationKind]) -> Operation | None:
+    async def _begin_comparable(
+        self, operation_id: int, by_key: Sequence[OperationKind], deadline: Deadline
+    ) -> Operation | None:
         """Begin; where the outcome is settled by comparing, with the account for itself and its balance."""
         known = await self.operations.get(operation_id)
         if known is None or known.state is not OperationState.RECORDED or not self._compares(known):
             return await self.operations.begin(operation_id, resendable=by_key)
-        deadline = Deadline.after(self.settings.call_timeout)
         try:
             account = await crm_account(self.programme, known, deadline)
             if account is None or self.programme.points is None:
@@ -116,8 +120,9 @@ class Deliverer:
         operation = await self.operations.get(operation_id)
         if operation is None:
             return
-        sent_at = operation.sent_at or operation.recorded_at
-        age = datetime.now(UTC) - sent_at
+        age = operation.since_sent
+        if operation.state is OperationState.RECORDED:
+            raise Later(timedelta(seconds=self.settings.retry_first))
         if operation.state is OperationState.SENT:
             if age < timedelta(seconds=self.settings.call_timeout * 2):
                 raise Later(timedelta(seconds=self.settings.call_timeout))
@@ -144,8 +149,9 @@ class Deliverer:
         else:
             await self._end(operation, written)
 
-    async def _attempt(self, operation: Operation) -> Written:
-        deadline = Deadline.after(self.settings.call_timeout)
+    async def _attempt(self, operation: Operation, deadline: Deadline) -> Written:
+        if not deadline.remaining():
+            return Written.not_sent()
         try:
             return await perform(self.programme, operation, deadline)
         except (BackendError, StoreUnavailable, Refused) as error:
@@ -196,8 +202,7 @@ class Deliverer:
             await self.operations.release(operation)
 
     async def _not_sent(self, operation: Operation) -> None:
-        age = datetime.now(UTC) - operation.recorded_at
-        if age > timedelta(seconds=self.settings.give_up_after):
+        if operation.age > timedelta(seconds=self.settings.give_up_after):
             await self._hold(operation, "never got through")
         elif await self.operations.again(operation):
             await self._release(operation)

@@ -29,6 +29,8 @@ log = structlog.get_logger("delivery")
 _HEARTBEAT = timedelta(seconds=15)
 _LOOK_AGAIN = timedelta(seconds=1)  # a job put off wakes nobody
 _LONGEST_PAUSE = 10.0
+_DATABASE_AWAY = timedelta(seconds=1)
+_DEFECT = timedelta(seconds=30)
 _AHEAD = 4
 """Jobs taken from the queue for each that may be under way: the queue looks for more ten times a second at
 most while its hands are full, and a CRM call may be over sooner."""
@@ -89,6 +91,10 @@ class Worker:
             except Later as later:
                 raise RetryRequested(delay=later.delay) from None
             except StoreUnavailable:
-                raise RetryRequested(delay=timedelta(seconds=1)) from None
+                raise RetryRequested(delay=_DATABASE_AWAY) from None
+            except Exception as error:
+                # A job that fails is never given up: its operation would be forgotten.
+                log.exception("delivery_failed", job=job.id, reason=type(error).__name__)
+                raise RetryRequested(delay=_DEFECT) from None
 
         return manager

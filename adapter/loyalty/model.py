@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -103,6 +103,18 @@ class Operation:
     message: str | None = None
     before: Balance | None = None
     """The balance just before it was sent, where an unknown outcome is settled by comparing."""
+    read_at: datetime | None = None
+    """When this was read, by the database's clock, which all processes share."""
+
+    @property
+    def age(self) -> timedelta:
+        """How long it had been recorded when this was read."""
+        return (self.read_at or self.recorded_at) - self.recorded_at
+
+    @property
+    def since_sent(self) -> timedelta:
+        """How long ago it was last sent when this was read; since it was recorded, if never."""
+        return (self.read_at or self.recorded_at) - (self.sent_at or self.recorded_at)
 
     @property
     def reference(self) -> str:

@@ -15,17 +15,16 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import asyncpg
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 
 from adapter.catalogue import Code
 from adapter.loyalty.model import FINAL, NewOperation, Operation, OperationKind, OperationState
 from adapter.store.pool import Gateway
-from adapter.store.queue import DELIVER, queries
+from adapter.store.queue import enqueue
 from adapter.store.together import Together
 from crm_backends.model import Balance
 
 if TYPE_CHECKING:
-    from adapter.store.pool import Connection
+    pass
 
 _COLUMNS = (
     "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
@@ -40,11 +39,11 @@ _INSERT = """
 """
 
 _LIVING = f"""
-    SELECT {_COLUMNS} FROM koshelek.operations
+    SELECT {_COLUMNS}, now() AS read_at FROM koshelek.operations
      WHERE live AND (kind, identity) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """  # noqa: S608
 
-_BY_IDS = f"SELECT {_COLUMNS} FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
+_BY_IDS = f"SELECT {_COLUMNS}, now() AS read_at FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
 
 _QUALIFIED = ", ".join(f"operation.{column}" for column in _COLUMNS.split(", "))
 
@@ -55,7 +54,12 @@ _BEGIN = f"""
      WHERE operation.id = begun.operation_id
        AND (state = 'recorded'
             OR (state = 'unknown' AND kind = ANY(string_to_array(begun.resendable, ','))))
-    RETURNING {_QUALIFIED}
+       -- What is to be compared needs its account for itself, also if we slept since the lease was taken.
+       AND (begun.balance IS NULL OR EXISTS (
+               SELECT FROM koshelek.account_leases AS lease
+                WHERE lease.operation_id = operation.id AND lease.until > now()
+           ))
+    RETURNING {_QUALIFIED}, now() AS read_at
 """  # noqa: S608
 
 _END = f"""
@@ -73,7 +77,7 @@ _END = f"""
            AS ended (operation_id, attempt, state, code, points, crm_reference, message, reason)
      WHERE operation.id = ended.operation_id AND operation.attempt = ended.attempt
        AND operation.state IN ('sent', 'unknown')
-    RETURNING {_QUALIFIED}
+    RETURNING {_QUALIFIED}, now() AS read_at
 """  # noqa: S608
 
 _MAX_TOGETHER = 100
@@ -91,6 +95,7 @@ def _recorded(new: NewOperation, row: asyncpg.Record) -> Operation:
         state=OperationState.RECORDED,
         attempt=0,
         recorded_at=row["recorded_at"],
+        read_at=row["recorded_at"],
     )
 
 
@@ -112,6 +117,7 @@ def _operation(row: asyncpg.Record) -> Operation:
         crm_reference=row["crm_reference"],
         message=row["message"],
         before=_balance(row["before"]),
+        read_at=row["read_at"],
     )
 
 
@@ -160,7 +166,7 @@ class PostgresOperations:
                 )
                 inserted = {(row["kind"], row["identity"]): row for row in rows}
                 if inserted:
-                    await _enqueue(connection, [row["id"] for row in rows])
+                    await enqueue(connection, [row["id"] for row in rows])
             missing = [new for new in news if (new.kind, new.identity) not in inserted]
             known: dict[tuple[str, str], Operation] = {}
             if missing:
@@ -222,7 +228,8 @@ class PostgresOperations:
     async def lease(self, operation: Operation, account: str, seconds: float) -> bool:
         """Take the account for this operation alone; ``False``: another one has it.
 
-        The lease ends with ``release``, or after ``seconds`` should its holder be gone.
+        The lease ends with ``release``, or after ``seconds`` should its holder be gone; but never while the
+        operation may have reached the CRM, for nothing else may touch the balance before that is settled.
         """
         async with self.gateway.connection() as connection:
             row = await connection.fetchrow(
@@ -231,7 +238,11 @@ class PostgresOperations:
                 VALUES ($1, $2, now() + $3::interval)
                 ON CONFLICT (account) DO UPDATE
                    SET operation_id = EXCLUDED.operation_id, until = EXCLUDED.until
-                 WHERE lease.operation_id = EXCLUDED.operation_id OR lease.until < now()
+                 WHERE lease.operation_id = EXCLUDED.operation_id
+                    OR (lease.until < now() AND NOT EXISTS (
+                           SELECT FROM koshelek.operations AS holder
+                            WHERE holder.id = lease.operation_id AND holder.state IN ('sent', 'unknown')
+                        ))
                 RETURNING operation_id
                 """,
                 account,
@@ -241,10 +252,17 @@ class PostgresOperations:
         return row is not None
 
     async def release(self, operation: Operation) -> None:
-        """Give up the lease the operation may have."""
+        """Give up the lease the operation may have, unless another attempt of it is under way."""
         async with self.gateway.connection() as connection:
             await connection.execute(
-                "DELETE FROM koshelek.account_leases WHERE operation_id = $1", operation.id
+                """
+                DELETE FROM koshelek.account_leases AS lease
+                 WHERE operation_id = $1 AND NOT EXISTS (
+                           SELECT FROM koshelek.operations AS operation
+                            WHERE operation.id = lease.operation_id AND operation.state IN ('sent', 'unknown')
+                       )
+                """,
+                operation.id,
             )
 
     async def again(self, operation: Operation) -> bool:
@@ -351,11 +369,3 @@ def _balance(text: str | None) -> Balance | None:
 
 def _balance_json(balance: Balance) -> str:
     return json.dumps({"total": str(balance.total), "available": str(balance.available)})
-
-
-async def _enqueue(connection: Connection, operation_ids: Sequence[int]) -> None:
-    await queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
-        [DELIVER] * len(operation_ids),
-        [str(operation_id).encode() for operation_id in operation_ids],
-        [0] * len(operation_ids),
-    )

@@ -7,11 +7,19 @@ which is the truth. The queue's history tables are therefore unlogged.
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.ports.driver import Driver
+
+if TYPE_CHECKING:
+    import asyncpg
+
+    from adapter.store.pool import Connection
 
 DELIVER = "deliver"
 """Entry point of the jobs that carry an operation to the CRM."""
@@ -31,3 +39,14 @@ def queries(driver: Driver) -> Queries:
     """The queue's operations over one connection or pool."""
     environment, queue, scheduler = _builders()
     return Queries(driver, qbe=environment, qbq=queue, qbs=scheduler)
+
+
+async def enqueue(
+    connection: Connection | asyncpg.Connection[asyncpg.Record], operation_ids: Sequence[int]
+) -> None:
+    """A job for each of these operations, in the transaction of ``connection``."""
+    await queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
+        [DELIVER] * len(operation_ids),
+        [str(operation_id).encode() for operation_id in operation_ids],
+        [0] * len(operation_ids),
+    )

@@ -422,6 +422,76 @@ def memory(bench: Bench) -> Measured:
     )
 
 
+# --- rows 9 and 10: the queue ----------------------------------------------------------------------------
+
+_DELIVERED = 6_000
+_WAITING = 1_000_000
+_AT_ONCE = 25
+"""Calls at once to one CRM, by default."""
+_RATE = """
+    SELECT (count(*) - 1) / extract(epoch FROM max(finished_at) - min(finished_at))
+      FROM koshelek.operations WHERE state = 'done'
+"""
+
+
+def delivery(bench: Bench) -> Measured:
+    """Receipts that wait are carried to a CRM as fast as it may be asked."""
+    most = _AT_ONCE / _CRM_PAUSE
+    rates: list[float] = []
+    problems: list[str] = []
+    cost = 0.0
+    with bench.stage.service("slow_crm", None, "--pause", str(_CRM_PAUSE)) as crm:
+        for number in range(1, bench.rounds + 1):
+            database = bench.stage.copy(PEOPLE)
+            bench.stage.execute(database, _KNOWN_ACCOUNTS)
+            bench.stage.receipts_waiting(database, _DELIVERED)
+            options = ("--delivery", "--crm", "perx", "--crm-url", f"http://127.0.0.1:{crm.port}")
+            with bench.stage.service("adapter", database, *options) as service:
+                patience = time.monotonic() + 20 * _DELIVERED / most
+                while (left := bench.stage.value(database, _RECORDED + " WHERE state <> 'done'")) > 0:
+                    if time.monotonic() > patience:
+                        problems.append(f"{left} receipts were not delivered in time")
+                        break
+                    time.sleep(0.5)
+                cost = 1000 * service.cpu() / _DELIVERED
+            rates.append(float(bench.stage.value(database, _RATE)))
+            say(f"  round {number}: {rates[-1]:,.0f}/s credited, {cost:.3f} ms of processor each")
+    single = [rate / most for rate in rates]
+    spread = (min(single), max(single))
+    figure = Figure(
+        "credits", f"{median(rates):,.0f}/s", f"{most:,.0f}/s", median(single), ">=", 0.85, spread=spread
+    )
+    return Measured(
+        f"{_DELIVERED:,} waiting receipts to a CRM that takes {1000 * _CRM_PAUSE:.0f} ms, one process",
+        f"{_AT_ONCE} calls at once, one after the other without a pause",
+        [figure],
+        notes=[f"{cost:.3f} ms of the process's own processor time for each, its start included"],
+        problems=problems,
+    )
+
+
+def receipts_behind_a_long_queue(bench: Bench) -> Measured:
+    """Accepting while a million receipts wait for a CRM that is away."""
+    empty, long = bench.stage.copy(PEOPLE), bench.stage.copy(PEOPLE)
+    say(f"  a queue of {_WAITING:,} receipts")
+    bench.stage.receipts_waiting(long, _WAITING)
+    with (
+        bench.stage.service("adapter", long, *_RECORD_ONLY) as ours,
+        bench.stage.service("adapter", empty, *_RECORD_ONLY) as theirs,
+    ):
+        _check_receipt(ours, theirs)
+        checkpoint = functools.partial(bench.stage.execute, empty, "CHECKPOINT")
+        sides = (f"{_WAITING:,} waiting", ours), ("none waiting", theirs)
+        series = bench.compare(*sides, "receipt", before=checkpoint)
+    return Measured(
+        f"receipt accepted durably while {_WAITING:,} wait, 32 connections",
+        "the adapter with an empty queue",
+        [series.throughput(0.80)],
+        notes=[series.costs()],
+        problems=series.problems(),
+    )
+
+
 Row = Callable[[Bench], Measured]
 ROWS: Mapping[int, Row] = {
     1: find_against_handwritten,
@@ -432,6 +502,8 @@ ROWS: Mapping[int, Row] = {
     6: find_among_five_million,
     7: all_users,
     8: memory,
+    9: delivery,
+    10: receipts_behind_a_long_queue,
 }
 """By their number in the design."""
 ON_REQUEST = frozenset({6})

@@ -25,11 +25,13 @@ from adapter.bootstrap import Service
 from adapter.settings import read_settings
 from adapter.store import embedded
 from adapter.store.migrate import migrate
+from adapter.store.queue import enqueue
 from tests.bench.load import AUTHORIZATION
 
 ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = 10_000
 _CHUNK = 250_000
+_LINE = 20_000
 _PATIENCE = 30.0
 
 T = TypeVar("T")
@@ -45,6 +47,15 @@ _CARDS = """
     SELECT 2900000000000 + id, 2900000000000 + id, 'CODE_128', 'active', id, now()
       FROM crm.customers
      WHERE id BETWEEN $1 AND $2
+"""
+
+_RECEIPTS = """
+    INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request)
+    SELECT 'receipt', '9999078900004792:' || n || ':' || n, 2900000000001 + n % $3, '10000:1',
+           jsonb_build_object('fn', '9999078900004792', 'i', n::text, 'fp', n::text, 'kopecks', 10000,
+                              't', now(), 'n', 1, 'points', '5')
+      FROM generate_series($1::bigint, $2::bigint) AS n
+    RETURNING id
 """
 
 
@@ -110,6 +121,21 @@ async def _fill(url: str, name: str, people: int, *, cards: bool) -> None:
                 say(f"  {name}: {last:,} of {people:,} people loaded")
         await connection.execute("VACUUM (ANALYZE) crm.customers")
         await connection.execute("VACUUM (ANALYZE) koshelek.cards")
+        await connection.execute("CHECKPOINT")
+    finally:
+        await connection.close()
+
+
+async def _wait_in_line(url: str, count: int) -> None:
+    """Receipts that were accepted and not delivered, with their jobs, as the adapter records them."""
+    connection = await asyncpg.connect(url)
+    try:
+        for first in range(1, count + 1, _LINE):
+            async with connection.transaction():
+                rows = await connection.fetch(_RECEIPTS, first, min(first + _LINE - 1, count), PEOPLE)
+                await enqueue(connection, [row["id"] for row in rows])
+        await connection.execute("VACUUM (ANALYZE) koshelek.operations")
+        await connection.execute("VACUUM (ANALYZE) koshelek.pgqueuer")
         await connection.execute("CHECKPOINT")
     finally:
         await connection.close()
@@ -199,6 +225,10 @@ class Stage:
         name = f"copy_{self._count}"
         self.execute(self.server.url, f"CREATE DATABASE {name} TEMPLATE people_{people}")
         return self.url(name)
+
+    def receipts_waiting(self, url: str, count: int) -> None:
+        """Let so many receipts wait for delivery there."""
+        run(_wait_in_line(url, count))
 
     @contextlib.contextmanager
     def service(self, name: str, database: str | None, *arguments: str) -> Iterator[Running]:

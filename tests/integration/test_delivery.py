@@ -6,13 +6,14 @@ import asyncio
 import dataclasses
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from adapter.catalogue import Code
+from adapter.delivery.deliverer import Later
 from adapter.loyalty.model import Operation, OperationKind, OperationState
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
@@ -196,7 +197,9 @@ async def test_comparing_gets_the_balance_before_and_the_account_alone(adapter: 
     assert [answer.body["status"] for answer in answers] == ["credited"] * 4
     assert scripted.most_at_once == 1
     assert scripted.before == [Balance(Decimal(62), Decimal(62))]
-    assert await adapter.sql("SELECT count(*) FROM koshelek.account_leases") == 0
+    async with asyncio.timeout(5):  # the answers may be a moment ahead of it
+        while await adapter.sql("SELECT count(*) FROM koshelek.account_leases"):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
 
 async def test_sent_by_a_process_that_is_gone_becomes_a_doubt(adapter: Adapter) -> None:
@@ -228,3 +231,122 @@ async def test_what_never_gets_through_is_held_in_the_end(start: StartAdapter) -
                 break
             await asyncio.sleep(0.05)
     assert (await receipt(adapter)).state is OperationState.HELD
+
+
+async def recorded_receipts(adapter: Adapter, count: int) -> list[Operation]:
+    """Receipts that nobody delivers for now."""
+    number = await adapter.issue(phone=new_phone())
+    await adapter.service.stop_delivery()
+    for _ in range(count):
+        assert (await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})).status == 200
+    ids = await adapter.sql(
+        "SELECT array_agg(id ORDER BY id) FROM koshelek.operations WHERE kind = 'receipt'"
+    )
+    found = [await adapter.service.operations.get(operation_id) for operation_id in ids]
+    return [operation for operation in found if operation is not None]
+
+
+@pytest.fixture
+async def unhurried(start: StartAdapter) -> Adapter:
+    """Requests do not wait for their receipt's end."""
+    return await start(
+        receipts={"wait": 0},
+        delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5, "retries_per_second": 4},
+    )
+
+
+async def test_an_account_is_not_taken_over_while_a_credit_to_it_is_in_doubt(unhurried: Adapter) -> None:
+    """Not even when the lease has run out: the next credit would be mistaken for the doubtful one."""
+    operations = unhurried.service.operations
+    first, second = await recorded_receipts(unhurried, 2)
+    assert await operations.lease(first, "account", -1)  # over at once
+    assert await operations.lease(second, "account", -1)  # it is only recorded: nothing can have happened
+    assert await operations.lease(first, "account", 60)
+    begun = await operations.begin(first.id, before=Balance(Decimal(1), Decimal(1)))
+    assert begun is not None
+    assert await operations.lease(begun, "account", -1)
+    assert not await operations.lease(second, "account", 60)
+    await operations.release(first)  # by a process that has slept
+    assert not await operations.lease(second, "account", 60)
+    await operations.end(begun, OperationState.UNKNOWN)
+    assert not await operations.lease(second, "account", 60)
+    await operations.end(begun, OperationState.HELD, reason="a test")
+    assert await operations.lease(second, "account", 60)
+
+
+async def test_what_is_to_be_compared_is_not_sent_after_its_lease_has_run_out(unhurried: Adapter) -> None:
+    operations, before = unhurried.service.operations, Balance(Decimal(1), Decimal(1))
+    (operation,) = await recorded_receipts(unhurried, 1)
+    assert await operations.lease(operation, "account", -1)
+    assert await operations.begin(operation.id, before=before) is None
+    assert await operations.lease(operation, "account", 60)
+    assert await operations.begin(operation.id, before=before) is not None
+
+
+async def test_of_two_that_begin_the_same_at_once_one_may_send(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    begun = await asyncio.gather(*(unhurried.service.operations.begin(operation.id) for _ in range(5)))
+    assert len([one for one in begun if one is not None]) == 1
+
+
+async def test_who_slept_between_marking_and_sending_does_not_send(
+    unhurried: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have looked meanwhile what became of it, and found nothing."""
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = ScriptedCrm([DONE], [])
+    with crm(unhurried, scripted, Settlement.PROBE):
+        worker = unhurried.service._worker
+        assert worker is not None
+        begin = type(worker.deliverer.operations).begin
+
+        async def begin_and_sleep(self: Any, *given: Any, **named: Any) -> Operation | None:
+            begun = await begin(self, *given, **named)
+            await asyncio.sleep(0.6)
+            return begun
+
+        monkeypatch.setattr(type(worker.deliverer.operations), "begin", begin_and_sleep)
+        with pytest.raises(Later):
+            await worker.deliverer.deliver(operation.id)
+        assert scripted.references == []
+        monkeypatch.undo()
+        await worker.deliverer.deliver(operation.id)
+    assert scripted.effects == [operation.reference]
+
+
+async def test_what_waited_for_a_crm_comes_back_in_single_file(unhurried: Adapter) -> None:
+    waiting = await recorded_receipts(unhurried, 12)
+    scripted = ScriptedCrm([DONE] * 12, [])
+    with crm(unhurried, scripted, Settlement.PROBE):
+        worker = unhurried.service._worker
+        assert worker is not None
+        delays = []
+        for operation in waiting:
+            try:
+                await worker.deliverer.deliver(operation.id, again=True)
+            except Later as later:
+                delays.append(later.delay.total_seconds())
+    assert 4 <= len(scripted.effects) <= 6
+    assert len(delays) == 12 - len(scripted.effects)
+    assert all(0.5 <= delay <= 4 for delay in delays)
+
+
+async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapter.delivery.worker._DEFECT", timedelta(seconds=0.1))
+    scripted = ScriptedCrm([DONE], [])
+    broken = [ZeroDivisionError("79161112233")]
+
+    async def begin(self: Any, *given: Any, **named: Any) -> Operation | None:
+        if broken:
+            raise broken.pop()
+        return await whole(self, *given, **named)
+
+    with crm(adapter, scripted, Settlement.PROBE):
+        number = await adapter.issue(phone=new_phone())
+        whole = type(adapter.service.operations).begin
+        monkeypatch.setattr(type(adapter.service.operations), "begin", begin)
+        answer = await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+    assert answer.body["status"] == "credited"
+    assert not broken

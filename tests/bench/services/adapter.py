@@ -24,20 +24,31 @@ from tests.bench.services import common
 
 
 def crm_for(options: argparse.Namespace) -> dict[str, Any]:
-    """The points at the CRM with that URL, as many calls at once as are wanted; all else in PostgreSQL."""
+    """The points at the CRM with that URL; all else in PostgreSQL."""
     if options.crm_url is None:
         return {}
-    points = {
-        "driver": "pegke",
-        "dialect": "merchant_v1",
-        "base_url": options.crm_url,
-        "consumer_code": common.CRM_CODE,
-        "consumer_secret": common.CRM_SECRET,
-        "concurrency": 400,
-        "queue_timeout": 5,
-    }
+    points = _PERX if options.crm == "perx" else _PEGKE
     # Without known balances: what the CRM did not answer must not count as an answer.
-    return {"driver": "postgres", "points": points, "stale_after": 0}
+    return {"driver": "postgres", "points": {**points, "base_url": options.crm_url}, "stale_after": 0}
+
+
+_PERX = {
+    "driver": "perx",
+    "client_id": common.CRM_CODE,
+    "client_secret": common.CRM_SECRET,
+    "identifier_secret": 4 * common.CRM_SECRET,
+    "loyalty_program_id": 1,
+}
+"""With the default number of calls at once."""
+_PEGKE = {
+    "driver": "pegke",
+    "dialect": "merchant_v1",
+    "consumer_code": common.CRM_CODE,
+    "consumer_secret": common.CRM_SECRET,
+    "concurrency": 400,
+    "queue_timeout": 5,
+}
+"""With as many calls at once as are wanted."""
 
 
 def settings_for(options: argparse.Namespace) -> Settings:
@@ -86,6 +97,7 @@ def main() -> None:
     parser.add_argument("--delivery", action="store_true", help="deliver in this process, as serve does")
     parser.add_argument("--receipts-wait", type=float, default=1.5, help="receipts.wait, seconds")
     parser.add_argument("--crm-url", help="points are in the CRM with this base URL")
+    parser.add_argument("--crm", choices=("pegke", "perx"), default="pegke", help="its kind")
     run(serve(parser.parse_args()))
 
 

@@ -1,11 +1,13 @@
-"""A CRM that takes its time: two reads of Pegke's ``merchant_v1``, answered with canned JSON after a pause.
+"""A CRM that takes its time: two reads of Pegke's ``merchant_v1`` and one write of Perx, answered with canned
+JSON after a pause.
 
-It knows one operation per method and everybody's balance is the same. It may not know who asks it.
+Everybody's balance is the same and every credit is confirmed. It may not know who asks it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections import deque
 
 from aiohttp import web
@@ -27,6 +29,7 @@ KEY = f"Bearer {common.CRM_CODE}.{common.CRM_SECRET}"
 def application(pause: float) -> web.Application:
     """``pause``: seconds every answer takes."""
     asked: deque[str] = deque(maxlen=10)
+    ids = itertools.count(1)
 
     def seen(request: web.Request, account: bool) -> None:
         """Note the call. Anything but what the driver would send is refused, at once."""
@@ -46,6 +49,14 @@ def application(pause: float) -> web.Application:
         await asyncio.sleep(pause)
         return web.Response(body=HISTORY, content_type="application/json")
 
+    async def token(_request: web.Request) -> web.Response:
+        return web.json_response({"access_token": common.CRM_SECRET, "expires_in": 7200})
+
+    async def credit(request: web.Request) -> web.Response:
+        wanted = await request.json()
+        await asyncio.sleep(pause)
+        return web.json_response({"data": {"id": next(ids), "points": wanted["points"]}}, status=201)
+
     async def told(_request: web.Request) -> web.Response:
         """The last calls, oldest first; they are forgotten with that."""
         last = list(asked)
@@ -55,6 +66,8 @@ def application(pause: float) -> web.Application:
     made = web.Application()
     made.router.add_get(common.CRM_PATH, balance)
     made.router.add_post(common.CRM_PATH, history)
+    made.router.add_post("/v4/oauth/token", token)
+    made.router.add_post("/v4/pos/loyalty_transactions", credit)
     made.router.add_get("/asked", told)
     return made
 
