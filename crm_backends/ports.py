@@ -209,6 +209,15 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class NoticesAbsence(Protocol):
+    """A driver that leaves its CRM alone for a while when it does not answer."""
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether that is so now (the breaker is open)."""
+
+
+@runtime_checkable
 class Users(Protocol):
     async def find(
         self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline

@@ -289,8 +289,11 @@ def _bad(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _any_read(backend: Backend) -> Call:
-    """Some read that the driver has."""
-    return next(iter(those_there(backend, READS, LISTING).values()))
+    """Some read that the driver has. One without any cannot be asked whether its CRM is back."""
+    reads = list(those_there(backend, READS, LISTING).values())
+    if not reads:
+        pytest.skip("the driver has no reads")
+    return reads[0]
 
 
 async def _told_by_calls(

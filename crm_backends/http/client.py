@@ -73,6 +73,11 @@ class HttpClient:
         return self._breaker.state
 
     @property
+    def left_alone(self) -> bool:
+        """Whether the CRM does not answer and is not asked for the time being."""
+        return self._breaker.state is not BreakerState.CLOSED
+
+    @property
     def waiting(self) -> int:
         """Calls waiting for their turn."""
         return self._bulkhead.waiting

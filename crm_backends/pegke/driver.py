@@ -128,6 +128,11 @@ class PegkeBackend:
     async def close(self) -> None:
         await self._http.close()
 
+    @property
+    def left_alone(self) -> bool:
+        """See ``NoticesAbsence``."""
+        return self._http.left_alone
+
     async def check(self) -> Sequence[Finding]:
         """Prove the credentials, and read the balance of ``check_account``; changes nothing.
 

@@ -52,6 +52,11 @@ class Calls:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self.is_open = False
 
+    @property
+    def left_alone(self) -> bool:
+        """See ``NoticesAbsence``."""
+        return self._client.left_alone
+
     async def open(self) -> None:
         await self._client.open()
         self.is_open = True

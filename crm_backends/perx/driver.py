@@ -97,6 +97,11 @@ class PerxBackend:
         """Close the connections."""
         await self._calls.close()
 
+    @property
+    def left_alone(self) -> bool:
+        """See ``NoticesAbsence``."""
+        return self._calls.left_alone
+
     async def check(self) -> Sequence[Finding]:
         """Get each kind of token and make a read with it; changes nothing, works before ``open`` as well."""
         if self._calls.is_open:

@@ -92,6 +92,11 @@ class XertsBackend:
         self._is_open = False
         await self._http.close()
 
+    @property
+    def left_alone(self) -> bool:
+        """See ``NoticesAbsence``."""
+        return self._http.left_alone
+
     async def check(self) -> Sequence[Finding]:
         """List the coupons of a device that nobody has, at every site we use, and log in where there is one.
 
