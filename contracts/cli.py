@@ -11,9 +11,12 @@ import errno
 import logging
 import signal
 import socket
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
+
+from contracts.suite import commands
 
 if TYPE_CHECKING:
     from contracts.sandbox import Sandbox
@@ -27,9 +30,7 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _root() -> None:
-    """Keeps `sandbox` a command of its own while it is the only one."""
+commands.add_to(app)
 
 
 def _fail(message: str) -> NoReturn:
@@ -81,6 +82,45 @@ def sandbox(
         _fail(f"--set: {_switch_error(error)}")
     except OSError as error:
         _fail(_listen_error(error, host, port))
+
+
+@app.command()
+def docs(
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8095,
+    output: Annotated[
+        Path | None, typer.Option(help="Write the page to this file instead, with all it needs in it.")
+    ] = None,
+    api_version: Annotated[
+        str, typer.Option(help="Version of the written page; the served ones are all there.")
+    ] = "1.3.0",
+) -> None:
+    """Show the contract of the Loyalty Online API as a page in the browser until Ctrl-C."""
+    from contracts.loyalty_online import VERSIONS, page, site
+
+    if api_version not in VERSIONS:
+        _fail(f"there is no version {api_version}; there are: {', '.join(VERSIONS)}")
+    if output is not None:
+        try:
+            output.write_text(page.render(api_version, alone=True), encoding="utf-8")
+        except OSError as error:
+            _fail(f"cannot write {output}: {error.strerror}")
+        typer.echo(f"written: {output}")
+        return
+
+    async def serve() -> None:
+        async with site.running(port) as base_url:
+            stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, stopped.set)
+            typer.echo(f"The contract: {base_url}/{api_version} (Ctrl-C ends it)")
+            await stopped.wait()
+
+    try:
+        asyncio.run(serve())
+    except OSError as error:
+        _fail(_listen_error(error, "127.0.0.1", port))
 
 
 def _introduction(served: Sandbox) -> str:

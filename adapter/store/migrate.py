@@ -60,29 +60,36 @@ async def migrate(url: str) -> tuple[int, int]:
         SchemaTooNew: the database is ahead of this program.
         OSError, asyncpg.PostgresError: the database cannot be reached or changed.
     """
-    connection = await asyncpg.connect(url, timeout=10, server_settings={"client_min_messages": "warning"})
+    # A pooler in transaction mode may stand between: no parameters of a session, no prepared statements,
+    # and a lock that ends with the transaction.
+    connection = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
     try:
-        await connection.execute("SELECT pg_advisory_lock($1)", _LOCK)  # ends with the session
-        before = await schema_version(connection)
-        if before > latest_version():
-            raise SchemaTooNew(
-                f"the database has schema version {before}, this program knows {latest_version()}; "
-                "install the newer version of koshelek-adapter"
-            )
         async with connection.transaction():
-            await connection.execute(_BASE)
-            for version, name, sql in migrations():
-                if version > before:
-                    await connection.execute(sql)
-                    await connection.execute(
-                        "INSERT INTO koshelek.schema_version (version, name) VALUES ($1, $2)", version, name
-                    )
-        queue = queries(AsyncpgDriver(connection))
-        if await queue.schema_is_installed():
-            await queue.upgrade()
-        else:
-            await queue.install(create_schema=False)
-            await queue.optimize_autovacuum()
-        return before, latest_version()
+            await connection.execute("SET LOCAL client_min_messages = warning")
+            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+            return await _migrate(connection)
     finally:
         await connection.close()
+
+
+async def _migrate(connection: RawConnection) -> tuple[int, int]:
+    before = await schema_version(connection)
+    if before > latest_version():
+        raise SchemaTooNew(
+            f"the database has schema version {before}, this program knows {latest_version()}; "
+            "install the newer version of koshelek-adapter"
+        )
+    await connection.execute(_BASE)
+    for version, name, sql in migrations():
+        if version > before:
+            await connection.execute(sql)
+            await connection.execute(
+                "INSERT INTO koshelek.schema_version (version, name) VALUES ($1, $2)", version, name
+            )
+    queue = queries(AsyncpgDriver(connection))
+    if await queue.schema_is_installed():
+        await queue.upgrade()
+    else:
+        await queue.install(create_schema=False)
+        await queue.optimize_autovacuum()
+    return before, latest_version()

@@ -102,6 +102,7 @@ _AWAY = (
     asyncpg.InternalClientError,  # a connection that the server has just given up
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,  # a deadlock: the same again may go well
     asyncpg.PostgresIOError,
     asyncpg.ReadOnlySQLTransactionError,
     asyncpg.UndefinedTableError,

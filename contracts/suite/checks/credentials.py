@@ -1,0 +1,157 @@
+"""HTTP Basic: who is let in, who is not, and how that is told."""
+
+from __future__ import annotations
+
+from contracts.suite.checking import Trial, check, found_number
+from contracts.suite.client import Answer, basic
+
+MALFORMED = (
+    "Basic",
+    "Basic !!!",
+    "Basic bm8tY29sb24=",
+    "Bearer abc",
+    "abc",
+    "Basic " + "x" * 3000,
+    "Digest a=b",
+)
+
+
+def _wrong(trial: Trial) -> list[str]:
+    """Headers with pairs other than the agreed one."""
+    login = trial.options.login or "koshelek"
+    password = trial.target.password
+    return [
+        basic(login, password + "x"),
+        basic(login + "x", password),
+        basic(login, ""),
+        basic("", ""),
+        basic(login, password.swapcase() if password.swapcase() != password else password + "1"),
+        basic("логин", "пароль: с двоеточием"),
+    ]
+
+
+async def _anybody(trial: Trial, authorization: str | None) -> Answer:
+    """A look-up that succeeds for whoever is let in."""
+    phone = trial.people.stranger().phone or ""
+    return await trial.call(1, "GET", "/v1/card", query={"msisdn": phone}, authorization=authorization)
+
+
+def _not_let_in(trial: Trial, answer: Answer, what: str) -> None:
+    trial.that(answer.refused, f"a request with {what} is refused", answer)
+
+
+@check("KLO-0-07")
+async def right_credentials(trial: Trial) -> None:
+    """The agreed login and password are let in"""
+    answer = await _anybody(trial, trial.target.client.authorization)
+    trial.that(answer.status not in (401, 403, None), "the agreed credentials are let in", answer)
+
+
+@check("KLO-0-08")
+async def no_credentials(trial: Trial) -> None:
+    """Every reading method refuses a request without credentials"""
+    _not_let_in(trial, await _anybody(trial, None), "no Authorization header")
+    for path in (
+        f"/v1/card/{trial.people.unknown_card()}",
+        "/v1/card/getAllUsers",
+        "/v1/card/getAllUsersExtended",
+    ):
+        answer = await trial.call(0, "GET", path, authorization=None)
+        _not_let_in(trial, answer, "no Authorization header")
+    if trial.options.existing is None and not trial.full:
+        return
+    person = await trial.existing()
+    answer = await trial.card(person.card_number or "", authorization=None)
+    _not_let_in(trial, answer, "no Authorization header")
+    answer = await trial.call(
+        7, "GET", f"/v1/card/{person.card_number}/purchases?startDate=2024-01-01", authorization=None
+    )
+    _not_let_in(trial, answer, "no Authorization header")
+
+
+@check("KLO-0-08", writes=True)
+async def no_credentials_to_write(trial: Trial) -> None:
+    """Every writing method refuses a request without credentials"""
+    person = await trial.newcomer()
+    card = person.card_number or ""
+    nobody = trial.people.stranger()
+    calls = [
+        await trial.call(5, "GET", "/v1/card/anonymous", authorization=None),
+        await trial.consents(card, {"allow": ["sms"], "deny": []}, authorization=None),
+        await trial.update(card, {"firstname": "Елена"}, authorization=None),
+        await trial.issue_reserved(card, person.profile(), authorization=None),
+    ]
+    if trial.since("1.2.0"):
+        calls.append(await trial.issue(nobody.profile(), authorization=None))
+    for answer in calls:
+        _not_let_in(trial, answer, f"no Authorization header to method {answer.method}")
+
+
+@check("KLO-0-09")
+async def wrong_credentials(trial: Trial) -> None:
+    """Another login or password is refused"""
+    for header in _wrong(trial):
+        _not_let_in(trial, await _anybody(trial, header), "other credentials")
+
+
+@check("KLO-0-10")
+async def malformed_credentials(trial: Trial) -> None:
+    """A malformed Authorization header is refused"""
+    for header in MALFORMED:
+        _not_let_in(trial, await _anybody(trial, header), "a malformed Authorization header")
+
+
+async def _refused(trial: Trial) -> Answer:
+    answer = await _anybody(trial, basic("nobody", "nothing"))
+    trial.need(answer.refused, "wrong credentials are not refused")
+    return answer
+
+
+@check("KLO-0-11")
+async def refused_with_401(trial: Trial) -> None:
+    """Refused credentials are answered 401, or 422"""
+    answer = await _refused(trial)
+    trial.that(answer.status in (401, 422), "status 401 or 422", answer)
+
+
+@check("KLO-0-12")
+async def challenge(trial: Trial) -> None:
+    """An answer 401 carries a Basic challenge"""
+    answer = await _refused(trial)
+    trial.need(answer.status == 401, "refused credentials are not answered 401")
+    given = answer.headers.get("WWW-Authenticate")
+    good = given is not None and given.lower().startswith("basic")
+    trial.that(
+        good,
+        "WWW-Authenticate: Basic …",
+        f"WWW-Authenticate: {given}" if given else "no such header",
+        answer=answer,
+    )
+
+
+@check("KLO-0-13")
+async def refused_with_error_object(trial: Trial) -> None:
+    """Refused credentials are answered with the error object"""
+    answer = await _refused(trial)
+    trial.that(
+        isinstance(answer.json, dict) and {"code", "description"} <= answer.json.keys(),
+        'an error {"code": "…", "description": "…"}',
+        answer,
+    )
+
+
+@check("KLO-0-14", writes=True)
+async def refused_changes_nothing(trial: Trial) -> None:
+    """A request with refused credentials changes nothing"""
+    person = await trial.newcomer()
+    address = trial.people.email()
+    trial.need(person.phone and found_number(await trial.find(person.phone)), "the new card is not found")
+    wrong = basic("nobody", "nothing")
+    await trial.update(person.card_number or "", {"email": address}, authorization=wrong)
+    answer = await trial.find(None, address)
+    trial.that(found_number(answer) is None, "the e-mail is not changed", answer)
+    if trial.since("1.2.0"):
+        nobody = trial.people.stranger()
+        await trial.issue(nobody.profile(), authorization=wrong)
+        answer = await trial.find(nobody.phone)
+        trial.that(found_number(answer) is None, "no card is issued", answer)

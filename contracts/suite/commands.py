@@ -1,0 +1,189 @@
+"""The commands ``run`` and ``play`` of ``koshelek-contract``.
+
+Options are explained here and judged in ``config``. Imports what it needs when a command runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from contracts.suite.config import Options
+    from contracts.suite.results import Result
+
+CANNOT_RUN = 2
+"""Exit status: nothing is known about the service."""
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of options; $KLO_CONFIG.")]
+Login = Annotated[str | None, typer.Option(help="User name of the service.")]
+PasswordFile = Annotated[Path | None, typer.Option(help="File that holds its password.")]
+BasePath = Annotated[str | None, typer.Option(help="Path between the host and /v1.")]
+CaFile = Annotated[Path | None, typer.Option(help="PEM file of the authority that signed the certificate.")]
+Timeout = Annotated[float | None, typer.Option(help="Seconds to wait for one answer.")]
+
+
+def _fail(message: str) -> NoReturn:
+    for text in message.splitlines():
+        typer.echo(f"error: {text}", err=True)
+    raise typer.Exit(CANNOT_RUN)
+
+
+def _options(config: Path | None, **given: Any) -> tuple[Options, str]:
+    """Options and password, or exit status 2."""
+    from contracts.suite.config import ConfigError, read_options
+
+    try:
+        options = read_options(given, config)
+        return options, options.secret
+    except ConfigError as error:
+        _fail(str(error))
+
+
+def run(
+    urls: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=]URL...", help="Base URLs; several are compared.")
+    ] = None,
+    config: ConfigFile = None,
+    login: Login = None,
+    password_file: PasswordFile = None,
+    api_version: Annotated[str | None, typer.Option(help="Version of the contract: 1.0.0 to 1.3.0.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="read changes nothing; full issues cards and sends receipts too.")
+    ] = None,
+    strict: Annotated[
+        bool | None, typer.Option("--strict", help="Clauses that are not official count as failures too.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="KLO-3, KLO-3-02 or the beginning of a check's name; may be given again."),
+    ] = None,
+    base_path: BasePath = None,
+    ca_file: CaFile = None,
+    timeout: Timeout = None,
+    parallel: Annotated[int | None, typer.Option(help="Checks under way at once.")] = None,
+    report_dir: Annotated[Path | None, typer.Option(help="Folder for the reports.")] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="List the clauses and their checks, test nothing.")
+    ] = False,
+) -> None:
+    """Tell whether a service keeps the Loyalty Online API.
+
+    Every option may also be an environment variable (KLO_LOGIN) or a key of the YAML file; so are the people
+    to test with. Exit status: 0 it keeps the contract, 1 it does not, 2 it could not be tested.
+    """
+    options, password = _options(
+        config,
+        urls=urls or None,
+        login=login,
+        password_file=password_file,
+        api_version=api_version,
+        profile=profile,
+        strict=strict,
+        only=only or None,
+        base_path=base_path,
+        ca_file=ca_file,
+        timeout=timeout,
+        parallel=parallel,
+        report_dir=report_dir,
+    )
+    from contracts.suite import runner, terminal
+
+    if listing:
+        typer.echo(runner.catalogue(options))
+        return
+
+    def progress(name: str, result: Result, done: int, total: int) -> None:
+        if (text := terminal.line(result, done, total)) is not None:
+            typer.echo(text)
+
+    try:
+        found = asyncio.run(runner.run(options, password, progress if sys.stdout.isatty() else None))
+    except runner.CannotRun as error:
+        _fail(str(error))
+    typer.echo(terminal.summary(found))
+    if options.report_dir is not None:
+        from contracts.suite.report import write_reports
+
+        try:
+            written = write_reports(found, options.report_dir)
+        except OSError as error:
+            _fail(f"cannot write into {options.report_dir}: {error.strerror}")
+        typer.echo(f"Reports: {', '.join(str(path) for path in written)}")
+    if not all(target.keeps_the_contract for target in found.targets):
+        raise typer.Exit(1)
+
+
+def play(
+    url: Annotated[str | None, typer.Argument(help="Base URL.")] = None,
+    call: Annotated[str | None, typer.Argument(help="A call, or `scenario`; see --list.")] = None,
+    what: Annotated[str | None, typer.Argument(help="Card number, or the name of the scenario.")] = None,
+    msisdn: Annotated[str | None, typer.Option(help="Phone, digits with the country code.")] = None,
+    email: Annotated[str | None, typer.Option(help="E-mail.")] = None,
+    birth_date: Annotated[str | None, typer.Option(help="YYYY-MM-DD.")] = None,
+    card: Annotated[str | None, typer.Option(help="Card number of a receipt or promo code.")] = None,
+    qr: Annotated[str | None, typer.Option(help="QR text of a receipt; unset: a made-up sale.")] = None,
+    code: Annotated[str | None, typer.Option(help="Promo code.")] = None,
+    start: Annotated[str | None, typer.Option(help="First day of purchases, YYYY-MM-DD.")] = None,
+    end: Annotated[str | None, typer.Option(help="Last day of purchases, YYYY-MM-DD.")] = None,
+    allow: Annotated[
+        list[str] | None, typer.Option(help="Channel that is allowed; may be given again.")
+    ] = None,
+    deny: Annotated[
+        list[str] | None, typer.Option(help="Channel that is denied; may be given again.")
+    ] = None,
+    body: Annotated[str | None, typer.Option(help="Body in place of the one that would be made.")] = None,
+    config: ConfigFile = None,
+    login: Login = None,
+    password_file: PasswordFile = None,
+    api_version: Annotated[
+        str | None, typer.Option(help="Version, for scenarios and made-up people.")
+    ] = None,
+    base_path: BasePath = None,
+    ca_file: CaFile = None,
+    timeout: Timeout = None,
+    masked: Annotated[
+        bool, typer.Option("--masked", help="Show personal values masked, as in reports.")
+    ] = False,
+    listing: Annotated[bool, typer.Option("--list", help="List calls and scenarios.")] = False,
+) -> None:
+    """Make one call, or one scenario, as Koshelek would, and show what went over the wire.
+
+    Credentials are never shown. Exit status: 0 every call was answered 200, 1 not, 2 it could not be made.
+    """
+    from contracts.suite import playing
+
+    if listing or call is None:
+        typer.echo(playing.catalogue())
+        return
+    options, password = _options(
+        config,
+        urls=[url] if url else None,
+        login=login,
+        password_file=password_file,
+        api_version=api_version,
+        base_path=base_path,
+        ca_file=ca_file,
+        timeout=timeout,
+        profile="full",
+    )
+    given = playing.Given(
+        what=what, msisdn=msisdn, email=email, birth_date=birth_date, card=card, qr=qr, code=code,
+        start=start, end=end, allow=tuple(allow or ()), deny=tuple(deny or ()), body=body,
+    )  # fmt: skip
+    try:
+        well = asyncio.run(playing.play(options, password, call, given, typer.echo, masked=masked))
+    except playing.CannotPlay as error:
+        _fail(str(error))
+    if not well:
+        raise typer.Exit(1)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command()(run)
+    app.command()(play)

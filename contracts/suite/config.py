@@ -1,0 +1,246 @@
+"""Options of a run: a YAML file, ``KLO_*`` variables over it, the command line over both.
+
+A key nobody knows is an error that names the nearest one. Identities of people to test with come from here
+too. It may not know what is checked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import typing
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+PREFIX = "KLO_"
+CONFIG_VARIABLE = "KLO_CONFIG"
+VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
+ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
+
+
+class ConfigError(Exception):
+    """The options cannot be used; one line per problem, none with a value in it."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _digits(value: Any) -> Any:
+    """YAML reads a bare number as one; a phone or a card number is text."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+class Identity(_Section):
+    """A person or card of the programme that may be used in tests."""
+
+    phone: str | None = Field(None, description="Digits with the country code, no plus.")
+    email: str | None = None
+    birth_date: date | None = None
+    card_number: str | None = None
+
+    _text = field_validator("phone", "card_number", mode="before")(_digits)
+
+    @field_validator("phone")
+    @classmethod
+    def _bare_digits(cls, value: str | None) -> str | None:
+        digits = None if value is None else value.lstrip("+")
+        if digits is not None and not (digits.isascii() and digits.isdigit() and 5 <= len(digits) <= 15):
+            raise ValueError("expected 5 to 15 digits with the country code")
+        return digits
+
+
+class Options(BaseSettings):
+    """Everything that can be said about a run."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
+    )
+
+    urls: list[str] = Field([], description="Base URLs of the services to test; `NAME=URL` names one.")
+    login: str = Field("", description="User name of the service.")
+    password: SecretStr | None = Field(None, description="Its password; better password_file.")
+    password_file: Path | None = Field(None, description="File that holds the password.")
+    api_version: ApiVersion = Field("1.3.0", description="Version of the contract to hold the service to.")
+    profile: Literal["read", "full"] = Field(
+        "read", description="read changes nothing; full issues cards and sends receipts too."
+    )
+    strict: bool = Field(False, description="Breaches of clauses that are not official are failures too.")
+    only: list[str] = Field([], description="KLO-3, KLO-3-02, or the beginning of a check's name.")
+    base_path: str = Field("", description="Path between the host and /v1.")
+    ca_file: Path | None = Field(None, description="PEM file of the authority that signed the certificate.")
+    timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for one answer.")
+    parallel: int = Field(4, ge=1, le=64, description="Checks under way at once.")
+    report_dir: Path | None = Field(None, description="Folder for report.html, junit.xml and the others.")
+
+    existing: Identity | None = Field(
+        None, description="A person with an active card; in the full profile receipts go to it."
+    )
+    blocked: Identity | None = Field(None, description="The owner of a blocked card.")
+    ambiguous: Identity | None = Field(
+        None, description="Phone of one person and e-mail of another; both have cards."
+    )
+    unknown: Identity | None = Field(None, description="Phone or e-mail of nobody.")
+    plastic: str | None = Field(None, description="Number of a plastic card without an owner; used up.")
+    test_range: str = Field(
+        "7900000",
+        pattern="^[0-9]{1,13}$",
+        description="First digits of phones that may be given to made-up people; the rest is random.",
+    )
+    promo_code: str | None = Field(None, description="A promo code that is accepted.")
+    promo_holder: Literal["new", "existing"] = Field(
+        "new", description="Who may use it: somebody made up, or `existing`."
+    )
+    refused_promo_code: str = Field("NO-SUCH-CODE-404", description="A promo code that is refused.")
+    receipt: str | None = Field(
+        None,
+        description="QR text of a receipt that is accepted; {t} {s} {fn} {i} {fp} stand for made-up values. "
+        "Unset: a made-up sale.",
+    )
+    receipt_holder: Literal["new", "existing"] = Field(
+        "new", description="Whether a receipt of somebody made up is accepted, or of `existing` alone."
+    )
+    receipt_total: str = Field(
+        "1000.00", pattern=r"^\d{1,7}\.\d{2}$", description="Total of a made-up receipt, roubles."
+    )
+    receipt_wait: float = Field(
+        10.0, ge=0, le=300, description="Seconds in which the points of a receipt show in the balance."
+    )
+    qr_field: str = Field("qrCode", description="Name of the field with the QR text (inferred).")
+    promo_field: str = Field("code", description="Name of the field with the promo code (inferred).")
+    holder_by: Literal["cardNumber", "msisdn"] = Field(
+        "cardNumber", description="How a receipt or promo code names its card holder (inferred)."
+    )
+    offers_path: str = Field(
+        "/v1/card/{cardNumber}/offers", description="Path of the offers method (inferred)."
+    )
+
+    _text = field_validator("plastic", "test_range", "promo_code", "refused_promo_code", mode="before")(
+        _digits
+    )
+
+    @field_validator("urls", "only", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+    @field_validator("offers_path")
+    @classmethod
+    def _names_the_card(cls, value: str) -> str:
+        if value.count("{cardNumber}") != 1 or not value.startswith("/"):
+            raise ValueError("the path begins with / and holds {cardNumber} once")
+        return value
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # file and environment have a say in read_options alone
+
+    @property
+    def secret(self) -> str:
+        """The password. Raises ``ConfigError`` when its file cannot be read."""
+        if self.password is not None:
+            return self.password.get_secret_value()
+        if self.password_file is None:
+            return ""
+        try:
+            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            raise ConfigError([f"password_file: cannot read {self.password_file}: {reason}"]) from None
+
+
+def _nearest(key: str, known: typing.Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _known_at(path: tuple[int | str, ...]) -> list[str]:
+    """Keys that are valid beside the last part of ``path``."""
+    return list(Identity.model_fields if len(path) > 1 else Options.model_fields)
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    """Variables with our prefix that are no option: pydantic would pass over them."""
+    problems = []
+    known = [f"{PREFIX}{name.upper()}" for name in Options.model_fields]
+    for name in environment:
+        upper = name.upper()
+        if upper.startswith(PREFIX) and upper != CONFIG_VARIABLE and upper.partition("__")[0] not in known:
+            problems.append(f"{name}: unknown variable{_nearest(upper, known)}")
+    return problems
+
+
+def _sourced(file: dict[str, Any]) -> type[Options]:
+    """Options that look into the environment, and into what the file says."""
+
+    class Sourced(Options):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (init_settings, env_settings, InitSettingsSource(settings_cls, file))
+
+    return Sourced
+
+
+def read_options(given: Mapping[str, Any], file: Path | None = None) -> Options:
+    """Options from ``file`` (else ``$KLO_CONFIG``), the environment over it, ``given`` over both.
+
+    What is ``None`` in ``given`` was not given. Raises ``ConfigError`` with all problems at once.
+    """
+    problems = _unknown_variables(os.environ)
+    path = file or (Path(os.environ[CONFIG_VARIABLE]) if os.environ.get(CONFIG_VARIABLE) else None)
+    values: dict[str, Any] = {}
+    if path is not None:
+        try:
+            read = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ConfigError([f"{path}: cannot read it: {error.strerror}"]) from None
+        except (yaml.YAMLError, UnicodeDecodeError):
+            raise ConfigError([f"{path}: not a YAML file"]) from None
+        if read is not None and not isinstance(read, dict):
+            raise ConfigError([f"{path}: expected a mapping of options"])
+        values = {str(key): value for key, value in (read or {}).items()}
+    try:
+        options = _sourced(values)(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors(include_url=False, include_input=False, include_context=False):
+            location = problem["loc"]
+            key = ".".join(map(str, location)) or "options"
+            if problem["type"] == "extra_forbidden":
+                problems.append(f"{key}: unknown key{_nearest(str(location[-1]), _known_at(location))}")
+            else:
+                problems.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+        raise ConfigError(problems) from None
+    except ValueError as error:  # a value in the environment that is no JSON where it has to be
+        raise ConfigError([*problems, f"environment: {error}"]) from None
+    if problems:
+        raise ConfigError(problems)
+    return options

@@ -1,0 +1,315 @@
+"""Runs the checks against each service and puts together what they found.
+
+Which clauses a check has, it says itself; what a breach is worth follows from the clause's evidence. It may
+not know what is printed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from statistics import quantiles
+
+from contracts.loyalty_online import clauses as load_clauses
+from contracts.loyalty_online import untested
+from contracts.suite import checks as _checks  # noqa: F401 - importing registers them
+from contracts.suite.checking import CHECKS, RULES, Breach, Check, Rule, Skip, Target, Trial
+from contracts.suite.client import Address, Answer, CannotConnect, Client, basic
+from contracts.suite.config import Options
+from contracts.suite.people import People
+from contracts.suite.redaction import Redactor
+from contracts.suite.results import (
+    Clause,
+    Evidence,
+    Failure,
+    Latency,
+    Result,
+    Run,
+    State,
+    TargetRun,
+    Weight,
+)
+
+MOST_BREACHES = 5
+"""Breaches of one rule that are shown; all are counted."""
+
+Progress = Callable[[str, Result, int, int], None]
+"""Is told the target's name, a result, and how many of how many checks are done."""
+
+
+class CannotRun(Exception):
+    """The service cannot be tested at all; the message is one sentence."""
+
+
+def everything() -> list[Check | Rule]:
+    """All checks and rules."""
+    return [*CHECKS, *RULES]
+
+
+def targets_of(options: Options) -> list[tuple[str, Address]]:
+    """Name and address of each service. Raises ``CannotRun``."""
+    targets: list[tuple[str, Address]] = []
+    for text in options.urls:
+        name, equals, url = text.partition("=")
+        if not equals or "/" in name:
+            name, url = "", text
+        try:
+            address = Address.parse(url, options.base_path)
+        except ValueError as error:
+            raise CannotRun(str(error)) from None
+        targets.append((name or f"{address.host}:{address.port}{address.path}", address))
+    names = [name for name, _ in targets]
+    if len(set(names)) < len(names):
+        raise CannotRun("two services have one name; name them: NAME=URL")
+    return targets
+
+
+async def run(options: Options, password: str, progress: Progress | None = None) -> Run:
+    """Test every service of ``options``, one after the other. Raises ``CannotRun``."""
+    targets = targets_of(options)
+    if not targets:
+        raise CannotRun("no URL to test")
+    unmatched = [one for one in options.only if not any(_selects([one], item) for item in everything())]
+    if unmatched:
+        raise CannotRun(f"--only {unmatched[0]}: no clause and no check is called that; see --list")
+    judge = Judge(options, load_clauses())
+    reasons = {
+        judge.disabled(item) for item in everything() if not options.only or _selects(options.only, item)
+    }
+    if None not in reasons:
+        raise CannotRun(f"nothing is left to test: {'; '.join(sorted(map(str, reasons)))}")
+    started_at, started = datetime.now(UTC), time.perf_counter()
+    found = []
+    for name, address in targets:
+        found.append(await _run_one(name, address, judge, password, progress or (lambda *_: None)))
+    return Run(
+        api_version=options.api_version,
+        profile=options.profile,
+        strict=options.strict,
+        started_at=started_at,
+        seconds=time.perf_counter() - started,
+        suite_version=_version(),
+        clauses=tuple(load_clauses().values()),
+        targets=tuple(found),
+        selection=", ".join(options.only),
+    )
+
+
+def _version() -> str:
+    try:
+        return version("koshelek-adapter")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+async def _run_one(name: str, address: Address, judge: Judge, password: str, progress: Progress) -> TargetRun:
+    options, redactor = judge.options, Redactor()
+    redactor.hide_credentials(options.login, password)
+    async with Client(
+        address,
+        options.login,
+        password,
+        redactor=redactor,
+        timeout=options.timeout,
+        ca_file=options.ca_file,
+    ) as client:
+        target = Target(address, options, client, People(options, redactor), password)
+        await _preflight(target, password)
+        results = await _run_checks(target, judge, lambda *told: progress(name, *told))
+        return TargetRun(
+            url=address.url,
+            name=name,
+            results=(*results, *judge.rules(client.answers)),
+            latencies=tuple(latencies(client.answers)),
+            created=tuple(target.created),
+        )
+
+
+async def _preflight(target: Target, password: str) -> None:
+    """Make sure that something answers and lets us in. Raises ``CannotRun``."""
+    phone = target.people.stranger().phone or ""
+    url = target.address.url
+    try:
+        answer = await target.client.call(1, "GET", "/v1/card", query={"msisdn": phone})
+        if answer.status is None:
+            raise CannotRun(f"{url} does not answer: {answer.exchange.problem}")
+        refused = answer.status == 401
+        if answer.refused and not refused and answer.body:
+            wrong = basic(target.options.login or "nobody", password + "-wrong")
+            other = await target.client.call(
+                1, "GET", "/v1/card", query={"msisdn": phone}, authorization=wrong
+            )
+            refused = (other.status, other.body) == (answer.status, answer.body) and answer.status == 422
+    except CannotConnect as error:
+        raise CannotRun(str(error)) from None
+    if refused:
+        raise CannotRun(f"{url} refuses the login and password; see --login and --password-file")
+    target.client.answers.clear()
+
+
+def _selects(only: Sequence[str], item: Check | Rule) -> bool:
+    """Whether the selection names a clause, a method or the beginning of the name of this check."""
+    return any(
+        item.name.startswith(one)
+        or any(clause == one.upper() or clause.startswith(f"{one.upper()}-") for clause in item.clauses)
+        for one in only
+    )
+
+
+class Judge:
+    """Turns what happened into results."""
+
+    def __init__(self, options: Options, clauses: Mapping[str, Clause]) -> None:
+        self.options = options
+        self.clauses = clauses
+        self.wants_rules = any(_selects(options.only, rule) for rule in RULES)
+
+    def weight(self, item: Check | Rule) -> Weight:
+        official = any(self.clauses[clause].evidence is Evidence.OFFICIAL for clause in item.clauses)
+        return Weight.FAIL if official or self.options.strict else Weight.WARN
+
+    def disabled(self, item: Check | Rule) -> str | None:
+        """Why this one was not asked for, if it was not."""
+        if self.options.only and not _selects(self.options.only, item):
+            return f"not selected by --only {' '.join(self.options.only)}"
+        version = self.options.api_version
+        since = getattr(item, "since", "1.0.0")
+        if since > version or not any(version in self.clauses[clause].versions for clause in item.clauses):
+            return f"not in version {version}"
+        if getattr(item, "writes", False) and self.options.profile == "read":
+            return "changes something; asked for with --profile full"
+        return None
+
+    def result(self, item: Check | Rule, state: State, **more: object) -> Result:
+        method = item.method if isinstance(item, Check) else 0
+        return Result(
+            check=item.name,
+            title=item.title,
+            method=method,
+            clauses=item.clauses,
+            state=state,
+            weight=self.weight(item),
+            **more,  # type: ignore[arg-type]
+        )
+
+    async def try_check(self, check: Check, target: Target) -> Result:
+        """Run one check; whatever it does, there is a result."""
+        trial, started = Trial(target), time.perf_counter()
+        hide = target.client.redactor.text
+        state, reason = State.PASS, ""
+        failures: tuple[Failure, ...] = ()
+        try:
+            await check.run(trial)
+        except Skip as lack:
+            state, reason = State.SKIP, hide(str(lack))
+        except Breach as breach:
+            exchanges = trial.exchanges
+            index = len(exchanges) - 1 if exchanges else None
+            if breach.answer is not None and breach.answer.exchange in exchanges:
+                index = exchanges.index(breach.answer.exchange)
+            state = State.FAIL
+            failures = (
+                Failure(check.clauses[0], hide(breach.expected), hide(breach.actual), breach.path, index),
+            )
+        except CannotConnect as error:
+            state, reason = State.ERROR, str(error)
+        except Exception as error:
+            state, reason = State.ERROR, hide(f"a defect of the suite: {type(error).__name__}: {error}")
+        return self.result(
+            check,
+            state,
+            reason=reason,
+            failures=failures,
+            exchanges=tuple(trial.exchanges),
+            seconds=time.perf_counter() - started,
+        )
+
+    def rules(self, answers: Sequence[Answer]) -> Iterable[Result]:
+        """One result per rule, over every proper exchange of the run."""
+        judged = [answer for answer in answers if answer.well_formed and answer.status is not None]
+        for rule in RULES:
+            if (reason := self.disabled(rule)) is not None:
+                yield self.result(rule, State.DISABLED, reason=reason)
+            elif not judged:
+                yield self.result(rule, State.SKIP, reason="there was no answer to judge")
+            else:
+                yield self._rule(rule, judged)
+
+    def _rule(self, rule: Rule, answers: Sequence[Answer]) -> Result:
+        breaches = [(answer, breach) for answer in answers if (breach := rule.judge(answer)) is not None]
+        if rule.mostly:
+            asked = Counter(answer.method for answer in answers)
+            broken = Counter(answer.method for answer, _ in breaches)
+            breaches = [each for each in breaches if 2 * broken[each[0].method] >= asked[each[0].method]]
+        if not breaches:
+            return self.result(rule, State.PASS)
+        shown: dict[tuple[str, str | None], tuple[Answer, Breach]] = {}
+        for answer, breach in breaches:  # one of a kind: the same method, the same place
+            shown.setdefault((f"{answer.method} {answer.status}", breach.path), (answer, breach))
+        kept = list(shown.values())[:MOST_BREACHES]
+        exchanges = tuple(answer.exchange for answer, _ in kept)
+        failures = tuple(
+            Failure(rule.clauses[0], breach.expected, breach.actual, breach.path, index)
+            for index, (_, breach) in enumerate(kept)
+        )
+        reason = f"{len(breaches)} of {len(answers)} answers"
+        return self.result(rule, State.FAIL, reason=reason, failures=failures, exchanges=exchanges)
+
+
+async def _run_checks(
+    target: Target, judge: Judge, progress: Callable[[Result, int, int], None]
+) -> list[Result]:
+    """All checks, at most ``parallel`` at a time; results in the order of registration."""
+    turn = asyncio.Semaphore(target.options.parallel)
+    total, done = len(CHECKS), 0
+
+    async def one(check: Check) -> Result:
+        nonlocal done
+        reason = judge.disabled(check)
+        only_for_rules = reason is not None and judge.wants_rules and reason.startswith("not selected")
+        if reason is not None and not only_for_rules:
+            result = judge.result(check, State.DISABLED, reason=reason)
+        else:
+            async with turn:
+                result = await judge.try_check(check, target)
+            if only_for_rules:  # it ran to make answers for the rules
+                result = judge.result(check, State.DISABLED, reason=reason)
+        done += 1
+        progress(result, done, total)
+        return result
+
+    return list(await asyncio.gather(*[one(check) for check in CHECKS]))
+
+
+def latencies(answers: Iterable[Answer]) -> Iterable[Latency]:
+    """Percentiles of the answers to each method, seconds."""
+    by_method: dict[int, list[float]] = {}
+    for answer in answers:
+        if answer.method and answer.status is not None:
+            by_method.setdefault(answer.method, []).append(answer.exchange.seconds)
+    for method, seconds in sorted(by_method.items()):
+        cuts = quantiles(seconds, n=100, method="inclusive") if len(seconds) > 1 else seconds * 99
+        yield Latency(method, len(seconds), cuts[49], cuts[94], cuts[98], max(seconds))
+
+
+def catalogue(options: Options) -> str:
+    """Every clause with its checks, as ``--list`` prints it."""
+    by_clause: dict[str, list[str]] = {}
+    for item in everything():
+        for clause in item.clauses:
+            writes = " (full)" if getattr(item, "writes", False) else ""
+            by_clause.setdefault(clause, []).append(f"    {item.name}{writes}")
+    lines = []
+    reasons = untested()
+    for each in load_clauses().values():
+        if options.only and not any(
+            each.id == one.upper() or each.id.startswith(f"{one.upper()}-") for one in options.only
+        ):
+            continue
+        lines.append(f"{each.id}  {each.level} {each.evidence}  {each.text}")
+        lines.extend(by_clause.get(each.id, [f"    untested: {reasons.get(each.id, '')}"]))
+    return "\n".join(lines)
