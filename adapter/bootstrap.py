@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,24 +13,29 @@ from aiohttp import web
 from adapter.api.app import PublicPort
 from adapter.api.auth import Authenticator, credentials_of
 from adapter.delivery.deliverer import Deliverer
+from adapter.delivery.housekeeping import Housekeeping
 from adapter.delivery.worker import Worker
 from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import Finder, Port, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.ops.health import management_application
+from adapter.ops.metrics import Metrics
 from adapter.settings import Binding, Settings
 from adapter.store.balances import PostgresBalances
 from adapter.store.cards import JoinedFinder, PostgresCards
 from adapter.store.consents import PostgresConsents
+from adapter.store.desk import PostgresDesk
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
+from adapter.store.upkeep import PostgresUpkeep
 from crm_backends import registry
-from crm_backends.ports import Backend, Settlement, Support
+from crm_backends.ports import Backend, NoticesAbsence, Settlement, Support
 from crm_backends.postgres.driver import PostgresBackend
 
 _WORKER_CONNECTIONS = 5
+_HOUSEKEEPING_CONNECTIONS = 2
 FOREIGN: tuple[Port, ...] = ("points", "coupons")
 """Ports whose CRM may be another than that of the users."""
 
@@ -52,6 +57,10 @@ class Service:
     _worker_pool: Any = None
     _worker: Worker | None = None
     _worker_task: asyncio.Task[None] | None = None
+    metrics: Metrics = field(init=False)
+    _housekeeping_pool: Any = None
+    _housekeeping: Housekeeping | None = None
+    _housekeeping_task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         settings = self.settings
@@ -62,6 +71,7 @@ class Service:
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
         self.operations = PostgresOperations(gateway)
+        self.metrics = Metrics(PostgresDesk(gateway).waiting, self.left_alone)
         users: Any = self.by_port["users"]
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]
@@ -122,10 +132,17 @@ class Service:
     def public_application(self, *, authenticated: bool = True) -> web.Application:
         """The public port. Without authentication only for measurements."""
         authenticator = Authenticator(credentials_of(self.settings.koshelek)) if authenticated else None
-        return PublicPort(self.programme, authenticator).application()
+        return PublicPort(self.programme, authenticator, self.metrics.answered).application()
 
     def management_application(self) -> web.Application:
-        return management_application(self.problem)
+        application = management_application(self.problem)
+        self.metrics.add_to(application)
+        return application
+
+    def left_alone(self) -> dict[str, bool]:
+        """Per port with a CRM that can be away: whether it is left alone because it did not answer."""
+        bound: Mapping[str, object] = self.by_port
+        return {port: crm.left_alone for port, crm in bound.items() if isinstance(crm, NoticesAbsence)}
 
     async def problem(self) -> str | None:
         """Why the service is not ready, or ``None``."""
@@ -147,17 +164,35 @@ class Service:
         )
         delivery = self.settings.delivery
         self._worker = Worker(
-            Deliverer(self.programme, self.operations, delivery), self._worker_pool, delivery.concurrency
+            Deliverer(self.programme, self.operations, delivery, self.metrics.delivered),
+            self._worker_pool,
+            delivery.concurrency,
+            listens=not self.settings.database.pooler,
         )
         self._worker_task = asyncio.create_task(self._worker.run())
+        if self._housekeeping_pool is None:
+            self._housekeeping_pool = await open_pool(
+                self.database_url, self.settings.database, size=_HOUSEKEEPING_CONNECTIONS
+            )
+        upkeep = PostgresUpkeep(Gateway(self._housekeeping_pool, self.settings.database.acquire_timeout))
+        self._housekeeping = Housekeeping(upkeep, self.settings)
+        self._housekeeping_task = asyncio.create_task(self._housekeeping.run())
 
     async def stop_delivery(self) -> None:
         """Let deliveries under way finish, and take up no more."""
-        if self._worker is not None and self._worker_task is not None:
-            self._worker.stop()
-            await asyncio.wait([self._worker_task], timeout=self.settings.delivery.call_timeout)
-            self._worker_task.cancel()
-            await asyncio.gather(self._worker_task, return_exceptions=True)
+        tasks = []
+        for running, task in (
+            (self._worker, self._worker_task),
+            (self._housekeeping, self._housekeeping_task),
+        ):
+            if running is not None and task is not None:
+                running.stop()
+                tasks.append(task)
+        if tasks:
+            await asyncio.wait(tasks, timeout=self.settings.delivery.call_timeout)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
         """Stop delivering, then let go of every connection."""
@@ -166,7 +201,7 @@ class Service:
             await self.balances.close()
         for backend in self.backends:
             await backend.close()
-        for pool in (self._worker_pool, self.pool):
+        for pool in (self._housekeeping_pool, self._worker_pool, self.pool):
             if pool is not None:
                 try:
                     async with asyncio.timeout(5):

@@ -1,17 +1,27 @@
-"""What ``check`` looks at: database, schema, clock, card numbers, and every CRM. It changes nothing there."""
+"""What ``check`` looks at: database, schema, clock, card numbers, every CRM, and its own answers.
+
+It changes nothing there. The answers are judged by the contract suite, over a free port of the loopback.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
+import secrets
 from collections.abc import Iterator
 
 import argon2
+from aiohttp import web
+from pydantic import SecretStr
 
+from adapter.api.server import PublicRunner
 from adapter.bootstrap import Service, ports_of
 from adapter.serving import database
-from adapter.settings import CannotRun, Settings
+from adapter.settings import CannotRun, Settings, with_overrides
 from adapter.store.migrate import latest_version
+from contracts.suite import runner
+from contracts.suite.config import Options
+from contracts.suite.results import State, Weight
 from crm_backends.ports import Finding
 
 _SHORT = 16
@@ -56,6 +66,7 @@ def _password(settings: Settings) -> Finding:
 
 
 async def _with_service(settings: Settings, url: str) -> list[Finding]:
+    settings, secret = _with_known_password(settings)
     service = Service(settings, url)
     found: list[Finding] = []
     try:
@@ -92,6 +103,50 @@ async def _with_service(settings: Settings, url: str) -> list[Finding]:
         unbound = [port for port, backend in service.by_port.items() if backend is None]
         if unbound:
             found.append(Finding("crm", True, f"no CRM for {', '.join(unbound)}"))
+        if all(finding.ok for finding in found if finding.subject.startswith("crm")):
+            # With a CRM away its answers could only repeat what is wrong.
+            found.append(await _contract(service, secret))
     finally:
         await service.close()
     return found
+
+
+def _with_known_password(settings: Settings) -> tuple[Settings, str]:
+    """Settings to answer ourselves with, and the password: another one where it is hashed or not set.
+
+    The lists of all users are left out: they may be long.
+    """
+    given = settings.koshelek.password
+    text = "" if given is None else given.get_secret_value()
+    if not text or text.startswith("$argon2"):
+        text = secrets.token_urlsafe(24)
+    return with_overrides(settings, {"koshelek": {"password": SecretStr(text), "get_all_users": False}}), text
+
+
+async def _contract(service: Service, secret: str) -> Finding:
+    """Whether our own answers keep the contract: the suite's read profile on people nobody knows."""
+    koshelek = service.settings.koshelek
+    application = PublicRunner(service.public_application(), language=koshelek.language, shutdown_timeout=1.0)
+    try:
+        await application.setup()
+        await web.TCPSite(application, "127.0.0.1", 0).start()
+        port = application.addresses[0][1]
+        options = Options(
+            urls=[f"http://127.0.0.1:{port}{service.settings.server.base_path}"],
+            login=koshelek.login,
+            api_version=koshelek.api_version,
+        )
+        (target,) = (await runner.run(options, secret)).targets
+    except (runner.CannotRun, OSError) as error:
+        return Finding("contract", False, f"its own answers cannot be tested: {error}", "see the lines above")
+    finally:
+        await application.cleanup()
+    broken = [result for result in target.results if result.state in (State.FAIL, State.ERROR)]
+    grave = [result for result in broken if result.weight is Weight.FAIL or result.state is State.ERROR]
+    tried = sum(result.state is State.PASS for result in target.results) + len(broken)
+    detail = f"{koshelek.api_version}: {tried - len(broken)} of {tried} checks kept"
+    if broken:
+        detail += f"; not {', '.join(result.check for result in broken)}"
+    return Finding(
+        "contract", not grave, detail, "koshelek-contract run URL --login … says more of a running adapter"
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import functools
 import http.client
 import json
 import sys
@@ -11,19 +9,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, ParamSpec
+from typing import Annotated, Any, Literal
 
 import typer
 
-from adapter import __version__, logs
-from adapter.settings import (
-    CannotRun,
-    Settings,
-    SettingsError,
-    read_settings,
-    settings_path,
-    with_overrides,
-)
+from adapter import __version__, desk, logs
+from adapter.settings import SettingsError, read_settings, settings_path
+from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
 
 app = typer.Typer(
     help="The Koshelek Loyalty Online API in front of the CRM you already have.",
@@ -36,47 +28,11 @@ config_app = typer.Typer(help="Write, show and explain settings.", no_args_is_he
 cards_app = typer.Typer(help="Import, show, block and unblock cards.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 app.add_typer(cards_app, name="cards")
-
-ConfigFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--config", "-c", help="Settings file; default: $KOSHELEK_CONFIG, else ./koshelek-adapter.toml."
-    ),
-]
-Arguments = ParamSpec("Arguments")
-
-
-def _fail(message: str) -> NoReturn:
-    for line in message.splitlines():
-        typer.echo(f"error: {line}", err=True)
-    raise typer.Exit(1)
-
-
-def _plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
-    """Turn the errors a person can mend into one sentence and exit status 1."""
-
-    @functools.wraps(command)
-    def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
-        from adapter.loyalty.ports import StoreUnavailable
-
-        try:
-            command(*args, **kwargs)
-        except CannotRun as error:
-            _fail(str(error))
-        except StoreUnavailable as error:
-            _fail(f"the database does not answer: {error}; koshelek-adapter check says more")
-
-    return wrapped
-
-
-def _settings(config: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
-    settings = with_overrides(read_settings(settings_path(config)), overrides or {})
-    logs.configure(settings.log)
-    return settings
+app.add_typer(desk.app, name="receipts")
 
 
 @app.command()
-@_plainly
+@plainly
 def serve(
     config: ConfigFile = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on; overrides server.host.")] = None,
@@ -94,7 +50,7 @@ def serve(
     """Serve the Loyalty Online API until stopped (SIGTERM or Ctrl-C; requests under way finish)."""
     from adapter import serving
 
-    settings = _settings(
+    settings = settings_for(
         config,
         {"server": {"host": host, "port": port, "workers": workers}, "database": {"data_dir": data_dir}},
     )
@@ -106,7 +62,7 @@ def serve(
 
 
 @app.command()
-@_plainly
+@plainly
 def worker(config: ConfigFile = None) -> None:
     """Deliver recorded operations to the CRM until stopped; any number of workers may run.
 
@@ -115,13 +71,13 @@ def worker(config: ConfigFile = None) -> None:
     """
     from adapter import serving
 
-    settings = _settings(config)
+    settings = settings_for(config)
     with serving.database(settings, join=True) as url:
         serving.run(serving.deliver_until_stopped(settings, url))
 
 
 @app.command()
-@_plainly
+@plainly
 def demo(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
@@ -148,7 +104,7 @@ def demo(
 
 
 @app.command()
-@_plainly
+@plainly
 def check(config: ConfigFile = None) -> None:
     """Check settings, database and CRM, one line each; exit status 1 when anything is wrong."""
     from adapter import checking
@@ -173,7 +129,7 @@ def check(config: ConfigFile = None) -> None:
 
 
 @app.command()
-@_plainly
+@plainly
 def healthcheck(
     config: ConfigFile = None,
     port: Annotated[
@@ -181,7 +137,7 @@ def healthcheck(
     ] = None,
 ) -> None:
     """Ask a running adapter on this machine whether it is ready; exit status 0 or 1 (for containers)."""
-    management = _settings(config, {"management": {"port": port}}).management
+    management = settings_for(config, {"management": {"port": port}}).management
     host = management.host if management.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     url = f"http://{host}:{management.port}/health/ready"
     directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -189,11 +145,11 @@ def healthcheck(
         with directly.open(url, timeout=3) as answer:
             status = json.load(answer)["status"]
     except urllib.error.HTTPError as error:
-        _fail(f"{url}: {_reason(error) or f'answers {error.code}'}")
+        fail(f"{url}: {_reason(error) or f'answers {error.code}'}")
     except (OSError, http.client.HTTPException) as error:
-        _fail(f"{url} does not answer: {getattr(error, 'reason', None) or type(error).__name__}")
+        fail(f"{url} does not answer: {getattr(error, 'reason', None) or type(error).__name__}")
     except (ValueError, KeyError, TypeError):
-        _fail(f"{url}: something else answers there")
+        fail(f"{url}: something else answers there")
     typer.echo(status)
 
 
@@ -212,7 +168,7 @@ def version() -> None:
 
 
 @config_app.command("new")
-@_plainly
+@plainly
 def config_new(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("koshelek-adapter.toml"),
 ) -> None:
@@ -224,23 +180,23 @@ def config_new(
             path.chmod(0o600)
             file.write(reference.sample())
     except FileExistsError:
-        _fail(f"{path} exists; name another file")
+        fail(f"{path} exists; name another file")
     except OSError as error:
-        _fail(f"cannot write {path}: {error.strerror}")
+        fail(f"cannot write {path}: {error.strerror}")
     typer.echo(f"Wrote {path}. The password in it is new: give it to Koshelek with the login.")
 
 
 @config_app.command("show")
-@_plainly
+@plainly
 def config_show(config: ConfigFile = None) -> None:
     """Print the effective settings (file and environment), secrets masked."""
     from adapter import reference
 
-    typer.echo(reference.in_force(_settings(config)), nl=False)
+    typer.echo(reference.in_force(settings_for(config)), nl=False)
 
 
 @config_app.command("hash")
-@_plainly
+@plainly
 def config_hash() -> None:
     """Read a password and print its hash for koshelek.password."""
     from adapter.api.auth import hash_password
@@ -251,12 +207,12 @@ def config_hash() -> None:
         else sys.stdin.read().rstrip("\r\n")
     )
     if not password:
-        _fail("the password is empty")
+        fail("the password is empty")
     typer.echo(hash_password(password))
 
 
 @config_app.command("reference")
-@_plainly
+@plainly
 def config_reference() -> None:
     """Print every setting as Markdown, as it stands in the README."""
     from adapter import reference
@@ -265,7 +221,7 @@ def config_reference() -> None:
 
 
 @config_app.command("capabilities")
-@_plainly
+@plainly
 def config_capabilities() -> None:
     """Print what each installed CRM driver can do as Markdown, as it stands in the README."""
     from adapter import reference
@@ -274,7 +230,7 @@ def config_capabilities() -> None:
 
 
 @config_app.command("codes")
-@_plainly
+@plainly
 def config_codes() -> None:
     """Print every error code with cause and remedy as Markdown, as it stands in the README."""
     from adapter import reference
@@ -283,7 +239,7 @@ def config_codes() -> None:
 
 
 @cards_app.command("import")
-@_plainly
+@plainly
 def cards_import(
     file: Annotated[Path, typer.Argument(help="CSV file with a header line; - for standard input.")],
     config: ConfigFile = None,
@@ -297,7 +253,7 @@ def cards_import(
     from adapter.store.importing import BadFile, Report, import_rows, read_rows
     from adapter.store.pool import Gateway
 
-    settings = _settings(config, {"database": {"data_dir": data_dir}})
+    settings = settings_for(config, {"database": {"data_dir": data_dir}})
     report = Report()
 
     def progress(done: int) -> None:
@@ -310,11 +266,11 @@ def cards_import(
             await import_rows(gateway, read_rows(stream, settings.cards, report), report, progress)
 
     try:
-        _with_database(settings, work)
+        with_database(settings, work)
     except (BadFile, UnicodeDecodeError) as error:
-        _fail(f"{file}: {'not UTF-8 text' if isinstance(error, UnicodeDecodeError) else error}")
+        fail(f"{file}: {'not UTF-8 text' if isinstance(error, UnicodeDecodeError) else error}")
     except OSError as error:
-        _fail(f"cannot read {file}: {error.strerror}")
+        fail(f"cannot read {file}: {error.strerror}")
     for line, reason in report.rejected:
         typer.echo(f"line {line}: {reason}", err=True)
     typer.echo(f"{report.imported} imported, {report.known} known before, {report.rejected_count} rejected")
@@ -332,7 +288,7 @@ def _card_command(
 ) -> None:
     from adapter.store.cards import PostgresCards
 
-    settings = _settings(config, {"database": {"data_dir": data_dir}})
+    settings = settings_for(config, {"database": {"data_dir": data_dir}})
     shown: list[str] = []
     state = None
 
@@ -345,12 +301,12 @@ def _card_command(
                 f"{name:<18} {getattr(card, name)}" for name in card.__slots__ if getattr(card, name)
             )
 
-    _with_database(settings, work)
+    with_database(settings, work)
     if not shown:
-        _fail("there is no card with this number")
+        fail("there is no card with this number")
     typer.echo("\n".join(shown))
     if expected is not None and state != expected:
-        _fail(f"nothing was changed: the card is {state}, only one in somebody's hands can be blocked")
+        fail(f"nothing was changed: the card is {state}, only one in somebody's hands can be blocked")
 
 
 def _xerts_settings(config: Path | None) -> Any:
@@ -362,44 +318,27 @@ def _xerts_settings(config: Path | None) -> Any:
 
 
 CardNumber = Annotated[str, typer.Argument(help="Card number.")]
-DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded database.")]
 
 
 @cards_app.command("show")
-@_plainly
+@plainly
 def cards_show(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Show a card: state, barcode, whose it is in each CRM."""
     _card_command(number, config, data_dir, lambda cards, which: cards.get(which))
 
 
 @cards_app.command("block")
-@_plainly
+@plainly
 def cards_block(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Block a card; its owner cannot get another one."""
     _card_command(number, config, data_dir, lambda cards, which: cards.block(which), expected="blocked")
 
 
 @cards_app.command("unblock")
-@_plainly
+@plainly
 def cards_unblock(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Give a blocked card back the state it had."""
     _card_command(number, config, data_dir, lambda cards, which: cards.unblock(which))
-
-
-def _with_database(settings: Settings, work: Callable[[Any], Any]) -> None:
-    """Run ``work`` with the adapter's database; joins a running embedded one."""
-    from adapter import serving
-    from adapter.store.pool import Gateway, open_pool
-
-    async def main(url: str) -> None:
-        pool = await open_pool(url, settings.database, size=2)
-        try:
-            await work(Gateway(pool, 10.0))
-        finally:
-            await pool.close()
-
-    with serving.database(settings, join=True) as url:
-        asyncio.run(main(url))
 
 
 def main() -> None:

@@ -12,12 +12,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import SecretStr
 
 from adapter import serving
 from adapter.bootstrap import Service
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
+from adapter.loyalty.people import wire_phone
 from adapter.settings import Crm, NumberRange, Settings, with_overrides
 from adapter.store.importing import Report, Row, import_rows
 from adapter.store.pool import Gateway
@@ -60,8 +62,10 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
     serving.check_ports(settings)
 
     async def ready(service: Service, port: int) -> None:
-        await (load(service) if crm == "postgres" else load_stand_ins(service))
-        say(greeting(service, port, crm))
+        people = await (load(service) if crm == "postgres" else load_stand_ins(service))
+        file = settings.database.data_dir / "koshelek-contract.yaml"
+        file.write_text(contract_options(base_url(service, port), people), encoding="utf-8")
+        say(greeting(service, port, crm, people["plastic"], file))
 
     async def main(url: str) -> None:
         names = CRMS if crm == "mixed" else [name for name in CRMS if name == crm]
@@ -119,39 +123,83 @@ def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any
     return {"users": users, "points": points, "coupons": coupons}
 
 
-async def load_stand_ins(service: Service) -> None:
-    """Give a person whom the stand-ins know a card; ours are entered in the users CRM if that is ours."""
-    users = service.programme.users
+async def load_stand_ins(service: Service) -> dict[str, Any]:
+    """Give a person whom the stand-ins know a card; ours are entered in the users CRM if that is ours.
+
+    Returns who is there, as options of ``koshelek-contract``.
+    """
+    users, anna = service.programme.users, PEOPLE[0]
     deadline = Deadline.after(10)
-    found = await users.find(phone=PEOPLE[0].phone, email=None, birth_date=None, deadline=deadline)
+    found = await users.find(phone=anna.phone, email=None, birth_date=None, deadline=deadline)
     if found:
         reference: str | None = found[0].reference
     else:
-        profile = Profile(phone=PEOPLE[0].phone, first_name="Anna")
+        profile = Profile(phone=anna.phone, email=anna.email, first_name="Anna", birth_date=anna.birth_date)
         reference = (await users.register(profile, reference="demo", deadline=deadline)).crm_reference
     row: Row = (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, reference)
-    await import_rows(Gateway(service.pool, 5.0), [row], Report(), lambda done: None)
+    gateway = Gateway(service.pool, 5.0)
+    await import_rows(gateway, [row], Report(), lambda done: None)
+    people: dict[str, Any] = {
+        "existing": {
+            "phone": wire_phone(anna.phone),
+            "email": anna.email,
+            "birth_date": anna.birth_date.isoformat(),
+            "card_number": ANNA,
+        },
+        "plastic": await _plastic(service),
+        "receipt_holder": "existing",
+        "promo_holder": "existing",
+    }
     coupons = service.programme.coupons
     if coupons is not None and reference is not None:
-        holder = Holder(ANNA, reference, Profile(phone=PEOPLE[0].phone))
+        holder = Holder(ANNA, reference, Profile(phone=anna.phone))
         account = await coupons.coupons_account(holder, deadline=deadline)
         if account is not None:
             with suppress(BackendError):
                 await coupons.issue(account, "visit", reference="demo-visit", deadline=deadline)
+                offers = await coupons.offers(account, deadline=deadline)
+                codes = [offer.code for offer in offers if offer.code]
+                people["promo_code"] = codes[0] if codes else None
+    return people
 
 
-async def load(service: Service) -> None:
-    """Enter the demo people, cards, points, purchases and promo codes; what is there already stays."""
+async def load(service: Service) -> dict[str, Any]:
+    """Enter the demo people, cards, points, purchases and promo codes; what is there already stays.
+
+    Returns who is there, as options of ``koshelek-contract``.
+    """
     sql = files("crm_backends.postgres").joinpath("demo.sql").read_text(encoding="utf-8")
     async with service.pool.acquire() as connection, connection.transaction():
         await connection.execute(sql)
     rows: list[Row] = [
         (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, await _reference(service, "+79000000001")),
         (BLOCKED, BLOCKED, "EAN_13", CardState.BLOCKED.value, await _reference(service, "+79000000002")),
-        (PLASTIC, PLASTIC, "EAN_13", CardState.OWNERLESS.value, None),
     ]
-    gateway = Gateway(service.pool, 5.0)
-    await import_rows(gateway, rows, Report(), lambda done: None)
+    await import_rows(Gateway(service.pool, 5.0), rows, Report(), lambda done: None)
+    return {
+        "existing": {
+            "phone": "79000000001",
+            "email": "anna@example.com",
+            "birth_date": "1990-05-17",
+            "card_number": ANNA,
+        },
+        "blocked": {"phone": "79000000002"},
+        "plastic": await _plastic(service),
+        "promo_code": "WELCOME",
+    }
+
+
+async def _plastic(service: Service) -> str:
+    """The first plastic card that still has no owner; there is a new one at every start if need be."""
+    value, number = 3, PLASTIC
+    while (card := await service.cards.get(number)) is not None:
+        if card.state is CardState.OWNERLESS:
+            return number
+        value += 1
+        number = range_number(_RANGE, value)
+    row: Row = (number, number, "EAN_13", CardState.OWNERLESS.value, None)
+    await import_rows(Gateway(service.pool, 5.0), [row], Report(), lambda done: None)
+    return number
 
 
 async def _reference(service: Service, phone: str) -> str:
@@ -161,15 +209,28 @@ async def _reference(service: Service, phone: str) -> str:
     return found[0].reference
 
 
-def greeting(service: Service, port: int, crm: str) -> str:
-    """What the demo prints once it answers."""
+def base_url(service: Service, port: int) -> str:
+    """Where the demo can be called from this machine."""
     host = service.settings.server.host
-    base = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
+
+
+def contract_options(url: str, people: Mapping[str, Any]) -> str:
+    """The options file with which ``koshelek-contract run`` tests this demo."""
+    options = {"urls": [url], "login": LOGIN, "password": PASSWORD, **people}
+    given = {key: value for key, value in options.items() if value is not None}
+    comment = "# Options of koshelek-contract for the demo; written anew at every start.\n"
+    return comment + yaml.safe_dump(given, allow_unicode=True, sort_keys=False)
+
+
+def greeting(service: Service, port: int, crm: str, plastic: str, options: Path) -> str:
+    """What the demo prints once it answers."""
+    base = base_url(service, port)
     bought = service.programme.now() - timedelta(hours=1)
     receipt = f"t={bought:%Y%m%dT%H%M}&s=1250.00&fn=9999078900004792&i={bought:%d%H%M}&fp=3522207165&n=1"
     curl = f"curl -su {LOGIN}:{PASSWORD}"
-    phone = "79000000001" if crm == "postgres" else PEOPLE[0].phone.removeprefix("+")
-    also = _ALSO if crm == "postgres" else _STAND_INS
+    phone = "79000000001" if crm == "postgres" else wire_phone(PEOPLE[0].phone)
+    also = _ALSO.format(plastic=plastic) if crm == "postgres" else _STAND_INS
     return f"""
 koshelek-adapter demo is ready.
 
@@ -185,11 +246,15 @@ Find Anna's card by her phone, look at her points, send a cash receipt of hers:
   {curl} {base}/v1/card/{ANNA}
   {curl} {base}/v1/promo/qrCode -d '{{"cardNumber":"{ANNA}","qrCode":"{receipt}"}}'
 
+Let the contract suite test all of it:
+
+  koshelek-contract run --config {options} --profile full
+
 {also} Ctrl-C stops everything.
 """
 
 
-_ALSO = f"""Also there: a blocked card (msisdn 79000000002), plastic without an owner ({PLASTIC}),
+_ALSO = """Also there: a blocked card (msisdn 79000000002), plastic without an owner ({plastic}),
 promo codes WELCOME, SINGLE, EXPIRED, SOON and GONE. The data stays."""
 _STAND_INS = """The CRMs are stand-ins made from the vendors' documentation, not the vendors' servers;
 they forget everything when they stop."""

@@ -13,6 +13,7 @@ import signal
 import socket
 import ssl
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -242,7 +243,10 @@ def serve(
         if settings.server.workers == 1:
             run(serve_until_stopped(settings, url, ready=ready))
         else:
-            _supervise(settings, url)
+            with tempfile.TemporaryDirectory(prefix="koshelek-metrics-") as folder:
+                # The workers count into files there, so that the one with the management port can add up.
+                os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+                _supervise(settings, url)
 
 
 def _supervise(settings: Settings, url: str) -> None:

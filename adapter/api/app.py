@@ -30,6 +30,9 @@ from crm_backends.ports import BackendError, Deadline, NotSupported
 
 log = structlog.get_logger("api")
 
+Observer = Callable[[str, int, str | None, float], None]
+"""Told of every answer: call, status, code of the error if it is one, seconds."""
+
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
 
@@ -83,6 +86,7 @@ class PublicPort:
     programme: Programme
     authenticator: Authenticator | None
     """``None`` lets everybody in; for measurements only, no setting leads to it."""
+    observe: Observer | None = None
     _under_way: int = field(default=0, init=False)
 
     def application(self) -> web.Application:
@@ -113,13 +117,16 @@ class PublicPort:
                 response, code = await self._answer(request, handler, request_id)
             finally:
                 self._under_way -= 1
+            seconds = time.perf_counter() - started
+            if self.observe is not None:
+                self.observe(name, response.status, code, seconds)
             log.info(
                 "request",
                 call=name,
                 verb=request.method,
                 status=response.status,
                 code=code,
-                ms=round((time.perf_counter() - started) * 1000, 2),
+                ms=round(seconds * 1000, 2),
                 remote=self._remote(request),
                 request_id=request_id,
             )

@@ -7,7 +7,7 @@ certainly did not reach the CRM is tried again; an unknown one is settled as the
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -21,6 +21,7 @@ from adapter.loyalty.performing import crm_account, perform, refusal_code, settl
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.settings import Delivery
+from adapter.store.desk import CERTAINLY_NOT_SENT
 from adapter.store.operations import PostgresOperations
 from crm_backends.ports import BackendError, Deadline, Outcome, Settlement, Written
 
@@ -40,6 +41,8 @@ class Deliverer:
     programme: Programme
     operations: PostgresOperations
     settings: Delivery
+    observe: Callable[[OperationKind, str, Outcome], None] = lambda *_: None
+    """Is told the outcome of every write that was ``sent``, and of every doubt ``settled``."""
     pace: Mapping[OperationKind, Pace] = field(init=False)
     """Of everything but first attempts, per CRM."""
 
@@ -141,6 +144,7 @@ class Deliverer:
         except (BackendError, StoreUnavailable) as error:
             log.warning("settling_postponed", operation=operation.id, reason=type(error).__name__)
             raise Later(self._pause(operation.attempt + 1)) from None
+        self.observe(operation.kind, "settled", written.outcome)
         log.info("settled", operation=operation.id, kind=operation.kind, outcome=written.outcome)
         if written.outcome is Outcome.UNKNOWN:
             await self._hold(operation, "outcome unknown")
@@ -163,6 +167,7 @@ class Deliverer:
             return Written.unknown()
 
     async def _conclude(self, operation: Operation, written: Written) -> None:
+        self.observe(operation.kind, "sent", written.outcome)
         log.info(
             "delivered",
             operation=operation.id,
@@ -203,7 +208,7 @@ class Deliverer:
 
     async def _not_sent(self, operation: Operation) -> None:
         if operation.age > timedelta(seconds=self.settings.give_up_after):
-            await self._hold(operation, "never got through")
+            await self._hold(operation, CERTAINLY_NOT_SENT)
         elif await self.operations.again(operation):
             await self._release(operation)
             raise Later(self._pause(operation.attempt))
@@ -211,7 +216,7 @@ class Deliverer:
     async def _unknown(self, operation: Operation) -> None:
         await self.operations.end(operation, OperationState.UNKNOWN)
         how = self.programme.settlement[operation.kind]
-        if how is Settlement.MANUAL:
+        if how is Settlement.MANUAL or operation.age > timedelta(seconds=self.settings.give_up_after):
             await self._hold(operation, "outcome unknown")
         elif how is Settlement.KEY:
             raise Later(self._pause(operation.attempt))

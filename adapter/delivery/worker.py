@@ -7,6 +7,7 @@ connection is lost.
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -19,7 +20,7 @@ from pgqueuer.domain.models import Job
 
 from adapter.delivery.deliverer import Deliverer, Later
 from adapter.loyalty.ports import StoreUnavailable
-from adapter.store.queue import DELIVER, queries
+from adapter.store.queue import AGAIN, DELIVER, queries
 
 if TYPE_CHECKING:
     from adapter.store.pool import Pool
@@ -28,7 +29,7 @@ log = structlog.get_logger("delivery")
 
 _HEARTBEAT = timedelta(seconds=15)
 _LOOK_AGAIN = timedelta(seconds=1)  # a job put off wakes nobody
-_LONGEST_PAUSE = 10.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds
 _DATABASE_AWAY = timedelta(seconds=1)
 _DEFECT = timedelta(seconds=30)
 _AHEAD = 4
@@ -42,6 +43,9 @@ class Worker:
     pool: Pool
     """A pool of the worker's own: one connection listens, the others work on the queue."""
     concurrency: int
+    listens: bool = True
+    """Whether notifications reach us; through a pooler in transaction mode they do not, and the queue is
+    looked at every second."""
     _manager: QueueManager | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _places: asyncio.Semaphore = field(init=False)
@@ -51,19 +55,21 @@ class Worker:
 
     async def run(self) -> None:
         """Work until ``stop`` is called; deliveries under way are finished first."""
-        pause = 0.2
+        pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             self._manager = self._build()
+            started = time.monotonic()
             try:
                 await self._manager.run(
                     dequeue_timeout=_LOOK_AGAIN,
                     batch_size=self.concurrency,
                     max_concurrent_tasks=self.concurrency * _AHEAD,
-                    shutdown_on_listener_failure=True,
+                    shutdown_on_listener_failure=self.listens,
                     heartbeat_timeout=_HEARTBEAT,
                 )
-                pause = 0.2
             except Exception as error:
+                if time.monotonic() - started > _LONGEST_PAUSE:
+                    pause = _FIRST_PAUSE
                 log.warning("delivery_interrupted", reason=type(error).__name__, retry_in_seconds=pause)
             if not self._stopping.is_set():
                 try:
@@ -87,7 +93,9 @@ class Worker:
                 async with self._places:
                     if self._stopping.is_set():
                         raise Later(timedelta(0))
-                    await self.deliverer.deliver(int(job.payload or b"0"), again=job.attempts > 0)
+                    await self.deliverer.deliver(
+                        int(job.payload or b"0"), again=job.attempts > 0 or job.priority == AGAIN
+                    )
             except Later as later:
                 raise RetryRequested(delay=later.delay) from None
             except StoreUnavailable:

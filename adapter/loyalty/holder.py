@@ -136,7 +136,10 @@ async def purchases(
     account = await account_of(programme, card, "points", deadline)
     if programme.points is None or account is None or last < since:
         return ()
-    return await programme.points.purchases(account, since=since, until=last, deadline=deadline)
+    try:
+        return await programme.points.purchases(account, since=since, until=last, deadline=deadline)
+    except NotSupported:
+        return ()  # the wallet asks on every opening of a card; nothing to show is no error
 
 
 async def offers(programme: Programme, number: str, deadline: Deadline) -> Sequence[Offer]:

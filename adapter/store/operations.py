@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import asyncpg
 
@@ -22,9 +21,6 @@ from adapter.store.pool import Gateway
 from adapter.store.queue import enqueue
 from adapter.store.together import Together
 from crm_backends.model import Balance
-
-if TYPE_CHECKING:
-    pass
 
 _COLUMNS = (
     "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "

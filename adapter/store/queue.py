@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 DELIVER = "deliver"
 """Entry point of the jobs that carry an operation to the CRM."""
+FIRST, AGAIN = 0, -1
+"""Priorities of a job: its operation is new, or it comes once more and lets new ones pass."""
 
 
 @functools.cache
@@ -42,11 +44,13 @@ def queries(driver: Driver) -> Queries:
 
 
 async def enqueue(
-    connection: Connection | asyncpg.Connection[asyncpg.Record], operation_ids: Sequence[int]
+    connection: Connection | asyncpg.Connection[asyncpg.Record],
+    operation_ids: Sequence[int],
+    priority: int = FIRST,
 ) -> None:
     """A job for each of these operations, in the transaction of ``connection``."""
     await queries(AsyncpgDriver(connection)).enqueue(  # type: ignore[arg-type]
         [DELIVER] * len(operation_ids),
         [str(operation_id).encode() for operation_id in operation_ids],
-        [0] * len(operation_ids),
+        [priority] * len(operation_ids),
     )

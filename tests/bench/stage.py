@@ -51,8 +51,8 @@ _CARDS = """
 
 _RECEIPTS = """
     INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request)
-    SELECT 'receipt', '9999078900004792:' || n || ':' || n, 2900000000001 + n % $3, '10000:1',
-           jsonb_build_object('fn', '9999078900004792', 'i', n::text, 'fp', n::text, 'kopecks', 10000,
+    SELECT 'receipt', '9999078900004793:' || n || ':' || n, 2900000000001 + n % $3, '10000:1',
+           jsonb_build_object('fn', '9999078900004793', 'i', n::text, 'fp', n::text, 'kopecks', 10000,
                               't', now(), 'n', 1, 'points', '5')
       FROM generate_series($1::bigint, $2::bigint) AS n
     RETURNING id

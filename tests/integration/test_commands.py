@@ -75,6 +75,7 @@ _HELP: dict[tuple[str, ...], Sequence[str]] = {
     ("config", "show"): ("secrets masked", "--config"),
     ("config", "hash"): ("koshelek.password",),
     ("config", "reference"): ("Markdown",),
+    ("receipts",): ("held", "list", "show", "requeue", "settle", "purge"),
     ("cards",): ("import", "show", "block", "unblock"),
     ("cards", "import"): ("number, state, barcode, barcode_type, customer", "FILE", "again"),
     ("cards", "show"): ("state, barcode", "NUMBER"),

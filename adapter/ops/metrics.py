@@ -1,0 +1,147 @@
+"""What a monitoring system is told: calls answered, operations that wait, and CRMs that are away.
+
+No label holds anything of a person. With several worker processes the calls are added up over all of them
+(prometheus-client's files, switched on by ``PROMETHEUS_MULTIPROC_DIR``); what waits is asked of the database,
+which is the same for all; whether a CRM is away is the view of the process that answers.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
+
+from adapter.loyalty.model import OperationKind, OperationState
+from adapter.loyalty.ports import StoreUnavailable
+from adapter.store.desk import OPEN, Waiting
+from crm_backends.ports import Outcome
+
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 3.5, 5.0)
+"""Seconds; Koshelek waits about four."""
+
+
+@dataclass(slots=True)
+class Metrics:
+    waiting: Callable[[], Awaitable[Sequence[Waiting]]]
+    """What is open now. Raises ``StoreUnavailable``."""
+    away: Callable[[], Mapping[str, bool]]
+    """Per port, whether its CRM is left alone because it did not answer."""
+    _registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    _seconds: Histogram = field(init=False)
+    _refused: Counter = field(init=False)
+    _deliveries: Counter = field(init=False)
+    _known: dict[tuple[str, int], Histogram] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._seconds = Histogram(
+            "koshelek_request_seconds",
+            "Calls of the public port, by method and status of the answer.",
+            ("call", "status"),
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._refused = Counter(
+            "koshelek_refused",
+            "Calls answered with an error, by method and code of the error.",
+            ("call", "code"),
+            registry=self._registry,
+        )
+
+        self._deliveries = Counter(
+            "koshelek_deliveries",
+            "What writes to a CRM ended in: sent, or asked for after a doubt (settled).",
+            ("kind", "step", "outcome"),
+            registry=self._registry,
+        )
+
+    def delivered(self, kind: OperationKind, step: str, outcome: Outcome) -> None:
+        """A write was sent, or a doubt looked up, and this came of it."""
+        self._deliveries.labels(kind, step, outcome).inc()
+
+    def answered(self, call: str, status: int, code: str | None, seconds: float) -> None:
+        """One call of the public port has been answered."""
+        child = self._known.get((call, status))
+        if child is None:  # looking a child up by its labels costs more than the rest
+            child = self._known[call, status] = self._seconds.labels(call, str(status))
+        child.observe(seconds)
+        if code is not None:
+            self._refused.labels(call, code).inc()
+
+    async def exposition(self) -> bytes:
+        """All of it in the text format of Prometheus."""
+        counted = self._registry
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            counted = CollectorRegistry()
+            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        try:
+            waiting: Sequence[Waiting] | None = await self.waiting()
+        except StoreUnavailable:
+            waiting = None
+        now = CollectorRegistry()
+        now.register(_Now(waiting, self.away()))
+        return generate_latest(counted) + generate_latest(now)
+
+    def add_to(self, application: web.Application) -> None:
+        """Serve them at ``/metrics`` of the management port."""
+
+        async def metrics(request: web.Request) -> web.Response:
+            return web.Response(body=await self.exposition(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+        application.router.add_get("/metrics", metrics)
+
+
+@dataclass(frozen=True, eq=False)  # a registry keeps collectors by identity
+class _Now(Collector):
+    """What holds at this moment. Without a database nothing is claimed about what waits there."""
+
+    waiting: Sequence[Waiting] | None
+    away: Mapping[str, bool]
+
+    def collect(self) -> Iterable[Metric]:
+        database = GaugeMetricFamily("koshelek_database_up", "Whether the adapter's database answers.")
+        database.add_metric((), 0 if self.waiting is None else 1)
+        yield database
+        left_alone = GaugeMetricFamily(
+            "koshelek_crm_away",
+            "Whether the CRM of a port does not answer and is left alone for a while (breaker open).",
+            labels=("port",),
+        )
+        for port, is_away in self.away.items():
+            left_alone.add_metric((port,), float(is_away))
+        yield left_alone
+        if self.waiting is not None:
+            yield from _of_operations(self.waiting)
+
+
+def _of_operations(waiting: Sequence[Waiting]) -> Iterable[Metric]:
+    found = {(one.kind, one.state): one for one in waiting}
+    counts = GaugeMetricFamily(
+        "koshelek_operations",
+        "Operations that are not over; of each state the 10000 oldest are counted.",
+        labels=("kind", "state"),
+    )
+    oldest = GaugeMetricFamily(
+        "koshelek_oldest_waiting_seconds",
+        "How long the oldest operation on its way to the CRM has been waiting; those held do not count.",
+        labels=("kind",),
+    )
+    held = GaugeMetricFamily(
+        "koshelek_oldest_held_seconds",
+        "How long ago the oldest operation that waits for a person was recorded.",
+        labels=("kind",),
+    )
+    for kind in OperationKind:
+        for state in OPEN:
+            one = found.get((kind, state))
+            counts.add_metric((kind, state), one.count if one else 0)
+        ages = {state: found[kind, state].oldest_seconds for state in OPEN if (kind, state) in found}
+        held.add_metric((kind,), ages.pop(OperationState.HELD, 0.0))
+        oldest.add_metric((kind,), max(ages.values(), default=0.0))
+    yield from (counts, oldest, held)

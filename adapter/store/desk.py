@@ -1,0 +1,364 @@
+"""The people's side of the operations ledger: what waits, what happened, and what a person decides.
+
+A decision locks its rows, so of two at the same time the second sees what the first one did. Personal
+data stays in the database: of a registration's profile nothing is ever selected here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from adapter.catalogue import Code
+from adapter.loyalty.model import FINAL, OperationKind, OperationState, reference_of
+from adapter.loyalty.performing import refusal_code
+from adapter.store.pool import Gateway
+from adapter.store.queue import AGAIN, enqueue
+
+if TYPE_CHECKING:
+    from adapter.store.pool import Connection
+
+CERTAINLY_NOT_SENT = "never got through"
+"""The one reason for which sending again cannot double anything, unless a doubt came before."""
+
+OPEN = (OperationState.RECORDED, OperationState.SENT, OperationState.UNKNOWN, OperationState.HELD)
+"""States that are not the end."""
+_COUNTED = 10_000
+_PATIENCE = 60.0  # seconds; a person waits longer than a caller
+_TOGETHER = 500
+
+_COLUMNS = """
+    operation.id, kind, card_number, state, operation.attempt, recorded_at, sent_at, finished_at, code,
+    points, crm_reference, reason, history.held_at, history.doubted,
+    -- Of a registration nothing: it is a person's profile.
+    CASE WHEN kind <> 'registration' THEN request END AS request
+"""
+_HISTORY = """
+    LEFT JOIN LATERAL (
+        SELECT max(at) FILTER (WHERE to_state = 'held') AS held_at, bool_or(to_state = 'unknown') AS doubted
+          FROM koshelek.operation_events WHERE operation_id = operation.id
+    ) AS history ON operation.state = 'held'
+"""
+_LIST = f"""
+    SELECT {_COLUMNS}
+      FROM (SELECT * FROM koshelek.operations WHERE {{where}} ORDER BY id {{order}} LIMIT $1) AS operation
+      {_HISTORY}
+     ORDER BY operation.id {{order}}
+"""  # noqa: S608
+# Cheap however many wait: of each state the oldest come first in the index operations_open, and nothing else
+# comes in this order. Only with statistics from before a burst would the planner rather sort them all.
+_IN_ORDER = "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+_WAITING = """
+    SELECT kind, state, count(*) AS count,
+           greatest(0, extract(epoch FROM now() - min(recorded_at)))::float8 AS oldest_seconds
+      FROM unnest($1::text[]) AS open (name)
+     CROSS JOIN LATERAL (
+               SELECT kind, state, recorded_at FROM koshelek.operations
+                -- Not "state = open.name": then any index on the id would be in order too.
+                WHERE (state, id) >= (open.name, 0) AND state IN ('recorded', 'sent', 'unknown', 'held')
+                ORDER BY state, id LIMIT $2
+           ) AS oldest
+     WHERE state = open.name
+     GROUP BY kind, state
+"""
+_LOCK = """
+    SELECT id, kind, state, request FROM koshelek.operations WHERE id = ANY($1) ORDER BY id FOR UPDATE
+"""
+_LAST_DECISION = """
+    SELECT at, who, from_state, to_state FROM koshelek.operation_events
+     WHERE operation_id = $1 AND who IS NOT NULL ORDER BY id DESC LIMIT 1
+"""
+_WHO_AND_WHY = "SELECT set_config('koshelek.who', $1, true), set_config('koshelek.note', $2, true)"
+_REQUEUE = """
+    UPDATE koshelek.operations SET state = 'recorded', reason = NULL, before = NULL WHERE id = ANY($1)
+"""
+# What the end of a delivery writes, by another hand.
+_SETTLE = """
+    UPDATE koshelek.operations
+       SET state = $2, code = $3, points = $4, crm_reference = coalesce($5, crm_reference), reason = NULL,
+           finished_at = now(),
+           request = CASE WHEN kind = 'registration' THEN '{}' ELSE request END,
+           live = NOT (kind <> 'receipt' AND $2 = 'refused')
+     WHERE id = $1
+"""
+_RELEASE = "DELETE FROM koshelek.account_leases WHERE operation_id = ANY($1)"
+
+
+class CannotDecide(Exception):
+    """The decision does not fit the operation as it stands; the message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fiscal:
+    """What the QR of a receipt says; private."""
+
+    fn: str
+    i: str
+    fp: str
+    kopecks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An operation as a person may see it, private fields apart."""
+
+    id: int
+    kind: OperationKind
+    state: OperationState
+    reference: str
+    card_number: str | None
+    attempt: int
+    recorded_at: datetime
+    sent_at: datetime | None
+    finished_at: datetime | None
+    held_at: datetime | None
+    """Since when it waits for a person; ``None`` where that was not kept."""
+    reason: str | None
+    code: Code | None
+    points: Decimal | None
+    """Points credited, or that are to be; ``None``: the CRM computes them, or it is no receipt."""
+    crm_reference: str | None
+    receipt: Fiscal | None
+    promo_code: str | None
+
+    may_double: bool
+    """Whether it may have reached the CRM, so that sending again may do it twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of state beside the normal course; ``who`` is ``None`` for the service itself."""
+
+    at: datetime
+    who: str | None
+    from_state: OperationState
+    to_state: OperationState
+    attempt: int
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a decision to settle ended; ``before`` tells that it had been settled so already, and by whom."""
+
+    state: OperationState
+    before: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many of a kind are in a state, of the 10,000 oldest in it."""
+
+    kind: OperationKind
+    state: OperationState
+    count: int
+    oldest_seconds: float
+    """Seconds since the oldest of them was recorded."""
+
+
+def _item(row: asyncpg.Record) -> Item:
+    kind = OperationKind(row["kind"])
+    request: dict[str, Any] = json.loads(row["request"] or "{}")
+    receipt = None
+    if kind is OperationKind.RECEIPT and "fn" in request:
+        receipt = Fiscal(request["fn"], request["i"], request["fp"], request["kopecks"])
+    expected = request.get("points") if row["state"] not in FINAL else None
+    return Item(
+        id=row["id"],
+        kind=kind,
+        state=OperationState(row["state"]),
+        reference=reference_of(kind, row["id"]),
+        card_number=row["card_number"],
+        attempt=row["attempt"],
+        recorded_at=row["recorded_at"],
+        sent_at=row["sent_at"],
+        finished_at=row["finished_at"],
+        held_at=row["held_at"],
+        reason=row["reason"],
+        code=Code(row["code"]) if row["code"] else None,
+        points=Decimal(expected) if expected is not None else row["points"],
+        crm_reference=row["crm_reference"],
+        receipt=receipt,
+        promo_code=request.get("code"),
+        may_double=row["reason"] != CERTAINLY_NOT_SENT or bool(row["doubted"]),
+    )
+
+
+class PostgresDesk:
+    """Lists, shows and decides. Raises ``StoreUnavailable`` from everything."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+
+    async def held(self, kind: OperationKind | None, limit: int, *, after: int = 0) -> list[Item]:
+        """Those that wait for a person, oldest first."""
+        conditions = [("state = {}", OperationState.HELD), ("kind = {}", kind), ("id > {}", after)]
+        return await self._list(conditions, limit, "ASC")
+
+    async def newest(
+        self,
+        *,
+        state: OperationState | None,
+        kind: OperationKind | None,
+        card: str | None,
+        since: datetime | None,
+        limit: int,
+    ) -> list[Item]:
+        """Operations, newest first."""
+        conditions = [("state = {}", state), ("kind = {}", kind), ("card_number = {}", card)]
+        return await self._list([*conditions, ("recorded_at >= {}", since)], limit, "DESC")
+
+    async def _list(self, conditions: Sequence[tuple[str, Any]], limit: int, order: str) -> list[Item]:
+        given = [(text, value) for text, value in conditions if value is not None]
+        where = " AND ".join(text.format(f"${place}") for place, (text, _) in enumerate(given, 2)) or "true"
+        statement = _LIST.format(where=where, order=order)
+        async with self._gateway.connection() as connection:
+            rows = await connection.fetch(statement, limit, *[value for _, value in given], timeout=_PATIENCE)
+        return [_item(row) for row in rows]
+
+    async def waiting(self) -> Sequence[Waiting]:
+        """What is not over, counted."""
+        async with self._gateway.connection() as connection, connection.transaction():
+            await connection.execute(_IN_ORDER)
+            rows = await connection.fetch(_WAITING, list(OPEN), _COUNTED)
+        return [
+            Waiting(
+                OperationKind(row["kind"]), OperationState(row["state"]), row["count"], row["oldest_seconds"]
+            )
+            for row in rows
+        ]
+
+    async def show(self, operation_id: int) -> tuple[Item, list[Event]] | None:
+        """An operation and what happened to it, oldest first; ``None`` when there is none."""
+        found = await self._list([("id = {}", operation_id)], 1, "ASC")
+        if not found:
+            return None
+        async with self._gateway.connection() as connection:
+            rows = await connection.fetch(
+                """
+                SELECT at, who, from_state, to_state, attempt, note FROM koshelek.operation_events
+                 WHERE operation_id = $1 ORDER BY id
+                """,
+                operation_id,
+            )
+        return found[0], [
+            Event(
+                at=row["at"],
+                who=row["who"],
+                from_state=OperationState(row["from_state"]),
+                to_state=OperationState(row["to_state"]),
+                attempt=row["attempt"],
+                note=row["note"],
+            )
+            for row in rows
+        ]
+
+    async def some(self, operation_ids: Sequence[int]) -> AsyncIterator[list[Item]]:
+        """The operations with these ids, as far as they exist, in portions."""
+        ids = sorted(set(operation_ids))
+        for start in range(0, len(ids), _TOGETHER):
+            portion = ids[start : start + _TOGETHER]
+            if found := await self._list([("id = ANY({})", portion)], len(portion), "ASC"):
+                yield found
+
+    async def all_held(self, kind: OperationKind | None) -> AsyncIterator[list[Item]]:
+        """All that wait for a person, in portions."""
+        after = 0
+        while portion := await self.held(kind, _TOGETHER, after=after):
+            yield portion
+            after = portion[-1].id
+
+    async def requeue(self, operation_ids: Sequence[int], *, by: str, note: str) -> dict[int, str]:
+        """Send held operations again: back to recorded, each with a new job, all or none of them.
+
+        Returns the ids that were left alone, each with the reason as one sentence.
+        """
+        left: dict[int, str] = {}
+        async with self._gateway.connection() as connection, connection.transaction():
+            rows = await connection.fetch(_LOCK, list(operation_ids), timeout=_PATIENCE)
+            known = {row["id"]: row["state"] for row in rows}
+            chosen = [row["id"] for row in rows if row["state"] == OperationState.HELD]
+            for operation_id in operation_ids:
+                state = known.get(operation_id, "gone")
+                if state != OperationState.HELD:
+                    decided = await _by_whom(connection, operation_id)
+                    left[operation_id] = (
+                        f"operation {operation_id} is {state}, only a held one can be sent again{decided}"
+                    )
+            if chosen:
+                await connection.execute(_WHO_AND_WHY, by, note)
+                await connection.execute(_REQUEUE, chosen)
+                await connection.execute(_RELEASE, chosen)
+                await enqueue(connection, chosen, AGAIN)
+        return left
+
+    async def settle(
+        self,
+        operation_id: int,
+        state: OperationState,
+        *,
+        by: str,
+        note: str,
+        points: Decimal | None = None,
+        customer: str | None = None,
+    ) -> Settled:
+        """End a held or doubtful operation as a person found out that it ended in the CRM.
+
+        ``state`` is done or refused. ``points``: what the CRM credited, where it is not what we asked
+        for. ``customer``: the CRM's reference of the person, for a registration that is done. The caller
+        who waits or asks again gets the usual answer. Raises ``CannotDecide``.
+        """
+        async with self._gateway.connection() as connection, connection.transaction():
+            row = await connection.fetchrow(_LOCK, [operation_id], timeout=_PATIENCE)
+            if row is None:
+                raise CannotDecide(f"there is no operation {operation_id}")
+            now = OperationState(row["state"])
+            if now in FINAL:
+                told = f"operation {operation_id} is already {now}{await _by_whom(connection, operation_id)}"
+                if now is state:
+                    return Settled(now, told)
+                raise CannotDecide(told)
+            if now not in (OperationState.HELD, OperationState.UNKNOWN):
+                raise CannotDecide(
+                    f"operation {operation_id} is {now}: it is being delivered; only a held or unknown one "
+                    "can be settled"
+                )
+            kind = OperationKind(row["kind"])
+            code = None if state is OperationState.DONE else refusal_code(kind, None)
+            points = _points_of(kind, state, points, json.loads(row["request"]))
+            if kind is OperationKind.REGISTRATION and state is OperationState.DONE and not customer:
+                raise CannotDecide(
+                    f"operation {operation_id} is a registration: say with --customer how the CRM calls the "
+                    "person it has registered"
+                )
+            await connection.execute(_WHO_AND_WHY, by, note)
+            await connection.execute(_SETTLE, operation_id, state, code, points, customer)
+            await connection.execute(_RELEASE, [operation_id])
+        return Settled(state)
+
+
+def _points_of(
+    kind: OperationKind, state: OperationState, points: Decimal | None, request: dict[str, Any]
+) -> Decimal | None:
+    """Points to be written down: what the person says, else what the receipt was worth."""
+    if points is not None and (kind is OperationKind.REGISTRATION or state is not OperationState.DONE):
+        raise CannotDecide("points go with a receipt or a promo code that was credited, with nothing else")
+    if points is None and kind is OperationKind.RECEIPT and state is OperationState.DONE:
+        due = request.get("points")
+        return None if due is None else Decimal(due)
+    return points
+
+
+async def _by_whom(connection: Connection, operation_id: int) -> str:
+    """Who decided last, as the end of a sentence; empty when nobody did."""
+    row = await connection.fetchrow(_LAST_DECISION, operation_id)
+    if row is None:
+        return ""
+    did = "sent it again" if row["to_state"] == OperationState.RECORDED else "settled it"
+    return f"; {row['who']} {did} at {row['at']:%Y-%m-%d %H:%M:%S %Z}"
