@@ -349,6 +349,6 @@ async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
         monkeypatch.setattr(type(adapter.service.operations), "begin", begin)
         await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
         async with asyncio.timeout(30):
-            while (await receipt(adapter)).state is not OperationState.DONE:
+            while (await receipt(adapter)).state is not OperationState.DONE:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert not broken
