@@ -149,10 +149,22 @@ class Target:
     client: Client
     people: People
     password: str = field(repr=False)
-    created: list[Created] = field(default_factory=list)
+    receipts: int = 0
+    """How many were accepted."""
+    _made: dict[Created, None] = field(default_factory=dict)
     earning: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Whoever sends receipts holds it: balances are compared."""
     _shared: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
+
+    def made(self, what: str, value: str) -> None:
+        """Remember something that stays in the service; the same again is one thing."""
+        self._made[Created(what, value)] = None
+
+    @property
+    def created(self) -> tuple[Created, ...]:
+        """Everything that stays in the service."""
+        receipts = [Created("receipts", str(self.receipts))] if self.receipts else []
+        return (*self._made, *receipts)
 
     async def once(self, key: str, make: Callable[[], Awaitable[Value]]) -> Value:
         """What ``make`` returned or raised when it was first called with this key."""
@@ -218,14 +230,14 @@ class Trial:
         answer = await self.call(5, "GET", "/v1/card/anonymous", **more)
         if (made := reserved_number(answer)) is not None:
             self.target.client.redactor.hide_card(made)
-            self.target.created.append(Created("reserved number", partly(made)))
+            self.target.made("reserved number", made)
         return answer
 
     async def issue_reserved(self, card: str, profile: Any, **more: Any) -> Answer:
         """KLO-6."""
         answer = await self.call(6, "POST", f"/v1/card/anonymous/{card}", body=profile, **more)
         if answer.ok:
-            self.target.created.append(Created("issued card", partly(card)))
+            self.target.made("issued card", partly(card) if card == self.options.plastic else card)
         return answer
 
     async def purchases(self, card: str, **query: str) -> Answer:
@@ -239,16 +251,14 @@ class Trial:
     async def receipt(self, body: Any) -> Answer:
         """KLO-10."""
         answer = await self.call(10, "POST", "/v1/promo/qrCode", body=body)
-        if answer.ok:
-            self.target.created.append(Created("receipt", "made up"))
+        self.target.receipts += answer.ok
         return answer
 
     async def issue(self, profile: Any, **more: Any) -> Answer:
         """KLO-11."""
         answer = await self.call(11, "POST", "/v1/card/anonymous", body=profile, **more)
         if answer.ok:
-            made = found_number(answer)
-            self.target.created.append(Created("issued card", partly(made) if made else "?"))
+            self.target.made("issued card", found_number(answer) or "its number was not told")
         return answer
 
     async def promo(self, body: Any) -> Answer:

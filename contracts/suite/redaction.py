@@ -25,7 +25,7 @@ _PERSONAL = {
     "locality": "place",
 }  # fmt: skip
 _CARD_KEYS = {"cardnumber", "barcodenumber", "card"}
-_EMAIL = re.compile(r"[\w.+-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+")
+_EMAIL = re.compile(r"[\w.+-]{1,64}(?:@|%40)[\w-]+(?:\.[\w-]+)+")
 _PHONE = re.compile(r"(?<![\d.])(?:\+|%2B)?[78]9\d{9}(?!\d)")
 _CARD_IN_PATH = re.compile(r"(?<=/card/)(anonymous/)?(\d{8,})")
 _FISCAL = re.compile(r"\b(fn|fp|fpd|fd|i)(=|%3D)\d+", re.IGNORECASE)
@@ -41,14 +41,14 @@ class Redactor:
 
     def __init__(self) -> None:
         self._masks: dict[str, str] = {}
-        self._pattern: re.Pattern[str] | None = None
+        self._longest_first: list[tuple[str, str]] | None = None
 
     def hide(self, value: str | None, mask: str) -> None:
         """Never show ``value``; ``<mask>`` stands in its place. Very short values are left to their keys."""
         if value and len(value) >= 4 and value not in self._masks:
             for spelling in {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}:
                 self._masks[spelling] = f"<{mask}>"
-            self._pattern = None
+            self._longest_first = None
 
     def hide_credentials(self, login: str, password: str) -> None:
         pair = base64.b64encode(f"{login}:{password}".encode()).decode()
@@ -59,7 +59,7 @@ class Redactor:
         """Show a card number by its ends only."""
         if len(number) >= 8 and number not in self._masks:
             self._masks[number] = partly(number)
-            self._pattern = None
+            self._longest_first = None
 
     def hide_all(self, values: Iterable[tuple[str | None, str]]) -> None:
         for value, mask in values:
@@ -67,14 +67,16 @@ class Redactor:
 
     def text(self, text: str) -> str:
         """``text`` without known values, and without what looks like an e-mail, a phone or a receipt."""
-        if self._masks:
-            if self._pattern is None:
-                known = sorted(self._masks, key=len, reverse=True)
-                self._pattern = re.compile("|".join(map(re.escape, known)))
-            text = self._pattern.sub(lambda found: self._masks[found[0]], text)
+        if self._longest_first is None:
+            self._longest_first = sorted(self._masks.items(), key=lambda item: -len(item[0]))
+        for value, mask in self._longest_first:  # far faster than one pattern that grows with every person
+            if value in text:
+                text = text.replace(value, mask)
         text = _CARD_IN_PATH.sub(lambda found: (found[1] or "") + partly(found[2]), text)
         text = _FISCAL.sub(r"\1\2<receipt>", text)
-        return _PHONE.sub("<phone>", _EMAIL.sub("<email>", text))
+        if "@" in text or "%40" in text:
+            text = _EMAIL.sub("<email>", text)
+        return _PHONE.sub("<phone>", text)
 
     def header(self, name: str, value: str) -> str:
         if name.lower() in ("authorization", "proxy-authorization", "cookie", "set-cookie"):

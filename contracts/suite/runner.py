@@ -125,7 +125,7 @@ async def _run_one(name: str, address: Address, judge: Judge, password: str, pro
             name=name,
             results=(*results, *judge.rules(client.answers)),
             latencies=tuple(latencies(client.answers)),
-            created=tuple(target.created),
+            created=target.created,
         )
 
 

@@ -110,7 +110,8 @@ def _latencies(latencies: Sequence[Latency]) -> Iterator[str]:
 
 def _created(target: TargetRun) -> Iterator[str]:
     if target.created:
-        made = Counter(one.what for one in target.created)
+        made = Counter(one.what for one in target.created if one.what != "receipts")
+        made.update({one.what: int(one.value) for one in target.created if one.what == "receipts"})
         yield from (
             "",
             "Made there, and left: " + ", ".join(f"{count} x {what}" for what, count in made.items()),

@@ -54,7 +54,7 @@ class BrokenConnection(aiohttp.ClientConnectionError):
 class _Exchange:
     """How far one exchange has got."""
 
-    connect_timeout: float
+    connect: aiohttp.ClientTimeout
     connecting: bool = False
     connected: bool = False
 
@@ -73,9 +73,7 @@ class _Connector(aiohttp.TCPConnector):
             raise BrokenConnection
         exchange.connecting = True
         for _ in range(_FRESH_TRIES):
-            connection = await super().connect(
-                req, traces, aiohttp.ClientTimeout(connect=exchange.connect_timeout)
-            )
+            connection = await super().connect(req, traces, exchange.connect)
             # Bytes that came over an idle connection would be read as the answer to the next request:
             # one customer's data for another.
             if connection.protocol is not None and not connection.protocol.should_close:
@@ -108,6 +106,7 @@ class Wire:
             BackendMisconfigured: ``ca_file`` cannot be read.
         """
         self._settings = settings
+        self._connect = aiohttp.ClientTimeout(connect=settings.connect_timeout)
         self._base = str(URL(settings.base_url)).rstrip("/")
         self._session = aiohttp.ClientSession(
             # The bulkhead bounds the connections; a second queue here would not be counted.
@@ -124,7 +123,7 @@ class Wire:
 
     async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
         """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens."""
-        exchange = _Exchange(self._settings.connect_timeout)
+        exchange = _Exchange(self._connect)
         mark = _exchange.set(exchange)
         try:
             async with asyncio.timeout(min(seconds, self._settings.read_timeout)):
