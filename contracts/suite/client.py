@@ -190,7 +190,7 @@ class Client:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self.tls or True, limit=100),
+            connector=aiohttp.TCPConnector(ssl=self.tls or True, limit=100, keepalive_timeout=2),
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=self.timeout),
             auto_decompress=True,

@@ -86,7 +86,7 @@ async def unknown_person_is_registered(trial: Trial) -> None:
     """A person who is not known is registered: the card has an owner whose profile can be changed"""
     person = await _issued(trial)
     trial.need(found_number(await trial.find(person.phone)), "the phone does not find the card")
-    answer = await trial.update(person.card_number or "", {"firstname": "Мария"})
+    answer = await trial.update(person.card_number or "", {"firstname": "Maria"})
     trial.ok(answer, "a change of the new holder's profile")
 
 

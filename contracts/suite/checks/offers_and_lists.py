@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from contracts.suite.checking import Trial, check
@@ -30,6 +31,11 @@ def _is_phone(value: object) -> bool:
     return text.isascii() and text.isdigit() and 5 <= len(text) <= 15 and not text.startswith("0")
 
 
+def _form(value: object) -> str:
+    """What a text looks like, with nothing of it: a phone may be a stranger's."""
+    return re.sub(r"[^\W\d_]", "x", re.sub(r"\d", "9", str(value)))[:40] or "an empty text"
+
+
 @check("KLO-9-01")
 async def users_are_an_array_of_strings(trial: Trial) -> None:
     """getAllUsers is an array of strings"""
@@ -43,8 +49,11 @@ async def users_are_phones(trial: Trial) -> None:
     """Each of them is digits with the country code"""
     answer, listed = await _listed(trial, "getAllUsers")
     trial.need(isinstance(listed, list) and listed, "there is no array, or nobody in it")
+    trial.need(not any(isinstance(one, (dict, list)) for one in listed), "elements are no strings")
     for index, one in enumerate(listed):
-        trial.that(_is_phone(one), "digits, no plus", "something else", answer=answer, path=f"$[{index}]")
+        trial.that(
+            _is_phone(one), "digits, no plus", f"the form {_form(one)}", answer=answer, path=f"$[{index}]"
+        )
 
 
 @check("KLO-9-03")
@@ -69,7 +78,11 @@ async def extended_users_have_phones(trial: Trial) -> None:
     for index, one in enumerate(listed):
         good = "phone" in one and _is_phone(one["phone"])
         trial.that(
-            good, "a phone of digits, no plus", "something else", answer=answer, path=f"$[{index}].phone"
+            good,
+            "a phone of digits, no plus",
+            f"the form {_form(one.get('phone'))}",
+            answer=answer,
+            path=f"$[{index}].phone",
         )
 
 
@@ -85,7 +98,7 @@ async def extended_users_have_params(trial: Trial) -> None:
         trial.that(
             good,
             'an array of {"name": …, "value": …}',
-            "something else",
+            "an array of other elements" if isinstance(params, list) else "no array",
             answer=answer,
             path=f"$[{index}].params",
         )
