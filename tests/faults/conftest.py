@@ -1,0 +1,48 @@
+"""The nursery of processes, and stages, for the tests of faults."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapter.store.embedded import EmbeddedServer
+from tests.conftest import _drop as drop_database
+from tests.conftest import create_database
+from tests.faults import crms
+from tests.faults.crms import Rating
+from tests.faults.stage import Nursery, Stage, set_up
+
+SetStage = Callable[..., Awaitable[Stage]]
+
+
+@pytest.fixture(scope="session")
+async def nursery() -> AsyncIterator[Nursery]:
+    async with Nursery().running() as nursery:
+        yield nursery
+
+
+@pytest.fixture
+async def scene(nursery: Nursery, tmp_path: Path, postgresql: EmbeddedServer) -> AsyncIterator[SetStage]:
+    """Sets stages on the common PostgreSQL: ``await scene("probe")``."""
+    async with AsyncExitStack() as stack:
+
+        async def set_one(rating: Rating, people: int = 40, **options: Any) -> Stage:
+            url, crm_url = [await create_database(postgresql, "template0") for _ in range(2)]
+            for made in (url, crm_url):
+                stack.push_async_callback(drop_database, postgresql, made)
+            crm = crms.make(rating, people, crm_url)
+            return await stack.enter_async_context(set_up(nursery, tmp_path, url, crm, **options))
+
+        yield set_one
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the long form out, unless marks are asked for."""
+    if not config.option.markexpr:
+        long = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]

@@ -1,0 +1,72 @@
+"""Clocks jump, and processes sleep: what is decided by time is decided by the database's clock."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.faults.conftest import SetStage
+from tests.faults.crms import Rating
+from tests.faults.launch import Plan
+from tests.faults.stage import DELIVERY, TAKE_OVER, until
+
+HOUR, WEEK = 3600.0, 7 * 86_400.0
+
+
+@pytest.mark.parametrize(
+    "ahead",
+    [
+        pytest.param(HOUR, id="an hour ahead", marks=pytest.mark.long),
+        pytest.param(-HOUR, id="an hour behind"),
+        pytest.param(WEEK, id="a week ahead", marks=pytest.mark.long),
+    ],
+)
+async def test_a_clock_jumps_under_load(ahead: float, scene: SetStage) -> None:
+    """Of one adapter and one worker; the others keep the time. Doubts are settled, none is held."""
+    stage = await scene("compare")
+    jumping = Plan(clock=ahead, patience=TAKE_OVER)
+    await asyncio.gather(stage.adapter(jumping), stage.worker(jumping), stage.adapter(), stage.worker())
+    await stage.load(20)
+    for process in (stage.adapters[0], stage.workers[0]):
+        process.send(signal.SIGUSR1)
+    stage.crm.line.draw = lambda _: (
+        stage.chance.choice(("cut_before", "cut_after")) if stage.chance.random() < 0.2 else None
+    )
+    await stage.load(60)
+    await stage.crm.line.down()
+    await stage.load(10)
+    await stage.crm.line.up()
+    stage.crm.calm()
+    verdict = await stage.settled()
+    assert verdict.well, verdict
+    assert verdict.credited == verdict.sent == 90, verdict
+    assert all(process.alive for process in (*stage.adapters, *stage.workers))
+
+
+@pytest.mark.parametrize("rating", [pytest.param("probe", marks=pytest.mark.long), "compare"])
+@pytest.mark.parametrize("point", [pytest.param("begin.before", marks=pytest.mark.long), "begin.after"])
+async def test_who_sleeps_before_the_call_does_not_send_when_others_have(
+    rating: Rating, point: str, scene: SetStage
+) -> None:
+    """A worker is frozen, as a paused machine is, with a receipt in hand; another sends it meanwhile."""
+    stage = await scene(rating)
+    await stage.adapter()
+    sleeper = await stage.worker(Plan(at=(point,), how="stop", patience=TAKE_OVER))
+    first = [stage.receipt(person=person, roubles=10) for person in range(1, 6)]
+    await asyncio.gather(*[stage.deliver(receipt) for receipt in first])
+    await until(lambda: sleeper.frozen, "the worker sleeps")
+    await stage.worker()
+    # Others of the same people and the same sums: who compares balances must not be deceived.
+    second = [stage.receipt(person=person, roubles=10) for person in range(1, 6)]
+    await asyncio.gather(*[stage.deliver(receipt) for receipt in second])
+    verdict = await stage.settled()
+    assert verdict.credited == 10, verdict
+    sleeper.send(signal.SIGCONT)
+    await until(lambda: not sleeper.frozen, "the worker is awake")
+    await stage.load(20)
+    await asyncio.sleep(float(str(DELIVERY["call_timeout"])))  # whatever it would send now, it has sent
+    verdict = await stage.settled()
+    assert verdict.well, verdict
+    assert verdict.credited == verdict.sent == 30

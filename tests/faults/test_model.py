@@ -1,0 +1,410 @@
+"""A model of the ledger: any order of sending, delivering, dying, lost replies, time and people's decisions.
+
+The PostgreSQL, the use case, the deliverer and the desk are the real ones. The CRM is a fake at the port: it
+can lose what a real one can, and knows for certain what it has done. For every way of settling a doubt: never
+two effects for a receipt, one for each that counts as credited, none for one that was refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+from collections.abc import Coroutine, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, ClassVar, Literal, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from adapter.bootstrap import Service
+from adapter.delivery.deliverer import Deliverer, Later
+from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
+from adapter.loyalty.receipts import register_receipt
+from adapter.store.desk import PostgresDesk
+from adapter.store.operations import PostgresOperations
+from crm_backends.model import Balance, Credit, Holder, PointsEntry
+from crm_backends.ports import BackendUnavailable, Deadline, Settlement, Written
+from tests.faults.servers import Server, own_server
+from tests.faults.stage import DRIVE, card_number
+from tests.integration.conftest import settings_for_tests
+
+PEOPLE = 2
+DELIVERY = {"call_timeout": 1.0, "settle_after": 2.0, "retry_first": 0.01, "retry_ceiling": 0.02}
+LEASE = DELIVERY["settle_after"] * 3 + DELIVERY["call_timeout"] * 3
+
+Reply = Literal["well", "lost before", "lost after", "not sent", "away", "no", "dies before", "dies after"]
+REPLIES: tuple[Reply, ...] = (
+    *("well", "well", "lost before", "lost before", "lost after", "lost after"),
+    *("not sent", "away", "no", "dies before", "dies after"),
+)
+WRITES = ("begin", "end", "again", "release", "lease")
+Result = TypeVar("Result")
+
+
+class Died(BaseException):
+    """The process is gone: nothing of ours runs any more in this attempt."""
+
+
+class FakeCrm:
+    """Accounts whose credits are known for certain; what is told of them is another matter."""
+
+    def __init__(self, settlement: Settlement) -> None:
+        self.settlement = settlement
+        self.effects: list[tuple[str, str, Decimal]] = []
+        self.reply: Reply = "well"
+
+    def _balance(self, account: str) -> Decimal:
+        return sum((points for whose, _, points in self.effects if whose == account), Decimal(0))
+
+    def of(self, reference: str) -> int:
+        """How often this operation has had its effect."""
+        return sum(known == reference for _, known, _ in self.effects)
+
+    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        return f"account of {holder.card_number}"
+
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
+        await asyncio.sleep(0)
+        if self.reply == "away":
+            raise BackendUnavailable("away")
+        return Balance(self._balance(account), self._balance(account))
+
+    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
+        return ()
+
+    async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
+        return ()
+
+    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+        reply = self.reply
+        await asyncio.sleep(0)
+        if reply == "dies before":
+            raise Died
+        if reply in ("well", "lost after", "dies after"):
+            assert credit.points is not None
+            if self.settlement is not Settlement.KEY or not self.of(reference):
+                self.effects.append((account, reference, credit.points))
+        await asyncio.sleep(0)
+        match reply:
+            case "well":
+                return Written.done(points=credit.points)
+            case "dies after":
+                raise Died
+            case "no":
+                return Written.refused()
+            case "not sent":
+                return Written.not_sent()
+            case "away":
+                raise BackendUnavailable("away")
+            case _:
+                return Written.unknown()
+
+    async def settle_credit(
+        self,
+        account: str,
+        credit: Credit,
+        *,
+        reference: str,
+        since: datetime,
+        before: Balance | None,
+        deadline: Deadline,
+    ) -> Written:
+        await asyncio.sleep(0)
+        if self.reply in ("away", "not sent"):
+            raise BackendUnavailable("away")
+        assert credit.points is not None
+        if self.settlement is Settlement.PROBE:
+            return Written.done(points=credit.points) if self.of(reference) else Written.not_sent()
+        if before is None:
+            return Written.unknown()
+        grown = self._balance(account) - before.total
+        return (
+            Written.done(points=credit.points)
+            if grown == credit.points
+            else Written.not_sent()
+            if not grown
+            else Written.unknown()
+        )
+
+
+class DyingOperations(PostgresOperations):
+    """The ledger; the process may die just before or just after a write of it."""
+
+    dies: str = ""
+    after: bool = False
+
+
+def _dying(name: str) -> Any:
+    original = getattr(PostgresOperations, name)
+
+    async def write(self: DyingOperations, *arguments: Any, **given: Any) -> Any:
+        if self.dies == name and not self.after:
+            raise Died
+        result = await original(self, *arguments, **given)
+        if self.dies == name:
+            raise Died
+        return result
+
+    return write
+
+
+for _name in WRITES:
+    setattr(DyingOperations, _name, _dying(_name))
+
+
+class World:
+    """The real parts around the fake CRM, on an event loop of their own; emptied for each example."""
+
+    def __init__(self, server: Server) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.service = Service(
+            settings_for_tests(receipts={"rate": 1, "wait": 0}, delivery=DELIVERY), server.url("model")
+        )
+        self.operations: DyingOperations
+        self.desk: PostgresDesk
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self.loop.run_until_complete(work)
+
+    async def open(self) -> None:
+        await self.service.open()
+        self.operations = DyingOperations(self.service.gateway)
+        self.desk = PostgresDesk(self.service.gateway)
+        for person in range(1, PEOPLE + 1):
+            await self.sql(
+                "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state, users_reference, "
+                "points_reference, issued_at) VALUES ($1, $1, 'CODE_128', 'active', $2, $3, now())",
+                card_number(person),
+                str(person),
+                f"account of {card_number(person)}",
+            )
+
+    async def sql(self, statement: str, *arguments: Any) -> None:
+        await self.service.pool.execute(statement, *arguments)
+
+    async def empty(self) -> None:
+        await self.sql(
+            "TRUNCATE koshelek.operations, koshelek.account_leases, koshelek.operation_events, "
+            "koshelek.purge_later"
+        )
+
+    def close(self) -> None:
+        self.run(self.service.close())
+        self.loop.close()
+
+
+class Ledger(RuleBasedStateMachine):
+    """What may happen to receipts, and what must hold whatever happens."""
+
+    world: ClassVar[World]
+    settlement: ClassVar[Settlement]
+
+    @initialize()
+    def begin(self) -> None:
+        world = self.world
+        world.run(world.empty())
+        self.crm = FakeCrm(self.settlement)
+        self.programme = dataclasses.replace(
+            world.service.programme,
+            operations=world.operations,
+            points=self.crm,
+            settlement={**world.service.programme.settlement, OperationKind.RECEIPT: self.settlement},
+        )
+        self.deliverer = Deliverer(self.programme, world.operations, world.service.settings.delivery)
+        self.sent: list[tuple[int, int, int]] = []
+        """Person, roubles, and the id of the operation."""
+
+    async def _register(self, number: int, person: int, roubles: int) -> Operation:
+        card = await self.programme.cards.get(card_number(person))
+        assert card is not None
+        moment = self.programme.now() - timedelta(hours=1)
+        return await register_receipt(
+            self.programme,
+            card,
+            {
+                "t": f"{moment:%Y%m%dT%H%M}",
+                "s": f"{roubles}.00",
+                "fn": DRIVE,
+                "i": str(number),
+                "fp": "1",
+                "n": "1",
+            },
+        )
+
+    async def _deliver(self, operation_id: int) -> None:
+        with contextlib.suppress(Later, Died):
+            await self.deliverer.deliver(operation_id)
+
+    async def _states(self) -> dict[int, Operation]:
+        found = [await self.world.operations.get(operation_id) for _, _, operation_id in self.sent]
+        return {operation.id: operation for operation in found if operation is not None}
+
+    @precondition(lambda self: len(self.sent) < 4)
+    @rule(person=st.sampled_from([1, 1, 1, 2]), roubles=st.sampled_from([10, 10, 20]))
+    def send(self, person: int, roubles: int) -> None:
+        operation = self.world.run(self._register(len(self.sent) + 1, person, roubles))
+        assert operation.state is OperationState.RECORDED
+        self.sent.append((person, roubles, operation.id))
+
+    @precondition(lambda self: self.sent)
+    @rule(pick=st.integers(0, 3))
+    def repeat(self, pick: int) -> None:
+        number = pick % len(self.sent)
+        person, roubles, operation_id = self.sent[number]
+        known = self.world.run(self._states())[operation_id]
+        if known.state is not OperationState.REFUSED:
+            assert self.world.run(self._register(number + 1, person, roubles)).id == operation_id
+
+    @precondition(lambda self: self.sent)
+    @rule(
+        picks=st.lists(st.integers(0, 3), min_size=1, max_size=2),
+        reply=st.sampled_from(REPLIES),
+        dies=st.sampled_from(("", "", "", "", "", *WRITES)),
+        after=st.booleans(),
+    )
+    def deliver(self, picks: list[int], reply: Reply, dies: str, after: bool) -> None:
+        """One job, or several at once, perhaps of the same operation; the process may die at any write."""
+        self.crm.reply = reply
+        self.world.operations.dies, self.world.operations.after = dies, after
+        chosen = [self.sent[pick % len(self.sent)][2] for pick in picks]
+
+        async def work() -> None:
+            await asyncio.gather(*[self._deliver(operation_id) for operation_id in chosen])
+
+        self.world.run(work())
+        self.world.operations.dies = ""
+        self.crm.reply = "well"
+        self.check()
+
+    @rule(seconds=st.sampled_from([DELIVERY["call_timeout"] * 2, DELIVERY["settle_after"], LEASE, 3600.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.run(self._age(seconds))
+
+    async def _age(self, seconds: float) -> None:
+        """Everything is older: the deliverer goes by what is written down."""
+        interval = timedelta(seconds=seconds)
+        await self.world.sql(
+            "UPDATE koshelek.operations "
+            "SET recorded_at = recorded_at - $1::interval, sent_at = sent_at - $1::interval",
+            interval,
+        )
+        await self.world.sql("UPDATE koshelek.account_leases SET until = until - $1::interval", interval)
+
+    @precondition(lambda self: self.sent)
+    @rule()
+    def a_person_decides(self) -> None:
+        """Whoever looks at what is held finds out in the CRM what became of it."""
+        self.world.run(self._decide())
+        self.check()
+
+    async def _decide(self) -> None:
+        for operation in (await self._states()).values():
+            if operation.state is not OperationState.HELD:
+                continue
+            if self.crm.of(operation.reference):
+                await self.world.desk.settle(operation.id, OperationState.DONE, by="test", note="it is there")
+            else:
+                assert not await self.world.desk.requeue([operation.id], by="test", note="it is not there")
+
+    def check(self) -> None:
+        for operation in self.world.run(self._states()).values():
+            effects = self.crm.of(operation.reference)
+            assert effects <= 1, f"{effects} effects of {operation}"
+            if operation.state is OperationState.DONE:
+                assert effects == 1, f"no effect of {operation}"
+            if operation.state is OperationState.REFUSED:
+                assert effects == 0, f"an effect of {operation}"
+
+    def teardown(self) -> None:
+        """With a CRM that is well everything comes to its end, and is right."""
+        if not hasattr(self, "sent"):
+            return
+        for _ in range(12):
+            states = self.world.run(self._states())
+            if all(operation.state in FINAL for operation in states.values()):
+                break
+            self.world.run(self._decide())
+            self.world.run(self._age(3600))
+            for operation in states.values():
+                self.world.run(self._deliver(operation.id))
+        assert all(operation.state in FINAL for operation in self.world.run(self._states()).values())
+        self.check()
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    with own_server() as server:
+        asyncio_run = asyncio.new_event_loop()
+        try:
+            asyncio_run.run_until_complete(server.execute("CREATE DATABASE model"))
+            asyncio_run.run_until_complete(_migrate(server.url("model")))
+        finally:
+            asyncio_run.close()
+        world = World(server)
+        world.run(world.open())
+        yield world
+        world.close()
+
+
+async def _migrate(url: str) -> None:
+    from adapter.store.migrate import migrate
+
+    await migrate(url)
+
+
+def _run(world: World, settlement: Settlement, examples: int, *, always_the_same: bool) -> None:
+    class Machine(Ledger):
+        pass
+
+    Machine.world, Machine.settlement = world, settlement
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=12,
+            deadline=None,
+            derandomize=always_the_same,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_a_doubt_is_not_settled_by_the_credit_of_another_receipt(world: World) -> None:
+    """A credit that never arrived is in doubt while the CRM is away; then another of the same sum arrives."""
+
+    class Machine(Ledger):
+        pass
+
+    Machine.world, Machine.settlement = world, Settlement.COMPARE
+    machine = Machine()
+    machine.begin()
+    machine.send(1, 10)
+    machine.send(1, 10)
+    machine.deliver([0], "lost before", "", after=False)
+    machine.time_passes(3600)
+    machine.deliver([1], "well", "", after=False)
+    machine.deliver([0], "well", "", after=False)
+    machine.teardown()
+
+
+@pytest.mark.parametrize("settlement", list(Settlement))
+def test_nothing_is_lost_and_nothing_doubled_whatever_happens(settlement: Settlement, world: World) -> None:
+    _run(world, settlement, 20, always_the_same=True)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("settlement", list(Settlement))
+def test_nothing_is_lost_and_nothing_doubled_at_length(settlement: Settlement, world: World) -> None:
+    _run(world, settlement, 1000, always_the_same=False)
