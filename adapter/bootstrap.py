@@ -26,6 +26,7 @@ from adapter.store.balances import PostgresBalances
 from adapter.store.cards import JoinedFinder, PostgresCards
 from adapter.store.consents import PostgresConsents
 from adapter.store.desk import PostgresDesk
+from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
@@ -77,7 +78,8 @@ class Service:
         coupons: Any = self.by_port["coupons"]
         in_own_database = isinstance(points, PostgresBackend) and points.in_adapters_database
         self.balances = None if in_own_database or points is None else PostgresBalances(gateway)
-        finder: Finder = TwoStepFinder(users, self.cards)
+        emails = None if users.finds_by_email else PostgresEmails(gateway)
+        finder: Finder = TwoStepFinder(users, self.cards, emails)
         if isinstance(users, PostgresBackend) and users.finds_many:
             finder = JoinedFinder(users, settings.database.statement_timeout)
         can_keep = users.capabilities["users.set_consents"].support in (Support.FULL, Support.PARTIAL)
@@ -85,6 +87,7 @@ class Service:
             settings=settings,
             cards=self.cards,
             consents=PostgresConsents(gateway),
+            emails=emails,
             operations=self.operations,
             balances=self.balances,
             finder=finder,

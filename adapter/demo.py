@@ -94,6 +94,7 @@ def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any
             "identifier_secret": "a secret of the demo, no other",
             "find_by": "merchant_search",
             "send_phone": True,
+            "properties": {"birth_date": "birthday"},
             "credit_by": "points",
             "promo_codes": {"COFFEE": {"reward": perx.COFFEE}, "GIFT": {"reward": perx.GIFT}},
         }
@@ -136,6 +137,9 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
     else:
         profile = Profile(phone=anna.phone, email=anna.email, first_name="Anna", birth_date=anna.birth_date)
         reference = (await users.register(profile, reference="demo", deadline=deadline)).crm_reference
+    emails = service.programme.emails
+    if emails is not None and reference is not None:
+        await emails.note(reference, anna.email)
     row: Row = (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, reference)
     gateway = Gateway(service.pool, 5.0)
     await import_rows(gateway, [row], Report(), lambda done: None)

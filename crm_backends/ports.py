@@ -219,6 +219,9 @@ class NoticesAbsence(Protocol):
 
 @runtime_checkable
 class Users(Protocol):
+    finds_by_email: bool
+    """False where the CRM cannot be asked for an e-mail: the adapter then remembers those of its holders."""
+
     async def find(
         self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
     ) -> Sequence[Customer]:

@@ -49,7 +49,7 @@ async def create_database(server: embedded.EmbeddedServer, template: str) -> str
     return server.url.replace("/postgres?", f"/{name}?")
 
 
-async def _drop(server: embedded.EmbeddedServer, url: str) -> None:
+async def drop_database(server: embedded.EmbeddedServer, url: str) -> None:
     name = urlsplit(url).path.removeprefix("/")
     connection = await asyncpg.connect(server.url)
     try:
@@ -63,7 +63,7 @@ async def fresh_database(postgresql: embedded.EmbeddedServer) -> AsyncIterator[s
     """URL of a new, empty database."""
     url = await create_database(postgresql, "template0")
     yield url
-    await _drop(postgresql, url)
+    await drop_database(postgresql, url)
 
 
 @pytest.fixture(scope="session")
@@ -79,7 +79,7 @@ async def database(postgresql: embedded.EmbeddedServer, template: str) -> AsyncI
     """URL of a new database with the adapter's schema."""
     url = await create_database(postgresql, template)
     yield url
-    await _drop(postgresql, url)
+    await drop_database(postgresql, url)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from adapter.catalogue import Code, Refused
-from adapter.loyalty.finding import choose
+from adapter.loyalty.finding import choose, people_with
 from adapter.loyalty.model import Card, CardState, NewOperation, OperationKind, OperationState
 from adapter.loyalty.programme import Programme, remember_accounts
 from crm_backends.model import Customer, Profile
@@ -46,6 +46,9 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
         if number is None and known.card_number and programme.settings.cards.adopt:
             await programme.cards.adopt(known.card_number, reference)
         await _fill_gaps(programme, known, profile, deadline)
+    email = known.profile.email or profile.email
+    if programme.emails is not None and email is not None:
+        await programme.emails.note(reference, email)
     card = await programme.cards.issue(reference, number)
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
@@ -70,8 +73,13 @@ async def _must_be_issuable(programme: Programme, number: str) -> None:
 
 async def _recognise(programme: Programme, profile: Profile, deadline: Deadline) -> Customer | None:
     """The existing customer this person is, if there is one. Raises ``Refused`` on doubt."""
-    found = await programme.users.find(
-        phone=profile.phone, email=profile.email, birth_date=profile.birth_date, deadline=deadline
+    found = await people_with(
+        programme.users,
+        programme.emails,
+        phone=profile.phone,
+        email=profile.email,
+        birth_date=profile.birth_date,
+        deadline=deadline,
     )
     by_phone = [person for person in found if profile.phone and person.profile.phone == profile.phone]
     if by_phone:

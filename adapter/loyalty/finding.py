@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, CardState
-from adapter.loyalty.ports import CardRegistry
+from adapter.loyalty.ports import CardRegistry, EmailBook
 from adapter.loyalty.programme import Programme, remember_accounts
 from crm_backends.model import Customer
 from crm_backends.ports import Deadline, Users
@@ -45,6 +45,8 @@ async def find_card(
     chosen = cards[owner.reference]
     if chosen.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
+    if programme.emails is not None and owner.profile.email is not None:
+        await programme.emails.note(owner.reference, owner.profile.email)
     await remember_accounts(programme, chosen, owner, deadline)
     return chosen
 
@@ -55,16 +57,39 @@ class TwoStepFinder:
 
     users: Users
     cards: CardRegistry
+    emails: EmailBook | None
 
     async def find(
         self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
     ) -> Sequence[tuple[Customer, Card | None]]:
-        people = await self.users.find(phone=phone, email=email, birth_date=birth_date, deadline=deadline)
+        people = await people_with(
+            self.users, self.emails, phone=phone, email=email, birth_date=birth_date, deadline=deadline
+        )
         if not people:
             return ()
         cards = await self.cards.of_customers([person.reference for person in people])
         by_owner = {card.users_reference: card for card in cards}
         return [(person, by_owner.get(person.reference)) for person in people]
+
+
+async def people_with(
+    users: Users,
+    emails: EmailBook | None,
+    *,
+    phone: str | None,
+    email: str | None,
+    birth_date: date | None,
+    deadline: Deadline,
+) -> Sequence[Customer]:
+    """Customers whose phone (E.164) or e-mail matches, also where the CRM cannot be asked for an e-mail."""
+    found = await users.find(phone=phone, email=email, birth_date=birth_date, deadline=deadline)
+    if emails is None or email is None:
+        return found
+    reference = await emails.owner(email)
+    if reference is None or any(person.reference == reference for person in found):
+        return found
+    by_email = await users.get(reference, deadline=deadline)
+    return found if by_email is None else [*found, by_email]
 
 
 def choose(

@@ -13,11 +13,13 @@ from decimal import Decimal
 from typing import cast
 
 from adapter.catalogue import Code, Refused
+from adapter.loyalty.finding import people_with
 from adapter.loyalty.model import OWNED, Card, CardState
 from adapter.loyalty.programme import Programme, account_of, expect_done, known_card, owner_of
 from crm_backends.model import (
     Balance,
     ChannelConsents,
+    Customer,
     ListedPhone,
     Offer,
     PointsEntry,
@@ -107,9 +109,28 @@ async def update_profile(programme: Programme, number: str, profile: Profile, de
     """Set the given fields of the owner; fields not given stay. Raises ``Refused(CONFLICT)`` and others."""
     card = await _owned_card(programme, number)
     owner = await owner_of(programme, card, deadline)
-    if not profile.is_empty():
-        written = await programme.users.update(owner.reference, profile, deadline=deadline)
-        expect_done(written, Code.UPDATE_REFUSED)
+    if profile.is_empty():
+        return
+    await _must_not_be_anothers(programme, owner, profile, deadline)
+    written = await programme.users.update(owner.reference, profile, deadline=deadline)
+    expect_done(written, Code.UPDATE_REFUSED)
+    if programme.emails is not None and profile.email is not None:
+        await programme.emails.note(owner.reference, profile.email)
+
+
+async def _must_not_be_anothers(
+    programme: Programme, owner: Customer, profile: Profile, deadline: Deadline
+) -> None:
+    """Refuse a new phone or e-mail that leads to another customer; not every CRM minds (KLO-4)."""
+    phone = profile.phone if profile.phone != owner.profile.phone else None
+    email = profile.email if profile.email != owner.profile.email else None
+    if phone is None and email is None:
+        return
+    found = await people_with(
+        programme.users, programme.emails, phone=phone, email=email, birth_date=None, deadline=deadline
+    )
+    if any(person.reference != owner.reference for person in found):
+        raise Refused(Code.CONFLICT)
 
 
 async def set_consents(

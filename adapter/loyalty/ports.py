@@ -55,6 +55,16 @@ class Finder(Protocol):
         """Customers whose phone (E.164) or e-mail matches, each with the card of the registry."""
 
 
+class EmailBook(Protocol):
+    """For a users CRM that cannot be asked for an e-mail: those of the holders. E-mails are in lower case."""
+
+    async def owner(self, email: str) -> str | None:
+        """The customer (reference of the users CRM) with this e-mail."""
+
+    async def note(self, users_reference: str, email: str) -> None:
+        """This is the customer's e-mail from now on, unless it is another's."""
+
+
 class ConsentBook(Protocol):
     async def record(self, number: str, consents: ChannelConsents) -> None:
         """Set the channels named; leave the others as they were."""

@@ -12,7 +12,15 @@ from datetime import UTC, datetime
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, OperationKind
-from adapter.loyalty.ports import BalanceBook, CardRegistry, ConsentBook, Finder, OperationLedger, Port
+from adapter.loyalty.ports import (
+    BalanceBook,
+    CardRegistry,
+    ConsentBook,
+    EmailBook,
+    Finder,
+    OperationLedger,
+    Port,
+)
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
 from crm_backends.ports import BackendError, Coupons, Deadline, Outcome, Points, Settlement, Users, Written
@@ -23,6 +31,8 @@ class Programme:
     settings: Settings
     cards: CardRegistry
     consents: ConsentBook
+    emails: EmailBook | None
+    """Unset where the users CRM can be asked for an e-mail."""
     operations: OperationLedger
     balances: BalanceBook | None
     """Unset where the points are in the adapter's own database: they are away together."""

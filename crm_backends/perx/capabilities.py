@@ -13,7 +13,7 @@ def _partial(note: str) -> Capability:
 
 
 _FIND = _partial(
-    "by phone; Perx has no search by e-mail or birth date, the adapter's card registry remembers"
+    "by phone; Perx cannot be asked for an e-mail, so the adapter remembers those of card holders"
 )
 _GET_WITHOUT_PHONE = _partial("the phone is not told back: the settings do not let Perx know it")
 _REGISTER_WITHOUT_PHONE = _partial("Perx keeps what the settings name, and the phone is not among it")

@@ -82,6 +82,7 @@ class PerxBackend:
 
     name = NAME
     settlement = Settlement.PROBE
+    finds_by_email = False
 
     def __init__(self, settings: PerxSettings, context: BackendContext) -> None:
         self._settings = settings

@@ -79,6 +79,7 @@ class PostgresBackend:
     name = NAME
     capabilities = CAPABILITIES
     settlement = Settlement.KEY
+    finds_by_email = True
 
     def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:
         self._settings = settings

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from adapter.store.embedded import EmbeddedServer
-from tests.conftest import _drop as drop_database
-from tests.conftest import create_database
+from tests.conftest import create_database, drop_database
 from tests.faults import crms
 from tests.faults.crms import Rating
 from tests.faults.stage import Nursery, Stage, set_up
@@ -38,11 +37,3 @@ async def scene(nursery: Nursery, tmp_path: Path, postgresql: EmbeddedServer) ->
             return await stack.enter_async_context(set_up(nursery, tmp_path, url, crm, **options))
 
         yield set_one
-
-
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the long form out, unless marks are asked for."""
-    if not config.option.markexpr:
-        long = [item for item in items if item.get_closest_marker("long")]
-        config.hook.pytest_deselected(items=long)
-        items[:] = [item for item in items if item not in long]

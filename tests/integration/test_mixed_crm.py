@@ -191,3 +191,25 @@ async def test_a_doubtful_registration_makes_one_customer(adapter: Adapter, crms
     )
     assert len({answer.body["card"]["cardNumber"] for answer in answers}) == 1
     assert effects(crms.perx) == before + 1
+
+
+async def test_a_holder_is_found_by_an_email_that_the_crm_cannot_be_asked_for(adapter: Adapter) -> None:
+    """Perx has no search by e-mail, so the adapter remembers those of its holders."""
+    number = await adapter.issue(phone=new_phone(), email="First@Example.com")
+    assert (await adapter.get("/v1/card?email=first@example.COM")).body["card"]["cardNumber"] == number
+    assert (await adapter.get("/v1/card?email=nobody@example.com")).body is None
+    await adapter.post(f"/v1/card/{number}", {"email": "second@example.com"})
+    assert (await adapter.get("/v1/card?email=first@example.com")).body is None
+    assert (await adapter.get("/v1/card?email=second@example.com")).body["card"]["cardNumber"] == number
+
+
+async def test_a_phone_or_email_of_another_holder_is_a_conflict(adapter: Adapter) -> None:
+    first, second = new_phone(), new_phone()
+    await adapter.issue(phone=first, email="taken@example.com")
+    number = await adapter.issue(phone=second)
+    for profile in ({"phone": first}, {"email": "TAKEN@example.com"}):
+        assert (await adapter.post(f"/v1/card/{number}", profile)).code == Code.CONFLICT
+    for profile in ({"phone": second}, {"email": "free@example.com"}):
+        assert (await adapter.post(f"/v1/card/{number}", profile)).status == 200
+    stranger = {"phone": new_phone(), "email": "taken@example.com"}
+    assert (await adapter.post("/v1/card/anonymous", stranger)).code == Code.WEAK_MATCH

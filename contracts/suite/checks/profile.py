@@ -44,13 +44,13 @@ async def flat_object(trial: Trial) -> None:
 @check("KLO-0-51", writes=True)
 async def locality(trial: Trial) -> None:
     """A profile may have locality"""
-    await _accepted(trial, {"locality": "Нижний Тагил"}, what="a profile with locality")
+    await _accepted(trial, {"locality": "Tagil"}, what="a profile with locality")
 
 
 @check("KLO-0-52", writes=True)
 async def first_name_spelling(trial: Trial) -> None:
     """firstName means firstname"""
-    await _accepted(trial, {"firstName": "Ольга"}, what="a profile with firstName")
+    await _accepted(trial, {"firstName": "Olga"}, what="a profile with firstName")
 
 
 @check("KLO-0-53", writes=True)
@@ -86,7 +86,7 @@ async def unknown_fields(trial: Trial) -> None:
 async def absent_fields(trial: Trial) -> None:
     """A field that is absent stays as it was"""
     person = await _found_by_email(trial)
-    trial.ok(await trial.update(person.card_number or "", {"surname": "Иная"}))
+    trial.ok(await trial.update(person.card_number or "", {"surname": "Inaya"}))
     trial.shows(await trial.find(None, person.email), person)
 
 
@@ -94,7 +94,9 @@ async def absent_fields(trial: Trial) -> None:
 async def empty_fields(trial: Trial) -> None:
     """A field with an empty value stays as it was"""
     person = await _found_by_email(trial)
-    trial.ok(await trial.update(person.card_number or "", {"surname": "Иная", "email": ""}), "an empty value")
+    trial.ok(
+        await trial.update(person.card_number or "", {"surname": "Inaya", "email": ""}), "an empty value"
+    )
     trial.shows(await trial.find(None, person.email), person)
 
 
