@@ -1,0 +1,124 @@
+"""Where the options of the suite come from, and what is said about those that cannot be used."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from contracts.suite.config import ConfigError, Options, read_options
+
+FILE = """
+urls: [https://shop.example.com]
+login: from-file
+password: from-file-password
+timeout: 7
+existing: {phone: 79991110001, email: anna@example.org, birth_date: 1980-02-03}
+plastic: 2900000000032
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("KLO_CONFIG", "KLO_LOGIN", "KLO_PASSWORD_FILE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "koshelek-contract.yaml"
+    path.write_text(FILE, encoding="utf-8")
+    return path
+
+
+def problems(*arguments: object, **given: object) -> list[str]:
+    with pytest.raises(ConfigError) as error:
+        read_options(given, *arguments)  # type: ignore[arg-type]
+    return error.value.problems
+
+
+def test_the_file_says_who_there_is(file: Path) -> None:
+    options = read_options({}, file)
+    assert options.existing is not None
+    assert (options.existing.phone, options.existing.birth_date) == ("79991110001", date(1980, 2, 3))
+    assert (options.plastic, options.secret, options.timeout) == ("2900000000032", "from-file-password", 7)
+
+
+def test_the_environment_overrides_the_file_and_the_command_line_both(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLO_CONFIG", str(file))
+    monkeypatch.setenv("KLO_LOGIN", "from-environment")
+    monkeypatch.setenv("KLO_TIMEOUT", "9")
+    assert read_options({"login": None}).login == "from-environment"
+    options = read_options({"login": "from-command-line", "timeout": None})
+    assert (options.login, options.timeout) == ("from-command-line", 9)
+    assert options.urls == ["https://shop.example.com"]
+
+
+def test_a_part_of_an_identity_may_come_from_the_environment(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KLO_EXISTING__CARD_NUMBER", "2900000000018")
+    existing = read_options({}, file).existing
+    assert existing is not None
+    assert (existing.phone, existing.card_number) == ("79991110001", "2900000000018")
+
+
+def test_lists_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLO_URLS", '["http://a.example", "http://b.example"]')
+    assert read_options({}).urls == ["http://a.example", "http://b.example"]
+    monkeypatch.setenv("KLO_URLS", "http://a.example")
+    assert "environment" in problems()[0]
+
+
+def test_options_given_in_a_program_look_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLO_LOGIN", "from-environment")
+    assert Options(login="given").login == "given"
+    assert Options().login == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("logn: a", "logn: unknown key; did you mean login?"),
+        ("existing: {phon: '79991110001'}", "existing.phon: unknown key; did you mean phone?"),
+        ("profile: all", "profile: Input should be 'read' or 'full'"),
+        ("api_version: 2.0.0", "api_version: Input should be"),
+        ("existing: {phone: anna}", "existing.phone: expected 5 to 15 digits with the country code"),
+        ("offers_path: /v1/offers", "offers_path: the path begins with / and holds {cardNumber} once"),
+        ("test_range: seven", "test_range: String should match pattern"),
+        ("[1, 2]", "expected a mapping of options"),
+        ("a: [", "not a YAML file"),
+    ],
+)
+def test_what_cannot_be_used_is_told_in_a_sentence(file: Path, text: str, said: str) -> None:
+    file.write_text(text, encoding="utf-8")
+    (problem,) = problems(file)
+    assert said in problem
+
+
+def test_an_unknown_variable_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLO_LOGN", "a")
+    assert problems() == ["KLO_LOGN: unknown variable; did you mean KLO_LOGIN?"]
+
+
+def test_all_problems_are_told_at_once_and_no_value(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLO_NONSENSE", "planted-1")
+    file.write_text("passwrd: planted-2\nexisting: {phone: planted-3}\ntimeout: planted-4", encoding="utf-8")
+    told = "\n".join(problems(file))
+    assert [key in told for key in ("KLO_NONSENSE", "passwrd", "existing.phone", "timeout")] == [True] * 4
+    assert "planted" not in told
+
+
+def test_the_password_comes_from_a_file_without_its_line_break(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_text("секрет: Ёж \n", encoding="utf-8")
+    assert read_options({"password_file": path}).secret == "секрет: Ёж "
+    with pytest.raises(ConfigError, match=r"password_file: cannot read .*No such file"):
+        _ = read_options({"password_file": tmp_path / "none"}).secret
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    assert "cannot read it: No such file" in problems(tmp_path / "none.yaml")[0]
