@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import multiprocessing
 import os
 import signal
@@ -151,6 +152,17 @@ async def _listen(runner: web.AppRunner, host: str, port: int, **options: Any) -
     return int(runner.addresses[0][1])
 
 
+def spare_the_collector() -> None:
+    """Once everything is loaded: let Python's cycle collector look at what requests leave behind, and rarely.
+
+    By default it goes over all loaded code every few hundred objects; with hundreds of requests under way
+    that is a third of their processor time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
 async def serve_until_stopped(
     settings: Settings,
     url: str,
@@ -193,6 +205,7 @@ async def serve_until_stopped(
             await _listen(management, settings.management.host, settings.management.port)
         if settings.delivery.in_process:
             await service.start_delivery()
+        spare_the_collector()
         log.info("ready", host=settings.server.host, port=port, api_version=settings.koshelek.api_version)
         if ready is not None:
             await ready(service, port)
@@ -214,6 +227,7 @@ async def deliver_until_stopped(settings: Settings, url: str) -> None:
     try:
         await service.open()
         await service.start_delivery()
+        spare_the_collector()
         log.info("delivering", concurrency=settings.delivery.concurrency)
         await stopping.wait()
         log.info("stopping")

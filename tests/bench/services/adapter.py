@@ -18,7 +18,7 @@ from adapter import logs
 from adapter.api.auth import hash_password
 from adapter.api.server import PublicRunner
 from adapter.bootstrap import Service
-from adapter.serving import run
+from adapter.serving import run, spare_the_collector
 from adapter.settings import Settings, read_settings, with_overrides
 from tests.bench.services import common
 
@@ -85,6 +85,7 @@ async def serve(options: argparse.Namespace) -> None:
             await service.start_delivery()
         await runner.setup()
         await web.TCPSite(runner, settings.server.host, settings.server.port, backlog=1024).start()
+        spare_the_collector()
         await stopping.wait()
     finally:
         await runner.cleanup()
