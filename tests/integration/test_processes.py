@@ -5,6 +5,7 @@ Everything is seen from outside: sockets, signals, exit statuses, output, and th
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.client
 import json
@@ -31,6 +32,7 @@ import asyncpg
 import pytest
 
 from adapter.catalogue import Code
+from adapter.store import embedded
 from crm_backends.postgres.statements import OWN_SQL
 from tests.integration.processes import (
     LOGIN,
@@ -689,6 +691,16 @@ def _plant(port: int, receipt: str) -> list[Answer]:
     return answers
 
 
+async def _collide(data_dir: Path) -> None:
+    """Let the database refuse a row with a planted phone; its message would quote it."""
+    connection = await asyncpg.connect(embedded.running(data_dir))
+    try:
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await connection.execute("INSERT INTO crm.customers (phone) VALUES ($1)", f"+{PHONE}")
+    finally:
+        await connection.close()
+
+
 def test_no_personal_data_and_no_credential_is_ever_written_down(tmp_path: Path) -> None:
     settings_file(tmp_path, '[log]\nlevel = "debug"\n[server]\nmax_body = 16384\n')
     port, management = free_ports(2)
@@ -696,6 +708,7 @@ def test_no_personal_data_and_no_credential_is_ever_written_down(tmp_path: Path)
     with serve(tmp_path, None, port, management, "--data-dir", "data") as serving:
         serving.wait_for('"ready"')
         answers = _plant(port, receipt)
+        asyncio.run(_collide(tmp_path / "data"))
         serving.terminate()
         done = serving.ended()
     assert all(answer.headers["Content-Type"] == "application/json; charset=utf-8" for answer in answers)
@@ -704,7 +717,7 @@ def test_no_personal_data_and_no_credential_is_ever_written_down(tmp_path: Path)
         "standard error": done.err,
         "database log": (tmp_path / "data/postgresql/log").read_text(encoding="utf-8", errors="replace"),
     }
-    # The conflicts above did reach the database, and its log is the one that was read.
+    # The collision did reach the database, and its log is the one that was read.
     assert "duplicate key" in written["database log"]
     requests = [json.loads(line) for line in done.out.splitlines() if '"request"' in line]
     assert len(requests) >= len(answers)

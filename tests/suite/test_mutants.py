@@ -1,6 +1,7 @@
 """The suite is right about others: it finds every defect of the wire.
 
-Each test is a full, strict run over real sockets. Defects of the shop's rules: ``test_mutants_of_the_shop``;
+Each test is a full, strict run over real sockets; a third of the defects by default, all with
+``pytest -m "long or not long" tests/suite``. Defects of the shop's rules: ``test_mutants_of_the_shop``;
 services without a defect: ``test_clean_services``.
 """
 
@@ -13,7 +14,14 @@ import pytest
 from contracts.loyalty_online import clauses
 from tests.suite import kills
 from tests.suite.implementations.mutants import MUTANTS
-from tests.suite.implementations.runs import BY_NAME, OF_THE_WIRE, Runs, breaks_what_it_declares, under_way
+from tests.suite.implementations.runs import (
+    BY_NAME,
+    OF_THE_WIRE,
+    Runs,
+    a_third,
+    breaks_what_it_declares,
+    under_way,
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +30,7 @@ async def runs(asked: list[str]) -> AsyncIterator[Runs]:
         yield made
 
 
-@pytest.mark.parametrize("service", OF_THE_WIRE)
+@pytest.mark.parametrize("service", a_third(OF_THE_WIRE))
 async def test_mutant_breaks_what_it_declares_and_nothing_else(service: str, runs: Runs) -> None:
     await breaks_what_it_declares(service, runs)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
+
+import pytest
 
 from contracts.loyalty_online import VERSIONS
 from contracts.suite.config import read_options
@@ -85,3 +87,11 @@ async def breaks_what_it_declares(name: str, runs: Runs) -> None:
     assert {clause: told for clause, told in broken.items() if clause not in mutant.clauses} == {}
     assert set(mutant.clauses) - broken.keys() == set()
     assert errors(target) == []
+
+
+def a_third(services: Sequence[str]) -> list[Any]:
+    """Every third for the default run; all of them with ``-m "long or not long"``."""
+    return [
+        pytest.param(service, marks=() if number % 3 == 0 else pytest.mark.long)
+        for number, service in enumerate(services)
+    ]
