@@ -27,7 +27,9 @@ def crm_for(options: argparse.Namespace) -> dict[str, Any]:
     """The points at the CRM with that URL; all else in PostgreSQL."""
     if options.crm_url is None:
         return {}
-    points = _PERX if options.crm == "perx" else _PEGKE
+    points: dict[str, Any] = dict(_PERX if options.crm == "perx" else _PEGKE)
+    if options.at_once == 0:
+        points |= {"concurrency": 400, "queue_timeout": 5}
     # Without known balances: what the CRM did not answer must not count as an answer.
     return {"driver": "postgres", "points": {**points, "base_url": options.crm_url}, "stale_after": 0}
 
@@ -39,16 +41,12 @@ _PERX = {
     "identifier_secret": 4 * common.CRM_SECRET,
     "loyalty_program_id": 1,
 }
-"""With the default number of calls at once."""
 _PEGKE = {
     "driver": "pegke",
     "dialect": "merchant_v1",
     "consumer_code": common.CRM_CODE,
     "consumer_secret": common.CRM_SECRET,
-    "concurrency": 400,
-    "queue_timeout": 5,
 }
-"""With as many calls at once as are wanted."""
 
 
 def settings_for(options: argparse.Namespace) -> Settings:
@@ -98,6 +96,7 @@ def main() -> None:
     parser.add_argument("--delivery", action="store_true", help="deliver in this process, as serve does")
     parser.add_argument("--receipts-wait", type=float, default=1.5, help="receipts.wait, seconds")
     parser.add_argument("--crm-url", help="points are in the CRM with this base URL")
+    parser.add_argument("--at-once", type=int, help="0: as many calls at once to the CRM as are wanted")
     parser.add_argument("--crm", choices=("pegke", "perx"), default="pegke", help="its kind")
     run(serve(parser.parse_args()))
 

@@ -58,4 +58,5 @@ def options(description: str) -> argparse.Namespace:
     """Where the CRM is and which port to listen on."""
     parser = common.parser(description, database=False)
     parser.add_argument("--crm-url", required=True, help="base URL of the CRM")
+    parser.add_argument("--at-once", type=int, required=True, help="most calls to it at once; 0: no limit")
     return parser.parse_args()

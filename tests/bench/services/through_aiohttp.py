@@ -13,7 +13,7 @@ from tests.bench.services import common, through
 
 
 class Client:
-    """One session, as many connections as there are calls."""
+    """One session."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
         self._session = session
@@ -31,15 +31,15 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Client]:
-    connector = aiohttp.TCPConnector(limit=0)
+async def opened(url: str, at_once: int) -> AsyncIterator[Client]:
+    connector = aiohttp.TCPConnector(limit=at_once)
     async with aiohttp.ClientSession(connector=connector, headers=through.HEADERS) as session:
         yield Client(session, url)
 
 
 def main() -> None:
     options = through.options("a CRM through aiohttp")
-    common.serve(through.application(partial(opened, options.crm_url)), options.port)
+    common.serve(through.application(partial(opened, options.crm_url, options.at_once)), options.port)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from tests.bench.services import common, through
 
 
 class Client:
-    """One client, as many connections as there are calls."""
+    """One client."""
 
     def __init__(self, client: httpx.AsyncClient, url: str) -> None:
         self._client = client
@@ -30,8 +30,8 @@ class Client:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Client]:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+async def opened(url: str, at_once: int) -> AsyncIterator[Client]:
+    limits = httpx.Limits(max_connections=at_once or None, max_keepalive_connections=at_once or None)
     async with httpx.AsyncClient(
         limits=limits, headers=through.HEADERS, timeout=10, trust_env=False
     ) as client:
@@ -40,7 +40,7 @@ async def opened(url: str) -> AsyncIterator[Client]:
 
 def main() -> None:
     options = through.options("a CRM through httpx")
-    common.serve(through.application(partial(opened, options.crm_url)), options.port)
+    common.serve(through.application(partial(opened, options.crm_url, options.at_once)), options.port)
 
 
 if __name__ == "__main__":
