@@ -5,6 +5,8 @@ The people are invented; their phones are of a range that is never given out.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
@@ -227,6 +229,12 @@ def contract_options(url: str, people: Mapping[str, Any]) -> str:
     return comment + yaml.safe_dump(given, allow_unicode=True, sort_keys=False)
 
 
+def _beside_us(program: str) -> str:
+    """How to call a program that is installed with this one, from the folder where this one was called."""
+    beside = Path(sys.argv[0]).with_name(program)
+    return str(beside) if shutil.which(program) is None and beside.is_file() else program
+
+
 def greeting(service: Service, port: int, crm: str, plastic: str, options: Path) -> str:
     """What the demo prints once it answers."""
     base = base_url(service, port)
@@ -252,7 +260,7 @@ Find Anna's card by her phone, look at her points, send a cash receipt of hers:
 
 Let the contract suite test all of it:
 
-  koshelek-contract run --config {options} --profile full
+  {_beside_us("koshelek-contract")} run --config {options} --profile full
 
 {also} Ctrl-C stops everything.
 """
