@@ -21,6 +21,7 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from adapter.store import embedded
 from tests.integration.processes import free_ports
@@ -78,10 +79,20 @@ class Server:
             await connection.close()
 
     async def script(self, statements: str, name: str) -> None:
-        """Execute several statements in one of the databases."""
+        """Execute several statements in one of the databases.
+
+        Once more where they met those under test in a deadlock; PostgreSQL may choose either of two.
+        """
         connection = await asyncpg.connect(self.url(name))
         try:
-            await connection.execute(statements)
+            async for attempt in AsyncRetrying(
+                retry=retry_if_exception_type(asyncpg.DeadlockDetectedError),
+                stop=stop_after_attempt(10),
+                wait=wait_random(0, 0.2),
+                reraise=True,
+            ):
+                with attempt:
+                    await connection.execute(statements)
         finally:
             await connection.close()
 
