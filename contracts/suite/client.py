@@ -66,6 +66,8 @@ class Answer:
     exchange: Exchange
     well_formed: bool = True
     """Whether the request was proper HTTP: what is not may be answered by a proxy in front."""
+    tells_credentials: bool = False
+    """Whether the body holds the credentials of this run as they were sent."""
 
     @cached_property
     def json(self) -> Any:
@@ -365,7 +367,8 @@ class Client:
             curl=_nc(self.address, body or "") if bare else _curl(verb, shown_url, request_headers, body),
             problem=problem,
         )
-        return Answer(method, verb, status, headers, content, exchange, well_formed)
+        told = self.authorization.removeprefix("Basic ").encode() in content
+        return Answer(method, verb, status, headers, content, exchange, well_formed, told)
 
 
 def _curl(verb: str, url: str, headers: Sequence[tuple[str, str]], body: str | None) -> str:

@@ -157,9 +157,12 @@ def error_description(answer: Answer) -> Breach | None:
 
 @rule("KLO-0-33")
 def nothing_of_the_inside(answer: Answer) -> Breach | None:
-    """No error shows a stack trace, SQL or a file's path"""
+    """No error shows a stack trace, SQL, a file's path or the credentials"""
     if not answer.refused:
         return None
+    if answer.tells_credentials:
+        wanted = "an error that tells nothing of the inside"
+        return Breach(wanted, "the credentials of the request in the body", answer=answer)
     text = answer.body.decode("utf-8", errors="replace")
     found = _INSIDE.search(text)
     if found is None:

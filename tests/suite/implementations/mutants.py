@@ -7,6 +7,7 @@ broken by the same defect, necessarily. What is declared here is documented in `
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import Callable
@@ -268,6 +269,13 @@ class StackTrace(Clean):
 class SqlInError(Clean):
     def envelope(self, refusal: Refusal) -> Any:
         return {"code": refusal.code, "description": "SQLSTATE[42S02]: SELECT * FROM cards WHERE number = 1"}
+
+
+@wrong("Errors show the credentials of the request.", "KLO-0-33")
+class SecretEchoed(Clean):
+    def envelope(self, refusal: Refusal) -> Any:
+        sent = base64.b64encode(f"{LOGIN}:{PASSWORD}".encode()).decode()
+        return {"code": refusal.code, "description": f"refused: Basic {sent}"}
 
 
 # Who is let in
