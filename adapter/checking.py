@@ -5,7 +5,6 @@ It changes nothing there. The answers are judged by the contract suite, over a f
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import secrets
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pydantic import SecretStr
 
 from adapter.api.server import PublicRunner
 from adapter.bootstrap import Service, ports_of
-from adapter.serving import database
+from adapter.serving import database, run
 from adapter.settings import CannotRun, Settings, with_overrides
 from adapter.store.migrate import latest_version
 from contracts.suite import runner
@@ -35,7 +34,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         with database(settings, join=True) as url:
             yield Finding("database", True, "reached")
             yield Finding("schema", True, f"version {latest_version()}")
-            yield from asyncio.run(_with_service(settings, url))
+            yield from run(lambda: _with_service(settings, url))
     except CannotRun as error:
         reason, _, remedy = str(error).partition("; ")
         yield Finding("database", False, reason, remedy)

@@ -73,7 +73,7 @@ def worker(config: ConfigFile = None) -> None:
 
     settings = settings_for(config)
     with serving.database(settings, join=True) as url:
-        serving.run(serving.deliver_until_stopped(settings, url))
+        serving.run(lambda: serving.deliver_until_stopped(settings, url))
 
 
 @app.command()

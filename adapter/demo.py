@@ -77,7 +77,7 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
             await serving.serve_until_stopped(bound, url, ready=ready)
 
     with serving.database(settings) as url:
-        serving.run(main(url))
+        serving.run(lambda: main(url))
 
 
 def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any]:

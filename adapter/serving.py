@@ -17,12 +17,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import asyncpg
 import structlog
+import uvloop
 from aiohttp import web
 
 from adapter import logs
@@ -33,6 +34,8 @@ from adapter.store import embedded
 from adapter.store.migrate import SchemaTooNew, migrate
 
 log = structlog.get_logger("serving")
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -59,7 +62,7 @@ def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
                 raise CannotRun(str(error)) from None
             url = server.url
         try:
-            asyncio.run(migrate(url))
+            run(lambda: migrate(url))
         except SchemaTooNew as error:
             raise CannotRun(str(error)) from None
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
@@ -80,10 +83,23 @@ def _end_by_sigterm() -> None:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Hold SIGTERM and SIGINT back while a server is started or stopped; then they take effect."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
+    """Hold SIGTERM and SIGINT back while a server or a loop is started or stopped; then they take effect."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _signals_taken() -> Iterator[None]:
+    """Let the signals through that ``_signals_deferred`` holds back."""
+    before = signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
     try:
         yield
     finally:
@@ -179,7 +195,7 @@ async def serve_until_stopped(
     stopping = stop or asyncio.Event()
     if stop is None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in _STOPPING:
             loop.add_signal_handler(number, stopping.set)
     service = Service(settings, url)
     runners: list[web.AppRunner] = []
@@ -221,7 +237,7 @@ async def deliver_until_stopped(settings: Settings, url: str) -> None:
     """Carry recorded operations to the CRM, and nothing else, until SIGTERM or SIGINT."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         loop.add_signal_handler(number, stopping.set)
     service = Service(settings, url)
     try:
@@ -235,14 +251,42 @@ async def deliver_until_stopped(settings: Settings, url: str) -> None:
         await service.close()
 
 
-def run(main: Awaitable[None]) -> None:
-    """Run a coroutine on uvloop where there is one."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)  # type: ignore[arg-type]
-    else:
-        uvloop.run(main)  # type: ignore[arg-type]
+def run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
+    """Run ``main()`` to its end on uvloop, and return what it gives.
+
+    SIGTERM and Ctrl-C cancel it at one of its awaits, then end the program as they do elsewhere; a loop half
+    made or half taken down does not see them. A signal that is ignored stays so.
+    """
+    came: list[int] = []
+
+    async def stoppable() -> Result | None:
+        loop = asyncio.get_running_loop()
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+
+        def stop(number: int) -> None:
+            came.append(number)
+            task.cancel()
+
+        for number in heeded:
+            loop.add_signal_handler(number, stop, number)
+        with _signals_taken():
+            try:
+                return await main()
+            except asyncio.CancelledError:
+                if came:
+                    return None
+                raise
+
+    with _signals_deferred():
+        handlers = {number: signal.getsignal(number) for number in _STOPPING}
+        heeded = [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            result = runner.run(stoppable())
+        for number, handler in handlers.items():  # the loop has put the defaults in their places
+            signal.signal(number, handler)
+    if came:
+        signal.raise_signal(came[0])
+    return cast("Result", result)
 
 
 def serve(
@@ -255,7 +299,7 @@ def serve(
     tls_context(settings)
     with database(settings) as url:
         if settings.server.workers == 1:
-            run(serve_until_stopped(settings, url, ready=ready))
+            run(lambda: serve_until_stopped(settings, url, ready=ready))
         else:
             with tempfile.TemporaryDirectory(prefix="koshelek-metrics-") as folder:
                 # The workers count into files there, so that the one with the management port can add up.
@@ -268,7 +312,7 @@ def _supervise(settings: Settings, url: str) -> None:
     if settings.server.port == 0:
         raise CannotRun("server.port is 0; several workers need a fixed port to share")
     stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _STOPPING:
         signal.signal(number, lambda *_: stopping.set())
     spawn = multiprocessing.get_context("spawn")
     children: dict[int, Any] = {}
@@ -315,7 +359,7 @@ def _worker_process(settings: Settings, url: str, index: int) -> None:
         await serve_until_stopped(settings, url, manage=index == 0, share_port=True, stop=stopping)
 
     try:
-        run(main())
+        run(main)
     except CannotRun as error:
         log.error("worker_cannot_run", worker=index, reason=str(error))
         sys.exit(1)

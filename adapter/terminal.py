@@ -5,7 +5,6 @@ It may not know any command.
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -73,4 +72,4 @@ def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]
             await pool.close()
 
     with serving.database(settings, join=True) as url:
-        asyncio.run(main(url))
+        serving.run(lambda: main(url))

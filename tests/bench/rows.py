@@ -408,7 +408,7 @@ def _copy_phones(database: str, target: Path) -> float:
         finally:
             await connection.close()
 
-    run_on_uvloop(copy())
+    run_on_uvloop(copy)
     if target.read_bytes().count(b"\n") != _LISTED:
         raise CannotMeasure("COPY did not give every phone")
     return seconds

@@ -18,6 +18,7 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -239,6 +240,46 @@ def test_a_stop_during_the_start_leaves_no_database_behind(number: int, tmp_path
     finally:
         for left in databases_in(tmp_path / "data"):
             left.kill()
+
+
+_LOOPS = """
+import asyncio, signal
+from adapter.serving import run
+
+inside, interrupted = False, 0
+
+def interrupt(*_):
+    global inside
+    if inside:
+        inside = False
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGINT, interrupt)
+print("ready", flush=True)
+for _ in range(1000):
+    try:
+        inside = True
+        run(lambda: asyncio.sleep(0.001))
+        inside = False
+    except KeyboardInterrupt:
+        interrupted += 1
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+print(interrupted)
+"""
+
+
+def test_a_signal_never_meets_a_loop_half_made() -> None:
+    """It came once while a loop was made, and its exception was shown with a traceback."""
+    command = [sys.executable, "-W", "error", "-c", _LOOPS]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        while child.poll() is None:
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.0005)
+        out, err = child.communicate(timeout=10)
+    assert (child.returncode, err) == (0, "")
+    assert int(out) > 100
 
 
 async def test_the_demo_leaves_a_database_of_the_environment_alone(

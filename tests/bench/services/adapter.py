@@ -98,7 +98,8 @@ def main() -> None:
     parser.add_argument("--crm-url", help="points are in the CRM with this base URL")
     parser.add_argument("--at-once", type=int, help="0: as many calls at once to the CRM as are wanted")
     parser.add_argument("--crm", choices=("pegke", "perx"), default="pegke", help="its kind")
-    run(serve(parser.parse_args()))
+    given = parser.parse_args()
+    run(lambda: serve(given))
 
 
 if __name__ == "__main__":
