@@ -77,7 +77,8 @@ class Service:
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]
         in_own_database = isinstance(points, PostgresBackend) and points.in_adapters_database
-        self.balances = None if in_own_database or points is None else PostgresBalances(gateway)
+        wanted = points is not None and not in_own_database and settings.crm.stale_after > 0
+        self.balances = PostgresBalances(gateway) if wanted else None
         emails = None if users.finds_by_email else PostgresEmails(gateway)
         finder: Finder = TwoStepFinder(users, self.cards, emails)
         if isinstance(users, PostgresBackend) and users.finds_many:

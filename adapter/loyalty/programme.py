@@ -35,7 +35,8 @@ class Programme:
     """Unset where the users CRM can be asked for an e-mail."""
     operations: OperationLedger
     balances: BalanceBook | None
-    """Unset where the points are in the adapter's own database: they are away together."""
+    """Unset where the points are in the adapter's own database: they are away together. Unset as well where
+    no old balance may be shown."""
     finder: Finder
     users: Users
     points: Points | None

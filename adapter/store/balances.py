@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
 
@@ -11,7 +11,6 @@ import structlog
 
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.store.pool import Gateway
-from adapter.store.together import Together
 from crm_backends.model import Balance
 
 log = structlog.get_logger("store")
@@ -24,21 +23,23 @@ class PostgresBalances:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._noting = Together(self._note_together, most=100, lanes=1)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._notes: dict[str, Balance] = {}
+        self._writer: asyncio.Task[None] | None = None
 
     def note(self, number: str, balance: Balance) -> None:
-        task = asyncio.create_task(self._noting((number, balance)))
-        self._tasks.add(task)
-        task.add_done_callback(self._noted)
+        self._notes[number] = balance
+        if self._writer is None or self._writer.done():
+            self._writer = asyncio.create_task(self._write_off())
 
-    def _noted(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.warning("balance_not_noted", reason=type(error).__name__)
+    async def _write_off(self) -> None:
+        while self._notes:
+            notes, self._notes = self._notes, {}
+            try:
+                await self._write(notes)
+            except Exception as error:
+                log.warning("balance_not_noted", reason=type(error).__name__)
 
-    async def _note_together(self, notes: Sequence[tuple[str, Balance]]) -> list[None]:
-        latest = dict(notes)
+    async def _write(self, notes: Mapping[str, Balance]) -> None:
         async with self._gateway.connection() as connection:
             await connection.execute(
                 """
@@ -49,12 +50,11 @@ class PostgresBalances:
                  WHERE (known.total, known.available) <> (EXCLUDED.total, EXCLUDED.available)
                     OR known.at < now() - $4::interval
                 """,
-                list(latest),
-                [balance.total for balance in latest.values()],
-                [balance.available for balance in latest.values()],
+                list(notes),
+                [balance.total for balance in notes.values()],
+                [balance.available for balance in notes.values()],
                 _FRESH_ENOUGH,
             )
-        return [None] * len(notes)
 
     async def last_known(self, number: str, seconds: float) -> Balance | None:
         try:
@@ -72,5 +72,6 @@ class PostgresBalances:
         return Balance(Decimal(row["total"]), Decimal(row["available"])) if row else None
 
     async def close(self) -> None:
-        """Let notes under way be written."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Let what was noted be written."""
+        if self._writer is not None:
+            await self._writer

@@ -10,7 +10,7 @@ import pytest
 from crm_backends.http import client
 from crm_backends.http.answers import Call, Fault
 from crm_backends.http.settings import HttpSettings
-from crm_backends.http.wire import HEADERS, Answer
+from crm_backends.http.wire import HEADERS, Answer, body_of
 
 
 class HttpxWire:
@@ -28,14 +28,10 @@ class HttpxWire:
         url = httpx.URL(path if "://" in path[:8] else f"{self._base}/{path.removeprefix('/')}")
         if call.params:
             url = url.copy_merge_params(call.params)
-        headers = {**HEADERS, **proof, **call.headers}
         try:
-            if call.multipart and call.form is not None:
-                files = {name: (None, value) for name, value in call.form.items()}
-                request = httpx.Request(call.method, url, headers=headers, files=files)
-            else:
-                request = httpx.Request(call.method, url, headers=headers, json=call.json, data=call.form)
-            await request.aread()
+            body, described = body_of(call)
+            headers = {**HEADERS, **proof, **described, **call.headers}
+            request = httpx.Request(call.method, url, headers=headers, content=body)
             response = await self._client.send(request)
         except (httpx.HTTPError, ValueError, RuntimeError) as error:
             return Fault("no whole answer", type(error).__name__, away=True, again=True)
