@@ -1,16 +1,22 @@
 """A CRM that takes its time: two reads of Pegke's ``merchant_v1`` and one write of Perx, answered with canned
 JSON after a pause.
 
-Everybody's balance is the same and every credit is confirmed. It may not know who asks it.
+Everybody's balance is the same and every credit is confirmed. It is written on a parser alone, so that it and
+not what is measured has processor time left. It may not know who asks it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
+import json
 from collections import deque
+from typing import cast
+from urllib.parse import parse_qs, urlsplit
 
-from aiohttp import web
+import httptools
+import uvloop
 
 from tests.bench.services import common
 
@@ -23,60 +29,97 @@ HISTORY = b"""{"status": "success", "data": {
         {"date": "2026-01-01T12:00:00+00:00", "points": 1000, "note": "Welcome"}
     ],
     "page": 1, "pages": 1}}"""
-KEY = f"Bearer {common.CRM_CODE}.{common.CRM_SECRET}"
+KEY = f"Bearer {common.CRM_CODE}.{common.CRM_SECRET}".encode()
+TOKEN = json.dumps({"access_token": common.CRM_SECRET, "expires_in": 7200}).encode()
 
 
-def application(pause: float) -> web.Application:
-    """``pause``: seconds every answer takes."""
-    asked: deque[str] = deque(maxlen=10)
-    ids = itertools.count(1)
+class Crm:
+    """What it was asked, and what it answers."""
 
-    def seen(request: web.Request, account: bool) -> None:
-        """Note the call. Anything but what the driver would send is refused, at once."""
-        if request.headers.get("Authorization") != KEY or not account:
-            raise web.HTTPForbidden
-        asked.append(f"{request.method} {request.query['q']}")
+    def __init__(self, pause: float) -> None:
+        """``pause``: seconds every answer takes but those about tokens and about itself."""
+        self.pause = pause
+        self._asked: deque[str] = deque(maxlen=10)
+        self._ids = itertools.count(1)
 
-    async def balance(request: web.Request) -> web.Response:
-        seen(request, request.query["q"] == "check_points" and len(request.query["phone"]) == 10)
-        await asyncio.sleep(pause)
-        return web.Response(body=BALANCE, content_type="application/json")
+    def answer(self, method: str, target: str, headers: dict[bytes, bytes], body: bytes) -> tuple[int, bytes]:
+        """Status and JSON. Anything but what the drivers would send is refused."""
+        url = urlsplit(target)
+        if url.path == common.CRM_PATH and headers.get(b"authorization") == KEY:
+            query = parse_qs(url.query)
+            wanted = method, *query["q"]
+            is_form = headers.get(b"content-type", b"").startswith(b"multipart/form-data")
+            if wanted == ("GET", "check_points") and len(query["phone"][0]) == 10:
+                self._asked.append("GET check_points")
+                return 200, BALANCE
+            if wanted == ("POST", "check_history") and is_form and b'name="phone"' in body:
+                self._asked.append("POST check_history")
+                return 200, HISTORY
+        if (method, url.path) == ("POST", "/v4/oauth/token"):
+            return 200, TOKEN
+        if (method, url.path) == ("POST", "/v4/pos/loyalty_transactions"):
+            done = {"data": {"id": next(self._ids), "points": json.loads(body)["points"]}}
+            return 201, json.dumps(done).encode()
+        return 403, b"{}"
 
-    async def history(request: web.Request) -> web.Response:
-        body = await request.read()
-        is_form = request.content_type == "multipart/form-data" and body.find(b'name="phone"') > 0
-        seen(request, request.query["q"] == "check_history" and is_form)
-        await asyncio.sleep(pause)
-        return web.Response(body=HISTORY, content_type="application/json")
-
-    async def token(_request: web.Request) -> web.Response:
-        return web.json_response({"access_token": common.CRM_SECRET, "expires_in": 7200})
-
-    async def credit(request: web.Request) -> web.Response:
-        wanted = await request.json()
-        await asyncio.sleep(pause)
-        return web.json_response({"data": {"id": next(ids), "points": wanted["points"]}}, status=201)
-
-    async def told(_request: web.Request) -> web.Response:
+    def told(self) -> bytes:
         """The last calls, oldest first; they are forgotten with that."""
-        last = list(asked)
-        asked.clear()
-        return web.json_response(last)
+        last = json.dumps(list(self._asked)).encode()
+        self._asked.clear()
+        return last
 
-    made = web.Application()
-    made.router.add_get(common.CRM_PATH, balance)
-    made.router.add_post(common.CRM_PATH, history)
-    made.router.add_post("/v4/oauth/token", token)
-    made.router.add_post("/v4/pos/loyalty_transactions", credit)
-    made.router.add_get("/asked", told)
-    return made
+
+class Connection(asyncio.Protocol):
+    """One caller, who waits for each answer before asking again."""
+
+    def __init__(self, crm: Crm) -> None:
+        self._crm = crm
+        self._parser = httptools.HttpRequestParser(self)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self._target, self._body = b"", b""
+        self._headers: dict[bytes, bytes] = {}
+
+    def on_url(self, url: bytes) -> None:
+        self._target += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.lower()] = value
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        target, method = self._target.decode(), self._parser.get_method().decode()
+        if target == "/asked":
+            self._send(200, self._crm.told())
+            return
+        status, body = self._crm.answer(method, target, self._headers, self._body)
+        asyncio.get_running_loop().call_later(self._crm.pause, self._send, status, body)
+
+    def _send(self, status: int, body: bytes) -> None:
+        head = f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._transport.write(head.encode() + body)
+
+
+async def serve(port: int, pause: float) -> None:
+    """Answer until the process is ended."""
+    make = functools.partial(Connection, Crm(pause))
+    server = await asyncio.get_running_loop().create_server(make, "127.0.0.1", port, backlog=1024)
+    await server.serve_forever()
 
 
 def main() -> None:
     parser = common.parser("a slow CRM", database=False)
     parser.add_argument("--pause", type=float, required=True, help="seconds every answer takes")
     options = parser.parse_args()
-    common.serve(application(options.pause), options.port)
+    uvloop.run(serve(options.port, options.pause))
 
 
 if __name__ == "__main__":
