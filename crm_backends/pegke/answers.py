@@ -42,21 +42,19 @@ class Answers:
         """What a reply with a status of 2xx or 4xx says."""
         if not reply.is_json:
             return Verdict.UNCLEAR
-        said = self._said(reply)
-        if not reply.ok or said in self._settings.failure_values:
-            if reply.status in self._settings.absent_statuses or self._names_absence(reply.body):
+        settings = self._settings
+        said = _said(reply, settings.success_field) if settings.success_field else None
+        if not reply.ok or said in settings.failure_values:
+            if reply.status in settings.absent_statuses or self._names_absence(reply.body):
                 return Verdict.ABSENT
             return Verdict.REFUSED
         if at(reply.body, "error") or at(reply.body, "errors"):
             return Verdict.UNCLEAR  # whatever else it says
-        if not self._settings.success_field or said in self._settings.success_values:
-            return Verdict.DONE
-        return Verdict.UNCLEAR
-
-    def _said(self, reply: Reply) -> str | None:
-        if not self._settings.success_field:
-            return None
-        return str(at(reply.body, self._settings.success_field)).strip().lower()
+        if settings.success_field:
+            return Verdict.DONE if said in settings.success_values else Verdict.UNCLEAR
+        # The status says all, unless the body says the opposite where bodies usually do.
+        against = any(_said(reply, path) in settings.failure_values for path in ("status", "success"))
+        return Verdict.UNCLEAR if against else Verdict.DONE
 
     def _names_absence(self, body: object) -> bool:
         return any(self._absent.search(text) for text in _texts(body))
@@ -157,6 +155,10 @@ def number(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return found if found.is_finite() else None
+
+
+def _said(reply: Reply, path: str) -> str:
+    return str(at(reply.body, path)).strip().lower()
 
 
 def _codes(body: object) -> Iterator[object]:
