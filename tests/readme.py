@@ -6,9 +6,15 @@ import re
 from pathlib import Path
 
 from adapter import reference
+from contracts.suite import reference as suite
 
 README = Path(__file__).resolve().parent.parent / "README.md"
-PARTS = {"capabilities": reference.capabilities, "codes": reference.codes, "settings": reference.table}
+PARTS = {
+    "capabilities": reference.capabilities,
+    "codes": reference.codes,
+    "settings": reference.table,
+    "options": suite.table,
+}
 
 
 def generated(text: str) -> str:

@@ -105,16 +105,27 @@ class Account:
             "personal_properties": self.personal_properties,
         }
 
-    def take(self, points: Decimal) -> None:
-        """Take points from the balance; those that expire soonest go first."""
+    def take(self, points: Decimal) -> list[tuple[date, Decimal]]:
+        """Take points from the balance; those that expire soonest go first and are returned."""
         self.points -= points
-        left, kept = points, []
+        left, kept, taken = points, [], []
         for day, expiring in self.aging:
             gone = min(left, expiring)
             left -= gone
+            if gone:
+                taken.append((day, gone))
             if expiring > gone:
                 kept.append((day, expiring - gone))
         self.aging = kept
+        return taken
+
+    def give_back(self, points: Decimal, aging: list[tuple[date, Decimal]]) -> None:
+        """Undo ``take``."""
+        self.points += points
+        days: dict[date, Decimal] = {}
+        for day, expiring in (*self.aging, *aging):
+            days[day] = days.get(day, Decimal(0)) + expiring
+        self.aging = sorted(days.items())
 
 
 @dataclass(frozen=True)
@@ -201,6 +212,8 @@ class Reservation:
     id: int
     account: int
     points: Decimal
+    aging: list[tuple[date, Decimal]]
+    """When they would have expired."""
 
 
 REWARDS: Mapping[int, Reward] = {
@@ -504,10 +517,10 @@ class Perx(StandIn):
         account, points = self._named(call), Decimal(call.body["amount_to_deduct"])
         if account.points < points:
             raise self._error(400, 41, "Insufficient points")
-        account.take(points)
+        taken = account.take(points)
         account.in_progress += points
         row = self._move(account, -points, "Points reserved", None)
-        self.reservations[row.id] = Reservation(row.id, account.id, points)
+        self.reservations[row.id] = Reservation(row.id, account.id, points, taken)
         self.record(
             call, "points_reserved", customer=account.identifier, amount=points, reference=str(row.id)
         )
@@ -518,7 +531,7 @@ class Perx(StandIn):
         held = self._reservation(account, call.path["transactionId"])
         del self.reservations[held.id]
         account.in_progress -= held.points
-        account.points += held.points
+        account.give_back(held.points, held.aging)
         self._move(account, held.points, "Points reservation reverted", None)
         self.record(
             call, "points_released", customer=account.identifier, amount=held.points, reference=str(held.id)

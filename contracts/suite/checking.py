@@ -13,7 +13,8 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
+from urllib.parse import quote
 
 from contracts.suite.client import Address, Answer, Client
 from contracts.suite.config import Options
@@ -23,6 +24,11 @@ from contracts.suite.results import Created, Exchange
 
 SCENARIO = 100
 """Stands for a method number where a sequence of calls is meant."""
+
+OPTIONAL = (8, 9)
+"""Methods that a service may leave out: then they are unknown paths."""
+MOST_DRAWS = 20
+"""People made up before one is taken whom the service may know."""
 
 Value = TypeVar("Value")
 
@@ -59,16 +65,32 @@ class Check:
     """Version from which on the methods it needs are there."""
 
 
+Verdict = Breach | Literal["kept"] | None
+"""Of a rule on one answer; ``None``: it has nothing to say about such an answer."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A clause that is judged on every answer of a run."""
+    """A clause that is judged on every answer of a run that it is about."""
 
     name: str
     title: str
     clauses: tuple[str, ...]
-    judge: Callable[[Answer], Breach | None]
+    judge: Callable[[Answer], Verdict]
+    about: str
+    """What it judges: ``answer``, ``error``, …"""
+    probes: bool
+    """It judges also what Koshelek would never be answered, for want of such requests."""
     mostly: bool
     """It is broken where at least half of the answers to one method break it: one alone is chance."""
+
+    def on(self, answer: Answer) -> Verdict:
+        """What it says of one answer. What only the suite asks is left to the checks that ask it."""
+        left_out = answer.method in OPTIONAL and answer.refused
+        asked_by_koshelek = answer.with_credentials and not answer.probe and not left_out
+        if answer.status is None or answer.cut or not (asked_by_koshelek or self.probes):
+            return None
+        return self.judge(answer)
 
 
 CHECKS: list[Check] = []
@@ -100,13 +122,13 @@ def check(
 
 
 def rule(
-    *clauses: str, mostly: bool = False
-) -> Callable[[Callable[[Answer], Breach | None]], Callable[[Answer], Breach | None]]:
-    """Register a rule for every answer."""
+    *clauses: str, about: str = "answer", probes: bool = False, mostly: bool = False
+) -> Callable[[Callable[[Answer], Verdict]], Callable[[Answer], Verdict]]:
+    """Register a rule for every answer; see ``Rule``."""
 
-    def register(function: Callable[[Answer], Breach | None]) -> Callable[[Answer], Breach | None]:
+    def register(function: Callable[[Answer], Verdict]) -> Callable[[Answer], Verdict]:
         name, title = _name_and_title(function)
-        RULES.append(Rule(name, title, clauses, function, mostly))
+        RULES.append(Rule(name, title, clauses, function, about, probes, mostly))
         return function
 
     return register
@@ -119,6 +141,27 @@ def number(text: str | None) -> Decimal | None:
     except InvalidOperation:
         return None
     return value if value is not None and value.is_finite() else None
+
+
+def quoted(number: str) -> str:
+    """A card number as a part of a path."""
+    return quote(number, safe="")
+
+
+@dataclass(frozen=True)
+class Points:
+    """What a holder has, or gets: a credit may show in either."""
+
+    total: Decimal
+    available: Decimal
+
+    def __sub__(self, other: Points) -> Points:
+        return Points(self.total - other.total, self.available - other.available)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.total}" if self.total == self.available else f"{self.total} ({self.available} available)"
+        )
 
 
 def found_number(answer: Answer) -> str | None:
@@ -151,9 +194,13 @@ class Target:
     password: str = field(repr=False)
     receipts: int = 0
     """How many were accepted."""
+    asked_for_points: float | None = None
+    """When the last receipt or promo code was accepted, by the clock of the event loop."""
+    slowest_credit: float | None = None
+    """Seconds until points showed in a balance; the longest that was seen."""
     _made: dict[Created, None] = field(default_factory=dict)
     earning: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Whoever sends receipts holds it: balances are compared."""
+    """Whoever sends receipts for `existing` holds it: balances are compared."""
     _shared: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
 
     def made(self, what: str, value: str) -> None:
@@ -196,8 +243,9 @@ class Trial:
         return self.note(answer)
 
     def note(self, answer: Answer) -> Answer:
-        """Count an answer among those of this check."""
-        self.exchanges.append(answer.exchange)
+        """Count an answer among those of this check; one that checks share counts in each."""
+        if answer.exchange not in self.exchanges:
+            self.exchanges.append(answer.exchange)
         if (shown := found_number(answer)) is not None:
             self.target.client.redactor.hide_card(shown)
         return answer
@@ -215,15 +263,15 @@ class Trial:
 
     async def consents(self, card: str, body: Any, **more: Any) -> Answer:
         """KLO-2."""
-        return await self.call(2, "PUT", f"/v1/card/{card}/communication", body=body, **more)
+        return await self.call(2, "PUT", f"/v1/card/{quoted(card)}/communication", body=body, **more)
 
     async def card(self, card: str, **more: Any) -> Answer:
         """KLO-3."""
-        return await self.call(3, "GET", f"/v1/card/{card}", **more)
+        return await self.call(3, "GET", f"/v1/card/{quoted(card)}", **more)
 
     async def update(self, card: str, profile: Any, *, verb: str = "POST", **more: Any) -> Answer:
         """KLO-4."""
-        return await self.call(4, verb, f"/v1/card/{card}", body=profile, **more)
+        return await self.call(4, verb, f"/v1/card/{quoted(card)}", body=profile, **more)
 
     async def reserve(self, **more: Any) -> Answer:
         """KLO-5."""
@@ -235,24 +283,29 @@ class Trial:
 
     async def issue_reserved(self, card: str, profile: Any, **more: Any) -> Answer:
         """KLO-6."""
-        answer = await self.call(6, "POST", f"/v1/card/anonymous/{card}", body=profile, **more)
+        answer = await self.call(6, "POST", f"/v1/card/anonymous/{quoted(card)}", body=profile, **more)
         if answer.ok:
             self.target.made("issued card", partly(card) if card == self.options.plastic else card)
         return answer
 
     async def purchases(self, card: str, **query: str) -> Answer:
         """KLO-7."""
-        return await self.call(7, "GET", f"/v1/card/{card}/purchases", query=query)
+        return await self.call(7, "GET", f"/v1/card/{quoted(card)}/purchases", query=query)
 
-    async def offers(self, card: str) -> Answer:
+    async def offers(self, card: str, **more: Any) -> Answer:
         """KLO-8."""
-        return await self.call(8, "GET", self.options.offers_path.replace("{cardNumber}", card))
+        path = self.options.offers_path.replace("{cardNumber}", quoted(card))
+        return await self.call(8, "GET", path, **more)
 
-    async def receipt(self, body: Any) -> Answer:
+    async def users(self, name: str) -> Answer:
+        """KLO-9: one of the two lists, which may be long; checks of its form share one answer."""
+        return self.note(await self.target.once(name, lambda: self.call(9, "GET", f"/v1/card/{name}")))
+
+    async def receipt(self, body: Any, **more: Any) -> Answer:
         """KLO-10."""
-        answer = await self.call(10, "POST", "/v1/promo/qrCode", body=body)
+        answer = await self.call(10, "POST", "/v1/promo/qrCode", body=body, **more)
         self.target.receipts += answer.ok
-        return answer
+        return self._points_asked_for(answer)
 
     async def issue(self, profile: Any, **more: Any) -> Answer:
         """KLO-11."""
@@ -261,9 +314,14 @@ class Trial:
             self.target.made("issued card", found_number(answer) or "its number was not told")
         return answer
 
-    async def promo(self, body: Any) -> Answer:
+    async def promo(self, body: Any, **more: Any) -> Answer:
         """KLO-12."""
-        return await self.call(12, "POST", "/v1/promo/code", body=body)
+        return self._points_asked_for(await self.call(12, "POST", "/v1/promo/code", body=body, **more))
+
+    def _points_asked_for(self, answer: Answer) -> Answer:
+        if answer.ok:
+            self.target.asked_for_points = asyncio.get_running_loop().time()
+        return answer
 
     # --- verdicts -----------------------------------------------------------------------------------
 
@@ -355,9 +413,17 @@ class Trial:
     async def existing_number(self) -> str:
         return (await self.existing()).card_number or ""
 
+    async def nobody(self) -> Person:
+        """Somebody made up whom the service does not know: earlier runs may have left people there."""
+        for _ in range(MOST_DRAWS):
+            person = self.people.stranger()
+            if found_number(await self.find(person.phone)) is None:
+                break
+        return person
+
     async def newcomer(self) -> Person:
         """Somebody made up who just got a card, the way the version has it."""
-        person = self.people.stranger()
+        person = await self.nobody()
         answer, issued = await self.enrol(person.profile())
         self.need(answer.ok, f"nobody can be made up: issuing a card was answered {answer.status}")
         if issued is None:
@@ -404,36 +470,57 @@ class Trial:
         async with self.target.earning:
             yield person
 
-    @property
-    def moment(self) -> float:
-        """Seconds in which a balance that still moves would be seen to move."""
-        return self.options.receipt_wait / 40
+    @contextlib.asynccontextmanager
+    async def saver(self) -> AsyncIterator[Person]:
+        """Somebody whose balance can be compared: no credit is under way but what the check asks for.
 
-    async def balance(self, person: Person) -> Decimal:
-        """Total and available points together: either of them shows a credit."""
+        Somebody new where such people may send receipts; else `existing`, alone, and once everything that
+        was sent before must have been credited.
+        """
+        if self.options.receipt_holder == "new":
+            yield await self.newcomer()
+            return
+        async with self.earner() as person:
+            await self.settled()
+            yield person
+            self.target.asked_for_points = None  # the check has seen the balance come to rest
+
+    async def settled(self) -> None:
+        """Wait until everything that `existing` was to get for earlier calls must have come."""
+        asked = self.target.asked_for_points
+        if asked is not None:
+            await asyncio.sleep(max(0.0, asked + self._delays(4) - asyncio.get_running_loop().time()))
+
+    def _delays(self, times: int) -> float:
+        """So many times the longest delay of a credit seen in this run, seconds; the longest there may be."""
+        longest, slowest = self.options.receipt_wait, self.target.slowest_credit
+        return longest if slowest is None else min(longest, max(longest / 20, times * slowest))
+
+    async def balance(self, person: Person) -> Points:
+        """The points of a holder's card now."""
         answer = await self.card(person.card_number or "")
         total = number(answer.text_at("card", "bonus", "total"))
-        self.need(total is not None, "method 3 does not tell a balance to compare")
         available = number(answer.text_at("card", "bonus", "available"))
-        return (total or Decimal(0)) + (available or Decimal(0))
+        if total is None:
+            raise Skip("method 3 does not tell a balance to compare")
+        return Points(total, total if available is None else available)
 
-    async def balance_at_rest(self, person: Person) -> Decimal:
-        """The balance once it no longer moves."""
+    async def balance_at_rest(self, person: Person) -> Points:
+        """The balance once it has not moved for twice as long as a credit takes."""
         before = await self.balance(person)
         for _ in range(20):
-            await asyncio.sleep(self.moment)
+            await asyncio.sleep(self._delays(2))
             if (now := await self.balance(person)) == before:
                 return now
             before = now
         raise Skip("the balance moves by itself")
 
-    async def balance_after(self, person: Person, before: Decimal) -> Decimal:
-        """The balance once a credit shows and rests; skips when none shows in time."""
-        loop = asyncio.get_running_loop()
-        until = loop.time() + self.options.receipt_wait
+    async def balance_after(self, person: Person, before: Points) -> Points:
+        """The balance once a credit that was just asked for shows and rests; skips where none shows."""
+        loop, longest = asyncio.get_running_loop(), self.options.receipt_wait
+        started = loop.time()
         while await self.balance(person) == before:
-            self.need(
-                loop.time() < until, f"no points show within {self.options.receipt_wait:g} s (receipt_wait)"
-            )
-            await asyncio.sleep(self.moment / 2)
+            self.need(loop.time() < started + longest, f"no points show within {longest:g} s (receipt_wait)")
+            await asyncio.sleep(longest / 80)
+        self.target.slowest_credit = max(self.target.slowest_credit or 0.0, loop.time() - started)
         return await self.balance_at_rest(person)

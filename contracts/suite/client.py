@@ -29,7 +29,7 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from contracts.suite.redaction import Redactor
+from contracts.suite.redaction import Redactor, credentials_in
 from contracts.suite.results import Exchange
 
 _Got = tuple[int | None, str, str, CIMultiDictProxy[str], bytes]
@@ -64,10 +64,14 @@ class Answer:
     headers: CIMultiDictProxy[str]
     body: bytes
     exchange: Exchange
-    well_formed: bool = True
-    """Whether the request was proper HTTP: what is not may be answered by a proxy in front."""
+    probe: bool = False
+    """Whether Koshelek would never send such a request: a wrong verb, a body that is no JSON, no HTTP."""
     tells_credentials: bool = False
-    """Whether the body holds the credentials of this run as they were sent."""
+    """Whether the body holds the credentials that were sent with the request."""
+    with_credentials: bool = False
+    """Whether the agreed credentials were sent."""
+    cut: bool = False
+    """Whether there was more than ``LARGEST_ANSWER``, so that ``body`` is only its beginning."""
 
     @cached_property
     def json(self) -> Any:
@@ -149,6 +153,12 @@ class Address:
     tls: bool
     path: str
 
+    @property
+    def authority(self) -> str:
+        """Host and port, an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
     @classmethod
     def parse(cls, text: str, base_path: str = "") -> Address:
         """Raises ``ValueError`` when ``text`` is no HTTP URL."""
@@ -179,22 +189,24 @@ class Client:
         *,
         redactor: Redactor,
         timeout: float,
+        list_timeout: float | None = None,
         ca_file: Path | None = None,
     ) -> None:
+        """``list_timeout``: seconds for a list of all users. Raises ``CannotConnect``: a bad ``ca_file``."""
         self.address = address
         self.authorization = basic(login, password)
         self.redactor = redactor
         self.timeout = timeout
+        self.list_timeout = list_timeout or timeout
         self.answers: list[Answer] = []
         """Every answer of the run, in the order in which they came."""
-        self.tls = ssl.create_default_context(cafile=ca_file) if address.tls else None
+        self.tls = _context(ca_file) if address.tls else None
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=self.tls or True, limit=100, keepalive_timeout=2),
             cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=aiohttp.ClientTimeout(total=self.timeout),
             auto_decompress=True,
             skip_auto_headers=("User-Agent", "Content-Type"),
             headers={"User-Agent": "koshelek-contract"},
@@ -222,10 +234,12 @@ class Client:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         authorization: str | None = "",
+        probe: bool = False,
     ) -> Answer:
         """One request. ``path`` is below the base URL and sent as it is; ``body``: bytes, else JSON.
 
-        ``authorization``: another header, ``None`` for no header. Raises ``CannotConnect``.
+        ``authorization``: another header, ``None`` for no header. ``probe``: it is nothing that Koshelek
+        would send. Raises ``CannotConnect``.
         """
         session = self._open()
         url = self.address.url + path
@@ -246,31 +260,33 @@ class Client:
         started_at, started = datetime.now(UTC), time.perf_counter()
         got: _Got
         problem = None
+        limit = self.list_timeout if "/getAllUsers" in path else self.timeout
         try:
             async with session.request(
-                verb, URL(url, encoded=True), data=content, headers=sent, allow_redirects=False
-            ) as response:
+                verb, URL(url, encoded=True), data=content, headers=sent, allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=limit),
+            ) as response:  # fmt: skip
                 version = (
                     f"HTTP/{response.version.major}.{response.version.minor}" if response.version else ""
                 )
-                body_read = b""
-                while len(body_read) < LARGEST_ANSWER and (chunk := await response.content.read(2**20)):
-                    body_read += chunk
-                got = (response.status, response.reason or "", version, response.headers, body_read)
+                read = bytearray()
+                while len(read) <= LARGEST_ANSWER and (chunk := await response.content.read(2**20)):
+                    read += chunk
+                got = (response.status, response.reason or "", version, response.headers, bytes(read))
         except aiohttp.ClientConnectorError as error:
             raise CannotConnect(f"{self.address.url} does not answer: {_reason(error)}") from None
         except TimeoutError:
-            problem = f"no answer within {self.timeout:g} s"
+            problem = f"no answer within {limit:g} s"
         except (aiohttp.ClientError, OSError) as error:
             problem = f"the connection broke: {type(error).__name__}"
         if problem is not None:
             got = (None, "", "", CIMultiDictProxy(CIMultiDict()), b"")
         seconds = time.perf_counter() - started
-        answer = self._recorded(method, verb, url, sent, data, got, started_at, seconds, problem)
+        answer = self._recorded(method, verb, url, sent, data, got, started_at, seconds, problem, probe=probe)
         self.answers.append(answer)
         return answer
 
-    async def raw(self, data: bytes, *, well_formed: bool = False, answers: int = 1) -> list[Answer]:
+    async def raw(self, data: bytes, *, probe: bool = True, answers: int = 1) -> list[Answer]:
         """Send bytes as they are on a connection of its own; the answers until the service closes.
 
         Raises ``CannotConnect`` when there is no connection.
@@ -318,7 +334,7 @@ class Client:
                 started_at,
                 seconds,
                 problem if one[0] is None else None,
-                well_formed=well_formed,
+                probe=probe,
                 bare=True,
             )
             for one in got
@@ -338,11 +354,15 @@ class Client:
         seconds: float,
         problem: str | None,
         *,
-        well_formed: bool = True,
+        probe: bool,
         bare: bool = False,
     ) -> Answer:
         status, reason, version, headers, content = got
+        cut, content = len(content) > LARGEST_ANSWER, content[:LARGEST_ANSWER]
         hide = self.redactor
+        given = sent.get("Authorization", "")
+        hide.hide_authorization(given)
+        agreed = self.authorization.encode() in data if bare and data else given == self.authorization
         shown_url = hide.text(url)
         request_headers = tuple((name, hide.header(name, value)) for name, value in sent.items())
         strangers = "/getAllUsers" in url
@@ -358,20 +378,27 @@ class Client:
             request_headers=request_headers,
             request_body=body,
             status=status,
-            reason=reason,
+            reason=hide.text(reason),
             http_version=version,
             response_headers=tuple((name, hide.header(name, value)) for name, value in headers.items()),
-            response_body=hide.body(content, strangers=strangers),
+            response_body=hide.body(content, strangers=strangers, refused=(status or 0) >= 400),
             started_at=started_at,
             seconds=seconds,
-            curl=_nc(self.address, body or "") if bare else _curl(verb, shown_url, request_headers, body),
+            curl=_nc(self.address, body or "")
+            if bare
+            else _curl(verb, shown_url, request_headers, body, agreed=agreed),
             problem=problem,
         )
-        told = self.authorization.removeprefix("Basic ").encode() in content
-        return Answer(method, verb, status, headers, content, exchange, well_formed, told)
+        told = any(
+            part.encode() in content for part in credentials_in(self.authorization if agreed else given)
+        )
+        return Answer(
+            method, verb, status, headers, content, exchange, probe,
+            tells_credentials=told, with_credentials=agreed, cut=cut,
+        )  # fmt: skip
 
 
-def _curl(verb: str, url: str, headers: Sequence[tuple[str, str]], body: str | None) -> str:
+def _curl(verb: str, url: str, headers: Sequence[tuple[str, str]], body: str | None, *, agreed: bool) -> str:
     words = ["curl", "-sS", "-i", "--path-as-is"]
     if verb == "HEAD":
         words.append("-I")
@@ -379,7 +406,7 @@ def _curl(verb: str, url: str, headers: Sequence[tuple[str, str]], body: str | N
         words += ["-X", verb]
     for name, value in headers:
         if name.lower() == "authorization" and value == "Basic ***":
-            words += ["-u", "LOGIN:PASSWORD"]
+            words += ["-u", "LOGIN:PASSWORD" if agreed else "WRONG:PAIR"]
         elif name.lower() not in ("accept", "user-agent"):
             words += ["-H", f"{name}: {value}"]
     if body is not None:
@@ -389,8 +416,10 @@ def _curl(verb: str, url: str, headers: Sequence[tuple[str, str]], body: str | N
 
 def _nc(address: Address, text: str) -> str:
     """What a bare socket sent, as a shell line."""
-    where = f"{address.host}:{address.port}"
-    tool = f"openssl s_client -quiet -connect {where}" if address.tls else f"nc {where.replace(':', ' ')}"
+    if address.tls:
+        tool = f"openssl s_client -quiet -connect {address.authority}"
+    else:
+        tool = f"nc {address.host} {address.port}"
     escaped = text.replace("\\", "\\\\").replace("\r", "\\r").replace("\n", "\\n")
     return f"printf '%b' {shlex.quote(escaped[:1000])} | {tool}"
 
@@ -414,8 +443,18 @@ async def _read_answer(reader: asyncio.StreamReader) -> _Got | None:
     elif "Content-Length" in headers:
         content = await reader.readexactly(int(headers["Content-Length"]))
     elif status not in ("204", "304"):
-        content = await reader.read(LARGEST_ANSWER)
+        while len(content) < LARGEST_ANSWER and (piece := await reader.read(2**20)):
+            content += piece
     return int(status), reason, version, CIMultiDictProxy(headers), content
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        raise CannotConnect(f"--ca-file: {ca_file} holds no certificate in PEM form") from None
+    except OSError as error:
+        raise CannotConnect(f"--ca-file: cannot read {ca_file}: {error.strerror}") from None
 
 
 def _reason(error: BaseException) -> str:

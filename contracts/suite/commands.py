@@ -1,4 +1,4 @@
-"""The commands ``run`` and ``play`` of ``koshelek-contract``.
+"""The commands ``run``, ``play`` and ``config`` of ``koshelek-contract``.
 
 Options are explained here and judged in ``config``. Imports what it needs when a command runs.
 """
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 CANNOT_RUN = 2
 """Exit status: nothing is known about the service."""
+EXIT_STATUS = {"keeps": 0, "breaks": 1, "unknown": CANNOT_RUN}
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="YAML file of options; $KLO_CONFIG.")]
 Login = Annotated[str | None, typer.Option(help="User name of the service.")]
@@ -53,7 +54,11 @@ def run(
     password_file: PasswordFile = None,
     api_version: Annotated[str | None, typer.Option(help="Version of the contract: 1.0.0 to 1.3.0.")] = None,
     profile: Annotated[
-        str | None, typer.Option(help="read changes nothing; full issues cards and sends receipts too.")
+        str | None,
+        typer.Option(
+            help="read changes nothing, but tries wrong passwords and hostile texts, and reads the lists of "
+            "all users; full issues cards and sends receipts too."
+        ),
     ] = None,
     strict: Annotated[
         bool | None, typer.Option("--strict", help="Clauses that are not official count as failures too.")
@@ -74,7 +79,8 @@ def run(
     """Tell whether a service keeps the Loyalty Online API.
 
     Every option may also be an environment variable (KLO_LOGIN) or a key of the YAML file; so are the people
-    to test with. Exit status: 0 it keeps the contract, 1 it does not, 2 it could not be tested.
+    to test with: koshelek-contract config prints a file with all of them. Several services share one login.
+    Exit status: 0 it keeps the contract, 1 it does not, 2 it could not be tested.
     """
     options, password = _options(
         config,
@@ -92,19 +98,21 @@ def run(
         report_dir=report_dir,
     )
     from contracts.suite import runner, terminal
-
-    if listing:
-        typer.echo(runner.catalogue(options))
-        return
+    from contracts.suite.report.texts import printable
 
     def progress(name: str, result: Result, done: int, total: int) -> None:
         if (text := terminal.line(result, done, total)) is not None:
             typer.echo(text)
 
     try:
+        if listing:
+            typer.echo(runner.catalogue(options))
+            return
         found = asyncio.run(runner.run(options, password, progress if sys.stdout.isatty() else None))
     except runner.CannotRun as error:
-        _fail(str(error))
+        _fail(printable(str(error)))
+    except KeyboardInterrupt:
+        _fail("interrupted")
     typer.echo(terminal.summary(found))
     if options.report_dir is not None:
         from contracts.suite.report import write_reports
@@ -114,8 +122,7 @@ def run(
         except OSError as error:
             _fail(f"cannot write into {options.report_dir}: {error.strerror}")
         typer.echo(f"Reports: {', '.join(str(path) for path in written)}")
-    if not all(target.keeps_the_contract for target in found.targets):
-        raise typer.Exit(1)
+    raise typer.Exit(EXIT_STATUS[found.outcome])
 
 
 def play(
@@ -179,11 +186,21 @@ def play(
         well = asyncio.run(playing.play(options, password, call, given, typer.echo, masked=masked))
     except playing.CannotPlay as error:
         _fail(str(error))
+    except KeyboardInterrupt:
+        _fail("interrupted")
     if not well:
         raise typer.Exit(1)
+
+
+def config() -> None:
+    """Print a commented YAML file of all options, for `run --config` and `play --config`."""
+    from contracts.suite.reference import sample
+
+    typer.echo(sample(), nl=False)
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(run)
     app.command()(play)
+    app.command()(config)

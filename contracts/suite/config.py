@@ -7,18 +7,28 @@ too. It may not know what is checked.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import typing
 from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -41,8 +51,18 @@ class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+class _Texts(yaml.SafeLoader):
+    """Reads every value as the text that stands there: ``0012345`` is a card number, ``NO`` a promo code."""
+
+
+_Texts.yaml_implicit_resolvers = {
+    first: [each for each in resolvers if each[0].endswith((":null", ":merge"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
 def _digits(value: Any) -> Any:
-    """YAML reads a bare number as one; a phone or a card number is text."""
+    """A variable that is JSON may have a number; a phone or a card number is text."""
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
@@ -50,9 +70,9 @@ class Identity(_Section):
     """A person or card of the programme that may be used in tests."""
 
     phone: str | None = Field(None, description="Digits with the country code, no plus.")
-    email: str | None = None
-    birth_date: date | None = None
-    card_number: str | None = None
+    email: str | None = Field(None, description="E-mail.")
+    birth_date: date | None = Field(None, description="YYYY-MM-DD.")
+    card_number: str | None = Field(None, description="Card number; unset: method 1 tells it.")
 
     _text = field_validator("phone", "card_number", mode="before")(_digits)
 
@@ -72,19 +92,26 @@ class Options(BaseSettings):
         env_prefix=PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, hide_input_in_errors=True
     )
 
-    urls: list[str] = Field([], description="Base URLs of the services to test; `NAME=URL` names one.")
+    urls: Annotated[list[str], NoDecode] = Field(
+        [], description="Base URLs of the services to test; `NAME=URL` names one. They share one login."
+    )
     login: str = Field("", description="User name of the service.")
-    password: SecretStr | None = Field(None, description="Its password; better password_file.")
+    password: SecretStr | None = Field(None, description="Its password; better `password_file`.")
     password_file: Path | None = Field(None, description="File that holds the password.")
     api_version: ApiVersion = Field("1.3.0", description="Version of the contract to hold the service to.")
     profile: Literal["read", "full"] = Field(
         "read", description="read changes nothing; full issues cards and sends receipts too."
     )
     strict: bool = Field(False, description="Breaches of clauses that are not official are failures too.")
-    only: list[str] = Field([], description="KLO-3, KLO-3-02, or the beginning of a check's name.")
+    only: Annotated[list[str], NoDecode] = Field(
+        [], description="KLO-3, KLO-3-02, or the beginning of a check's name."
+    )
     base_path: str = Field("", description="Path between the host and /v1.")
     ca_file: Path | None = Field(None, description="PEM file of the authority that signed the certificate.")
     timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for one answer.")
+    list_timeout: float = Field(
+        120.0, gt=0, le=3600, description="Seconds to wait for a list of all users (method 9)."
+    )
     parallel: int = Field(4, ge=1, le=64, description="Checks under way at once.")
     report_dir: Path | None = Field(None, description="Folder for report.html, junit.xml and the others.")
 
@@ -102,9 +129,14 @@ class Options(BaseSettings):
         pattern="^[0-9]{1,13}$",
         description="First digits of phones that may be given to made-up people; the rest is random.",
     )
-    promo_code: str | None = Field(None, description="A promo code that is accepted.")
+    promo_code: str | None = Field(
+        None,
+        description="A promo code that is accepted. It is used about ten times, by as many made-up people.",
+    )
     promo_holder: Literal["new", "existing"] = Field(
-        "new", description="Who may use it: somebody made up, or `existing`."
+        "new",
+        description="Who may use it: somebody made up, or `existing`, who uses it once in a run; where it is "
+        "good for one time alone, each run needs a new code.",
     )
     refused_promo_code: str = Field("NO-SUCH-CODE-404", description="A promo code that is refused.")
     receipt: str | None = Field(
@@ -136,8 +168,26 @@ class Options(BaseSettings):
 
     @field_validator("urls", "only", mode="before")
     @classmethod
-    def _one_is_a_list(cls, value: Any) -> Any:
-        return [value] if isinstance(value, str) else value
+    def _listed(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if not value.startswith("["):
+            return [one.strip() for one in value.split(",")]
+        try:
+            return json.loads(value)
+        except ValueError:
+            raise ValueError("expected texts with commas between them, or a JSON array") from None
+
+    @field_validator("existing", "blocked", "ambiguous", "unknown")
+    @classmethod
+    def _can_be_looked_up(cls, value: Identity | None, field: ValidationInfo) -> Identity | None:
+        if value is None:
+            return value
+        if field.field_name == "ambiguous" and not (value.phone and value.email):
+            raise ValueError("needs phone and email")
+        if not (value.phone or value.email or (field.field_name == "existing" and value.card_number)):
+            raise ValueError("needs phone or email: it is looked up by them")
+        return value
 
     @field_validator("offers_path")
     @classmethod
@@ -210,6 +260,21 @@ def _sourced(file: dict[str, Any]) -> type[Options]:
     return Sourced
 
 
+def _settle_password(chosen: dict[str, Any], file: dict[str, Any], file_name: str) -> list[str]:
+    """Password or its file: what the strongest source says holds, whichever of the two a weaker one says."""
+    names = {"password", "password_file"}
+    environment = {
+        name.upper().removeprefix(PREFIX).lower() for name in os.environ if name.upper().startswith(PREFIX)
+    }
+    for source, keys in (("command line", chosen), ("environment", environment), (file_name, file)):
+        if said := names.intersection(keys):
+            chosen.update(dict.fromkeys(names - said))
+            return (
+                [f"{source}: password and password_file are both set; one is enough"] if said == names else []
+            )
+    return []
+
+
 def read_options(given: Mapping[str, Any], file: Path | None = None) -> Options:
     """Options from ``file`` (else ``$KLO_CONFIG``), the environment over it, ``given`` over both.
 
@@ -220,7 +285,7 @@ def read_options(given: Mapping[str, Any], file: Path | None = None) -> Options:
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            read = yaml.safe_load(path.read_text(encoding="utf-8"))
+            read = yaml.load(path.read_text(encoding="utf-8"), _Texts)  # noqa: S506 - a SafeLoader
         except OSError as error:
             raise ConfigError([f"{path}: cannot read it: {error.strerror}"]) from None
         except (yaml.YAMLError, UnicodeDecodeError):
@@ -228,8 +293,10 @@ def read_options(given: Mapping[str, Any], file: Path | None = None) -> Options:
         if read is not None and not isinstance(read, dict):
             raise ConfigError([f"{path}: expected a mapping of options"])
         values = {str(key): value for key, value in (read or {}).items()}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    problems += _settle_password(chosen, values, str(path))
     try:
-        options = _sourced(values)(**{key: value for key, value in given.items() if value is not None})
+        options = _sourced(values)(**chosen)
     except ValidationError as error:
         for problem in error.errors(include_url=False, include_input=False, include_context=False):
             location = problem["loc"]

@@ -58,6 +58,7 @@ class People:
         for identity in (options.existing, options.blocked, options.ambiguous, options.unknown):
             if identity is not None:
                 self._hide(self.of(identity))
+        redactor.hide_card(options.plastic or "")
         redactor.hide(options.promo_code, "promo code")
         redactor.hide(options.receipt, "receipt")
 
@@ -111,6 +112,7 @@ class People:
         )
         if person.phone and len(person.phone) > 10:
             self._redactor.hide(person.phone[-10:], "phone")
+        self._redactor.hide_card(person.card_number or "")
 
 
 def qr_text(values: dict[str, str]) -> str:

@@ -5,6 +5,7 @@ It knows the methods and the scenarios, and what a client does; it judges nothin
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ from contracts.suite.client import Address, Answer, CannotConnect, Client
 from contracts.suite.config import Options
 from contracts.suite.people import People, qr_text
 from contracts.suite.redaction import Redactor
+from contracts.suite.report.texts import printable
 from contracts.suite.results import Exchange
+
+MOST_SHOWN = 100_000
+"""Characters of a line that are shown."""
 
 
 class CannotPlay(Exception):
@@ -181,18 +186,23 @@ def catalogue() -> str:
 class _Open(Redactor):
     """Shows personal values, which the person at the desk has typed; credentials never."""
 
-    def text(self, text: str) -> str:
-        return text
-
-    def body(self, body: bytes, *, strangers: bool = False, request: bool = False) -> str:
-        text = body.decode("utf-8", errors="backslashreplace")
-        try:
-            return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-        except (ValueError, RecursionError):
-            return text
+    def hide(self, value: str | None, mask: str) -> None:
+        if mask in ("credentials", "password"):
+            super().hide(value, mask)
 
     def hide_card(self, number: str) -> None:
         return None
+
+    def text(self, text: str) -> str:
+        return self.known(text)
+
+    def body(
+        self, body: bytes, *, strangers: bool = False, request: bool = False, refused: bool = False
+    ) -> str:
+        text = body.decode("utf-8", errors="backslashreplace")
+        with contextlib.suppress(ValueError, RecursionError):
+            text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+        return self.known(text)
 
 
 def shown(exchange: Exchange) -> str:
@@ -209,7 +219,7 @@ def shown(exchange: Exchange) -> str:
         lines.append(f"< {exchange.http_version} {exchange.status} {exchange.reason} ({took})")
         lines += [f"< {name}: {value}" for name, value in exchange.response_headers]
         lines += ["<", *[f"< {line}" for line in exchange.response_body.splitlines() or ["(empty body)"]]]
-    return "\n".join([*lines, ""])
+    return "\n".join([*(printable(line, MOST_SHOWN) for line in lines), ""])
 
 
 async def play(
@@ -217,14 +227,21 @@ async def play(
 ) -> bool:
     """Make the call and show it; whether everything was answered 200. Raises ``CannotPlay``."""
     try:
-        address = Address.parse(options.urls[0] if options.urls else "", options.base_path)
+        (url,) = options.urls
+        address = Address.parse(url, options.base_path)
     except ValueError as error:
         raise CannotPlay(str(error)) from None
     redactor = Redactor() if masked else _Open()
     redactor.hide_credentials(options.login, password)
-    client = Client(
-        address, options.login, password, redactor=redactor, timeout=options.timeout, ca_file=options.ca_file
-    )
+    redactor.hide_all([(given.msisdn, "phone"), (given.email, "email"), (given.birth_date, "birth date")])
+    redactor.hide_all([(given.qr, "receipt"), (given.code, "promo code")])
+    try:
+        client = Client(
+            address, options.login, password, redactor=redactor,
+            timeout=options.timeout, list_timeout=options.list_timeout, ca_file=options.ca_file,
+        )  # fmt: skip
+    except CannotConnect as error:
+        raise CannotPlay(str(error)) from None
     async with client:
         trial = Trial(Target(address, options, client, People(options, redactor), password))
         try:
@@ -236,7 +253,7 @@ async def play(
         except CannotConnect as error:
             raise CannotPlay(str(error)) from None
         say(shown(answer.exchange))
-        return answer.ok
+        return answer.status == 200
 
 
 async def _scenario(trial: Trial, name: str | None, say: Callable[[str], None]) -> bool:
@@ -251,5 +268,5 @@ async def _scenario(trial: Trial, name: str | None, say: Callable[[str], None]) 
         end, well = f"It stopped. Expected: {breach.expected}. Actual: {breach.actual}", False
     for exchange in trial.exchanges:
         say(shown(exchange))
-    say(end)
+    say(printable(end))
     return well

@@ -1,14 +1,14 @@
 """Takes credentials and personal values out of everything that is kept of an exchange.
 
-What goes into a ``Result`` goes through here first. Values the suite knows are replaced wherever they stand,
-in whatever encoding; values it does not know are found by the name of their field, or by their form. It may
-not know how exchanges are made.
+What goes into a ``Result`` goes through here first. Of JSON only those fields are shown that a clause is
+about and that tell nothing of a person; every other value is told by its kind and length. Values that it
+knows are replaced wherever they stand, in whatever encoding; what is no JSON is searched for what looks like
+a phone, an e-mail or a number of somebody's. It may not know how exchanges are made.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
 import json
 import re
 from collections.abc import Iterable
@@ -17,17 +17,40 @@ from urllib.parse import quote, quote_plus
 
 LONGEST_BODY = 4096
 """Characters of a body that are kept."""
+MOST_ELEMENTS = 50
+"""Elements of an array that are kept."""
+LARGEST_JSON = 1_000_000
+"""Bytes of a body that is taken apart as JSON."""
 
+_SHOWN = {
+    "cardstate", "barcodetype", "total", "available", "bonuses", "amount", "validuntil", "date", "quantity",
+    "sex", "countrycode", "allow", "deny", "code", "description",
+}  # fmt: skip
+"""Fields of the contract that are shown as they are."""
+_SHOWN_IN_ERRORS = {"message", "error", "errors", "title", "detail", "status"}
+"""What frameworks call the text of an error."""
+_CARD_KEYS = {"cardnumber", "barcodenumber"}
+_CONTAINERS = {"card", "bonus", "barcode", "params"}
 _PERSONAL = {
     "phone": "phone", "msisdn": "phone", "email": "email", "firstname": "name", "patronymic": "name",
-    "surname": "name", "lastname": "name", "birthdate": "birth date", "code": "promo code",
-    "promocode": "promo code", "qrcode": "receipt", "qr": "receipt", "fn": "receipt", "fp": "receipt",
-    "locality": "place",
+    "surname": "name", "birthdate": "birth date", "qrcode": "receipt",
 }  # fmt: skip
-_CARD_KEYS = {"cardnumber", "barcodenumber", "card"}
+"""Fields whose placeholder says what they hold."""
+_KEY = re.compile(r"[A-Za-z_](?!.*\d{5})[\w.-]{0,60}")
+_WORD = re.compile(r"\w+")
+_WORDS = (
+    _SHOWN
+    | _CARD_KEYS
+    | _CONTAINERS
+    | _PERSONAL.keys()
+    | {"html", "head", "body", "xml", "null", "true", "false"}
+)
 _EMAIL = re.compile(r"[\w.+-]{1,64}(?:@|%40)[\w-]+(?:\.[\w-]+)+")
-_PHONE = re.compile(r"(?<![\d.])(?:\+|%2B)?[78]9\d{9}(?!\d)")
-_CARD_IN_PATH = re.compile(r"(?<=/card/)(anonymous/)?(\d{8,})")
+_PHONE = re.compile(
+    r"(?:(?:\+|%2B)(?:[ ()-]{0,2}\d){8,15}|(?<![\w.])[78][ (-]{0,2}9(?:[ ()-]{0,2}\d){9})(?!\d)"
+)
+_LONG_NUMBER = re.compile(r"(?<![\w.…])\d{10,16}(?!\w)")
+_CARD_IN_PATH = re.compile(r"(?<=/card/)(anonymous/)?(?=[A-Za-z]{0,8}\d)([A-Za-z0-9]{8,})")
 _FISCAL = re.compile(r"\b(fn|fp|fpd|fd|i)(=|%3D)\d+", re.IGNORECASE)
 
 
@@ -36,10 +59,33 @@ def partly(number: str) -> str:
     return number if len(number) < 8 or "…" in number else f"{number[:4]}…{number[-3:]}"
 
 
+def credentials_in(header: str) -> list[str]:
+    """What of an ``Authorization`` header is secret: the text after the scheme, and what it says decoded."""
+    scheme, _, given = header.partition(" ")
+    text = given or scheme
+    if len(text) < 8:
+        return []
+    try:
+        return [text, base64.b64decode(text, validate=True).decode()]
+    except ValueError:
+        return [text]
+
+
+def _of_the_form(text: str) -> str:
+    """The text with other letters and digits in place of those that may tell something."""
+    return _WORD.sub(
+        lambda found: (
+            found[0] if found[0].lower() in _WORDS else re.sub(r"[^\W\d]", "x", re.sub(r"\d", "9", found[0]))
+        ),
+        text,
+    )
+
+
 class Redactor:
     """Knows what must not be shown; told more as the run learns it."""
 
     def __init__(self) -> None:
+        self._password = ""
         self._masks: dict[str, str] = {}
         self._longest_first: list[tuple[str, str]] | None = None
 
@@ -51,9 +97,18 @@ class Redactor:
             self._longest_first = None
 
     def hide_credentials(self, login: str, password: str) -> None:
-        pair = base64.b64encode(f"{login}:{password}".encode()).decode()
-        self.hide(pair, "credentials")
+        """Hide the agreed pair."""
+        self._password = password
+        self.hide(base64.b64encode(f"{login}:{password}".encode()).decode(), "credentials")
         self.hide(password, "password")
+
+    def hide_authorization(self, header: str) -> None:
+        """Hide what was sent as ``Authorization``: a wrong pair may be made from the right one."""
+        for part in credentials_in(header):
+            self.hide(part, "credentials")
+            _, _, password = part.partition(":")
+            if self._password and self._password.casefold() in password.casefold():
+                self.hide(password, "password")
 
     def hide_card(self, number: str) -> None:
         """Show a card number by its ends only."""
@@ -65,18 +120,33 @@ class Redactor:
         for value, mask in values:
             self.hide(value, mask)
 
-    def text(self, text: str) -> str:
-        """``text`` without known values, and without what looks like an e-mail, a phone or a receipt."""
+    def known(self, text: str) -> str:
+        """``text`` without the values that were told."""
         if self._longest_first is None:
             self._longest_first = sorted(self._masks.items(), key=lambda item: -len(item[0]))
         for value, mask in self._longest_first:  # far faster than one pattern that grows with every person
             if value in text:
                 text = text.replace(value, mask)
+        return text
+
+    def text(self, text: str) -> str:
+        """``text`` without known values, and without what looks like an e-mail, a phone or a receipt."""
+        text = self.known(text)
         text = _CARD_IN_PATH.sub(lambda found: (found[1] or "") + partly(found[2]), text)
         text = _FISCAL.sub(r"\1\2<receipt>", text)
         if "@" in text or "%40" in text:
             text = _EMAIL.sub("<email>", text)
-        return _PHONE.sub("<phone>", text)
+        text = _PHONE.sub("<phone>", text)
+        return _LONG_NUMBER.sub(lambda found: f"<{len(found[0])} digits>", text)
+
+    def value_at(self, path: str | None, text: str) -> str:
+        """A sentence about the value at a JSON path: digits only where the field may be shown."""
+        key = (path or "$").rpartition(".")[2].partition("[")[0].lower()
+        if key in _CARD_KEYS:
+            text = re.sub(r"\d{8,}", lambda found: partly(found[0]), text)
+        elif path not in (None, "$") and key not in _SHOWN | _CONTAINERS:
+            text = re.sub(r"\d", "9", text)
+        return self.text(text)
 
     def header(self, name: str, value: str) -> str:
         if name.lower() in ("authorization", "proxy-authorization", "cookie", "set-cookie"):
@@ -84,43 +154,50 @@ class Redactor:
             return f"{scheme} ***" if blank and scheme.isalpha() else "***"
         return self.text(value)
 
-    def body(self, body: bytes, *, strangers: bool = False, request: bool = False) -> str:
-        """A body as text. ``strangers``: every text in it is somebody's, as in a list of all users."""
-        text = body.decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
-        try:
-            value = json.loads(text) if len(body) < 1_000_000 else None
-        except (ValueError, RecursionError):
-            value = None
-        if isinstance(value, (dict, list)) or (strangers and value is not None):
-            with contextlib.suppress(RecursionError):
-                text = json.dumps(
-                    self._value(value, strangers=strangers, request=request), ensure_ascii=False
-                )
-        elif strangers:
-            return f"{len(body)} bytes"
-        cut = text[: LONGEST_BODY * 2]
-        shown = self.text(cut)[:LONGEST_BODY]
-        return (
-            shown if len(cut) == len(text) and len(shown) < LONGEST_BODY else f"{shown}… ({len(body)} bytes)"
-        )
+    def body(
+        self, body: bytes, *, strangers: bool = False, request: bool = False, refused: bool = False
+    ) -> str:
+        """A body as text.
 
-    def _value(self, value: Any, *, strangers: bool, request: bool, key: str = "") -> Any:
+        ``strangers``: it is a list of all users, of which nothing is shown that is no JSON. ``refused``: an
+        error, whose own text is shown.
+        """
+        text = body.decode("utf-8", errors="backslashreplace").replace("\x00", "\\x00")
+        shown = _SHOWN | _SHOWN_IN_ERRORS if refused else _SHOWN - {"code"} if request else _SHOWN
+        try:
+            value = json.loads(text if len(body) < LARGEST_JSON else "")
+            text = json.dumps(self._value(value, shown), ensure_ascii=False)
+        except (ValueError, RecursionError):
+            if strangers and body:
+                return f"{len(body)} bytes"
+            cut = len(text) > LONGEST_BODY * 2
+            text = text[: LONGEST_BODY * 2] if refused or request else _of_the_form(text[: LONGEST_BODY * 2])
+        else:
+            cut = len(text) > LONGEST_BODY * 2
+            text = text[: LONGEST_BODY * 2]
+        kept = self.text(text)
+        return f"{kept[:LONGEST_BODY]}… ({len(body)} bytes)" if cut or len(kept) > LONGEST_BODY else kept
+
+    def value(self, value: Any) -> str:
+        """A value out of an answer, as text."""
+        return self.text(json.dumps(self._value(value, _SHOWN), ensure_ascii=False))
+
+    def _value(self, value: Any, shown: set[str], key: str = "") -> Any:
+        """A JSON value with a placeholder for everything that may not be shown."""
         if isinstance(value, dict):
-            return {
-                name: self._value(item, strangers=strangers, request=request, key=name.lower())
-                for name, item in value.items()
-            }
+            return {_name(name): self._value(item, shown, name.lower()) for name, item in value.items()}
         if isinstance(value, list):
-            shown = value[:50] if strangers else value
-            kept = [self._value(item, strangers=strangers, request=request, key=key) for item in shown]
-            return [*kept, f"… {len(value)} in all"] if len(shown) < len(value) else kept
-        if value is None or isinstance(value, bool):
+            kept = [self._value(item, shown, key) for item in value[:MOST_ELEMENTS]]
+            return [*kept, f"… {len(value)} in all"] if len(kept) < len(value) else kept
+        if value is None or isinstance(value, bool) or key in shown or value == "":
             return value
-        if key in _CARD_KEYS:
-            return partly(str(value)) if isinstance(value, str) else value
-        # An error's own code is no promo code and must stay readable.
-        if key in _PERSONAL and (key != "code" or request):
-            return f"<{_PERSONAL[key]}>" if isinstance(value, str) else value
-        if strangers and isinstance(value, str) and key != "name":
-            return "<somebody's>"
-        return value
+        if isinstance(value, str) and (key in _CARD_KEYS or key == "card"):
+            return partly(value)
+        if isinstance(value, str):
+            return f"<{_PERSONAL[key]}>" if key in _PERSONAL else f"<text, {len(value)} characters>"
+        return f"<{_PERSONAL[key]}, a number>" if key in _PERSONAL else "<number>"
+
+
+def _name(name: str) -> str:
+    """A field's name; what cannot be one may be a value."""
+    return name if _KEY.fullmatch(name) else f"<name, {len(name)} characters>"

@@ -9,8 +9,11 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
+
+BUDGET = 4.0
+"""Seconds Koshelek is assumed to wait."""
 
 
 class Evidence(enum.StrEnum):
@@ -33,6 +36,16 @@ class State(enum.StrEnum):
     """It was not asked for: another version, another selection, switched off."""
     ERROR = "error"
     """The suite itself could not do it; nothing is known about the service."""
+
+
+class Outcome(enum.StrEnum):
+    """What a run says of a service."""
+
+    KEEPS = "keeps"
+    BREAKS = "breaks"
+    """A check failed with weight."""
+    UNKNOWN = "unknown"
+    """The suite had an error of its own, or nothing was tried."""
 
 
 class Weight(enum.StrEnum):
@@ -150,10 +163,17 @@ class TargetRun:
         )
 
     @property
-    def keeps_the_contract(self) -> bool:
-        """No check failed with weight, and the suite had no error of its own."""
+    def outcome(self) -> Outcome:
         counts = self.counts
-        return counts[State.FAIL] == 0 and counts[State.ERROR] == 0
+        if counts[State.FAIL]:
+            return Outcome.BREAKS
+        if counts[State.ERROR] or not (counts[State.PASS] or counts[Weight.WARN]):
+            return Outcome.UNKNOWN
+        return Outcome.KEEPS
+
+    @property
+    def keeps_the_contract(self) -> bool:
+        return self.outcome is Outcome.KEEPS
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,4 +190,11 @@ class Run:
     targets: tuple[TargetRun, ...]
     selection: str = ""
     """What was asked for with ``--only``, if anything."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    """What whoever reads the findings should know of the run."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The worst of the targets'."""
+        found = {target.outcome for target in self.targets}
+        return next(one for one in (Outcome.BREAKS, Outcome.UNKNOWN, Outcome.KEEPS) if one in found)

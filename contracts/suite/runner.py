@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from statistics import quantiles
@@ -83,9 +84,16 @@ async def run(options: Options, password: str, progress: Progress | None = None)
     if None not in reasons:
         raise CannotRun(f"nothing is left to test: {'; '.join(sorted(map(str, reasons)))}")
     started_at, started = datetime.now(UTC), time.perf_counter()
-    found = []
-    for name, address in targets:
-        found.append(await _run_one(name, address, judge, password, progress or (lambda *_: None)))
+    async with AsyncExitStack() as stack:
+        opened = []
+        for name, address in targets:
+            target = _target(address, options, password)
+            await stack.enter_async_context(target.client)
+            await _preflight(target, password)
+            opened.append((name, target))
+        found = [
+            await _run_one(name, target, judge, progress or (lambda *_: None)) for name, target in opened
+        ]
     return Run(
         api_version=options.api_version,
         profile=options.profile,
@@ -96,7 +104,16 @@ async def run(options: Options, password: str, progress: Progress | None = None)
         clauses=tuple(load_clauses().values()),
         targets=tuple(found),
         selection=", ".join(options.only),
+        notes=tuple(_notes(options, targets)),
     )
+
+
+def _notes(options: Options, targets: Sequence[tuple[str, Address]]) -> Iterable[str]:
+    for _, address in targets:
+        if options.ca_file is not None and not address.tls:
+            yield f"{address.url} is plain HTTP: --ca-file was not used"
+        if address.path.endswith("/v1"):
+            yield f"{address.url} ends with /v1, as the methods begin: {address.url}/v1/card was asked"
 
 
 def _version() -> str:
@@ -106,27 +123,35 @@ def _version() -> str:
         return "unknown"
 
 
-async def _run_one(name: str, address: Address, judge: Judge, password: str, progress: Progress) -> TargetRun:
-    options, redactor = judge.options, Redactor()
+def _target(address: Address, options: Options, password: str) -> Target:
+    """The service, its client not yet open. Raises ``CannotRun``."""
+    redactor = Redactor()
     redactor.hide_credentials(options.login, password)
-    async with Client(
-        address,
-        options.login,
-        password,
-        redactor=redactor,
-        timeout=options.timeout,
-        ca_file=options.ca_file,
-    ) as client:
-        target = Target(address, options, client, People(options, redactor), password)
-        await _preflight(target, password)
-        results = await _run_checks(target, judge, lambda *told: progress(name, *told))
-        return TargetRun(
-            url=address.url,
-            name=name,
-            results=(*results, *judge.rules(client.answers)),
-            latencies=tuple(latencies(client.answers)),
-            created=target.created,
+    try:
+        client = Client(
+            address,
+            options.login,
+            password,
+            redactor=redactor,
+            timeout=options.timeout,
+            list_timeout=options.list_timeout,
+            ca_file=options.ca_file,
         )
+    except CannotConnect as error:
+        raise CannotRun(str(error)) from None
+    return Target(address, options, client, People(options, redactor), password)
+
+
+async def _run_one(name: str, target: Target, judge: Judge, progress: Progress) -> TargetRun:
+    results = await _run_checks(target, judge, lambda *told: progress(name, *told))
+    answers = target.client.answers
+    return TargetRun(
+        url=target.address.url,
+        name=name,
+        results=(*results, *judge.rules(answers, target.client.redactor)),
+        latencies=tuple(latencies(answers)),
+        created=target.created,
+    )
 
 
 async def _preflight(target: Target, password: str) -> None:
@@ -137,27 +162,31 @@ async def _preflight(target: Target, password: str) -> None:
         answer = await target.client.call(1, "GET", "/v1/card", query={"msisdn": phone})
         if answer.status is None:
             raise CannotRun(f"{url} does not answer: {answer.exchange.problem}")
-        refused = answer.status == 401
-        if answer.refused and not refused and answer.body:
+        if answer.status == 401:
+            raise CannotRun(f"{url} refuses the login and password; see --login and --password-file")
+        if answer.refused:
             wrong = basic(target.options.login or "nobody", password + "-wrong")
             other = await target.client.call(
                 1, "GET", "/v1/card", query={"msisdn": phone}, authorization=wrong
             )
-            refused = (other.status, other.body) == (answer.status, answer.body) and answer.status == 422
+            if (other.status, other.body) == (answer.status, answer.body):
+                raise CannotRun(
+                    f"{url}/v1/card answers alike with these credentials and with wrong ones: login, "
+                    f"password or base path is wrong, or the service is down. It says: {answer.in_short()}"
+                )
     except CannotConnect as error:
         raise CannotRun(str(error)) from None
-    if refused:
-        raise CannotRun(f"{url} refuses the login and password; see --login and --password-file")
     target.client.answers.clear()
 
 
 def _selects(only: Sequence[str], item: Check | Rule) -> bool:
     """Whether the selection names a clause, a method or the beginning of the name of this check."""
-    return any(
-        item.name.startswith(one)
-        or any(clause == one.upper() or clause.startswith(f"{one.upper()}-") for clause in item.clauses)
-        for one in only
-    )
+    return any(item.name.startswith(one) for one in only) or any(_names(only, id_) for id_ in item.clauses)
+
+
+def _names(only: Sequence[str], clause: str) -> bool:
+    """Whether the selection names this clause or its method."""
+    return any(clause == one.upper() or clause.startswith(f"{one.upper()}-") for one in only)
 
 
 class Judge:
@@ -173,15 +202,15 @@ class Judge:
         return Weight.FAIL if official or self.options.strict else Weight.WARN
 
     def disabled(self, item: Check | Rule) -> str | None:
-        """Why this one was not asked for, if it was not."""
-        if self.options.only and not _selects(self.options.only, item):
-            return f"not selected by --only {' '.join(self.options.only)}"
+        """Why this one was not asked for, if it was not; the selection comes last, see ``_run_checks``."""
         version = self.options.api_version
         since = getattr(item, "since", "1.0.0")
         if since > version or not any(version in self.clauses[clause].versions for clause in item.clauses):
             return f"not in version {version}"
         if getattr(item, "writes", False) and self.options.profile == "read":
             return "changes something; asked for with --profile full"
+        if self.options.only and not _selects(self.options.only, item):
+            return f"not selected by --only {' '.join(self.options.only)}"
         return None
 
     def result(self, item: Check | Rule, state: State, **more: object) -> Result:
@@ -199,7 +228,8 @@ class Judge:
     async def try_check(self, check: Check, target: Target) -> Result:
         """Run one check; whatever it does, there is a result."""
         trial, started = Trial(target), time.perf_counter()
-        hide = target.client.redactor.text
+        redactor = target.client.redactor
+        hide = redactor.text
         state, reason = State.PASS, ""
         failures: tuple[Failure, ...] = ()
         try:
@@ -212,9 +242,7 @@ class Judge:
             if breach.answer is not None and breach.answer.exchange in exchanges:
                 index = exchanges.index(breach.answer.exchange)
             state = State.FAIL
-            failures = (
-                Failure(check.clauses[0], hide(breach.expected), hide(breach.actual), breach.path, index),
-            )
+            failures = (_failure(check, breach, index, redactor),)
         except CannotConnect as error:
             state, reason = State.ERROR, str(error)
         except Exception as error:
@@ -228,21 +256,21 @@ class Judge:
             seconds=time.perf_counter() - started,
         )
 
-    def rules(self, answers: Sequence[Answer]) -> Iterable[Result]:
+    def rules(self, answers: Sequence[Answer], redactor: Redactor) -> Iterable[Result]:
         """One result per rule, over every proper exchange of the run."""
-        judged = [answer for answer in answers if answer.well_formed and answer.status is not None]
         for rule in RULES:
             if (reason := self.disabled(rule)) is not None:
                 yield self.result(rule, State.DISABLED, reason=reason)
-            elif not judged:
-                yield self.result(rule, State.SKIP, reason="there was no answer to judge")
             else:
-                yield self._rule(rule, judged)
+                yield self._rule(rule, answers, redactor)
 
-    def _rule(self, rule: Rule, answers: Sequence[Answer]) -> Result:
-        breaches = [(answer, breach) for answer in answers if (breach := rule.judge(answer)) is not None]
+    def _rule(self, rule: Rule, answers: Sequence[Answer], redactor: Redactor) -> Result:
+        judged = [(answer, verdict) for answer in answers if (verdict := rule.on(answer)) is not None]
+        if not judged:
+            return self.result(rule, State.SKIP, reason=f"there was no {rule.about} to judge")
+        breaches = [(answer, verdict) for answer, verdict in judged if isinstance(verdict, Breach)]
         if rule.mostly:
-            asked = Counter(answer.method for answer in answers)
+            asked = Counter(answer.method for answer, _ in judged)
             broken = Counter(answer.method for answer, _ in breaches)
             breaches = [each for each in breaches if 2 * broken[each[0].method] >= asked[each[0].method]]
         if not breaches:
@@ -252,12 +280,19 @@ class Judge:
             shown.setdefault((f"{answer.method} {answer.status}", breach.path), (answer, breach))
         kept = list(shown.values())[:MOST_BREACHES]
         exchanges = tuple(answer.exchange for answer, _ in kept)
-        failures = tuple(
-            Failure(rule.clauses[0], breach.expected, breach.actual, breach.path, index)
-            for index, (_, breach) in enumerate(kept)
-        )
-        reason = f"{len(breaches)} of {len(answers)} answers"
+        failures = tuple(_failure(rule, breach, index, redactor) for index, (_, breach) in enumerate(kept))
+        reason = f"{len(breaches)} of {len(judged)} answers"
         return self.result(rule, State.FAIL, reason=reason, failures=failures, exchanges=exchanges)
+
+
+def _failure(item: Check | Rule, breach: Breach, exchange: int | None, redactor: Redactor) -> Failure:
+    return Failure(
+        item.clauses[0],
+        redactor.text(breach.expected),
+        redactor.value_at(breach.path, breach.actual),
+        None if breach.path is None else redactor.text(breach.path),
+        exchange,
+    )
 
 
 async def _run_checks(
@@ -276,7 +311,7 @@ async def _run_checks(
         else:
             async with turn:
                 result = await judge.try_check(check, target)
-            if only_for_rules:  # it ran to make answers for the rules
+            if only_for_rules and result.state is not State.ERROR:  # it ran to make answers for the rules
                 result = judge.result(check, State.DISABLED, reason=reason)
         done += 1
         progress(result, done, total)
@@ -297,19 +332,30 @@ def latencies(answers: Iterable[Answer]) -> Iterable[Latency]:
 
 
 def catalogue(options: Options) -> str:
-    """Every clause with its checks, as ``--list`` prints it."""
+    """Every clause of the version and the selection with its checks, as ``--list`` prints it.
+
+    Raises ``CannotRun`` when there is none.
+    """
     by_clause: dict[str, list[str]] = {}
     for item in everything():
-        for clause in item.clauses:
+        if _selects(options.only, item) or not options.only:
             writes = " (full)" if getattr(item, "writes", False) else ""
-            by_clause.setdefault(clause, []).append(f"    {item.name}{writes}")
+            for clause in item.clauses:
+                by_clause.setdefault(clause, []).append(f"    {item.name}{writes}")
     lines = []
     reasons = untested()
     for each in load_clauses().values():
-        if options.only and not any(
-            each.id == one.upper() or each.id.startswith(f"{one.upper()}-") for one in options.only
-        ):
+        if options.api_version not in each.versions:
             continue
-        lines.append(f"{each.id}  {each.level} {each.evidence}  {each.text}")
-        lines.extend(by_clause.get(each.id, [f"    untested: {reasons.get(each.id, '')}"]))
+        if each.id in by_clause:
+            lines += [f"{each.id}  {each.level} {each.evidence}  {each.text}", *by_clause[each.id]]
+        elif each.id in reasons and (_names(options.only, each.id) or not options.only):
+            lines += [
+                f"{each.id}  {each.level} {each.evidence}  {each.text}",
+                f"    untested: {reasons[each.id]}",
+            ]
+    if not lines:
+        raise CannotRun(
+            f"no clause and no check of version {options.api_version} is called {' '.join(options.only)}"
+        )
     return "\n".join(lines)

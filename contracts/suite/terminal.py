@@ -1,6 +1,6 @@
 """What a run looks like on the terminal: a line per check while it goes on, and a summary of sentences.
 
-Plain text; it reads ``results`` and nothing else.
+Plain text; what a service sent is made fit for a terminal. It judges nothing.
 """
 
 from __future__ import annotations
@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from contracts.suite.results import Latency, Result, Run, State, TargetRun, Weight
+from contracts.suite.report import findings
+from contracts.suite.report.texts import printable
+from contracts.suite.results import BUDGET, Latency, Result, Run, State, TargetRun, Weight
 
-METHODS = {
-    0: "common", 1: "1 find a card", 2: "2 consents", 3: "3 card and balance", 4: "4 profile",
-    5: "5 reserve a number", 6: "6 issue it", 7: "7 purchases", 8: "8 offers", 9: "9 all users",
-    10: "10 receipt", 11: "11 issue a card", 12: "12 promo code", 100: "scenarios",
-}  # fmt: skip
 WORDS = {"pass": "ok", "fail": "FAIL", "warn": "warn", "skip": "skip", "disabled": "off", "error": "ERROR"}
-BUDGET = 4.0
-"""Seconds Koshelek is assumed to wait."""
+MOST_SHOWN = 10_000
+"""Characters of a line that are shown."""
 
 
 def verdict(result: Result) -> str:
@@ -50,10 +47,10 @@ def _table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 def _overview(run: Run) -> Iterator[str]:
     rows = [["", *[target.name for target in run.targets]]]
-    for method, name in METHODS.items():
+    for method in findings.METHODS:
         cells = [_cell(_by_method(target, method)) for target in run.targets]
         if any(cell != "-" for cell in cells):
-            rows.append([name, *cells])
+            rows.append([findings.method_name(method), *cells])
     rows.append(["in all", *[_cell(target.counts) for target in run.targets]])
     yield from _table(rows)
 
@@ -104,7 +101,7 @@ def _latencies(latencies: Sequence[Latency]) -> Iterator[str]:
     rows = [["  method", "calls", "p50", "p95", "p99", "longest"]]
     for one in latencies:
         times = [f"{value:.3f}" for value in (one.p50, one.p95, one.p99, one.longest)]
-        rows.append([f"  {METHODS.get(one.method, one.method)}", str(one.count), *times])
+        rows.append([f"  {findings.method_name(one.method)}", str(one.count), *times])
     yield from _table(rows)
 
 
@@ -140,11 +137,11 @@ def summary(run: Run) -> str:
     lines += _overview(run)
     if len(run.targets) > 1:
         lines += _differences(run)
-    lines.append("")
+    lines += ["", *(f"Note: {note}" for note in run.notes)]
     for target in run.targets:
-        kept = "keeps the contract" if target.keeps_the_contract else "BREAKS THE CONTRACT"
-        lines.append(f"{target.url} {kept}, as far as {_tried(target)} of {len(target.results)} checks tell.")
-    return "\n".join(lines).lstrip("\n")
+        tried = f"{_tried(target)} of {len(target.results)} checks tried"
+        lines.append(f"{target.url}: {findings.verdict(target)} ({tried})")
+    return "\n".join(printable(line, MOST_SHOWN) for line in lines).lstrip("\n")
 
 
 def _tried(target: TargetRun) -> int:

@@ -211,6 +211,14 @@ async def test_a_burn_takes_what_expires_soonest(call: Caller) -> None:
     assert call.ledger.total("points_burned", customer=ANNA_ID) == 300
 
 
+async def test_points_given_back_expire_when_they_would_have(call: Caller) -> None:
+    before, headers, who = await balance(call), await application(call), {"identifier": ANNA_ID}
+    body = {"user_account": who, "loyalty_program_id": 1, "amount_to_deduct": 300}
+    held = (await call("reservePoints", json=body, headers=headers)).body["data"]["id"]
+    await call("revertPoints", transactionId=held, json={"user_account": who}, headers=headers)
+    assert await balance(call) == before
+
+
 async def test_points_set_aside_are_given_back_or_used(call: Caller) -> None:
     headers, who = await application(call), {"identifier": ANNA_ID}
     body = {"user_account": who, "loyalty_program_id": 1, "amount_to_deduct": 50}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 
 import pytest
 
 from contracts.suite.config import ConfigError, Options, read_options
+from contracts.suite.reference import sample
 
 FILE = """
 urls: [https://shop.example.com]
@@ -21,7 +23,7 @@ plastic: 2900000000032
 
 @pytest.fixture(autouse=True)
 def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KLO_CONFIG", "KLO_LOGIN", "KLO_PASSWORD_FILE"):
+    for name in ("KLO_CONFIG", "KLO_LOGIN", "KLO_PASSWORD", "KLO_PASSWORD_FILE"):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -69,8 +71,16 @@ def test_a_part_of_an_identity_may_come_from_the_environment(
 def test_lists_come_from_the_environment_as_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KLO_URLS", '["http://a.example", "http://b.example"]')
     assert read_options({}).urls == ["http://a.example", "http://b.example"]
-    monkeypatch.setenv("KLO_URLS", "http://a.example")
-    assert "environment" in problems()[0]
+    monkeypatch.setenv("KLO_URLS", '["http://a.example"')
+    assert problems() == ["urls: expected texts with commas between them, or a JSON array"]
+
+
+def test_lists_come_from_the_environment_with_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KLO_URLS", "http://a.example, two=http://b.example")
+    monkeypatch.setenv("KLO_ONLY", "KLO-3")
+    options = read_options({})
+    assert options.urls == ["http://a.example", "two=http://b.example"]
+    assert options.only == ["KLO-3"]
 
 
 def test_options_given_in_a_program_look_nowhere_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,6 +96,11 @@ def test_options_given_in_a_program_look_nowhere_else(monkeypatch: pytest.Monkey
         ("existing: {phon: '79991110001'}", "existing.phon: unknown key; did you mean phone?"),
         ("profile: all", "profile: Input should be 'read' or 'full'"),
         ("api_version: 2.0.0", "api_version: Input should be"),
+        ("existing: {birth_date: 1980-02-03}", "existing: needs phone or email"),
+        ("blocked: {card_number: '29'}", "blocked: needs phone or email: it is looked up by them"),
+        ("unknown: {}", "unknown: needs phone or email"),
+        ("ambiguous: {phone: '79991110001'}", "ambiguous: needs phone and email"),
+        ("{password: a, password_file: b}", "password and password_file are both set; one is enough"),
         ("existing: {phone: anna}", "existing.phone: expected 5 to 15 digits with the country code"),
         ("offers_path: /v1/offers", "offers_path: the path begins with / and holds {cardNumber} once"),
         ("test_range: seven", "test_range: String should match pattern"),
@@ -118,6 +133,38 @@ def test_the_password_comes_from_a_file_without_its_line_break(tmp_path: Path) -
     assert read_options({"password_file": path}).secret == "секрет: Ёж "
     with pytest.raises(ConfigError, match=r"password_file: cannot read .*No such file"):
         _ = read_options({"password_file": tmp_path / "none"}).secret
+
+
+def test_the_password_of_the_strongest_source_holds_in_whichever_form(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "one").write_text("from the file of one", encoding="utf-8")
+    assert read_options({"password_file": tmp_path / "one"}, file).secret == "from the file of one"
+    monkeypatch.setenv("KLO_PASSWORD_FILE", str(tmp_path / "one"))
+    assert read_options({}, file).secret == "from the file of one"
+    assert read_options({"password": "typed"}, file).secret == "typed"
+    monkeypatch.setenv("KLO_PASSWORD", "from-environment")
+    assert problems(file) == ["environment: password and password_file are both set; one is enough"]
+    assert read_options({"password": "typed"}, file).secret == "typed"
+
+
+def test_values_of_the_file_are_the_text_that_stands_there(file: Path) -> None:
+    file.write_text(
+        "{plastic: 0012345, promo_code: 0777, receipt_total: 1000.00, strict: true}", encoding="utf-8"
+    )
+    options = read_options({}, file)
+    assert (options.plastic, options.promo_code, options.receipt_total) == ("0012345", "0777", "1000.00")
+    assert options.strict
+
+
+def test_the_sample_names_every_option_and_can_be_used(file: Path) -> None:
+    text = sample()
+    file.write_text(text, encoding="utf-8")
+    assert read_options({}, file).model_dump() == Options().model_dump()
+    file.write_text(re.sub(r"(?m)^#(?=\w)", "", text).replace("\npassword: ", "\n#"), encoding="utf-8")
+    options = read_options({}, file)
+    assert options.model_fields_set == set(Options.model_fields)
+    assert options.receipt_wait == Options().receipt_wait
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

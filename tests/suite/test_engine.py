@@ -6,27 +6,37 @@ The service under test is the clean one of ``implementations``, over a real sock
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import dataclasses
 import json
 import os
+import re
 import shutil
 import socket
 import ssl
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from typer.testing import CliRunner
 
+from contracts.cli import app
+from contracts.suite import client as client_module
 from contracts.suite import playing, runner, terminal
-from contracts.suite.client import Address
+from contracts.suite.client import Address, Client, basic
 from contracts.suite.config import Options
+from contracts.suite.people import People
 from contracts.suite.redaction import Redactor, partly
-from contracts.suite.results import Result, Run, State, TargetRun, Weight
+from contracts.suite.reference import sample
+from contracts.suite.results import Outcome, Result, Run, State, TargetRun, Weight
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Call, Clean, serving
-from tests.suite.implementations.shop import ANNA, OPTIONS, PLASTIC
+from tests.suite.implementations.shop import ANNA, OPTIONS, PLASTIC, Refusal
 
 NOBODY = dict.fromkeys(("existing", "blocked", "ambiguous", "unknown", "plastic", "promo_code"))
 """No identity is configured."""
@@ -106,6 +116,28 @@ async def test_a_rule_alone_is_judged_on_the_answers_of_all_checks() -> None:
     assert by_name(target)["every_answer.strings_only"].state is State.FAIL
 
 
+@pytest.mark.parametrize("only", ["KLO-0-34", "KLO-0"])
+async def test_a_rule_alone_changes_nothing_in_the_read_profile(only: str) -> None:
+    service = Clean()
+    before = json.dumps(service.shop.__dict__, default=repr, sort_keys=True)
+    target = await run_one(service, only=[only])
+    assert json.dumps(service.shop.__dict__, default=repr, sort_keys=True) == before
+    assert target.created == ()
+
+
+async def test_a_rule_alone_asks_an_older_version_nothing_newer() -> None:
+    asked: list[str] = []
+
+    class Listening(Clean):
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            asked.append(f"{request.method} {request.path}")
+            return await super().handle(request)
+
+    await run_one(Listening("1.0.0"), only=["KLO-0-34"], api_version="1.0.0", profile="full")
+    assert "GET /v1/card/anonymous" in asked
+    assert asked.count("POST /v1/promo/code") == 1, "but for KLO-0-06, which wants it to be unknown"
+
+
 async def test_a_version_is_not_asked_for_what_came_later() -> None:
     target = await run_one(Clean("1.0.0"), profile="full", api_version="1.0.0", strict=True)
     assert target.keeps_the_contract, terminal.summary(await run(Clean("1.0.0"), api_version="1.0.0"))
@@ -165,7 +197,7 @@ async def test_a_failure_is_a_sentence_with_the_place_the_value_and_a_line_to_re
     text = terminal.summary(found)
     assert "KLO-0-34 (official): Every elementary field of a response is a JSON string" in text
     assert "-u LOGIN:PASSWORD" in text
-    assert "BREAKS THE CONTRACT" in text
+    assert "Does not keep the contract: 1 check failed" in text
 
 
 class DiesAfterAWhile(Clean):
@@ -186,7 +218,8 @@ class DiesAfterAWhile(Clean):
         return answer
 
 
-async def test_a_service_that_goes_away_is_an_error_and_no_verdict_on_it() -> None:
+@pytest.mark.parametrize("only", [[], ["KLO-0-34"]])
+async def test_a_service_that_goes_away_is_an_error_and_no_verdict_on_it(only: list[str]) -> None:
     service = DiesAfterAWhile()
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", service.handle)
@@ -196,13 +229,33 @@ async def test_a_service_that_goes_away_is_an_error_and_no_verdict_on_it() -> No
     await service.site.start()
     url = f"http://127.0.0.1:{served.addresses[0][1]}"
     try:
-        (target,) = (await runner.run(options(url, parallel=1), PASSWORD)).targets
+        (target,) = (await runner.run(options(url, parallel=1, only=only), PASSWORD)).targets
     finally:
         await served.cleanup()
     errors = [result for result in target.results if result.state is State.ERROR]
     assert errors
     assert {result.reason for result in errors} == {f"{url} does not answer: connection refused"}
-    assert not target.keeps_the_contract
+    assert target.outcome is Outcome.UNKNOWN
+
+
+async def test_where_nothing_could_be_tried_nothing_is_said_of_the_service() -> None:
+    found = await run(Clean(), only=["KLO-3-01", "KLO-1-01"], **NOBODY)
+    assert found.outcome is Outcome.UNKNOWN
+    assert "Could not be tested: no check was tried" in terminal.summary(found)
+
+
+async def test_several_services_are_reached_before_one_is_tested() -> None:
+    asked: list[str] = []
+
+    class Listening(Clean):
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            asked.append(request.path)
+            return await super().handle(request)
+
+    away = f"http://127.0.0.1:{free_port()}"
+    async with serving(Listening()) as url:
+        assert away in await cannot_run(options("", urls=[url, away]))
+    assert asked == ["/v1/card"]
 
 
 async def test_several_services_are_compared() -> None:
@@ -261,9 +314,42 @@ async def test_refused_credentials_are_noticed_where_they_are_answered_422() -> 
             return answer
 
     async with serving(Answers422()) as url:
-        assert "refuses the login" in await cannot_run(options(url), "wrong")
+        assert "answers alike with these credentials and with wrong ones" in await cannot_run(
+            options(url), "not right"
+        )
         (target,) = (await runner.run(options(url, strict=True), PASSWORD)).targets
         assert target.keeps_the_contract
+
+
+async def test_a_service_that_is_down_is_told_by_what_it_says() -> None:
+    class Down(Clean):
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            return self.error(Refusal("500", "DBMS server unavailable"), Call("", "", {}, b""))
+
+    async with serving(Down()) as url:
+        told = await cannot_run(options(url))
+    assert "or the service is down. It says: 422" in told
+    assert "DBMS server unavailable" in told
+
+
+async def test_a_ca_file_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> None:
+    given = {"ca_file": tmp_path / "none.pem"}
+    assert "--ca-file: cannot read" in await cannot_run(options("https://a.example", **given))
+    (tmp_path / "none.pem").write_text("no certificate", encoding="utf-8")
+    assert "no certificate in PEM form" in await cannot_run(options("https://a.example", **given))
+    with pytest.raises(playing.CannotPlay, match="--ca-file"):
+        await playing.play(
+            options("https://a.example", **given), "", "reserve", playing.Given(), print, masked=True
+        )
+
+
+async def test_what_is_odd_about_the_options_is_noted(tmp_path: Path) -> None:
+    async with serving(Clean()) as url:
+        found = await runner.run(options(url, ca_file=tmp_path / "ca", only=["KLO-1-04"]), PASSWORD)
+        assert found.notes == (f"{url} is plain HTTP: --ca-file was not used",)
+        assert f"Note: {found.notes[0]}" in terminal.summary(found)
+        found = await runner.run(options(f"{url}/v1", only=["KLO-0-25"]), PASSWORD)
+        assert found.notes == (f"{url}/v1 ends with /v1, as the methods begin: {url}/v1/v1/card was asked",)
 
 
 def test_a_base_url_may_have_a_path() -> None:
@@ -274,6 +360,7 @@ def test_a_base_url_may_have_a_path() -> None:
         True,
     )
     assert Address.parse("shop.example.com").url == "https://shop.example.com"
+    assert Address.parse("http://[::1]:8080").authority == "[::1]:8080"
 
 
 @pytest.fixture(scope="module")
@@ -320,6 +407,78 @@ async def test_the_tls_version_is_looked_at(certificate: Path, oldest: str, kept
     }
 
 
+# --- what comes over the wire ------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def client_of(url: str, **given: Any) -> AsyncIterator[Client]:
+    chosen = {"timeout": 30.0} | given
+    async with Client(Address.parse(url), LOGIN, PASSWORD, redactor=Redactor(), **chosen) as client:
+        yield client
+
+
+async def test_an_answer_that_is_too_long_is_marked_as_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 20)
+    async with serving(Clean()) as url, client_of(url) as client:
+        answer = await client.call(9, "GET", "/v1/card/getAllUsers")
+        assert (answer.cut, len(answer.body)) == (True, 20)
+        assert not (await client.call(1, "GET", "/v1/card?msisdn=79001234567")).cut
+
+
+async def test_a_list_of_all_users_has_a_time_of_its_own() -> None:
+    class Slow(Clean):
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            await asyncio.sleep(0.6)
+            return await super().handle(request)
+
+    async with serving(Slow()) as url, client_of(url, timeout=0.2, list_timeout=30) as client:
+        one, all_ = await asyncio.gather(
+            client.call(1, "GET", "/v1/card"), client.call(9, "GET", "/v1/card/getAllUsers")
+        )
+    assert (one.exchange.problem, all_.status) == ("no answer within 0.2 s", 200)
+
+
+async def test_the_agreed_credentials_are_told_from_others() -> None:
+    async with serving(Clean()) as url, client_of(url) as client:
+        agreed = await client.call(1, "GET", "/v1/card")
+        other = await client.call(1, "GET", "/v1/card", authorization=basic(LOGIN, "wrong"))
+        none = await client.call(1, "GET", "/v1/card", authorization=None)
+        request = f"GET /v1/card HTTP/1.1\r\nHost: a\r\nAuthorization: {client.authorization}\r\n\r\n"
+        (bare,) = await client.raw(request.encode())
+    answers = [agreed, other, none, bare]
+    assert [answer.with_credentials for answer in answers] == [True, False, False, True]
+    assert "-u LOGIN:PASSWORD" in agreed.exchange.curl
+    assert "-u WRONG:PAIR" in other.exchange.curl
+
+
+async def test_a_body_in_pieces_is_read_until_the_service_closes() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\n\r\n{"a":')
+        await writer.drain()
+        await asyncio.sleep(0.05)
+        writer.write(b' "b"}')
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with client_of(url) as client:
+            (answer,) = await client.raw(b"GET / HTTP/1.1\r\n\r\n")
+    assert answer.body == b'{"a": "b"}'
+    assert f"nc 127.0.0.1 {client.address.port}" in answer.exchange.curl
+
+
+async def test_a_card_number_is_quoted_in_a_path() -> None:
+    service, told = Clean(), list[str]()
+    number = "RU 1#2"
+    service.shop.cards[number] = dataclasses.replace(next(iter(service.shop.cards.values())), number=number)
+    async with serving(service) as url:
+        assert await playing.play(
+            options(url), PASSWORD, "card", playing.Given(what=number), told.append, masked=False
+        ), told
+    assert "/v1/card/RU%201%232" in told[0]
+
+
 # --- what is never told ------------------------------------------------------------------------------
 
 
@@ -336,8 +495,7 @@ async def test_no_credential_and_no_personal_value_gets_into_the_results() -> No
     assert [value for value in planted() if value in text] == []
     assert "@example.com" not in text
     assert ANNA["firstname"] not in text
-    for made_up in ("79000000", "7900000"):
-        assert made_up not in text
+    assert re.search(r"(?<!\d)7900000\d{4}(?!\d)", text) is None, "a phone of the test range"
     assert "<phone>" in text
     assert partly(PLASTIC) in text
 
@@ -362,8 +520,160 @@ def test_values_are_masked_in_every_spelling() -> None:
         "description": "<phone>",
         "code": "201",
     }
-    assert json.loads(redactor.body(b'{"code": "WELCOME"}', request=True)) == {"code": "<promo code>"}
-    assert json.loads(redactor.body(b'["1", "2"]', strangers=True)) == ["<somebody's>", "<somebody's>"]
+    assert json.loads(redactor.body(b'{"code": "WELCOME"}', request=True)) == {"code": "<text, 7 characters>"}
+    assert json.loads(redactor.body(b'["1", 2]', strangers=True)) == ["<text, 1 characters>", "<number>"]
+    assert redactor.body(b"79161234567, 79161234568", strangers=True) == "24 bytes"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("call +7 (916) 123-45-67 now", "call <phone> now"),
+        ("8 916 123 45 67", "<phone>"),
+        ("+375291112233 or 375291112233", "<phone> or <12 digits>"),
+        ("/v1/card/RU00000012K/purchases", "/v1/card/RU00…12K/purchases"),
+        ("/v1/card/getAllUsersExtended", "/v1/card/getAllUsersExtended"),
+        ("/v1/card/..%2f..%2fetc%2fpasswd", "/v1/card/..%2f..%2fetc%2fpasswd"),
+        ("2026-10-03T12:00:00Z, 1000.00, 8 9 10 11", "2026-10-03T12:00:00Z, 1000.00, 8 9 10 11"),
+    ],
+)
+def test_what_looks_like_somebodys_is_masked_in_any_text(text: str, shown: str) -> None:
+    assert Redactor().text(text) == shown
+
+
+CARD = {
+    "cardNumber": 2900000000018,
+    "cardState": "active",
+    "holder": "Смирнова Анна Ивановна",
+    "phones": ["79161234567", 375291112233],
+    "bonus": {"total": 75, "bonuses": [{"amount": "5", "description": "За покупку", "shop": "Тверская, 1"}]},
+    "79161234567": True,
+}
+
+
+def test_only_what_a_clause_is_about_is_shown_of_a_body() -> None:
+    shown = json.loads(Redactor().body(json.dumps(CARD).encode()))
+    assert shown == {
+        "cardNumber": "<number>",
+        "cardState": "active",
+        "holder": "<text, 22 characters>",
+        "phones": ["<text, 11 characters>", "<number>"],
+        "bonus": {
+            "total": 75,
+            "bonuses": [{"amount": "5", "description": "За покупку", "shop": "<text, 11 characters>"}],
+        },
+        "<name, 11 characters>": True,
+    }
+
+
+def test_a_body_that_is_no_json_shows_its_form_and_an_error_its_text() -> None:
+    body = "{'cardState': 'active', 'holder': 'Анна', 'cardNumber': 2900000000018}".encode()
+    form = "{'cardState': 'xxxxxx', 'xxxxxx': 'xxxx', 'cardNumber': <13 digits>}"
+    assert Redactor().body(body) == form
+    assert Redactor().body(b"<h1>Bad gateway</h1>", refused=True) == "<h1>Bad gateway</h1>"
+
+
+def test_configured_card_numbers_are_masked_in_any_text() -> None:
+    redactor = Redactor()
+    People(
+        Options(plastic="PLASTIC-0001", blocked={"phone": "79001234567", "card_number": "BLOCKED-1"}),
+        redactor,
+    )
+    assert redactor.text("PLASTIC-0001, BLOCKED-1") == "PLAS…001, BLOC…D-1"
+
+
+class TellsOfPeople(Clean):
+    """More fields than documented, numbers where strings are due, a name in an error."""
+
+    def strings(self, value: Any) -> Any:
+        return value
+
+    def card_object(self, card: Any) -> dict[str, Any]:
+        more = {"holder": "Смирнова Анна Ивановна", "birthday": 19800203, "mobile": "375291112233"}
+        return super().card_object(card) | more
+
+    async def all_users(self, call: Call) -> Any:
+        return [77011234567, 375291112233, 998901234]
+
+
+async def test_nothing_of_a_stranger_gets_into_the_results() -> None:
+    found = await run(TellsOfPeople())
+    text = json.dumps(dataclasses.asdict(found), default=str, ensure_ascii=False)
+    told = ("Смирнова", "19800203", "375291112233", "77011234567", "998901234", "Тверская", "кофе")
+    assert [value for value in told if value in text] == []
+    failures = {
+        failure.path: failure.actual
+        for failure in by_name(found.targets[0])["every_answer.strings_only"].failures
+    }
+    assert failures["$[0]"] == "<11 digits> (number)"
+    assert failures["$.card.birthday"] == "99999999 (number)"
+
+
+class EchoesCredentials(Clean):
+    """Refuses with what was sent, encoded and decoded."""
+
+    def is_let_in(self, header: str) -> bool:
+        self.sent = header
+        return super().is_let_in(header)
+
+    def envelope(self, refusal: Refusal) -> Any:
+        sent = self.sent.removeprefix("Basic ")
+        with contextlib.suppress(ValueError):
+            sent = f"{sent} {base64.b64decode(sent, validate=True).decode()}"
+        return {"code": refusal.code, "description": f"refused: {sent}"}
+
+
+async def test_credentials_that_are_echoed_are_found_and_never_shown() -> None:
+    found = await run(EchoesCredentials())
+    text = json.dumps(dataclasses.asdict(found), default=str, ensure_ascii=False)
+    pairs = [
+        (LOGIN, PASSWORD),
+        (LOGIN, PASSWORD + "x"),
+        (LOGIN + "x", PASSWORD),
+        (LOGIN, PASSWORD.swapcase()),
+    ]
+    secrets = [basic(*pair).removeprefix("Basic ") for pair in pairs] + [PASSWORD, PASSWORD.swapcase()]
+    assert [secret for secret in secrets if secret in text or secret.rstrip("=") in text] == []
+    assert "refused: <credentials> <credentials>" in text
+    assert by_name(found.targets[0])["every_answer.nothing_of_the_inside"].state is State.FAIL
+
+
+async def test_play_masks_credentials_in_an_echo_and_shows_no_control_characters() -> None:
+    class Echoes(EchoesCredentials):
+        def error(self, refusal: Refusal, call: Call) -> web.StreamResponse:
+            return web.Response(status=422, text=f"\x1b[2J {self.sent} {PASSWORD}")
+
+    told: list[str] = []
+    async with serving(Echoes()) as url:
+        given = playing.Given(what="123456789")
+        assert not await playing.play(options(url), PASSWORD, "card", given, told.append, masked=False)
+    assert "\\x1b[2J Basic <credentials> <password>" in told[0]
+
+
+async def test_play_takes_no_other_status_for_200() -> None:
+    class Created(Clean):
+        def answer(self, value: Any) -> web.StreamResponse:
+            return self.response(201, value)
+
+    told: list[str] = []
+    async with serving(Created()) as url:
+        assert not await playing.play(
+            options(url), PASSWORD, "reserve", playing.Given(), told.append, masked=False
+        )
+    assert "< HTTP/1.1 201" in told[0]
+
+
+async def test_a_terminal_is_shown_no_control_characters() -> None:
+    class Escapes(Clean):
+        async def find(self, call: Call) -> Any:
+            raise Refusal("1", "none")
+
+        def encoded(self, value: Any) -> bytes:
+            return b"\x1b[2J" + super().encoded(value)
+
+    text = terminal.summary(await run(Escapes(), only=["KLO-1"]))
+    assert "\x1b" not in text
+    assert "\\x1b[2J" in text
 
 
 # --- the commands ------------------------------------------------------------------------------------
@@ -390,23 +700,53 @@ async def test_the_exit_status_tells_kept_broken_and_not_tested(tmp_path: Path) 
         status, out, _ = await command(
             "run", url, "--only", "KLO-1", "--report-dir", str(tmp_path / "r"), **known
         )
-        assert (status, url + " keeps the contract" in out) == (0, True)
+        assert (status, url + ": Keeps the contract" in out) == (0, True)
         assert sorted(path.name for path in (tmp_path / "r").iterdir()) == [
             "exchange.har", "junit.xml", "report.html", "results.json",
         ]  # fmt: skip
         assert (await command("run", url, "--login", "other", **known))[0] == 2
+        assert (await command("run", url, "--only", "KLO-3-01", **known))[0] == 2
     async with serving(NumbersAndZeroes()) as url:
-        assert (await command("run", url, "--login", LOGIN, "--only", "KLO-0-34", **known))[0] == 1
+        anna = {"KLO_EXISTING__PHONE": str(ANNA["phone"])}
+        assert (await command("run", url, "--only", "KLO-3", "--only", "KLO-0-34", **known, **anna))[0] == 1
     status, _, err = await command("run", KLO_PROFIL="full")
     assert (status, err) == (2, "error: KLO_PROFIL: unknown variable; did you mean KLO_PROFILE?\n")
 
 
-async def test_list_names_every_clause_with_its_checks_or_the_reason() -> None:
-    status, out, _ = await command("run", "--list", "--only", "KLO-5")
+def invoked(*arguments: str) -> tuple[int, str]:
+    """The command in this process: exit status, standard output and error."""
+    result = CliRunner().invoke(app, arguments)
+    return result.exit_code, result.output
+
+
+def test_list_names_every_clause_with_its_checks_or_the_reason() -> None:
+    status, out = invoked("run", "--list", "--only", "KLO-5")
     assert status == 0
     assert "    enrolment.reserves (full)" in out
     assert "    untested: A check would take an hour." in out
     assert "KLO-6" not in out
+
+
+def test_list_keeps_to_the_selection_and_the_version() -> None:
+    status, out = invoked("run", "--list", "--only", "find.by_phone")
+    assert (status, [line[:8] for line in out.splitlines()]) == (0, ["KLO-1-01", "    find"])
+    assert "KLO-12-01" in invoked("run", "--list")[1]
+    assert "KLO-12-01" not in invoked("run", "--list", "--api-version", "1.0.0")[1]
+    assert invoked("run", "--list", "--only", "KLO-77") == (
+        2, "error: no clause and no check of version 1.3.0 is called KLO-77\n",
+    )  # fmt: skip
+
+
+def test_an_interrupted_run_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runner, "run", interrupted)
+    assert invoked("run", "http://127.0.0.1:1") == (2, "error: interrupted\n")
+
+
+def test_config_prints_a_sample() -> None:
+    assert invoked("config") == (0, sample())
 
 
 async def test_play_shows_one_exchange_without_credentials(tmp_path: Path) -> None:
@@ -422,7 +762,7 @@ async def test_play_shows_one_exchange_without_credentials(tmp_path: Path) -> No
         status, out, _ = await command("play", url, "card", "123456789", *given)
         assert (status, "< HTTP/1.1 422" in out) == (1, True)
         status, out, _ = await command("play", url, "scenario", "new-card", *given)
-        assert (status, out.endswith("Every step succeeded.\n"), out.count("< HTTP/1.1 200")) == (0, True, 4)
+        assert (status, out.endswith("Every step succeeded.\n"), "< HTTP/1.1 200" in out) == (0, True, True)
         status, _, err = await command("play", url, "fnd", *given)
         assert (status, "there is no call fnd; there are: find" in err) == (2, True)
 

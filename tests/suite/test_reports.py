@@ -263,7 +263,7 @@ def test_page_needs_no_network_and_no_script(tmp_path: Path) -> None:
 
 def test_page_of_an_empty_run_says_so(tmp_path: Path) -> None:
     text = Page(written(run(target()), tmp_path)["report.html"]).text
-    assert "Nothing was proved: no check passed" in text
+    assert "Could not be tested: no check was tried" in text
     assert "The run holds no checks." in text
 
 
@@ -385,8 +385,9 @@ def test_json_is_laid_out_without_a_change_to_its_tokens(body: str, shown: str) 
         ((result(),), "Keeps the contract"),
         ((result(), WARNING), "Keeps the contract, with 1 warning"),
         ((result(), BREACH, BREACH), "Does not keep the contract: 2 checks failed"),
-        ((result(), BROKEN), "Does not keep the contract: 1 check could not be made"),
-        ((SKIPPED,), "Nothing was proved: no check passed"),
+        ((BREACH, BROKEN), "Does not keep the contract: 1 check failed, 1 check could not be made"),
+        ((result(), BROKEN), "Could not be tested: 1 check could not be made"),
+        ((SKIPPED, DISABLED), "Could not be tested: no check was tried"),
     ],
 )
 def test_verdict(results: tuple[Result, ...], sentence: str) -> None:
@@ -434,7 +435,7 @@ def test_results_tell_states_and_counts(tmp_path: Path) -> None:
     content = json.loads(written(run(target(*EVERYTHING)), tmp_path)["results.json"])
     (one,) = content["targets"]
     assert one["counts"] == {"pass": 1, "fail": 1, "warn": 1, "error": 1, "skip": 1, "disabled": 1}
-    assert one["keeps_the_contract"] is False
+    assert (one["keeps_the_contract"], one["outcome"]) == (False, "breaks")
     assert one["clauses"] == {
         STRINGS: "fail",
         STATUS: "warn",
@@ -490,6 +491,13 @@ def test_har_holds_every_exchange_in_order(tmp_path: Path) -> None:
     assert first["request"]["queryString"] == [{"name": "a", "value": "1"}, {"name": "b", "value": ""}]
     for entry in log["entries"]:
         assert_is_har_entry(entry)
+
+
+def test_an_exchange_that_a_check_and_a_rule_tell_stands_in_the_har_once(tmp_path: Path) -> None:
+    one = exchange()
+    results = result("info.card", exchanges=(one,)), result("every.rule", method=0, exchanges=(one,))
+    (entry,) = json.loads(written(run(target(*results)), tmp_path)["exchange.har"])["log"]["entries"]
+    assert entry["comment"] == "shop: info.card; shop: every.rule"
 
 
 def assert_is_har_entry(entry: dict[str, object]) -> None:

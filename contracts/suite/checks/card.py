@@ -75,17 +75,17 @@ async def available(trial: Trial) -> None:
 
 @check("KLO-3-06")
 async def bonuses(trial: Trial) -> None:
-    """bonus.bonuses is an array of objects with description, amount and validUntil"""
+    """bonus.bonuses is an array of objects with description and amount (validUntil where they expire)"""
     answer = await _shown(trial)
     listed = answer.at("card", "bonus", "bonuses")
-    path = "$.card.bonus.bonuses"
-    trial.that(isinstance(listed, list), "an array", repr(listed)[:80], answer=answer, path=path)
+    path, hide = "$.card.bonus.bonuses", trial.target.client.redactor
+    trial.that(isinstance(listed, list), "an array", hide.value(listed)[:80], answer=answer, path=path)
     for index, one in enumerate(listed):
         fields = isinstance(one, dict) and {"description", "amount"} <= one.keys()
         trial.that(
             fields,
             "an object with description and amount",
-            repr(one)[:120],
+            hide.value(one)[:120],
             answer=answer,
             path=f"{path}[{index}]",
         )

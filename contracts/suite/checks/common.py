@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from contracts.suite.checking import Trial, check, found_number, reserved_number
+from contracts.suite.checking import Trial, check, found_number, quoted, reserved_number
 from contracts.suite.client import Answer
 from contracts.suite.redaction import partly
 
@@ -13,6 +13,13 @@ from contracts.suite.redaction import partly
 def _is_422_with_error(trial: Trial, answer: Answer, what: str) -> None:
     good = answer.status == 422 and isinstance(answer.json, dict) and "code" in answer.json
     trial.that(good, f"{what} is answered 422 with {{code, description}}", answer)
+
+
+async def _unknown_path(
+    trial: Trial, verb: str = "GET", path: str = "/v1/no-such-method", **more: Any
+) -> Answer:
+    """A path that is none, or a verb that a path does not serve."""
+    return await trial.call(0, verb, path, probe=True, **more)
 
 
 def _code(answer: Answer) -> str | None:
@@ -23,7 +30,7 @@ def _code(answer: Answer) -> str | None:
 async def methods_are_below_v1(trial: Trial) -> None:
     """The path prefix is /v1"""
     answer = await trial.find(trial.people.stranger().phone)
-    unknown = await trial.call(0, "GET", "/v1/no-such-method")
+    unknown = await _unknown_path(trial)
     trial.that(answer.ok or answer.body != unknown.body, "GET /v1/card is a method", answer)
 
 
@@ -38,7 +45,7 @@ OLD_METHODS = (
 async def older_methods_are_kept(trial: Trial) -> None:
     """A newer version keeps the methods of the older ones"""
     trial.need(trial.options.api_version != "1.0.0", "1.0.0 is the first version")
-    unknown_path = await trial.call(0, "GET", "/v1/no-such-method")
+    unknown_path = await _unknown_path(trial)
     phone = trial.people.stranger().phone or ""
     number = trial.people.unknown_card()
     for verb, path in OLD_METHODS:
@@ -72,13 +79,13 @@ async def newer_methods_are_unknown(trial: Trial) -> None:
     ]
     trial.need(newer, "there is no newer version")
     unknown = [
-        await trial.call(0, "POST", "/v1/no-such-method", body={}),
-        await trial.call(0, "PUT", "/v1/card/anonymous", body={}),
+        await _unknown_path(trial, "POST", body={}),
+        await _unknown_path(trial, "PUT", "/v1/card/anonymous", body={}),
     ]
     codes = {_code(answer) for answer in unknown if answer.refused}
     trial.need(codes - {None}, "unknown paths are not answered with a code")
     for _, path in newer:
-        answer = await trial.call(0, "POST", path, body={})
+        answer = await _unknown_path(trial, "POST", path, body={})
         trial.that(
             answer.refused and _code(answer) in codes, f"POST {path} is answered as an unknown path", answer
         )
@@ -109,23 +116,24 @@ async def query_is_percent_decoded(trial: Trial) -> None:
 async def unknown_path(trial: Trial) -> None:
     """An unknown path is answered 422 with the error object"""
     for path in ("/v1/no-such-method", "/v1", "/v1/card/1/no-such-method", "/v1/promo"):
-        _is_422_with_error(trial, await trial.call(0, "GET", path), f"GET {path}")
+        _is_422_with_error(trial, await _unknown_path(trial, "GET", path), f"GET {path}")
 
 
 @check("KLO-0-26")
 async def wrong_verb(trial: Trial) -> None:
     """A verb that a path does not serve is answered 422 with the error object"""
     for verb, path in (("POST", "/v1/card"), ("OPTIONS", "/v1/card"), ("PUT", "/v1/card/anonymous")):
-        _is_422_with_error(trial, await trial.call(0, verb, path, body={}), f"{verb} {path}")
+        _is_422_with_error(trial, await _unknown_path(trial, verb, path, body={}), f"{verb} {path}")
 
 
-def _body_methods(trial: Trial) -> list[tuple[int, str, str]]:
-    """Methods with a body, on cards that are nobody's."""
-    card = trial.people.unknown_card()
+async def _body_methods(trial: Trial) -> list[tuple[int, str, str]]:
+    """Methods with a body, on a holder's card and a reserved number: nothing but the body can be wrong."""
+    card = quoted((await trial.target.once("bodies", trial.newcomer)).card_number or "")
+    number = quoted(reserved_number(await trial.reserve()) or trial.people.unknown_card())
     methods = [
         (2, "PUT", f"/v1/card/{card}/communication"),
         (4, "POST", f"/v1/card/{card}"),
-        (6, "POST", f"/v1/card/anonymous/{card}"),
+        (6, "POST", f"/v1/card/anonymous/{number}"),
     ]
     if trial.since("1.1.0"):
         methods.append((10, "POST", "/v1/promo/qrCode"))
@@ -137,9 +145,9 @@ def _body_methods(trial: Trial) -> list[tuple[int, str, str]]:
 
 
 async def _refuse_bodies(trial: Trial, bodies: tuple[bytes, ...], what: str) -> None:
-    for method, verb, path in _body_methods(trial):
+    for method, verb, path in await _body_methods(trial):
         for body in bodies:
-            answer = await trial.call(method, verb, path, body=body)
+            answer = await trial.call(method, verb, path, body=body, probe=True)
             trial.that(answer.status == 422, f"method {method} with {what} is answered 422", answer)
 
 
@@ -162,12 +170,12 @@ async def body_is_no_object(trial: Trial) -> None:
     await _refuse_bodies(trial, (b"[]", b'"text"', b"12345", b"null", b"true"), "a body that is no object")
 
 
-@check("KLO-0-24", writes=True)
+@check("KLO-0-68", writes=True)
 async def too_large_a_body(trial: Trial) -> None:
-    """A body of 4 MB is answered, and with a documented status"""
+    """A body of 4 MB is answered 422"""
     body = b'{"firstname": "' + b"x" * 4_000_000 + b'"}'
-    answer = await trial.update(trial.people.unknown_card(), body)
-    trial.that(answer.status in (401, 422), "a body of 4 MB is answered 422", answer)
+    answer = await trial.update(trial.people.unknown_card(), body, probe=True)
+    trial.that(answer.status == 422, "a body of 4 MB is answered 422", answer)
 
 
 @check("KLO-0-37")
@@ -175,6 +183,7 @@ async def reading_again(trial: Trial) -> None:
     """A reading call that is repeated gets the same answer"""
     person = await trial.existing()
     async with trial.target.earning:  # or a receipt of another check changes the balance between
+        await trial.settled()
         for _ in range(3):
             first, again = (
                 await trial.card(person.card_number or ""),
@@ -216,7 +225,7 @@ async def one_card_by_either_key(trial: Trial) -> None:
 async def _unknown_card_code(trial: Trial) -> str | None:
     """The code of the error for an unknown card, if it tells it from an unknown path."""
     number = _code(await trial.card(trial.people.unknown_card()))
-    path = _code(await trial.call(0, "GET", "/v1/no-such-method"))
+    path = _code(await _unknown_path(trial))
     return number if number != path else None
 
 
@@ -275,23 +284,27 @@ HOSTILE = (
 )
 
 
-def _documented(trial: Trial, answer: Answer, what: str) -> None:
-    trial.that(answer.status in (200, 401, 422), f"{what} is answered 200 or 422", answer)
+def _documented(trial: Trial, answer: Answer, what: str, *usual: Answer) -> None:
+    """``usual``: answers to proper requests of the kind, whose statuses are clauses of their own."""
+    statuses = {200, 422, *(one.status for one in usual)}
+    trial.that(answer.status in statuses, f"{what} is answered 200 or 422", answer)
 
 
-@check("KLO-0-24")
+@check("KLO-0-68")
 async def hostile_look_ups(trial: Trial) -> None:
     """Hostile look-ups get a documented status and find nobody"""
+    usual = await trial.find(trial.people.stranger().phone)
     for text in HOSTILE:
         for key in ("msisdn", "email", "birthDate"):
-            answer = await trial.call(1, "GET", "/v1/card", query={key: text})
-            _documented(trial, answer, f"a hostile {key}")
+            answer = await trial.call(1, "GET", "/v1/card", query={key: text}, probe=True)
+            _documented(trial, answer, f"a hostile {key}", usual)
             trial.that(found_number(answer) is None, f"a hostile {key} finds nobody", answer)
 
 
-@check("KLO-0-24")
+@check("KLO-0-68")
 async def hostile_card_numbers(trial: Trial) -> None:
     """Hostile card numbers in the path get a documented status"""
+    usual = await trial.card(trial.people.unknown_card()), await _unknown_path(trial)
     for text in (
         "%27%20OR%20%271%27=%271",
         "%00",
@@ -301,34 +314,35 @@ async def hostile_card_numbers(trial: Trial) -> None:
         "0" * 300,
         "-1",
     ):
-        answer = await trial.call(3, "GET", f"/v1/card/{text}")
-        _documented(trial, answer, "a hostile card number")
+        answer = await trial.call(3, "GET", f"/v1/card/{text}", probe=True)
+        _documented(trial, answer, "a hostile card number", *usual)
         trial.that(found_number(answer) is None, "a hostile card number shows no card", answer)
 
 
-@check("KLO-0-24")
+@check("KLO-0-68")
 async def odd_headers(trial: Trial) -> None:
     """Odd headers do not disturb"""
     phone = trial.people.stranger().phone
+    usual = await trial.find(phone)
     odd: tuple[dict[str, str], ...] = (
         {"Accept": "text/html"},
         {"Accept-Language": "xx"},
         {"X-Long": "x" * 4000},
         {"Content-Type": "application/x-www-form-urlencoded"},
         {"Cookie": "session=' OR 1=1"},
-        {"If-None-Match": "*"},
-        {"Range": "bytes=0-1"},
     )
     for headers in odd:
-        answer = await trial.call(1, "GET", "/v1/card", query={"msisdn": phone or ""}, headers=headers)
-        _documented(trial, answer, f"a request with {next(iter(headers))}")
+        query = {"msisdn": phone or ""}
+        answer = await trial.call(1, "GET", "/v1/card", query=query, headers=headers, probe=True)
+        _documented(trial, answer, f"a request with {next(iter(headers))}", usual)
 
 
-@check("KLO-0-24", writes=True)
+@check("KLO-0-68", writes=True)
 async def hostile_profiles(trial: Trial) -> None:
     """Hostile texts in a profile get a documented status"""
     person = await trial.newcomer()
+    usual = await trial.update(person.card_number or "", {"firstname": "Maria"})
     texts: tuple[Any, ...] = (*HOSTILE, "a\x00b", {"a": 1}, ["x"], 10**40, True, None)
     for text in texts:
-        answer = await trial.update(person.card_number or "", {"firstname": text})
-        _documented(trial, answer, "a hostile firstname")
+        answer = await trial.update(person.card_number or "", {"firstname": text}, probe=True)
+        _documented(trial, answer, "a hostile firstname", usual)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contracts.suite.checking import Trial, check, found_number
+from contracts.suite.checking import Trial, check, found_number, quoted, reserved_number
 from contracts.suite.client import Answer, basic
+from contracts.suite.people import qr_text
 
 MALFORMED = (
     "Basic",
@@ -60,13 +61,14 @@ async def no_credentials(trial: Trial) -> None:
         _not_let_in(trial, answer, "no Authorization header")
     if trial.options.existing is None and not trial.full:
         return
-    person = await trial.existing()
-    answer = await trial.card(person.card_number or "", authorization=None)
-    _not_let_in(trial, answer, "no Authorization header")
-    answer = await trial.call(
-        7, "GET", f"/v1/card/{person.card_number}/purchases?startDate=2024-01-01", authorization=None
-    )
-    _not_let_in(trial, answer, "no Authorization header")
+    card = await trial.existing_number()
+    purchases = f"/v1/card/{quoted(card)}/purchases?startDate=2024-01-01"
+    for answer in (
+        await trial.card(card, authorization=None),
+        await trial.call(7, "GET", purchases, authorization=None),
+        await trial.offers(card, authorization=None),
+    ):
+        _not_let_in(trial, answer, f"no Authorization header to method {answer.method}")
 
 
 @check("KLO-0-08", writes=True)
@@ -74,15 +76,25 @@ async def no_credentials_to_write(trial: Trial) -> None:
     """Every writing method refuses a request without credentials"""
     person = await trial.newcomer()
     card = person.card_number or ""
-    nobody = trial.people.stranger()
+    number = reserved_number(await trial.reserve())
     calls = [
         await trial.call(5, "GET", "/v1/card/anonymous", authorization=None),
         await trial.consents(card, {"allow": ["sms"], "deny": []}, authorization=None),
         await trial.update(card, {"firstname": "Елена"}, authorization=None),
-        await trial.issue_reserved(card, person.profile(), authorization=None),
     ]
+    if number is not None:
+        nobody = await trial.nobody()
+        calls.append(await trial.issue_reserved(number, nobody.profile(), authorization=None))
+    if trial.since("1.1.0"):
+        receipt = trial.receipt_body(person, qr_text(trial.people.receipt()))
+        calls.append(await trial.receipt(receipt, authorization=None))
     if trial.since("1.2.0"):
+        nobody = await trial.nobody()
         calls.append(await trial.issue(nobody.profile(), authorization=None))
+    if trial.since("1.3.0"):
+        code = trial.options.promo_code or trial.options.refused_promo_code
+        body = {trial.options.promo_field: code} | trial.holder(person)
+        calls.append(await trial.promo(body, authorization=None))
     for answer in calls:
         _not_let_in(trial, answer, f"no Authorization header to method {answer.method}")
 
@@ -151,7 +163,7 @@ async def refused_changes_nothing(trial: Trial) -> None:
     answer = await trial.find(None, address)
     trial.that(found_number(answer) is None, "the e-mail is not changed", answer)
     if trial.since("1.2.0"):
-        nobody = trial.people.stranger()
+        nobody = await trial.nobody()
         await trial.issue(nobody.profile(), authorization=wrong)
         answer = await trial.find(nobody.phone)
         trial.that(found_number(answer) is None, "no card is issued", answer)

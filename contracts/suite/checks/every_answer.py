@@ -1,16 +1,19 @@
-"""Rules that every answer has to keep, whatever was asked."""
+"""Rules that every answer has to keep, whatever was asked.
+
+They judge what Koshelek would be answered; of probes and of other credentials only what they leak (KLO-0-33).
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
-from contracts.suite.checking import Breach, rule
+from contracts.suite.checking import Breach, Verdict, found_number, reserved_number, rule
 from contracts.suite.client import NO_JSON, Answer
+from contracts.suite.results import BUDGET
 
-BUDGET = 4.0
-"""Seconds Koshelek is assumed to wait."""
 BARCODES = ("EAN_8", "EAN_13", "CODE_128", "UPC_A", "QR_CODE")
 _CONTENT_TYPE = re.compile(r'application/json\s*;\s*charset\s*=\s*"?utf-8"?', re.IGNORECASE)
 _INSIDE = re.compile(
@@ -39,175 +42,187 @@ def _leaves(value: Any, path: str = "$", depth: int = 0) -> Iterator[tuple[str, 
         yield path, value
 
 
+def _without_own_paths(answer: Answer) -> str:
+    """The body without paths of the service itself: `/app/v1/card` is no file."""
+    base, below, _ = urlsplit(answer.exchange.url).path.partition("/v1")
+    text = answer.body.decode("utf-8", errors="replace")
+    return re.sub(re.escape(base + below) + r"[\w./%-]*", "", text) if below else text
+
+
 def is_error_object(value: Any) -> bool:
     """Whether this is ``{code, description}`` and nothing else."""
     return isinstance(value, dict) and {key.lower() for key in value} == {"code", "description"}
 
 
-def _content_type(answer: Answer, what: str) -> Breach | None:
+def _content_type(answer: Answer, what: str) -> Verdict:
     given = answer.headers.getall("Content-Type", [])
     if len(given) == 1 and _CONTENT_TYPE.fullmatch(given[0].strip()):
-        return None
+        return "kept"
     actual = f"Content-Type: {', '.join(given)}" if given else "no Content-Type header"
     return Breach(f"{what} has Content-Type: application/json; charset=utf-8", actual, answer=answer)
 
 
-@rule("KLO-0-16")
-def is_utf_8(answer: Answer) -> Breach | None:
+@rule("KLO-0-16", about="answer with a body")
+def is_utf_8(answer: Answer) -> Verdict:
     """Every body is valid UTF-8"""
+    if answer.is_empty:
+        return None
     try:
         answer.body.decode("utf-8")
     except UnicodeDecodeError as error:
         return Breach(
             "a body in UTF-8", f"byte {answer.body[error.start]:#04x} at {error.start}", answer=answer
         )
-    return None
+    return "kept"
 
 
-@rule("KLO-0-17")
-def content_type_of_a_body(answer: Answer) -> Breach | None:
+@rule("KLO-0-17", about="answer 200 with a body")
+def content_type_of_a_body(answer: Answer) -> Verdict:
     """Every 200 with a body is application/json; charset=utf-8"""
     if answer.status != 200 or answer.is_empty:
         return None
     return _content_type(answer, "an answer 200 with a body")
 
 
-@rule("KLO-0-18")
-def content_type_of_an_empty_body(answer: Answer) -> Breach | None:
+@rule("KLO-0-18", about="answer 200 without a body")
+def content_type_of_an_empty_body(answer: Answer) -> Verdict:
     """Every 200 without a body has the same Content-Type"""
     if answer.status != 200 or not answer.is_empty:
         return None
     return _content_type(answer, "an empty answer 200")
 
 
-@rule("KLO-0-19")
-def content_type_of_an_error(answer: Answer) -> Breach | None:
+@rule("KLO-0-19", about="error")
+def content_type_of_an_error(answer: Answer) -> Verdict:
     """Every error has the same Content-Type"""
     return _content_type(answer, "an error") if answer.refused else None
 
 
-@rule("KLO-0-20")
-def is_json(answer: Answer) -> Breach | None:
+@rule("KLO-0-20", about="answer with a body")
+def is_json(answer: Answer) -> Verdict:
     """Every body is one valid JSON text"""
-    if answer.is_empty or answer.is_one_json_text:
+    if answer.is_empty:
         return None
+    if answer.is_one_json_text or (answer.method == 5 and reserved_number(answer)):
+        return "kept"  # the bare number of method 5 may be text
     return Breach("a body that is JSON", answer.in_short(), answer=answer)
 
 
-@rule("KLO-0-22")
-def success_is_200(answer: Answer) -> Breach | None:
+@rule("KLO-0-22", about="success")
+def success_is_200(answer: Answer) -> Verdict:
     """What was processed is answered 200"""
-    if 200 < (answer.status or 0) < 400:
+    if answer.refused:
+        return None
+    if answer.status != 200:
         return Breach("status 200", f"status {answer.status}", answer=answer)
-    return None
+    return "kept"
 
 
-@rule("KLO-0-23")
-def failure_is_422(answer: Answer) -> Breach | None:
+@rule("KLO-0-23", about="error")
+def failure_is_422(answer: Answer) -> Verdict:
     """What could not be processed is answered 422"""
-    if answer.status is not None and answer.status >= 400 and answer.status not in (401, 422):
+    if answer.refused and answer.status != 422:
         return Breach("an error with status 422", f"status {answer.status}", answer=answer)
     if answer.ok and answer.method not in (10, 12) and is_error_object(answer.json):
         return Breach("an error with status 422", f"status 200 with {answer.in_short()[4:]}", answer=answer)
-    return None
+    return "kept" if answer.refused else None
 
 
 @rule("KLO-0-24")
-def no_other_status(answer: Answer) -> Breach | None:
-    """No status but 200 and 422, and 401 for refused credentials"""
-    if answer.status in (200, 401, 422):
-        return None
-    return Breach("status 200, 422 or 401", f"status {answer.status}", answer=answer)
+def no_other_status(answer: Answer) -> Verdict:
+    """No status but 200 and 422 for whoever has the agreed credentials"""
+    if answer.status in (200, 422):
+        return "kept"
+    return Breach("status 200 or 422", f"status {answer.status}", answer=answer)
 
 
-@rule("KLO-0-29")
-def error_object(answer: Answer) -> Breach | None:
+@rule("KLO-0-29", about="error")
+def error_object(answer: Answer) -> Verdict:
     """Every error is an object with code and description"""
-    if not answer.refused or answer.verb == "HEAD":
+    if not answer.refused:
         return None
     value = answer.json
     if isinstance(value, dict) and {"code", "description"} <= value.keys():
-        return None
+        return "kept"
     return Breach('an error {"code": "…", "description": "…"}', answer.in_short(), answer=answer)
 
 
-def _error_text(name: str) -> Callable[[Answer], Breach | None]:
-    def judge(answer: Answer) -> Breach | None:
+def _error_text(name: str) -> Callable[[Answer], Verdict]:
+    def judge(answer: Answer) -> Verdict:
         value = answer.json
         if not answer.refused or not isinstance(value, dict) or name not in value:
             return None
         if isinstance(value[name], str) and value[name].strip():
-            return None
+            return "kept"
         return Breach("a string that is not empty", _shown(value[name]), answer=answer, path=f"$.{name}")
 
     return judge
 
 
-@rule("KLO-0-30")
-def error_code(answer: Answer) -> Breach | None:
+@rule("KLO-0-30", about="error with a code")
+def error_code(answer: Answer) -> Verdict:
     """The code of every error is a string that is not empty"""
     return _error_text("code")(answer)
 
 
-@rule("KLO-0-31")
-def error_description(answer: Answer) -> Breach | None:
+@rule("KLO-0-31", about="error with a description")
+def error_description(answer: Answer) -> Verdict:
     """The description of every error is a string that is not empty"""
     return _error_text("description")(answer)
 
 
-@rule("KLO-0-33")
-def nothing_of_the_inside(answer: Answer) -> Breach | None:
+@rule("KLO-0-33", about="error", probes=True)
+def nothing_of_the_inside(answer: Answer) -> Verdict:
     """No error shows a stack trace, SQL, a file's path or the credentials"""
     if not answer.refused:
         return None
     if answer.tells_credentials:
         wanted = "an error that tells nothing of the inside"
         return Breach(wanted, "the credentials of the request in the body", answer=answer)
-    text = answer.body.decode("utf-8", errors="replace")
-    found = _INSIDE.search(text)
+    found = _INSIDE.search(_without_own_paths(answer))
     if found is None:
-        return None
+        return "kept"
     return Breach(
         "an error that tells nothing of the inside", f"“{found[0][:60]}” in the body", answer=answer
     )
 
 
-@rule("KLO-0-34")
-def strings_only(answer: Answer) -> Breach | None:
+@rule("KLO-0-34", about="answer with JSON")
+def strings_only(answer: Answer) -> Verdict:
     """Every elementary field is a JSON string, at any depth"""
     if answer.json is NO_JSON or (answer.method == 5 and not isinstance(answer.json, (dict, list))):
         return None  # the bare number of method 5 is read in whichever form it comes
     for path, value in _leaves(answer.json):
         if value is not None and not isinstance(value, str):
             return Breach("a JSON string", f"{_shown(value)} ({_kind(value)})", answer=answer, path=path)
-    return None
+    return "kept"
 
 
 def _kind(value: Any) -> str:
     return "boolean" if isinstance(value, bool) else "number"
 
 
-@rule("KLO-0-35")
-def no_null(answer: Answer) -> Breach | None:
+@rule("KLO-0-35", about="answer with JSON")
+def no_null(answer: Answer) -> Verdict:
     """No field is null"""
     if answer.json in (NO_JSON, None):
         return None  # a body that is null as a whole is a matter of the method
     for path, value in _leaves(answer.json):
         if value is None:
             return Breach("no field that is null", "null", answer=answer, path=path)
-    return None
+    return "kept"
 
 
 @rule("KLO-0-36", mostly=True)
-def in_time(answer: Answer) -> Breach | None:
+def in_time(answer: Answer) -> Verdict:
     """Calls are answered within 4 seconds"""
     if answer.exchange.seconds <= BUDGET:
-        return None
+        return "kept"
     return Breach(f"an answer within {BUDGET:g} s", f"{answer.exchange.seconds:.1f} s", answer=answer)
 
 
-@rule("KLO-0-39")
-def one_card(answer: Answer) -> Breach | None:
+@rule("KLO-0-39", about="answer with a card")
+def one_card(answer: Answer) -> Verdict:
     """An answer holds one card, never several"""
     if answer.method not in (1, 3, 11) or not answer.ok:
         return None
@@ -216,12 +231,12 @@ def one_card(answer: Answer) -> Breach | None:
     several = inner if isinstance(inner, list) else value if isinstance(value, list) else answer.at("cards")
     if isinstance(several, list) and len(several) > 1:
         return Breach("one card", f"{len(several)} cards", answer=answer)
-    return None
+    return "kept" if found_number(answer) is not None else None
 
 
 def _card(answer: Answer) -> dict[str, Any] | None:
-    """The card object of an answer that has one in its place."""
-    if answer.method not in (1, 3, 5, 11) or not answer.ok or not isinstance(answer.json, dict):
+    """The card object of an answer that has one in its place; a number that was reserved is no card yet."""
+    if answer.method not in (1, 3, 11) or not answer.ok or not isinstance(answer.json, dict):
         return None
     value = answer.json.get("card")
     return value if isinstance(value, dict) else None
@@ -238,44 +253,44 @@ def _field(answer: Answer, *keys: str) -> tuple[bool, str]:
     return good, str(value) if good else _shown(value)
 
 
-def _has_text(answer: Answer, *keys: str) -> Breach | None:
+def _has_text(answer: Answer, *keys: str) -> Verdict:
     if _card(answer) is None:
         return None
     good, value = _field(answer, *keys)
     if good:
-        return None
+        return "kept"
     return Breach("a string that is not empty", value, answer=answer, path=".".join(["$.card", *keys]))
 
 
-def _is_one_of(answer: Answer, values: tuple[str, ...], *keys: str) -> Breach | None:
+def _is_one_of(answer: Answer, values: tuple[str, ...], *keys: str) -> Verdict:
     if _card(answer) is None:
         return None
     _, value = _field(answer, *keys)
     if value in values:
-        return None
+        return "kept"
     return Breach(f"one of {', '.join(values)}", value, answer=answer, path=".".join(["$.card", *keys]))
 
 
-@rule("KLO-0-43")
-def card_number(answer: Answer) -> Breach | None:
+@rule("KLO-0-43", about="answer with a card")
+def card_number(answer: Answer) -> Verdict:
     """Every card has a cardNumber"""
     return _has_text(answer, "cardNumber")
 
 
-@rule("KLO-0-44")
-def card_state(answer: Answer) -> Breach | None:
+@rule("KLO-0-44", about="answer with a card")
+def card_state(answer: Answer) -> Verdict:
     """Every cardState is active or inactive"""
     return _is_one_of(answer, ("active", "inactive"), "cardState")
 
 
-@rule("KLO-0-45")
-def barcode_number(answer: Answer) -> Breach | None:
+@rule("KLO-0-45", about="answer with a card")
+def barcode_number(answer: Answer) -> Verdict:
     """Every card has a barcode.barcodeNumber"""
     return _has_text(answer, "barcode", "barcodeNumber")
 
 
-@rule("KLO-0-46")
-def barcode_type(answer: Answer) -> Breach | None:
+@rule("KLO-0-46", about="answer with a card")
+def barcode_type(answer: Answer) -> Verdict:
     """Every barcodeType is one of the five"""
     return _is_one_of(answer, BARCODES, "barcode", "barcodeType")
 
@@ -286,8 +301,8 @@ def _check_digit(digits: str) -> bool:
     return total % 10 == 0
 
 
-@rule("KLO-0-48")
-def barcode_can_be_drawn(answer: Answer) -> Breach | None:
+@rule("KLO-0-48", about="answer with a barcode")
+def barcode_can_be_drawn(answer: Answer) -> Verdict:
     """Every barcodeNumber can be drawn as its barcodeType"""
     if _card(answer) is None:
         return None
@@ -303,7 +318,7 @@ def barcode_can_be_drawn(answer: Answer) -> Breach | None:
         fits = text.isascii() and text.isprintable() if kind == "CODE_128" else len(text) <= 1000
         wanted = "ASCII characters" if kind == "CODE_128" else "at most 1000 characters"
     if fits:
-        return None
+        return "kept"
     return Breach(
         f"{kind}: {wanted}", f"{len(text)} characters that do not fit", answer=answer,
         path="$.card.barcode.barcodeNumber",

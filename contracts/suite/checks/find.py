@@ -31,10 +31,10 @@ async def _found_by_email(trial: Trial) -> Person:
     return person
 
 
-def _nobody(trial: Trial) -> Person:
+async def _nobody(trial: Trial) -> Person:
     """Somebody whom the service does not know."""
     unknown = trial.options.unknown
-    made = trial.people.stranger()
+    made = await trial.nobody()
     if unknown is None:
         return made
     given = trial.people.of(unknown)
@@ -72,7 +72,7 @@ async def card_in_an_object(trial: Trial) -> None:
 @check("KLO-1-04")
 async def nobody_is_200(trial: Trial) -> None:
     """Nothing found is answered 200"""
-    nobody = _nobody(trial)
+    nobody = await _nobody(trial)
     for phone, email in ((nobody.phone, None), (None, nobody.email)):
         answer = await trial.find(phone, email)
         trial.need(not found_number(answer), "somebody was found")
@@ -82,7 +82,7 @@ async def nobody_is_200(trial: Trial) -> None:
 @check("KLO-1-05")
 async def nobody_is_an_empty_body(trial: Trial) -> None:
     """Nothing found is answered with an empty body"""
-    nobody = _nobody(trial)
+    nobody = await _nobody(trial)
     for phone, email in ((nobody.phone, None), (None, nobody.email)):
         answer = await trial.find(phone, email)
         trial.need(answer.ok and not found_number(answer), "nothing found is not answered 200")
@@ -92,7 +92,7 @@ async def nobody_is_an_empty_body(trial: Trial) -> None:
 @check("KLO-1-06")
 async def one_parameter_is_enough(trial: Trial) -> None:
     """No parameter is needed beside msisdn or email"""
-    nobody = _nobody(trial)
+    nobody = await _nobody(trial)
     for phone, email in ((nobody.phone, None), (None, nobody.email)):
         answer = await trial.find(phone, email)
         trial.that(answer.status not in (400, 422, None), "one parameter alone is enough", answer)
@@ -101,7 +101,9 @@ async def one_parameter_is_enough(trial: Trial) -> None:
 @check("KLO-1-07")
 async def phones_of_any_country(trial: Trial) -> None:
     """Phones of one to three digits of country code are understood"""
-    trial.need((await trial.find(_nobody(trial).phone)).ok, "a phone that nobody has is not answered 200")
+    trial.need(
+        (await trial.find((await _nobody(trial)).phone)).ok, "a phone that nobody has is not answered 200"
+    )
     for phone in ("12025550143", "4915112345678", "375291234567", "998901234567", "447400123456"):
         trial.ok(await trial.find(phone), f"a phone that begins with {phone[:3]}")
 
@@ -125,7 +127,7 @@ async def known_phone_or_unknown_email(trial: Trial) -> None:
 async def known_email_or_unknown_phone(trial: Trial) -> None:
     """A known e-mail with an unknown phone finds the card"""
     person = await _found_by_email(trial)
-    trial.shows(await trial.find(_nobody(trial).phone, person.email), person)
+    trial.shows(await trial.find((await _nobody(trial)).phone, person.email), person)
 
 
 @check("KLO-1-11")

@@ -47,16 +47,15 @@ async def locality(trial: Trial) -> None:
     await _accepted(trial, {"locality": "Tagil"}, what="a profile with locality")
 
 
-@check("KLO-0-52", writes=True)
-async def first_name_spelling(trial: Trial) -> None:
-    """firstName means firstname"""
-    await _accepted(trial, {"firstName": "Olga"}, what="a profile with firstName")
-
-
 @check("KLO-0-53", writes=True)
 async def birth_date_spelling(trial: Trial) -> None:
-    """birthdate means birthDate"""
+    """birthdate means birthDate: it is accepted, and an impossible one is refused"""
     await _accepted(trial, {"birthdate": "1991-02-03"}, what="a profile with birthdate")
+    number = (await _holder(trial)).card_number or ""
+    # Whoever ignores the field accepts anything.
+    answer = await trial.update(number, {"birthDate": "1990-02-30"})
+    trial.need(answer.refused, "an impossible birthDate is not refused, so nothing can be compared")
+    trial.refused(await trial.update(number, {"birthdate": "1990-02-30"}), "the same in birthdate")
 
 
 @check("KLO-0-54", writes=True)
@@ -102,7 +101,7 @@ async def empty_fields(trial: Trial) -> None:
 
 async def _phone_understood(trial: Trial, form: str) -> None:
     """Issue a card to a phone in this form; digits must find it."""
-    person = trial.people.stranger()
+    person = await trial.nobody()
     phone = person.phone or ""
     text = form.format(
         phone=phone, code=phone[:-10], a=phone[-10:-7], b=phone[-7:-4], c=phone[-4:-2], d=phone[-2:]

@@ -1,4 +1,7 @@
-"""Method 12: a promo code that the holder typed."""
+"""Method 12: a promo code that the holder typed.
+
+Somebody new uses it in each check; `existing` uses it once in a run, and the checks judge that one answer.
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,28 @@ from contracts.suite.client import Answer
 from contracts.suite.people import Person
 
 
-async def _user(trial: Trial) -> Person:
-    """Who may use the code: somebody made up, or `existing`."""
-    trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")
-    return await (trial.newcomer() if trial.options.promo_holder == "new" else trial.existing())
+def _body(trial: Trial, person: Person) -> dict[str, str | None]:
+    return {trial.options.promo_field: trial.options.promo_code} | trial.holder(person)
 
 
 async def _use(trial: Trial, *, field: str | None = None, by: str | None = None) -> Answer:
-    person = await _user(trial)
-    holder = trial.holder(person)
-    if by == "msisdn":
-        trial.need(person.phone, "needs the phone of `existing`")
-        holder = {"msisdn": person.phone or ""}
-    elif by == "cardNumber":
-        holder = {"cardNumber": person.card_number or ""}
-    async with trial.target.earning:
-        return await trial.promo({field or trial.options.promo_field: trial.options.promo_code} | holder)
+    """The answer to somebody who may use the code."""
+    options = trial.options
+    trial.need(options.promo_code, "needs `promo_code` in the configuration")
+    named = by or options.holder_by
+    if options.promo_holder == "existing":
+        trial.need(
+            field is None and named == options.holder_by, "`existing` has used the code in another way"
+        )
+        return trial.note(await trial.target.once("promo code", lambda: _used_by_existing(trial)))
+    person = await trial.newcomer()
+    holder = {"msisdn": person.phone} if named == "msisdn" else {"cardNumber": person.card_number}
+    return await trial.promo({field or options.promo_field: options.promo_code} | holder)
+
+
+async def _used_by_existing(trial: Trial) -> Answer:
+    async with trial.earner() as person:
+        return await trial.promo(_body(trial, person))
 
 
 @check("KLO-12-01", writes=True)
@@ -98,11 +107,22 @@ async def unknown_card(trial: Trial) -> None:
 @check("KLO-12-11", writes=True)
 async def points_once(trial: Trial) -> None:
     """The same code for the same card again gives nothing again"""
-    person = await _user(trial)
-    async with trial.target.earning:
-        body = {trial.options.promo_field: trial.options.promo_code} | trial.holder(person)
-        trial.need((await trial.promo(body)).ok, "the promo code is not accepted")
-        before = await trial.balance_at_rest(person)
-        again = [await trial.promo(body) for _ in range(2)]
-        after = await trial.balance_at_rest(person)
-        trial.that(after == before, "the balance stays", f"it grows by {after - before}", answer=again[-1])
+    if trial.options.promo_holder == "existing":
+        trial.need((await _use(trial)).ok, "the promo code is not accepted")
+        async with trial.earner() as person:
+            await trial.settled()
+            await _gives_nothing_again(trial, person)
+        return
+    trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")
+    person = await trial.newcomer()
+    before = await trial.balance(person)
+    trial.need((await trial.promo(_body(trial, person))).ok, "the promo code is not accepted")
+    await trial.balance_after(person, before)
+    await _gives_nothing_again(trial, person)
+
+
+async def _gives_nothing_again(trial: Trial, person: Person) -> None:
+    before = await trial.balance(person)
+    again = [await trial.promo(_body(trial, person)) for _ in range(2)]
+    after = await trial.balance_at_rest(person)
+    trial.that(after == before, "the balance stays", f"it grows by {after - before}", answer=again[-1])

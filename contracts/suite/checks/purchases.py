@@ -11,6 +11,9 @@ from contracts.suite.checking import Trial, check, number
 from contracts.suite.client import Answer
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_UTC = re.compile(r"\d{4}-\d{2}-\d{2}[T ](\d{2}).*(?:Z|[+-]00:?00)", re.IGNORECASE)
+SAME_DAY_EVERYWHERE = 12
+"""Hour in UTC up to which it is the same day in all of Russia."""
 
 
 def _today() -> date:
@@ -35,8 +38,19 @@ async def _listed(trial: Trial) -> tuple[Answer, list[dict[str, Any]]]:
 
 
 def _day(element: dict[str, Any]) -> str | None:
+    """The day of a purchase as it is written, if it is one."""
     text = str(element.get("date", ""))[:10]
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return None
     return text if _DAY.fullmatch(text) else None
+
+
+def _local_day(element: dict[str, Any]) -> str | None:
+    """The day by which the service selects; ``None`` where a time in UTC may be another day there."""
+    utc = _UTC.fullmatch(str(element.get("date", "")))
+    return _day(element) if utc is None or int(utc[1]) < SAME_DAY_EVERYWHERE else None
 
 
 @check("KLO-7-01")
@@ -83,8 +97,12 @@ async def end_date_is_optional(trial: Trial) -> None:
 async def _day_of_a_purchase(trial: Trial) -> tuple[str, str]:
     """Card number, and a day with a purchase."""
     _, listed = await _listed(trial)
-    days = [day for one in listed if (day := _day(one))]
-    trial.need(days, "no purchase has a readable date")
+    asked = _range()
+    days = [day for one in listed if (day := _local_day(one))]
+    days = [day for day in days if asked["startDate"] <= day <= asked["endDate"]]
+    trial.need(
+        days, "no purchase in the year asked for has a day that can be read and is the same everywhere"
+    )
     return await trial.existing_number(), days[-1]
 
 
@@ -123,7 +141,7 @@ async def other_days_are_not_listed(trial: Trial) -> None:
     ):
         answer = await trial.purchases(card, startDate=start, endDate=end)
         for index, one in enumerate(answer.json if isinstance(answer.json, list) else []):
-            shown = _day(one) if isinstance(one, dict) else None
+            shown = _local_day(one) if isinstance(one, dict) else None
             good = shown is None or start <= shown <= end
             trial.that(
                 good, f"purchases from {start} to {end}", f"{shown}", answer=answer, path=f"$[{index}].date"

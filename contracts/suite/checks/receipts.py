@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from contracts.suite.checking import Trial, check
+from contracts.suite.checking import Points, Trial, check
 from contracts.suite.client import Answer
 from contracts.suite.people import Person, qr_text
 
@@ -133,9 +133,9 @@ async def same_again(trial: Trial) -> None:
         trial.ok(await trial.receipt(body), "the same receipt again")
 
 
-async def _credited(trial: Trial, person: Person, *bodies: object) -> tuple[object, Answer]:
+async def _credited(trial: Trial, person: Person, *bodies: object) -> tuple[Points, Answer]:
     """By how much the balance grows when these are sent, all at once; and the last answer."""
-    before = await trial.balance_at_rest(person)
+    before = await trial.balance(person)
     answers = await asyncio.gather(*[trial.receipt(body) for body in bodies])
     trial.need(any(answer.ok for answer in answers), "the receipt is not accepted")
     return await trial.balance_after(person, before) - before, answers[-1]
@@ -143,20 +143,17 @@ async def _credited(trial: Trial, person: Person, *bodies: object) -> tuple[obje
 
 async def _no_more_points(trial: Trial, person: Person, *bodies: object) -> None:
     """The clause wants the balance to stay when these are sent."""
-    before = await trial.balance_at_rest(person)
+    before = await trial.balance(person)
     for body in bodies:
         await trial.receipt(body)
-    await asyncio.sleep(trial.moment * 2)
     after = await trial.balance_at_rest(person)
-    trial.that(
-        after == before, "the balance stays", f"it grows by {after - before}", path="$.card.bonus.total"
-    )
+    trial.that(after == before, "the balance stays", f"it grows by {after - before}", path="$.card.bonus")
 
 
 @check("KLO-10-12", writes=True, since="1.1.0")
 async def points_once(trial: Trial) -> None:
     """The same receipt again gives no points again"""
-    async with trial.earner() as person:
+    async with trial.saver() as person:
         body = trial.receipt_body(person, _given(trial))
         await _credited(trial, person, body)
         await _no_more_points(trial, person, body, body)
@@ -165,25 +162,24 @@ async def points_once(trial: Trial) -> None:
 @check("KLO-10-13", writes=True, since="1.1.0")
 async def points_once_at_once(trial: Trial) -> None:
     """The same receipt ten times at once gives its points once"""
-    async with trial.earner() as person:
-        single, _ = await _credited(
-            trial, person, trial.receipt_body(person, qr_text(trial.made_up_receipt()))
-        )
+    async with trial.saver() as person:
+        body = trial.receipt_body(person, qr_text(trial.made_up_receipt()))
+        single, _ = await _credited(trial, person, body)
         body = trial.receipt_body(person, qr_text(trial.made_up_receipt()))
         tenfold, answer = await _credited(trial, person, *[body] * 10)
         trial.that(
-            tenfold == single,
+            tenfold.total <= single.total and tenfold.available <= single.available,
             f"the balance grows by {single}, as for one receipt of the same total",
             f"it grows by {tenfold}",
             answer=answer,
-            path="$.card.bonus.total",
+            path="$.card.bonus",
         )
 
 
 @check("KLO-10-14", writes=True, since="1.1.0")
 async def same_in_another_order(trial: Trial) -> None:
     """Another order or separator does not make another receipt"""
-    async with trial.earner() as person:
+    async with trial.saver() as person:
         values = trial.made_up_receipt()
         await _credited(trial, person, trial.receipt_body(person, qr_text(values)))
         turned = dict(reversed(values.items()))
@@ -280,7 +276,7 @@ async def leading_zeros_of_fn(trial: Trial) -> None:
 @check("KLO-10-24", writes=True, since="1.1.0")
 async def leading_zeros_of_i_and_fp(trial: Trial) -> None:
     """Leading zeros of i and fp do not count"""
-    async with trial.earner() as person:
+    async with trial.saver() as person:
         values = trial.made_up_receipt(fp="123456")
         await _credited(trial, person, trial.receipt_body(person, qr_text(values)))
         padded = values | {"i": values["i"].zfill(10), "fp": values["fp"].zfill(10)}

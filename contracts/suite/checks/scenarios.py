@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contracts.suite.checking import Trial, check, found_number
+from contracts.suite.checks.enrolment import CONSENTS, plastic_card
 from contracts.suite.client import Answer
 from contracts.suite.people import Person, qr_text
 from contracts.suite.redaction import partly
-
-CONSENTS = {"allow": ["sms", "email"], "deny": ["call"]}
 
 
 def _same_number(trial: Trial, answer: Answer, number: str) -> None:
@@ -19,10 +18,14 @@ def _same_number(trial: Trial, answer: Answer, number: str) -> None:
     )
 
 
-async def _nobody(trial: Trial) -> Person:
-    person = trial.people.stranger()
-    answer = trial.ok(await trial.find(person.phone, person.email), "step 1, a look-up of nobody,")
+def _finds_nobody(trial: Trial, answer: Answer) -> None:
+    trial.ok(answer, "step 1, a look-up of nobody,")
     trial.that(found_number(answer) is None, "step 1 finds nobody", answer)
+
+
+async def _nobody(trial: Trial) -> Person:
+    person = await trial.nobody()
+    _finds_nobody(trial, await trial.find(person.phone, person.email))
     return person
 
 
@@ -65,19 +68,11 @@ async def new_card(trial: Trial) -> None:
 @check("KLO-S-05", writes=True)
 async def ownerless_plastic(trial: Trial) -> None:
     """A plastic card without an owner: find nobody, card, issue, consents"""
-    number = trial.options.plastic or ""
-    trial.need(number, "needs `plastic` in the configuration")
-
-    async def register() -> Person:
-        before = await trial.card(number)
-        trial.need(before.text_at("card", "cardState") != "active", "the plastic card has an owner already")
-        trial.ok(before, "the plastic card")
-        person = await _nobody(trial)
-        trial.ok(await trial.issue_reserved(number, person.profile()), "the number of a plastic card")
-        return person.with_card(number)
-
-    await trial.target.once("plastic owner", register)
-    trial.ok(await trial.consents(number, CONSENTS), "consents")
+    steps = await plastic_card(trial)
+    _finds_nobody(trial, steps.nobody)
+    trial.ok(steps.shown, "the plastic card")
+    trial.ok(steps.issued, "the number of a plastic card")
+    trial.ok(steps.consents, "consents")
 
 
 @check("KLO-S-06")

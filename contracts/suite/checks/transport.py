@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import socket
 import ssl
 import warnings
 
-from contracts.suite.checking import Trial, check, found_number
+from contracts.suite.checking import Breach, Skip, Trial, check, found_number
 from contracts.suite.checks.every_answer import nothing_of_the_inside
 from contracts.suite.client import Address
 
 
-def _is_public(address: Address) -> bool:
-    """Whether the address is one that Koshelek could call."""
+async def _is_public(address: Address) -> bool:
+    """Whether the address, or one that the name stands for, is one that Koshelek could call."""
     try:
-        return ipaddress.ip_address(address.host).is_global
-    except ValueError:
-        return "." in address.host and not address.host.endswith(
-            (".local", ".internal", ".test", ".localhost")
+        found = await asyncio.get_running_loop().getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM
         )
+    except OSError:
+        return False
+    return any(ipaddress.ip_address(str(where[0])).is_global for *_, where in found)
 
 
 @check("KLO-0-01")
@@ -27,15 +29,17 @@ async def https(trial: Trial) -> None:
     """The service answers over HTTPS"""
     address = trial.target.address
     trial.need(
-        address.tls or _is_public(address),
+        address.tls or await _is_public(address),
         "this address is inside; TLS may end at a proxy in front, so test the public address too",
     )
     await trial.find(trial.people.stranger().phone)
     trial.that(address.tls, "HTTPS", "plain HTTP")
 
 
-async def _handshake(address: Address, version: ssl.TLSVersion) -> str | None:
-    """Why a handshake with this version alone fails; ``None`` when it succeeds."""
+async def _accepted(trial: Trial, version: ssl.TLSVersion) -> bool:
+    """Whether a handshake with this version alone succeeds; skips where it cannot be tried."""
+    address = trial.target.address
+    trial.need(getattr(ssl, f"HAS_{version.name}"), f"this machine's OpenSSL does not speak {version.name}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -45,34 +49,40 @@ async def _handshake(address: Address, version: ssl.TLSVersion) -> str | None:
     try:
         async with asyncio.timeout(10):
             _, writer = await asyncio.open_connection(address.host, address.port, ssl=context)
+    except ssl.SSLError as error:
+        trial.need(error.reason not in _OURS, f"this machine's OpenSSL does not speak {version.name}")
+        return False
+    except ConnectionResetError:  # so do some proxies refuse a version
+        return False
     except (OSError, TimeoutError) as error:
-        return type(error).__name__
+        raise Skip(f"no handshake can be tried: {type(error).__name__}") from None
     writer.close()
-    return None
+    return True
+
+
+_OURS = ("NO_PROTOCOLS_AVAILABLE", "NO_CIPHERS_AVAILABLE")
+"""Reasons of a handshake that our own library would not begin."""
 
 
 @check("KLO-0-02")
 async def tls_version(trial: Trial) -> None:
     """TLS 1.2 or newer, nothing older"""
-    address = trial.target.address
-    trial.need(address.tls, "plain HTTP")
-    newer = [
-        await _handshake(address, version) for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)
-    ]
-    trial.that(None in newer, "a handshake with TLS 1.2 or 1.3", "neither succeeds")
+    trial.need(trial.target.address.tls, "plain HTTP")
+    newer = [await _accepted(trial, version) for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)]
+    trial.that(any(newer), "a handshake with TLS 1.2 or 1.3", "neither succeeds")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         older = (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
     for version in older:
-        refused = await _handshake(address, version)
-        trial.that(refused is not None, "no handshake with TLS 1.1 or older", f"{version.name} is accepted")
+        accepted = await _accepted(trial, version)
+        trial.that(not accepted, "no handshake with TLS 1.1 or older", f"{version.name} is accepted")
 
 
 def _request(trial: Trial, path: str) -> bytes:
     address = trial.target.address
     lines = (
         f"GET {address.path}{path} HTTP/1.1",
-        f"Host: {address.host}:{address.port}",
+        f"Host: {address.authority}",
         f"Authorization: {trial.target.client.authorization}",
     )
     return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
@@ -84,7 +94,7 @@ async def one_connection(trial: Trial) -> None:
     unknown = f"/v1/card/{trial.people.unknown_card()}"
     nobody = f"/v1/card?msisdn={trial.people.stranger().phone}"
     alone = [(await trial.call(0, "GET", path)).status for path in (unknown, nobody)]
-    answers = await trial.raw(_request(trial, unknown) + _request(trial, nobody), well_formed=True, answers=2)
+    answers = await trial.raw(_request(trial, unknown) + _request(trial, nobody), probe=False, answers=2)
     trial.need(answers[-1].status is not None, "the service closes the connection after an answer")
     together = [answer.status for answer in answers]
     trial.that(together == alone, f"{alone}, as on two connections", f"{together}", answer=answers[0])
@@ -106,9 +116,9 @@ async def no_http(trial: Trial) -> None:
     """What is no HTTP is refused or cut off, tells nothing of the inside, and does no harm"""
     for data in NO_HTTP:
         (answer,) = await trial.raw(data)
-        breach = nothing_of_the_inside(answer)
-        if breach is not None:
-            raise breach
+        verdict = nothing_of_the_inside(answer)
+        if isinstance(verdict, Breach):
+            raise verdict
         trial.that(not answer.ok, "bytes that are no HTTP are refused, or the connection is closed", answer)
     after = await trial.find(trial.people.stranger().phone)
     trial.need(found_number(after) is None, "a look-up of nobody finds somebody")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
-from contracts.suite.results import Result, State, TargetRun, Weight
+from contracts.suite.results import Outcome, Result, State, TargetRun, Weight
 
 METHODS = {
     0: "Common to all methods",
@@ -25,6 +25,13 @@ METHODS = {
     11: "Issue without reserving",
     12: "Promo code",
     100: "Scenarios",
+}
+
+
+OUTCOMES = {
+    Outcome.KEEPS: "Keeps the contract",
+    Outcome.BREAKS: "Does not keep the contract",
+    Outcome.UNKNOWN: "Could not be tested",
 }
 
 
@@ -56,20 +63,18 @@ def label(result: Result | None) -> Label:
 
 
 def verdict(target: TargetRun) -> str:
-    """The run's finding in a sentence. That nothing failed where nothing was checked is no praise."""
+    """The run's finding in a sentence."""
     counts = target.counts
-    if not target.keeps_the_contract:
-        parts = []
-        if counts[State.FAIL]:
-            parts.append(_number(counts[State.FAIL], "check", "failed"))
-        if counts[State.ERROR]:
-            parts.append(_number(counts[State.ERROR], "check", "could not be made"))
-        return "Does not keep the contract: " + ", ".join(parts)
-    if not counts[State.PASS]:
-        return "Nothing was proved: no check passed"
-    if counts[Weight.WARN]:
-        return "Keeps the contract, with " + _number(counts[Weight.WARN], "warning")
-    return "Keeps the contract"
+    failed = _number(counts[State.FAIL], "check", "failed") if counts[State.FAIL] else ""
+    not_made = _number(counts[State.ERROR], "check", "could not be made") if counts[State.ERROR] else ""
+    match target.outcome:
+        case Outcome.BREAKS:
+            more = f": {', '.join(filter(None, (failed, not_made)))}"
+        case Outcome.UNKNOWN:
+            more = f": {not_made or 'no check was tried'}"
+        case Outcome.KEEPS:
+            more = f", with {_number(counts[Weight.WARN], 'warning')}" if counts[Weight.WARN] else ""
+    return OUTCOMES[target.outcome] + more
 
 
 def _number(count: int, noun: str, what: str = "") -> str:

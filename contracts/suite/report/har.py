@@ -19,17 +19,16 @@ _UNKNOWN = -1
 
 def render(run: Run) -> str:
     """The file's text."""
-    entries = [
-        (exchange.started_at, _entry(exchange, f"{target.name}: {result.check}"))
-        for target in run.targets
-        for result in target.results
-        for exchange in result.exchanges
-    ]
-    entries.sort(key=lambda pair: pair[0])
+    told: dict[int, tuple[Exchange, list[str]]] = {}
+    for target in run.targets:
+        for result in target.results:
+            for exchange in result.exchanges:  # one of a rule is one of a check too
+                told.setdefault(id(exchange), (exchange, []))[1].append(f"{target.name}: {result.check}")
+    ordered = sorted(told.values(), key=lambda one: one[0].started_at)
     log = {
         "version": "1.2",
         "creator": {"name": "koshelek-contract", "version": encodable(run.suite_version)},
-        "entries": [entry for _, entry in entries],
+        "entries": [_entry(exchange, "; ".join(names)) for exchange, names in ordered],
     }
     return json.dumps({"log": log}, ensure_ascii=False, indent=1) + "\n"
 

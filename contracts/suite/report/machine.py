@@ -52,6 +52,7 @@ def _target(run: Run, target: TargetRun) -> dict[str, Any]:
         "url": target.url,
         "name": target.name,
         "keeps_the_contract": target.keeps_the_contract,
+        "outcome": target.outcome.value,
         "verdict": verdict(target),
         "counts": {each: counts[each] for each in [*(state.value for state in State), Label.WARN.value]},
         "clauses": {clause.id: states.get(clause.id, Label.NONE).value for clause in run.clauses},

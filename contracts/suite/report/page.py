@@ -17,7 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from contracts.suite.report.findings import Label, clause_states, label, method_name, verdict
 from contracts.suite.report.texts import MOST_HEADERS, laid_out, printable
-from contracts.suite.results import Clause, Created, Exchange, Latency, Result, Run, TargetRun
+from contracts.suite.results import Clause, Created, Exchange, Latency, Outcome, Result, Run, TargetRun
 
 COUNTED = [label for label in Label if label is not Label.NONE]
 
@@ -214,10 +214,10 @@ class Page:
     @staticmethod
     def colour(target: TargetRun) -> Label:
         """The kind of label that the verdict has the colour of."""
-        if not target.keeps_the_contract:
+        if target.outcome is Outcome.BREAKS:
             return Label.FAIL
-        if not target.counts[Label.PASS]:
-            return Label.SKIP
+        if target.outcome is Outcome.UNKNOWN:
+            return Label.ERROR
         return Label.WARN if target.counts[Label.WARN] else Label.PASS
 
     @staticmethod
