@@ -17,7 +17,7 @@ from adapter.delivery.housekeeping import Housekeeping
 from adapter.delivery.worker import Worker
 from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
-from adapter.loyalty.ports import Finder, Port, StoreUnavailable
+from adapter.loyalty.ports import Finder, Port, StoreBusy, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.ops.health import management_application
 from adapter.ops.metrics import Metrics
@@ -37,6 +37,7 @@ from crm_backends.postgres.driver import PostgresBackend
 
 _WORKER_CONNECTIONS = 5
 _HOUSEKEEPING_CONNECTIONS = 2
+_READY_PATIENCE = 1.0  # seconds for a connection
 FOREIGN: tuple[Port, ...] = ("points", "coupons")
 """Ports whose CRM may be another than that of the users."""
 
@@ -47,6 +48,8 @@ class Service:
 
     settings: Settings
     database_url: str
+    upgrade: bool = True
+    """Whether a CRM's schema that is kept for an older version may be brought up to date."""
     pool: Any = None
     backends: list[Backend] = field(default_factory=list)
     by_port: dict[str, Backend | None] = field(default_factory=dict)
@@ -99,11 +102,21 @@ class Service:
                 OperationKind.REGISTRATION: users.settlement,
                 OperationKind.RECEIPT: points.settlement if points else Settlement.MANUAL,
                 OperationKind.PROMO_CODE: coupons.settlement if coupons else Settlement.MANUAL,
+                OperationKind.COUPONS: _settlement_of_issues(coupons),
             },
             foreign_ports=tuple(
                 port for port in FOREIGN if self.by_port[port] not in (None, self.by_port["users"])
             ),
+            same_reference=tuple(port for port in FOREIGN if self._keeps_users_by_one_reference(port)),
             keeps_consents=can_keep,
+        )
+
+    def _keeps_users_by_one_reference(self, port: Port) -> bool:
+        backend = self.by_port[port]
+        return (
+            backend is self.by_port["users"]
+            and isinstance(backend, PostgresBackend)
+            and backend.accounts_are_customers
         )
 
     def _build_backends(self) -> dict[str, Backend | None]:
@@ -118,6 +131,8 @@ class Service:
             database_pool=self.pool,
             timezone=self.settings.zone,
             region=self.settings.koshelek.region,
+            pooler=self.settings.database.pooler,
+            upgrade=self.upgrade,
         )
         built: list[tuple[Binding, Backend]] = []
         by_port: dict[str, Backend | None] = {}
@@ -151,21 +166,25 @@ class Service:
     async def problem(self) -> str | None:
         """Why the service is not ready, or ``None``."""
         try:
-            async with asyncio.timeout(2), Gateway(self.pool, 1.0).connection() as connection:
+            async with asyncio.timeout(2), Gateway(self.pool, _READY_PATIENCE).connection() as connection:
                 version = await schema_version(connection)
+        except StoreBusy:
+            return None  # it answers others; to leave this replica alone would only burden them more
         except (StoreUnavailable, TimeoutError):
             return "the database does not answer"
         except asyncpg.PostgresError:
             return "the database refuses"
-        if version != latest_version():
+        # A newer one does no harm: migrations leave programs running that were released before them.
+        if version < latest_version():
             return f"the database has schema version {version}, this program needs {latest_version()}"
         return None
 
     async def start_delivery(self) -> None:
         """Deliver recorded operations in this process until ``close``."""
-        self._worker_pool = await open_pool(
-            self.database_url, self.settings.database, size=_WORKER_CONNECTIONS
-        )
+        if self._worker_pool is None:
+            self._worker_pool = await open_pool(
+                self.database_url, self.settings.database, size=_WORKER_CONNECTIONS
+            )
         delivery = self.settings.delivery
         self._worker = Worker(
             Deliverer(self.programme, self.operations, delivery, self.metrics.delivered),
@@ -217,3 +236,9 @@ class Service:
 def ports_of(service: Service, backend: Backend) -> Sequence[str]:
     """Which ports this backend is bound to."""
     return [port for port, bound in service.by_port.items() if bound is backend]
+
+
+def _settlement_of_issues(coupons: Any) -> Settlement:
+    """No driver can look an issue of coupons up; it may be sent again where our key is honoured."""
+    by_key = coupons is not None and coupons.settlement is Settlement.KEY
+    return Settlement.KEY if by_key else Settlement.MANUAL

@@ -301,7 +301,8 @@ CATALOGUE: dict[Code, Entry] = {
     Code.OVERLOADED: Entry(
         "Сервис перегружен, повторите запрос позже",
         "The service is overloaded, please try again later",
-        "More than server.max_requests at once, or no database connection free in time.",
+        "More than server.max_requests at once, no database connection free in time, or too many unknown "
+        "passwords at once where koshelek.password is a hash.",
         "Add workers or hosts; look for a slow CRM first.",
     ),
     Code.TIMED_OUT: Entry(

@@ -1,6 +1,7 @@
 """What ``check`` looks at: database, schema, clock, card numbers, every CRM, and its own answers.
 
-It changes nothing there. The answers are judged by the contract suite, over a free port of the loopback.
+It changes nothing there; an empty database gets its tables. The answers are judged by the contract suite,
+over a free port of the loopback.
 """
 
 from __future__ import annotations
@@ -16,14 +17,14 @@ from pydantic import SecretStr
 from adapter.api.server import PublicRunner
 from adapter.bootstrap import Service, ports_of
 from adapter.serving import database, run
-from adapter.settings import CannotRun, Settings, with_overrides
+from adapter.settings import SHORTEST_PASSWORD, CannotRun, Settings, with_overrides
+from adapter.store.cards import COUNTED
 from adapter.store.migrate import latest_version
 from contracts.suite import runner
 from contracts.suite.config import Options
 from contracts.suite.results import State, Weight
 from crm_backends.ports import Finding
 
-_SHORT = 16
 _CLOCK_TOLERANCE = 5.0
 
 
@@ -31,7 +32,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
     """One finding a line, in the order in which things depend on each other."""
     yield _password(settings)
     try:
-        with database(settings, join=True) as url:
+        with database(settings, join=True, upgrade=False) as url:
             yield Finding("database", True, "reached")
             yield Finding("schema", True, f"version {latest_version()}")
             yield from run(lambda: _with_service(settings, url))
@@ -45,11 +46,11 @@ def _password(settings: Settings) -> Finding:
     if password is None:
         return Finding("password", False, "koshelek.password is not set", "koshelek-adapter config new")
     text = password.get_secret_value()
-    if len(text) < _SHORT:
+    if len(text) < SHORTEST_PASSWORD:
         return Finding(
             "password",
             False,
-            f"koshelek.password is shorter than {_SHORT} characters",
+            f"koshelek.password is shorter than {SHORTEST_PASSWORD} characters",
             "take a generated one: koshelek-adapter config new writes it",
         )
     if not text.startswith("$argon2"):
@@ -66,7 +67,7 @@ def _password(settings: Settings) -> Finding:
 
 async def _with_service(settings: Settings, url: str) -> list[Finding]:
     settings, secret = _with_known_password(settings)
-    service = Service(settings, url)
+    service = Service(settings, url, upgrade=False)
     found: list[Finding] = []
     try:
         await service.open()
@@ -84,7 +85,8 @@ async def _with_service(settings: Settings, url: str) -> list[Finding]:
             Finding(
                 "card numbers",
                 bool(free or settings.cards.ranges),
-                f"{free} in the pool, {len(settings.cards.ranges)} ranges",
+                f"{free}{'' if free < COUNTED else ' or more'} in the pool, "
+                f"{len(settings.cards.ranges)} ranges",
                 "koshelek-adapter cards import FILE, or add a [[cards.ranges]] entry",
             )
         )

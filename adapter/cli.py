@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable
+from functools import partial
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter import __version__, desk, logs
-from adapter.settings import SettingsError, read_settings, settings_path
+from adapter import __version__, desk
 from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
+
+if TYPE_CHECKING:
+    import urllib.error
 
 app = typer.Typer(
     help="The Koshelek Loyalty Online API in front of the CRM you already have.",
@@ -48,16 +48,20 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the Loyalty Online API until stopped (SIGTERM or Ctrl-C; requests under way finish)."""
-    from adapter import serving
+    from adapter.settings import SHORTEST_PASSWORD, SettingsError
 
     settings = settings_for(
         config,
         {"server": {"host": host, "port": port, "workers": workers}, "database": {"data_dir": data_dir}},
     )
-    if settings.koshelek.password is None:
+    password = settings.koshelek.password
+    if password is None or len(password.get_secret_value()) < SHORTEST_PASSWORD:
+        what = "not set" if password is None else f"shorter than {SHORTEST_PASSWORD} characters"
         raise SettingsError(
-            ["koshelek.password: not set; `koshelek-adapter config new` writes a file with a generated one"]
+            [f"koshelek.password: {what}; `koshelek-adapter config new` writes a file with a generated one"]
         )
+    from adapter import serving
+
     serving.serve(settings)
 
 
@@ -92,6 +96,7 @@ def demo(
 ) -> None:
     """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
     from adapter import demo as demo_programme
+    from adapter import logs
 
     settings = demo_programme.demo_settings(
         host=host,
@@ -107,7 +112,8 @@ def demo(
 @plainly
 def check(config: ConfigFile = None) -> None:
     """Check settings, database and CRM, one line each; exit status 1 when anything is wrong."""
-    from adapter import checking
+    from adapter import checking, logs
+    from adapter.settings import SettingsError, read_settings, settings_path
 
     logs.silence()
     path = settings_path(config)
@@ -137,6 +143,11 @@ def healthcheck(
     ] = None,
 ) -> None:
     """Ask a running adapter on this machine whether it is ready; exit status 0 or 1 (for containers)."""
+    import http.client
+    import json
+    import urllib.error
+    import urllib.request
+
     management = settings_for(config, {"management": {"port": port}}).management
     host = management.host if management.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     url = f"http://{host}:{management.port}/health/ready"
@@ -155,6 +166,9 @@ def healthcheck(
 
 def _reason(answer: urllib.error.HTTPError) -> str | None:
     """Why an adapter is not ready, in its own words; ``None`` when something else answers."""
+    import http.client
+    import json
+
     try:
         return str(json.load(answer)["reason"])
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
@@ -309,12 +323,18 @@ def _card_command(
         fail(f"nothing was changed: the card is {state}, only one in somebody's hands can be blocked")
 
 
-def _xerts_settings(config: Path | None) -> Any:
-    """The settings of the Xerts driver, from whichever port it is bound to. Raises ``SettingsError``."""
-    for binding in read_settings(settings_path(config)).crm.bindings().values():
-        if binding is not None and binding.driver == "xerts":
+def _driver_settings(driver: str, port: str, config: Path | None) -> Any:
+    """The settings of a driver, from whichever port it is bound to, or the end of the command."""
+    from adapter.settings import SettingsError, read_settings, settings_path
+
+    try:
+        bindings = read_settings(settings_path(config)).crm.bindings()
+    except SettingsError as error:
+        fail(str(error))
+    for binding in bindings.values():
+        if binding is not None and binding.driver == driver:
             return binding.settings
-    raise SettingsError(['crm.coupons.driver: is not "xerts"; these commands work on its settings'])
+    fail(f'crm.{port}.driver: is not "{driver}"; this command works on its settings')
 
 
 CardNumber = Annotated[str, typer.Argument(help="Card number.")]
@@ -341,11 +361,20 @@ def cards_unblock(number: CardNumber, config: ConfigFile = None, data_dir: DataD
     _card_command(number, config, data_dir, lambda cards, which: cards.unblock(which))
 
 
+_OF_DRIVERS = {
+    "pegke": ("points", "Commands for Pegke."),
+    "xerts": ("coupons", "Set up a programme on Xerts, and read its reports."),
+}
+"""Drivers that bring commands of their own: the port they serve, and what the commands are for."""
+
+
 def main() -> None:
     """Entry point of the command."""
-    if len(sys.argv) < 2 or sys.argv[1] in ("--help", "xerts"):
-        # Its HTTP client takes longer to import than most commands take to run.
-        from crm_backends.xerts.commands import make_app
-
-        app.add_typer(make_app(_xerts_settings), name="xerts")
+    for driver, (port, about) in _OF_DRIVERS.items():
+        commands = typer.Typer()
+        if sys.argv[1:2] == [driver]:
+            # Its HTTP client takes longer to import than most commands take to run.
+            module = import_module(f"crm_backends.{driver}.commands")
+            commands = module.make_app(partial(_driver_settings, driver, port))
+        app.add_typer(commands, name=driver, help=about)
     app()

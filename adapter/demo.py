@@ -22,7 +22,7 @@ from adapter.bootstrap import Service
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
 from adapter.loyalty.people import wire_phone
-from adapter.settings import Crm, NumberRange, Settings, with_overrides
+from adapter.settings import Coupons, Crm, NumberRange, Settings, with_overrides
 from adapter.store.importing import Report, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
@@ -73,7 +73,10 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
         names = CRMS if crm == "mixed" else [name for name in CRMS if name == crm]
         async with AsyncExitStack() as stack:
             running = {name: await stack.enter_async_context(sandbox.running(name)) for name in names}
-            bound = settings.model_copy(update={"crm": Crm.model_validate(_bindings(crm, running))})
+            update: dict[str, Any] = {"crm": Crm.model_validate(_bindings(crm, running))}
+            if "xerts" in running:
+                update["coupons"] = Coupons(card_occasion="visit", receipt_occasion="receipt")
+            bound = settings.model_copy(update=update)
             await serving.serve_until_stopped(bound, url, ready=ready)
 
     with serving.database(settings) as url:

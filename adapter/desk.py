@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adapter.loyalty.model import OperationKind, OperationState
-from adapter.settings import Settings
 from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
 
 if TYPE_CHECKING:
+    from adapter.settings import Settings
     from adapter.store.desk import Event, Item
     from adapter.store.pool import Gateway
 
@@ -61,10 +61,10 @@ def held(
     found: list[Item] = []
 
     async def work(gateway: Gateway) -> None:
-        found.extend(await PostgresDesk(gateway).held(kind, limit))
+        found.extend(await PostgresDesk(gateway).held(kind, limit + 1))
 
     with_database(_settings(config, data_dir), work)
-    _print(found, as_json, reveal, nothing="nothing waits for a person")
+    _print(found, limit, as_json, reveal, nothing="nothing waits for a person")
 
 
 @app.command("list")
@@ -94,10 +94,10 @@ def list_operations(
 
     async def work(gateway: Gateway) -> None:
         desk = PostgresDesk(gateway)
-        found.extend(await desk.newest(state=state, kind=kind, card=card, since=moment, limit=limit))
+        found.extend(await desk.newest(state=state, kind=kind, card=card, since=moment, limit=limit + 1))
 
     with_database(settings, work)
-    _print(found, as_json, reveal, nothing="nothing fits")
+    _print(found, limit, as_json, reveal, nothing="nothing fits")
 
 
 @app.command("show")
@@ -308,8 +308,10 @@ def _points(text: str | None) -> Decimal | None:
     return points
 
 
-def _print(items: Sequence[Item], as_json: bool, reveal: bool, *, nothing: str) -> None:
-    rows = [_fields(item, reveal) for item in items]
+def _print(items: Sequence[Item], limit: int, as_json: bool, reveal: bool, *, nothing: str) -> None:
+    rows = [_fields(item, reveal) for item in items[:limit]]
+    if len(items) > limit:
+        typer.echo(f"only {limit} are shown, there are more (--limit)", err=True)
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
     elif not rows:
@@ -356,6 +358,8 @@ def _fields(item: Item, reveal: bool) -> dict[str, Any]:
     }
     if item.state is OperationState.HELD:
         fields["waiting"] = _age(item.held_at or item.sent_at or item.recorded_at)
+    if item.occasion is not None:
+        fields["occasion"] = item.occasion
     if item.promo_code is not None and reveal:
         fields["promo_code"] = item.promo_code
     if item.receipt is not None:

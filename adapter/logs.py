@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import pydantic_core
@@ -25,10 +27,18 @@ def _exception_without_message(logger: WrappedLogger, name: str, event: EventDic
         info = sys.exc_info()
     error = info[1] if isinstance(info, tuple) else info
     if isinstance(error, BaseException):
-        event["exception"] = type(error).__qualname__
+        event["exception"] = " < ".join(type(one).__qualname__ for one in islice(_chain(error), 10))
         frames = traceback.extract_tb(error.__traceback__)
         event["frames"] = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
     return event
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what led to it, as Python would print them."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
 
 
 def _without_arguments(logger: WrappedLogger, name: str, event: EventDict) -> EventDict:

@@ -6,6 +6,7 @@ Everything is read off the settings models, so it cannot fall behind them.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import typing
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from adapter.catalogue import CATALOGUE
-from adapter.settings import ENV_PREFIX, Crm, CrmPort, NumberRange, Settings
+from adapter.settings import ENV_PREFIX, Crm, CrmPort, NumberRange, Settings, shape_of
 from crm_backends import registry
 from crm_backends.ports import OPERATIONS, Support
 
@@ -56,11 +57,15 @@ def toml_value(value: Any) -> str:
     if value is None:
         return "unset"
     if isinstance(value, dict):
-        pairs = (f"{key} = {toml_value(item)}" for key, item in value.items() if item is not None)
+        pairs = (f"{_toml_key(key)} = {toml_value(item)}" for key, item in value.items() if item is not None)
         return "{ " + ", ".join(pairs) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
     return json.dumps(value, ensure_ascii=False)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
 
 
 def _shown(default: Any) -> str:
@@ -76,6 +81,7 @@ def sample() -> str:
     lines = [
         "# Settings of koshelek-adapter. A line that is commented out shows the default.",
         f"# Each key may also come from the environment, which wins: {ENV_PREFIX}SERVER__PORT=8080.",
+        "# There a list or a table is written as JSON.",
         "# Each secret may be given as <key>_file instead: the path of a file that holds it.",
         "",
     ]
@@ -104,8 +110,8 @@ def _type_words(info: FieldInfo) -> str:
     if _is_secret(info):
         return "secret"
     named = {"str": "text", "int": "whole number", "float": "number", "Decimal": "number", "bool": "yes/no"}
-    if typing.get_origin(annotation) is list:
-        return "list"
+    if shape := shape_of(info):
+        return shape
     single = options[0] if options else annotation
     return named.get(getattr(single, "__name__", ""), "path" if single is Path else "text")
 

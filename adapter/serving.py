@@ -1,6 +1,7 @@
 """Runs the adapter: database first, then the ports, one process or several, until a signal.
 
-It may not know what is served; that is put together by ``bootstrap``.
+It may not know what is served; that is put together by ``bootstrap``, and imported where it is: commands that
+only need the database are spared it.
 """
 
 from __future__ import annotations
@@ -19,19 +20,21 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import asyncpg
 import structlog
 import uvloop
-from aiohttp import web
 
 from adapter import logs
-from adapter.api.server import PublicRunner
-from adapter.bootstrap import Service
 from adapter.settings import CannotRun, Settings
 from adapter.store import embedded
-from adapter.store.migrate import SchemaTooNew, migrate
+from adapter.store.migrate import SchemaUnfit, migrate
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from adapter.bootstrap import Service
 
 log = structlog.get_logger("serving")
 
@@ -39,13 +42,14 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
+def database(settings: Settings, *, join: bool = False, upgrade: bool = True) -> Iterator[str]:
     """The URL of the adapter's database, migrated; an embedded server runs as long as the context.
 
-    ``join``: an embedded server that another process of ours runs in the data folder will do.
+    ``join``: an embedded server that another process of ours runs in the data folder will do. ``upgrade``:
+    the schema of an older version may be brought up to date; a database without any gets one anyhow.
 
     Raises:
-        CannotRun: the database cannot be reached, started or migrated.
+        CannotRun: the database cannot be reached, started or migrated, or would have to be upgraded.
     """
     server = None
     _end_by_sigterm()
@@ -62,8 +66,8 @@ def database(settings: Settings, *, join: bool = False) -> Iterator[str]:
                 raise CannotRun(str(error)) from None
             url = server.url
         try:
-            run(lambda: migrate(url))
-        except SchemaTooNew as error:
+            run(lambda: migrate(url, upgrade=upgrade))
+        except SchemaUnfit as error:
             raise CannotRun(str(error)) from None
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
             raise CannotRun(
@@ -160,6 +164,8 @@ def _cannot_listen(host: str, port: int, error: OSError) -> CannotRun:
 
 async def _listen(runner: web.AppRunner, host: str, port: int, **options: Any) -> int:
     """Start listening; returns the port. Raises ``CannotRun``."""
+    from aiohttp import web
+
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port, **options).start()
@@ -192,6 +198,11 @@ async def serve_until_stopped(
 
     ``ready`` is told the port once requests are answered. Raises ``CannotRun``.
     """
+    from aiohttp import web
+
+    from adapter.api.server import PublicRunner
+    from adapter.bootstrap import Service
+
     stopping = stop or asyncio.Event()
     if stop is None:
         loop = asyncio.get_running_loop()
@@ -235,6 +246,8 @@ async def serve_until_stopped(
 
 async def deliver_until_stopped(settings: Settings, url: str) -> None:
     """Carry recorded operations to the CRM, and nothing else, until SIGTERM or SIGINT."""
+    from adapter.bootstrap import Service
+
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in _STOPPING:
@@ -311,14 +324,14 @@ def _supervise(settings: Settings, url: str) -> None:
     """Keep ``server.workers`` processes alive that share the port, until a signal."""
     if settings.server.port == 0:
         raise CannotRun("server.port is 0; several workers need a fixed port to share")
-    stopping = threading.Event()
+    came: list[int] = []  # no Event: a handler that sets it may run within its very wait, and would hang
     for number in _STOPPING:
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda number, _: came.append(number))
     spawn = multiprocessing.get_context("spawn")
     children: dict[int, Any] = {}
     started: dict[int, float] = {}
     try:
-        while not stopping.is_set():
+        while not came:
             for index in range(settings.server.workers):
                 child = children.get(index)
                 if child is not None and child.is_alive():
@@ -326,13 +339,13 @@ def _supervise(settings: Settings, url: str) -> None:
                 if child is not None:
                     log.error("worker_died", worker=index, exit_code=child.exitcode)
                     if time.monotonic() - started[index] < 2:
-                        stopping.wait(1)
+                        time.sleep(1)
                 children[index] = spawn.Process(
                     target=_worker_process, args=(settings, url, index), name=f"worker-{index}"
                 )
                 started[index] = time.monotonic()
                 children[index].start()
-            stopping.wait(0.2)
+            time.sleep(0.2)
     finally:
         for child in children.values():
             child.terminate()

@@ -8,11 +8,12 @@ used for; a driver's own settings are validated against the model that driver br
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import re
 import tomllib
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -29,6 +30,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from crm_backends import registry
@@ -87,6 +89,43 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
     return values
 
 
+Shape = Literal["list", "table"]
+_IN_JSON: dict[Shape, str] = {"list": '["a", "b"]', "table": '{"a": "b"}'}
+
+
+def shape_of(info: FieldInfo) -> Shape | None:
+    """Whether a setting is a list or a table; ``None``: a single value."""
+    for option in (info.annotation, *typing.get_args(info.annotation)):
+        kind = typing.get_origin(option) or option
+        if isinstance(kind, type) and issubclass(kind, (list, tuple, Set)):
+            return "list"
+        if isinstance(kind, type) and issubclass(kind, (Mapping, BaseModel)):
+            return "table"
+    return None
+
+
+def _from_json(model: type[BaseModel], given: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Read lists and tables that are text, as all is that comes from the environment.
+
+    Raises:
+        SettingsError: the text is not JSON.
+    """
+    values = dict(given)
+    problems = []
+    for name, info in model.model_fields.items():
+        text, shape = values.get(name), shape_of(info)
+        if isinstance(text, str) and shape is not None:
+            try:
+                values[name] = json.loads(text)
+            except ValueError:
+                problems.append(
+                    f"{where}.{name}: not a {shape}; in text it is written as JSON: {_IN_JSON[shape]}"
+                )
+    if problems:
+        raise SettingsError(problems)
+    return values
+
+
 class Section(BaseModel):
     """Base of every section: unknown keys are errors, secrets may come from files."""
 
@@ -120,6 +159,24 @@ def _login(name: str) -> str:
         raise ValueError("a user name is not empty and has no colon (RFC 7617)")
     return name
 
+
+def _offers_path(path: str) -> str:
+    if path.split("/").count("{cardNumber}") != 1:
+        raise ValueError("the path has to hold {cardNumber} once, between slashes")
+    path = _base_path(path.replace("{cardNumber}", "\0")).replace("\0", "{cardNumber}")
+    if path in _OTHER_METHODS:
+        raise ValueError("this is the path of another method")
+    return path
+
+
+_OTHER_METHODS = (
+    "/v1/card/{cardNumber}",
+    "/v1/card/{cardNumber}/communication",
+    "/v1/card/{cardNumber}/purchases",
+    "/v1/card/anonymous/{cardNumber}",
+)
+SHORTEST_PASSWORD = 16
+"""Characters of a plain password; shorter ones can be guessed."""
 
 Login = Annotated[str, AfterValidator(_login)]
 UrlPath = Annotated[str, AfterValidator(_base_path)]
@@ -158,7 +215,7 @@ class Koshelek(Section):
         "(inferred).",
     )
     get_all_users: bool = Field(True, description="Serve the two optional getAllUsers methods.")
-    offers_path: str | None = Field(
+    offers_path: Annotated[str, AfterValidator(_offers_path)] | None = Field(
         None,
         description="Path of the offers method below the base path, for example "
         "`/v1/card/{cardNumber}/offers` (inferred); unset: the method is off.",
@@ -179,15 +236,6 @@ class Koshelek(Section):
     def _password_is_not_empty(cls, value: SecretStr | None) -> SecretStr | None:
         if value is not None and not value.get_secret_value().strip():
             raise ValueError("the password is empty; koshelek-adapter config new makes one")
-        return value
-
-    @field_validator("offers_path")
-    @classmethod
-    def _offers_path_names_the_card(cls, value: str | None) -> str | None:
-        if value is not None:
-            if value.count("{cardNumber}") != 1:
-                raise ValueError("the path has to hold {cardNumber} once")
-            _base_path(value.replace("{cardNumber}", "1"))
         return value
 
     @model_validator(mode="after")
@@ -211,7 +259,10 @@ class Server(Section):
     )
     max_body: int = Field(65_536, ge=1024, le=16_777_216, description="Largest request body, bytes.")
     max_requests: int = Field(
-        512, ge=1, description="Requests under way at once per process; more are answered 422 at once."
+        512,
+        ge=1,
+        description="Requests under way at once per process, of callers who were let in; more are answered "
+        "422 at once.",
     )
     deadline: Seconds = Field(
         3.5, description="Seconds a request may take (Koshelek waits about 4; inferred)."
@@ -321,7 +372,10 @@ class Enrolment(Section):
     required: list[Literal["phone", "email", "first_name", "surname", "birth_date", "sex"]] = Field(
         ["phone"], description="Profile fields without which no card is issued."
     )
-    wait: Seconds = Field(3.0, description="Seconds a request waits for the registration to be confirmed.")
+    wait: Seconds = Field(
+        3.0,
+        description="Seconds a request waits for the registration to be confirmed, within `server.deadline`.",
+    )
 
 
 class Receipts(Section):
@@ -340,18 +394,39 @@ class Receipts(Section):
     )
     max_age_days: int = Field(30, ge=1, le=3650, description="Oldest receipt that is accepted, days.")
     wait: Wait = Field(
-        1.5, description="Seconds a request waits for the credit before it says accepted; 0: not at all."
+        1.5,
+        description="Seconds a request waits for the credit before it says accepted, within "
+        "`server.deadline`; 0: not at all.",
     )
 
 
 class Promo(Section):
     """Promo codes."""
 
-    wait: Seconds = Field(3.0, description="Seconds a request waits for the CRM's answer.")
+    wait: Seconds = Field(
+        3.0,
+        description="Seconds a request waits for the CRM's answer before it says accepted, within "
+        "`server.deadline`.",
+    )
     replay: Seconds = Field(
         60.0,
         description="Seconds within which the same code for the same card is a repeated call and gets the "
         "first answer again; later it is a second use (inferred).",
+    )
+
+
+class Coupons(Section):
+    """Coupons that the coupons CRM gives on its own account."""
+
+    card_occasion: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Occasion on which the coupons CRM is asked for coupons when a card is issued; the "
+        "driver's settings say what it gives. Unset: none.",
+    )
+    receipt_occasion: str | None = Field(
+        None, min_length=1, max_length=64, description="The same when a receipt has been credited."
     )
 
 
@@ -482,9 +557,10 @@ class Crm(BaseModel):
                 either = {f"{key}{end}" for key in secrets for end in ("", "_file") if _gives(own, key)}
                 given = {key: value for key, value in shared.items() if key not in either} | own
             try:
-                bound[port] = Binding(
-                    name, spec.settings.model_validate(read_secret_files(spec.settings, given))
-                )
+                given = _from_json(spec.settings, read_secret_files(spec.settings, given), where)
+                bound[port] = Binding(name, spec.settings.model_validate(given))
+            except SettingsError as error:
+                problems.extend(error.problems)
             except ValidationError as error:
                 here = CrmPort if where != "crm" else Crm
                 problems.extend(_explain(error, spec.settings, where, more=list(here.model_fields)))
@@ -520,6 +596,7 @@ class Settings(BaseSettings):
     enrolment: Enrolment = Enrolment()
     receipts: Receipts = Receipts()
     promo: Promo = Promo()
+    coupons: Coupons = Coupons()
     delivery: Delivery = Delivery()
     retention: Retention = Retention()
     log: Log = Log()

@@ -1,6 +1,6 @@
 """What all commands share: settings, the database, and errors as one sentence with exit status 1.
 
-It may not know any command.
+It may not know any command. What takes long to import is imported where it is used: help should come at once.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 
 import typer
 
-from adapter import logs
-from adapter.settings import CannotRun, Settings, read_settings, settings_path, with_overrides
-
 if TYPE_CHECKING:
+    from adapter.settings import Settings
     from adapter.store.pool import Gateway
 
 ConfigFile = Annotated[
@@ -41,6 +39,7 @@ def plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     @functools.wraps(command)
     def wrapped(*args: Arguments.args, **kwargs: Arguments.kwargs) -> None:
         from adapter.loyalty.ports import StoreUnavailable
+        from adapter.settings import CannotRun
 
         try:
             command(*args, **kwargs)
@@ -54,13 +53,16 @@ def plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
 def settings_for(config: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
     """The settings in force, with what the command line overrides; logging follows them."""
+    from adapter import logs
+    from adapter.settings import read_settings, settings_path, with_overrides
+
     settings = with_overrides(read_settings(settings_path(config)), overrides or {})
     logs.configure(settings.log)
     return settings
 
 
 def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]) -> None:
-    """Run ``work`` with the adapter's database; joins a running embedded one."""
+    """Run ``work`` with the adapter's database as it is; joins a running embedded one."""
     from adapter import serving
     from adapter.store.pool import Gateway, open_pool
 
@@ -71,5 +73,5 @@ def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]
         finally:
             await pool.close()
 
-    with serving.database(settings, join=True) as url:
+    with serving.database(settings, join=True, upgrade=False) as url:
         serving.run(lambda: main(url))

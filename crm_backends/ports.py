@@ -10,6 +10,7 @@ not know any concrete driver.
     ├── BackendUnavailable      does not answer now; the same call may work later
     ├── BackendCredentials      refuses our credentials; a person has to act
     ├── BackendMisconfigured    answers, but not with what the settings promise; a person has to act
+    │   └── HolderUnnamed       is not told what it knows people by: a phone, an e-mail
     └── NotSupported            this driver cannot do it, as its capabilities say
 """
 
@@ -51,6 +52,10 @@ class BackendCredentials(BackendError):
 
 class BackendMisconfigured(BackendError):
     """The CRM answers, but not in the shape the settings promise."""
+
+
+class HolderUnnamed(BackendMisconfigured):
+    """The holder's profile lacks what this CRM knows people by, so it was not asked who that is."""
 
 
 class NotSupported(BackendError):
@@ -257,7 +262,10 @@ class Users(Protocol):
 @runtime_checkable
 class Points(Protocol):
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        """The reference under which this CRM keeps the holder's points; ``None`` when it knows none."""
+        """The reference under which this CRM keeps the holder's points; ``None`` when it knows none.
+
+        Raises ``HolderUnnamed`` where the profile lacks what it would have to be asked by.
+        """
 
     async def balance(self, account: str, *, deadline: Deadline) -> Balance: ...
 
@@ -276,7 +284,7 @@ class Points(Protocol):
 @runtime_checkable
 class Coupons(Protocol):
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        """The reference under which this CRM keeps the holder's coupons."""
+        """The reference under which this CRM keeps the holder's coupons, as ``points_account``."""
 
     async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]: ...
 

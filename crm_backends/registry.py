@@ -25,7 +25,7 @@ class UnknownDriver(LookupError):
 
 
 class DriverNotUsable(RuntimeError):
-    """The driver is installed but cannot be imported; the message says what is missing."""
+    """The driver is installed but cannot be used; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,10 @@ class BackendContext:
     """Zone in which the programme counts days."""
     region: str
     """ISO 3166 country of phones written without a country code."""
+    pooler: bool = False
+    """Whether a pooler in transaction mode stands before the adapter's database."""
+    upgrade: bool = True
+    """Whether what the driver keeps in a database may be brought from an older version to this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +88,7 @@ def load(name: str) -> BackendSpec:
     try:
         spec = installed[name].load()
     except ImportError as error:
-        raise DriverNotUsable(
-            f'the CRM driver "{name}" needs the package "{error.name}"; '
-            f'install it with: pip install "koshelek-adapter[{name}]"'
-        ) from error
+        raise DriverNotUsable(f'the CRM driver "{name}" cannot be imported: {error}') from error
     if not isinstance(spec, BackendSpec):
         raise DriverNotUsable(f'the entry point "{name}" of {GROUP} is not a BackendSpec')
     return spec

@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
 from adapter.api import calls, wire
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
+from adapter.api.server import ELSEWHERE
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.ports import StoreBusy, StoreUnavailable
 from adapter.loyalty.programme import Programme
@@ -31,10 +32,14 @@ from crm_backends.ports import BackendError, Deadline, NotSupported
 log = structlog.get_logger("api")
 
 Observer = Callable[[str, int, str | None, float], None]
-"""Told of every answer: call, status, code of the error if it is one, seconds."""
+"""Told of every answer: call, status, code of the error (or "broken") if it is one, seconds."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
+_TO_ANSWER = 0.2  # seconds of server.deadline
+_PART = 30.0  # seconds for a part of a stream; meanwhile it may hold a database connection
+_BROKEN = "broken"
+"""Stands in the log and the metrics for the code of an error where a stream broke: its status was out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +103,11 @@ class PublicPort:
         for route in routes_for(self.programme.settings):
             path = server.base_path + route.path
             for verb in route.verbs:
-                router.add_route(verb, path, self._surround(route.name, route.handler))
-        unknown = self._surround("unknown", _unknown_method)
+                handle = self._surround(route.name, route.handler)
+                router.add_route(verb, path, handle, expect_handler=_continue)
+        application[ELSEWHERE] = unknown = self._surround("unknown", _unknown_method)
         for path in sorted(literal):
-            router.add_route("*", server.base_path + path, unknown)
-        router.add_route("*", "/{anything:.*}", unknown)
+            router.add_route("*", server.base_path + path, unknown, expect_handler=_continue)
         return application
 
     def _surround(
@@ -112,11 +117,7 @@ class PublicPort:
             started = time.perf_counter()
             given = request.headers.get("X-Request-ID")
             request_id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
-            self._under_way += 1
-            try:
-                response, code = await self._answer(request, handler, request_id)
-            finally:
-                self._under_way -= 1
+            response, code = await self._answer(request, handler, request_id)
             seconds = time.perf_counter() - started
             if self.observe is not None:
                 self.observe(name, response.status, code, seconds)
@@ -138,21 +139,19 @@ class PublicPort:
         self, request: web.Request, handler: Handler, request_id: str
     ) -> tuple[web.StreamResponse, str | None]:
         settings = self.programme.settings
+        cut = Deadline.after(settings.server.deadline)
         try:
-            if self._under_way > settings.server.max_requests:
-                raise Refused(Code.OVERLOADED)
             if self.authenticator is not None and not await self.authenticator.accepts(
                 request.headers.get("Authorization")
             ):
                 raise Refused(Code.UNAUTHORIZED)
-            deadline = Deadline.after(settings.server.deadline)
-            async with asyncio.timeout(settings.server.deadline):
-                result = await handler(Call(request, self.programme, deadline))
-                if isinstance(result, Streamed):
-                    first = await anext(result.parts, None)
-            if isinstance(result, Streamed):
-                return await _stream(request, result, first, request_id), None
-            return _response(200, wire.encode(result), request_id), None
+            if self._under_way >= settings.server.max_requests:
+                raise Refused(Code.OVERLOADED)
+            self._under_way += 1
+            try:
+                return await self._carry_out(request, handler, request_id, cut)
+            finally:
+                self._under_way -= 1
         except Exception as error:
             refused = _as_refusal(error, request_id)
         language = settings.koshelek.language
@@ -162,6 +161,20 @@ class PublicPort:
         if refused.code is Code.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = 'Basic realm="Loyalty Online API", charset="UTF-8"'
         return response, refused.code
+
+    async def _carry_out(
+        self, request: web.Request, handler: Handler, request_id: str, cut: Deadline
+    ) -> tuple[web.StreamResponse, str | None]:
+        """The call itself. What it waits for ends a little before ``cut``, so that it can still say so."""
+        seconds = cut.remaining()
+        deadline = Deadline.after(seconds - min(_TO_ANSWER, seconds / 2))
+        async with asyncio.timeout(seconds):
+            result = await handler(Call(request, self.programme, deadline))
+            if isinstance(result, Streamed):
+                first = await anext(result.parts, None)
+        if isinstance(result, Streamed):
+            return await _stream(request, result, first, request_id)
+        return _response(200, wire.encode(result), request_id), None
 
     def _remote(self, request: web.Request) -> str | None:
         """The caller's address; a proxy is believed only if its own address is trusted."""
@@ -182,6 +195,13 @@ class PublicPort:
         return remote
 
 
+async def _continue(request: web.Request) -> None:
+    """Let the caller send the body it holds back; any other expectation may be passed over (RFC 9110)."""
+    if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the answer itself has not begun
+
+
 async def _unknown_method(call: Call) -> wire.Json:
     raise Refused(Code.UNKNOWN_METHOD)
 
@@ -198,25 +218,33 @@ def _response(status: int, body: bytes, request_id: str) -> web.Response:
 
 async def _stream(
     request: web.Request, streamed: Streamed, part: Sequence[wire.Json] | None, request_id: str
-) -> web.StreamResponse:
-    """Send an array part by part. An error on the way breaks the connection: the status is out already."""
+) -> tuple[web.StreamResponse, str | None]:
+    """Send an array part by part. An error on the way breaks the connection: the status is out already.
+
+    So does a reader who takes longer than ``_PART`` for a part.
+    """
     response = web.StreamResponse(status=200, headers=_headers(request_id))
-    await response.prepare(request)
     try:
+        await response.prepare(request)
         opening = b"["
         while part is not None:
-            body = wire.encode(part)[1:-1]
-            if body:
-                await response.write(opening + body)
-                opening = b","
-            part = await anext(streamed.parts, None)
-        await response.write(b"[]" if opening == b"[" else b"]")
-        await response.write_eof()
+            async with asyncio.timeout(_PART):
+                body = wire.encode(part)[1:-1]
+                if body:
+                    await response.write(opening + body)
+                    opening = b","
+                part = await anext(streamed.parts, None)
+        async with asyncio.timeout(_PART):
+            await response.write(b"[]" if opening == b"[" else b"]")
+            await response.write_eof()
     except Exception as error:
         log.error("stream_broken", reason=type(error).__name__, request_id=request_id)
         if request.transport is not None:
             request.transport.abort()
-    return response
+        return response, _BROKEN
+    finally:
+        await streamed.parts.aclose()  # left to the collector it would keep its connection until then
+    return response, None
 
 
 def _as_refusal(error: Exception, request_id: str) -> Refused:

@@ -2,7 +2,8 @@
 
 A generated password is compared by its SHA-256. A hashed one (argon2) would cost tens of milliseconds
 per request, so a header that was accepted is remembered by a keyed digest (BLAKE2b) whose key lives only
-in this process; failures are never remembered. It may not know what is served.
+in this process; failures are never remembered. Hashes are worked out one at a time and only a few may wait
+for it, so that a flood of wrong passwords shuts nobody out who is remembered. It may not know what is served.
 """
 
 from __future__ import annotations
@@ -19,10 +20,12 @@ from dataclasses import dataclass, field
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from adapter.catalogue import Code, Refused
 from adapter.settings import Koshelek
 
 _HASH_PREFIX = "$argon2"
 _MOST_REMEMBERED = 100  # one pair can be written in a few ways ("basic", blanks); each is remembered
+_MOST_JUDGED = 8  # headers; a hash takes about a tenth of a second, and callers wait about four seconds
 
 
 def hash_password(password: str) -> str:
@@ -65,6 +68,7 @@ class Authenticator:
     _hashed: list[Credential] = field(init=False)
     _key: bytes = field(init=False, default_factory=lambda: secrets.token_bytes(32))
     _accepted: set[bytes] = field(init=False, default_factory=set)
+    _judged: dict[bytes, asyncio.Task[bool]] = field(init=False, default_factory=dict)
     _one_at_a_time: asyncio.Lock = field(init=False, default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
@@ -72,29 +76,41 @@ class Authenticator:
         self._hashed = [pair for pair in self.credentials if pair.is_hashed]
 
     async def accepts(self, header: str | None) -> bool:
-        """Whether the header carries an accepted pair; malformed headers do not."""
+        """Whether the header carries an accepted pair; malformed headers do not.
+
+        Raises ``Refused(OVERLOADED)`` for one that had to be hashed while too many others wait for that.
+        """
         if header is None:
             return False
         token = hashlib.blake2b(header.encode("utf-8", "surrogateescape"), key=self._key).digest()
         if token in self._accepted:
             return True
         pair = _decode(header)
-        if pair is None or not await self._is_accepted(pair, token):
+        if pair is None:
             return False
-        if len(self._accepted) < _MOST_REMEMBERED:
-            self._accepted.add(token)
-        return True
-
-    async def _is_accepted(self, pair: bytes, token: bytes) -> bool:
         digest = hashlib.sha256(pair).digest()
         accepted = False
         for known in self._digests:  # every pair is compared, so the time does not tell which matched
             accepted |= hmac.compare_digest(digest, known)
         if accepted or not self._hashed:
             return accepted
-        # One at a time: a flood of wrong passwords must not take every core and all memory.
-        async with self._one_at_a_time:
-            return token in self._accepted or await asyncio.to_thread(self._verify, pair)
+        judged = self._judged.get(token)
+        if judged is None:
+            if len(self._judged) >= _MOST_JUDGED:
+                raise Refused(Code.OVERLOADED)
+            judged = self._judged[token] = asyncio.create_task(self._judge(pair, token))
+        return await asyncio.shield(judged)
+
+    async def _judge(self, pair: bytes, token: bytes) -> bool:
+        """Whether a hashed pair fits, for all who wait with this header; who comes later is remembered."""
+        try:
+            async with self._one_at_a_time:  # a flood must not take every core and all memory
+                accepted = await asyncio.to_thread(self._verify, pair)
+            if accepted and len(self._accepted) < _MOST_REMEMBERED:
+                self._accepted.add(token)
+            return accepted
+        finally:
+            del self._judged[token]
 
     def _verify(self, pair: bytes) -> bool:
         login, _, password = pair.partition(b":")

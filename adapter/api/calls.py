@@ -6,7 +6,7 @@ are made in one place (``adapter.api.app``) and cannot be forgotten here.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -61,7 +61,7 @@ class Call:
 class Streamed:
     """An array that is too long to be built in memory, in parts."""
 
-    parts: AsyncIterator[Sequence[wire.Json]]
+    parts: AsyncGenerator[Sequence[wire.Json], None]
 
 
 Row = TypeVar("Row")
@@ -153,7 +153,7 @@ async def all_users_extended(call: Call) -> Streamed:
 
 async def _parts(
     batches: AsyncIterator[Sequence[Row]], as_json: Callable[[Sequence[Row]], Sequence[wire.Json]]
-) -> AsyncIterator[Sequence[wire.Json]]:
+) -> AsyncGenerator[Sequence[wire.Json], None]:
     async for batch in batches:
         yield as_json(batch)
 
@@ -181,11 +181,12 @@ async def register_receipt(call: Call) -> wire.Json:
     if text is not None:
         values = fiscal.read_qr(text)
     else:
-        values = {key: value for key in fiscal.KEYS if (value := wire.text_field(body, [key])) is not None}
+        given = {name: wire.receipt_field(body, name) for name in fiscal.NAMES}
+        values = fiscal.by_key((name, value) for name, value in given.items() if value is not None)
         if not values:
             raise Refused(Code.FIELD_MISSING, call.programme.settings.koshelek.qr_fields[0])
     card = await _participant(call, body)
-    operation = await receipts.register_receipt(call.programme, card, values)
+    operation = await receipts.register_receipt(call.programme, card, values, call.deadline)
     return wire.operation_json(operation, _texts(call, _RECEIPT_TEXTS))
 
 
@@ -199,7 +200,7 @@ async def use_promo_code(call: Call) -> wire.Json:
     if len(code) > 100:
         raise Refused(Code.FIELD_INVALID, names[0])
     card = await _participant(call, body)
-    operation = await promo.use_promo_code(call.programme, card, code)
+    operation = await promo.use_promo_code(call.programme, card, code, call.deadline)
     return wire.operation_json(operation, _texts(call, _PROMO_TEXTS))
 
 

@@ -1,8 +1,12 @@
-"""aiohttp's server with one change: what is not even HTTP gets our envelope too, never text or HTML."""
+"""aiohttp's server, changed so that it never answers by itself: always our envelope, never text or HTML.
+
+That goes for what is not even HTTP, and for what leads to no method of the application.
+"""
 
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -13,6 +17,9 @@ from adapter.api import wire
 from adapter.catalogue import Code, Language, Refused
 
 log = structlog.get_logger("api")
+
+ELSEWHERE: web.AppKey[Callable[[web.Request], Awaitable[web.StreamResponse]]] = web.AppKey("elsewhere")
+"""The application's own answer to a request that leads to no method of it."""
 
 
 class _Handler(RequestHandler):
@@ -72,8 +79,16 @@ class PublicRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
+        route, elsewhere = made.request_handler, self.app[ELSEWHERE]
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            try:
+                return await route(request)
+            except web.HTTPException:  # the router's; a method of ours raises none
+                return await elsewhere(request)
+
         return _Server(
-            made.request_handler,
+            answer,
             request_factory=made.request_factory,
             handler_cancellation=made.handler_cancellation,
             language=self._language,

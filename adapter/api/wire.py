@@ -372,6 +372,12 @@ def email_field(name: str, text: str | None) -> str | None:
     return email
 
 
+def receipt_field(values: Mapping[str, Any], name: str) -> str | None:
+    """A value of a receipt given apart, where a total may be a JSON number. Raises as ``text_field``."""
+    value = values.get(name)
+    return str(value) if isinstance(value, float) else text_field(values, [name])
+
+
 def text_field(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
     """The first of these fields (any case) that holds text. Raises ``Refused(FIELD_INVALID)``."""
     for name in names:

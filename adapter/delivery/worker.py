@@ -93,9 +93,8 @@ class Worker:
                 async with self._places:
                     if self._stopping.is_set():
                         raise Later(timedelta(0))
-                    await self.deliverer.deliver(
-                        int(job.payload or b"0"), again=job.attempts > 0 or job.priority == AGAIN
-                    )
+                    tries = max(job.attempts, int(job.priority == AGAIN))
+                    await self.deliverer.deliver(int(job.payload or b"0"), tries=tries)
             except Later as later:
                 raise RetryRequested(delay=later.delay) from None
             except StoreUnavailable:

@@ -1,5 +1,6 @@
 """How many points a receipt earns, by the rule of the settings. Decimal throughout.
 
+Only a sale earns: of goods that are brought back, or sold to the shop, the rule knows no better than none.
 points = total in roubles × rate, brought to a multiple of ``step`` by ``rounding``, and never more than
 ``maximum_points``. Rounding comes before the maximum.
 """
@@ -13,6 +14,7 @@ from adapter.catalogue import Code, Refused
 from adapter.settings import Receipts
 from crm_backends.model import FiscalReceipt
 
+_SALE = 1
 _ROUNDING = {"down": ROUND_DOWN, "half_up": ROUND_HALF_UP, "up": ROUND_UP}
 
 
@@ -33,6 +35,8 @@ def points_for(receipt: FiscalReceipt, rule: Receipts) -> Decimal | None:
     """Points this receipt earns, or ``None`` when the CRM computes them."""
     if rule.points_by == "crm":
         return None
+    if receipt.settlement != _SALE:
+        return Decimal(0)
     raw = Decimal(receipt.total_kopecks) / 100 * rule.rate
     points = (raw / rule.step).quantize(Decimal(1), rounding=_ROUNDING[rule.rounding]) * rule.step
     if rule.maximum_points is not None:

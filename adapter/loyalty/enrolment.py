@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any, cast
 
 from adapter.catalogue import Code, Refused
+from adapter.loyalty import occasions
 from adapter.loyalty.finding import choose, people_with
-from adapter.loyalty.model import Card, CardState, NewOperation, OperationKind, OperationState
+from adapter.loyalty.model import (
+    Card,
+    CardState,
+    NewOperation,
+    Operation,
+    OperationKind,
+    OperationState,
+)
 from adapter.loyalty.programme import Programme, remember_accounts
 from crm_backends.model import Customer, Profile
 from crm_backends.ports import Deadline
 
 _WIRE_NAMES = {"first_name": "firstname", "birth_date": "birthDate"}
+_JUST_NOW = timedelta(minutes=1)
+"""Age of a registration that a call beside this one may have made since this one looked for the person."""
 
 
 async def reserve_number(programme: Programme) -> Card:
@@ -35,6 +46,8 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
     for field in programme.settings.enrolment.required:
         if field not in given:
             raise Refused(Code.FIELD_MISSING, _WIRE_NAMES.get(field, field))
+    if profile.phone is None and profile.email is None:
+        raise Refused(Code.FIELD_MISSING, "phone")  # nothing else tells one person from another
     if number is not None:
         await _must_be_issuable(programme, number)
     known = await _recognise(programme, profile, deadline)
@@ -53,6 +66,7 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
     await remember_accounts(programme, card, known, deadline)
+    await occasions.card_issued(programme, card)
     return card
 
 
@@ -119,6 +133,18 @@ async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, de
         await programme.users.update(known.reference, gaps, deadline=deadline)
 
 
+def _is_still(customer: Customer, profile: Profile, registration: Operation) -> bool:
+    """Whether who was registered with this phone, or e-mail, still has it: numbers go to other people.
+
+    A CRM that does not tell it is believed only while the registration is new.
+    """
+    has = customer.profile.email if profile.phone is None else customer.profile.phone
+    wanted = profile.phone or profile.email or ""
+    if has is None:
+        return registration.since_finished < _JUST_NOW
+    return has.lower() == wanted.lower()
+
+
 async def _register(programme: Programme, profile: Profile, deadline: Deadline) -> str:
     """Register the person once, through the ledger; returns the CRM's reference.
 
@@ -138,11 +164,13 @@ async def _register(programme: Programme, profile: Profile, deadline: Deadline) 
     operation, created = await programme.operations.record(new)
     if not created and operation.state is OperationState.DONE and operation.crm_reference is not None:
         # Registered by a call beside this one, unless the CRM has lost the customer since.
-        if await programme.users.get(operation.crm_reference, deadline=deadline) is not None:
+        customer = await programme.users.get(operation.crm_reference, deadline=deadline)
+        if customer is not None and _is_still(customer, profile, operation):
             return operation.crm_reference
         await programme.operations.retire(operation)
         operation, _ = await programme.operations.record(new)
-    operation = await programme.operations.wait(operation, programme.settings.enrolment.wait)
+    patience = min(programme.settings.enrolment.wait, deadline.remaining())
+    operation = await programme.operations.wait(operation, patience)
     if operation.state is OperationState.DONE and operation.crm_reference is not None:
         return operation.crm_reference
     if operation.state is OperationState.REFUSED:

@@ -6,7 +6,7 @@ Rules: the contract's chapter on the fiscal QR. The text is personal data; error
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,8 @@ from crm_backends.model import FiscalReceipt
 
 KEYS = ("t", "s", "fn", "i", "fp", "n")
 _ALIASES = {"fpd": "fp", "fd": "i", "dt": "t", "sum": "s"}
+NAMES = (*KEYS, *_ALIASES)
+"""Every name a value may have."""
 _TIME = re.compile(r"\d{8}T\d{4}(?:\d{2})?")
 _TOTAL = re.compile(r"(\d{1,12})(?:[.,](\d{1,2}))?")
 _DIGITS = {"fn": re.compile(r"\d{1,16}"), "i": re.compile(r"\d{1,10}"), "fp": re.compile(r"\d{1,10}")}
@@ -37,9 +39,17 @@ def read_qr(text: str) -> dict[str, str]:
     if len(text) > MAX_TEXT:
         raise _bad("length")
     query = text.partition("?")[2] if "?" in text else text
+    pairs = (pair.partition("=") for pair in re.split("[&;]", query.partition("#")[0]))
+    return by_key((name, value) for name, _, value in pairs)
+
+
+def by_key(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The values among ``pairs`` by key, whichever of its names they have; others are left out.
+
+    Raises ``Refused(QR_UNREADABLE)`` naming a key that is repeated.
+    """
     values: dict[str, str] = {}
-    for pair in re.split("[&;]", query.partition("#")[0]):
-        name, _, value = pair.partition("=")
+    for name, value in pairs:
         key = name.strip().lower()
         key = _ALIASES.get(key, key)
         if key in KEYS:

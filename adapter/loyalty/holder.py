@@ -15,6 +15,7 @@ from typing import cast
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.finding import people_with
 from adapter.loyalty.model import OWNED, Card, CardState
+from adapter.loyalty.ports import Port
 from adapter.loyalty.programme import Programme, account_of, expect_done, known_card, owner_of
 from crm_backends.model import (
     Balance,
@@ -26,7 +27,7 @@ from crm_backends.model import (
     Profile,
     Purchase,
 )
-from crm_backends.ports import BackendUnavailable, Deadline, NotSupported, Points
+from crm_backends.ports import BackendUnavailable, Deadline, HolderUnnamed, NotSupported, Points
 
 ENTRIES_SHOWN = 50
 """Movements of points in one card info; the contract names no number."""
@@ -54,7 +55,7 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
     if programme.points is None:
         return CardInfo(card, _NOTHING, ())
     try:
-        account = await account_of(programme, card, "points", deadline)
+        account = await _account_shown(programme, card, "points", deadline)
         if account is None:
             return CardInfo(card, _NOTHING, ())
         balance, entries = await _points(programme.points, account, deadline)
@@ -66,6 +67,14 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
     if programme.balances is not None:
         programme.balances.note(card.number, balance)
     return CardInfo(card, balance, [entry for entry in entries if entry.amount])
+
+
+async def _account_shown(programme: Programme, card: Card, port: Port, deadline: Deadline) -> str | None:
+    """The account whose contents are shown; ``None``: nothing to show, also where nobody says whose it is."""
+    try:
+        return await account_of(programme, card, port, deadline)
+    except HolderUnnamed:
+        return None
 
 
 async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Balance, Sequence[PointsEntry]]:
@@ -154,8 +163,10 @@ async def purchases(
     last = until or programme.now().date()
     if until is not None and until < since:
         raise Refused(Code.FIELD_INVALID, "endDate")
-    account = await account_of(programme, card, "points", deadline)
-    if programme.points is None or account is None or last < since:
+    if programme.points is None or last < since:
+        return ()
+    account = await _account_shown(programme, card, "points", deadline)
+    if account is None:
         return ()
     try:
         return await programme.points.purchases(account, since=since, until=last, deadline=deadline)
@@ -166,8 +177,10 @@ async def purchases(
 async def offers(programme: Programme, number: str, deadline: Deadline) -> Sequence[Offer]:
     """Offers the card's owner could use now."""
     card = await active_card(programme, number)
-    account = await account_of(programme, card, "coupons", deadline)
-    if programme.coupons is None or account is None:
+    if programme.coupons is None:
+        return ()
+    account = await _account_shown(programme, card, "coupons", deadline)
+    if account is None:
         return ()
     return await programme.coupons.offers(account, deadline=deadline)
 

@@ -49,13 +49,17 @@ class OperationKind(enum.StrEnum):
     RECEIPT = "receipt"
     PROMO_CODE = "promo_code"
     REGISTRATION = "registration"
+    COUPONS = "coupons"
+    """Those that an occasion gives."""
 
 
 class OperationState(enum.StrEnum):
     """Where an operation stands.
 
-    recorded → sent → done | refused | unknown; unknown → done | refused | held; recorded → held when the
-    CRM could not be reached for too long.
+    recorded → sent → done | refused | unknown. Sent and unknown go back to recorded when it certainly did not
+    reach the CRM; unknown → sent where our reference makes that harmless; unknown → done | refused once the
+    doubt is settled. Recorded, sent and unknown → held when that takes too long, or only a person can tell;
+    held → recorded | done | refused as the person decides.
     """
 
     RECORDED = "recorded"
@@ -67,6 +71,11 @@ class OperationState(enum.StrEnum):
 
 
 FINAL = frozenset({OperationState.DONE, OperationState.REFUSED})
+
+CERTAINLY_NOT_SENT = "never got through"
+"""The one reason of being held for which sending again cannot double anything."""
+IN_DOUBT = "outcome unknown"
+IN_DOUBT_ONCE = "did not get through; an earlier attempt may have"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,18 +112,28 @@ class Operation:
     message: str | None = None
     before: Balance | None = None
     """The balance just before it was sent, where an unknown outcome is settled by comparing."""
+    requeued_at: datetime | None = None
+    """When a person last had it sent again."""
+    doubted: bool = False
+    """Whether an attempt ever ended as unknown: it may have reached the CRM, whatever came later."""
     read_at: datetime | None = None
     """When this was read, by the database's clock, which all processes share."""
 
     @property
     def age(self) -> timedelta:
-        """How long it had been recorded when this was read."""
-        return (self.read_at or self.recorded_at) - self.recorded_at
+        """How long it had been under way when this was read, since a person last had it sent again."""
+        return (self.read_at or self.recorded_at) - (self.requeued_at or self.recorded_at)
 
     @property
     def since_sent(self) -> timedelta:
         """How long ago it was last sent when this was read; since it was recorded, if never."""
         return (self.read_at or self.recorded_at) - (self.sent_at or self.recorded_at)
+
+    @property
+    def since_finished(self) -> timedelta:
+        """How long ago it ended when this was read; nothing if it has not."""
+        read_at = self.read_at or self.recorded_at
+        return read_at - (self.finished_at or read_at)
 
     @property
     def reference(self) -> str:

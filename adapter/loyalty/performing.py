@@ -40,9 +40,9 @@ _DESCRIPTION = {"ru": "Покупка по чеку", "en": "Purchase by receipt
 """How the credit of a receipt is called in the holder's list of points."""
 
 
-def refusal_code(kind: OperationKind, refusal: Refusal | None) -> Code:
-    """Our code for a CRM's refusal of an operation of this kind."""
-    return _CODES.get(refusal or Refusal.OTHER, _OTHERWISE[kind])
+def refusal_code(kind: OperationKind, refusal: Refusal | None) -> Code | None:
+    """Our code for a CRM's refusal of an operation of this kind; ``None``: nobody is told of it."""
+    return _CODES.get(refusal or Refusal.OTHER, _OTHERWISE.get(kind))
 
 
 async def perform(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
@@ -65,6 +65,10 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
     if operation.kind is OperationKind.PROMO_CODE and programme.coupons is not None:
         return await programme.coupons.redeem(
             account, operation.request["code"], reference=operation.reference, deadline=deadline
+        )
+    if operation.kind is OperationKind.COUPONS and programme.coupons is not None:
+        return await programme.coupons.issue(
+            account, operation.request["occasion"], reference=operation.reference, deadline=deadline
         )
     raise NotSupported(f"no CRM for {operation.kind}")
 
@@ -108,7 +112,7 @@ async def settle(programme: Programme, operation: Operation, deadline: Deadline)
 
 
 async def crm_account(programme: Programme, operation: Operation, deadline: Deadline) -> str | None:
-    """Whose account a receipt or promo code goes to; ``None`` when the CRM knows none."""
+    """Whose account an operation on a card goes to; ``None`` when the CRM knows none."""
     card = await programme.cards.get(operation.card_number or "")
     if card is None:
         return None

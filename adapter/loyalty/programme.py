@@ -25,6 +25,9 @@ from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
 from crm_backends.ports import BackendError, Coupons, Deadline, Outcome, Points, Settlement, Users, Written
 
+_ASIDE = 1.0
+"""Seconds, at most, for what a request may do without."""
+
 
 @dataclass(frozen=True, slots=True)
 class Programme:
@@ -45,6 +48,8 @@ class Programme:
     """How the CRM that performs operations of a kind settles an unknown outcome."""
     foreign_ports: tuple[Port, ...]
     """Ports whose CRM is not that of the users, so that it has a reference of its own for each of them."""
+    same_reference: tuple[Port, ...]
+    """Ports whose CRM is that of the users and keeps the owner under the very same reference."""
     keeps_consents: bool
     """Whether the users CRM can hold consents, by its capability."""
 
@@ -72,6 +77,8 @@ async def owner_of(programme: Programme, card: Card, deadline: Deadline) -> Cust
 
 async def account_of(programme: Programme, card: Card, port: Port, deadline: Deadline) -> str | None:
     """Reference under which the CRM of ``port`` keeps the card's owner; asked once, then remembered."""
+    if port in programme.same_reference:
+        return card.users_reference
     known = card.points_reference if port == "points" else card.coupons_reference
     if known is not None or card.users_reference is None:
         return known
@@ -82,8 +89,9 @@ async def account_of(programme: Programme, card: Card, port: Port, deadline: Dea
 async def remember_accounts(programme: Programme, card: Card, customer: Customer, deadline: Deadline) -> None:
     """Ask the other CRMs who the owner is while their phone is at hand: the users CRM may not keep it.
 
-    A CRM that does not answer now is asked again when it is needed.
+    A CRM that does not answer soon is asked again when it is needed.
     """
+    deadline = Deadline.after(min(_ASIDE, deadline.remaining() / 2))
     for port in programme.foreign_ports:
         if (card.points_reference if port == "points" else card.coupons_reference) is None:
             with contextlib.suppress(BackendError):
@@ -104,14 +112,13 @@ async def _ask_account(
     return found
 
 
-def expect_done(written: Written, refusal: Code) -> Written:
-    """Pass a finished idempotent write on.
+def expect_done(written: Written, refusal: Code) -> None:
+    """See that an idempotent write is done.
 
     Raises ``Refused``: CONFLICT or ``refusal`` when the CRM said no, CRM_DOWN when it did not say yes
     (the caller repeats the call; the write has the same effect twice).
     """
-    if written.outcome is Outcome.DONE:
-        return written
     if written.outcome is Outcome.REFUSED:
         raise Refused(Code.CONFLICT if written.refusal == "conflict" else refusal)
-    raise Refused(Code.CRM_DOWN)
+    if written.outcome is not Outcome.DONE:
+        raise Refused(Code.CRM_DOWN)

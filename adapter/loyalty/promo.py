@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
 from adapter.loyalty.programme import Programme
+from crm_backends.ports import Deadline
 
 
-async def use_promo_code(programme: Programme, card: Card, code: str) -> Operation:
-    """Record the use of ``code`` and wait for the CRM's word; codes compare without case and blanks.
+async def use_promo_code(programme: Programme, card: Card, code: str, deadline: Deadline) -> Operation:
+    """Record the use of ``code`` and wait for the CRM's word; codes compare without case and outer blanks.
 
     The same code for the same card within ``promo.replay`` seconds is a repeated call and gets the first
     answer; later it is a second use. The result is done or still under way. Raises ``Refused`` with one
@@ -30,13 +31,13 @@ async def use_promo_code(programme: Programme, card: Card, code: str) -> Operati
     if not created and _is_second_use(programme, operation):
         await programme.operations.retire(operation)
         operation, _ = await programme.operations.record(new)
-    operation = await programme.operations.wait(operation, programme.settings.promo.wait)
+    patience = min(programme.settings.promo.wait, deadline.remaining())
+    operation = await programme.operations.wait(operation, patience)
     if operation.state is OperationState.REFUSED:
         raise Refused(operation.code or Code.PROMO_REFUSED)
     return operation
 
 
 def _is_second_use(programme: Programme, operation: Operation) -> bool:
-    if operation.state is not OperationState.DONE or operation.finished_at is None:
-        return False
-    return datetime.now(UTC) - operation.finished_at > timedelta(seconds=programme.settings.promo.replay)
+    replay = timedelta(seconds=programme.settings.promo.replay)
+    return operation.state is OperationState.DONE and operation.since_finished > replay

@@ -13,9 +13,12 @@ from adapter.loyalty.earning import admit, points_for
 from adapter.loyalty.fiscal import parse_receipt
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
 from adapter.loyalty.programme import Programme
+from crm_backends.ports import Deadline
 
 
-async def register_receipt(programme: Programme, card: Card, values: Mapping[str, str]) -> Operation:
+async def register_receipt(
+    programme: Programme, card: Card, values: Mapping[str, str], deadline: Deadline
+) -> Operation:
     """Record the receipt whose QR ``values`` are given, and wait a little for its points.
 
     The result is done (with points) or still under way. Raises ``Refused``: QR_UNREADABLE,
@@ -49,7 +52,7 @@ async def register_receipt(programme: Programme, card: Card, values: Mapping[str
         raise Refused(Code.RECEIPT_TAKEN)
     if operation.fingerprint != new.fingerprint:
         raise Refused(Code.RECEIPT_DIFFERS)
-    operation = await programme.operations.wait(operation, rule.wait)
+    operation = await programme.operations.wait(operation, min(rule.wait, deadline.remaining()))
     if operation.state is OperationState.REFUSED:
         raise Refused(operation.code or Code.RECEIPT_REFUSED)
     return operation

@@ -1,4 +1,4 @@
-"""Liveness and readiness. Ready means: the database answers and has this program's schema."""
+"""Liveness and readiness. Ready means: the database answers and has this program's schema, or a later one."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from adapter.loyalty.model import OperationKind, OperationState
-from adapter.loyalty.ports import StoreUnavailable
+from adapter.loyalty.ports import StoreBusy, StoreUnavailable
 from adapter.store.desk import OPEN, Waiting
 from crm_backends.ports import Outcome
 
@@ -80,12 +80,16 @@ class Metrics:
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             counted = CollectorRegistry()
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        up = True
+        waiting: Sequence[Waiting] | None = None
         try:
-            waiting: Sequence[Waiting] | None = await self.waiting()
+            waiting = await self.waiting()
+        except StoreBusy:
+            pass  # it answers, only not us
         except StoreUnavailable:
-            waiting = None
+            up = False
         now = CollectorRegistry()
-        now.register(_Now(waiting, self.away()))
+        now.register(_Now(up, waiting, self.away()))
         return generate_latest(counted) + generate_latest(now)
 
     def add_to(self, application: web.Application) -> None:
@@ -99,14 +103,15 @@ class Metrics:
 
 @dataclass(frozen=True, eq=False)  # a registry keeps collectors by identity
 class _Now(Collector):
-    """What holds at this moment. Without a database nothing is claimed about what waits there."""
+    """What holds at this moment. Without the database's word nothing is claimed about what waits there."""
 
+    up: bool
     waiting: Sequence[Waiting] | None
     away: Mapping[str, bool]
 
     def collect(self) -> Iterable[Metric]:
         database = GaugeMetricFamily("koshelek_database_up", "Whether the adapter's database answers.")
-        database.add_metric((), 0 if self.waiting is None else 1)
+        database.add_metric((), float(self.up))
         yield database
         left_alone = GaugeMetricFamily(
             "koshelek_crm_away",

@@ -35,7 +35,7 @@ class PostgresBalances:
         while self._notes:
             notes, self._notes = self._notes, {}
             try:
-                await self._write(notes)
+                await self._write(dict(sorted(notes.items())))  # in one order everywhere: no deadlock
             except Exception as error:
                 log.warning("balance_not_noted", reason=type(error).__name__)
 

@@ -56,6 +56,7 @@ _INSERT = f"""
     INSERT INTO koshelek.cards
            (number, barcode_number, barcode_type, state, users_reference, reserved_until, issued_at)
     VALUES ($1, $2, $3, $4, $5, now() + $6::interval, CASE WHEN $5::text IS NULL THEN NULL ELSE now() END)
+    ON CONFLICT (number) DO NOTHING
     RETURNING {_COLUMNS}
 """  # noqa: S608
 
@@ -68,6 +69,7 @@ _ADOPT = f"""
     RETURNING {_COLUMNS}
 """  # noqa: S608
 
+COUNTED = 10_000
 _RANGE_CHUNK = 256
 _READS_MOST, _READS_LANES = 64, 2  # look-ups in one statement, statements at once
 
@@ -149,6 +151,8 @@ class PostgresCards:
                     _ADOPT, number, barcode, self._settings.barcode_type, users_reference
                 )
             except asyncpg.UniqueViolationError:
+                row = None
+            if row is None:  # perhaps a call beside this one was faster
                 row = await connection.fetchrow(_OF_CUSTOMER, users_reference)
         return _card(row) if row else None
 
@@ -161,9 +165,13 @@ class PostgresCards:
             )
 
     async def count_free(self) -> int:
-        """Numbers left in the pool."""
+        """Numbers left in the pool, as far as they are counted: up to ``COUNTED``."""
         async with self._gateway.connection() as connection:
-            return int(await connection.fetchval("SELECT count(*) FROM koshelek.cards WHERE state = 'free'"))
+            counted = await connection.fetchval(
+                "SELECT count(*) FROM (SELECT FROM koshelek.cards WHERE state = 'free' LIMIT $1) AS free",
+                COUNTED,
+            )
+        return int(counted)
 
     async def block(self, number: str) -> Card | None:
         """Block a card that is in somebody's hands; ``None`` when there is no such card."""
@@ -195,15 +203,17 @@ class PostgresCards:
     async def _take(
         self, connection: Connection, state: CardState, owner: str | None, keep: timedelta | None
     ) -> Card:
-        """The next number nobody has: the pool, then expired reservations, then the ranges."""
-        for statement in (_TAKE_FREE, _TAKE_EXPIRED):
-            row = await connection.fetchrow(statement, state, owner, keep)
-            if row is not None:
-                return _card(row)
+        """The next number nobody has: the pool, then the ranges, and if need be expired reservations.
+
+        Those come last: whoever comes too late for one should be told so, and not get what meanwhile is
+        another's.
+        """
+        row = await connection.fetchrow(_TAKE_FREE, state, owner, keep)
+        if row is not None:
+            return _card(row)
         for rule in self._settings.ranges:
             async with connection.transaction():
-                number = await _next_of_range(connection, rule)
-                if number is not None:
+                while (number := await _next_of_range(connection, rule)) is not None:
                     row = await connection.fetchrow(
                         _INSERT,
                         number,
@@ -213,9 +223,12 @@ class PostgresCards:
                         owner,
                         keep,
                     )
-                    if row is not None:
+                    if row is not None:  # else an import has taken it meanwhile
                         return _card(row)
-        raise Refused(Code.NO_NUMBERS)
+        row = await connection.fetchrow(_TAKE_EXPIRED, state, owner, keep)
+        if row is None:
+            raise Refused(Code.NO_NUMBERS)
+        return _card(row)
 
 
 class FindsCustomers(Protocol):

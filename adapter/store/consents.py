@@ -13,7 +13,7 @@ class PostgresConsents:
         self._gateway = gateway
 
     async def record(self, number: str, consents: ChannelConsents) -> None:
-        channels = [*consents.allow, *(consents.deny - consents.allow)]
+        channels = sorted(consents.allow | consents.deny)  # in one order everywhere: no deadlock
         async with self._gateway.connection() as connection:
             await connection.execute(
                 """
@@ -26,11 +26,3 @@ class PostgresConsents:
                 channels,
                 list(consents.allow),
             )
-
-    async def of_card(self, number: str) -> dict[str, bool]:
-        """Allowed or not by channel; a channel never decided on is absent."""
-        async with self._gateway.connection() as connection:
-            rows = await connection.fetch(
-                "SELECT channel, allowed FROM koshelek.consents WHERE card_number = $1", number
-            )
-        return {row["channel"]: row["allowed"] for row in rows}

@@ -16,16 +16,19 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 
 from adapter.catalogue import Code
-from adapter.loyalty.model import FINAL, OperationKind, OperationState, reference_of
+from adapter.loyalty.model import (
+    CERTAINLY_NOT_SENT,
+    FINAL,
+    OperationKind,
+    OperationState,
+    reference_of,
+)
 from adapter.loyalty.performing import refusal_code
 from adapter.store.pool import Gateway
 from adapter.store.queue import AGAIN, enqueue
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
-
-CERTAINLY_NOT_SENT = "never got through"
-"""The one reason for which sending again cannot double anything, unless a doubt came before."""
 
 OPEN = (OperationState.RECORDED, OperationState.SENT, OperationState.UNKNOWN, OperationState.HELD)
 """States that are not the end."""
@@ -35,14 +38,14 @@ _TOGETHER = 500
 
 _COLUMNS = """
     operation.id, kind, card_number, state, operation.attempt, recorded_at, sent_at, finished_at, code,
-    points, crm_reference, reason, history.held_at, history.doubted,
+    points, crm_reference, reason, doubted, history.held_at,
     -- Of a registration nothing: it is a person's profile.
     CASE WHEN kind <> 'registration' THEN request END AS request
 """
 _HISTORY = """
     LEFT JOIN LATERAL (
-        SELECT max(at) FILTER (WHERE to_state = 'held') AS held_at, bool_or(to_state = 'unknown') AS doubted
-          FROM koshelek.operation_events WHERE operation_id = operation.id
+        SELECT max(at) AS held_at FROM koshelek.operation_events
+         WHERE operation_id = operation.id AND to_state = 'held'
     ) AS history ON operation.state = 'held'
 """
 _LIST = f"""
@@ -68,7 +71,7 @@ _WAITING = """
      GROUP BY kind, state
 """
 _LOCK = """
-    SELECT id, kind, state, request FROM koshelek.operations WHERE id = ANY($1) ORDER BY id FOR UPDATE
+    SELECT id, kind, state, points, request FROM koshelek.operations WHERE id = ANY($1) ORDER BY id FOR UPDATE
 """
 _LAST_DECISION = """
     SELECT at, who, from_state, to_state FROM koshelek.operation_events
@@ -76,7 +79,8 @@ _LAST_DECISION = """
 """
 _WHO_AND_WHY = "SELECT set_config('koshelek.who', $1, true), set_config('koshelek.note', $2, true)"
 _REQUEUE = """
-    UPDATE koshelek.operations SET state = 'recorded', reason = NULL, before = NULL WHERE id = ANY($1)
+    UPDATE koshelek.operations SET state = 'recorded', reason = NULL, before = NULL, requeued_at = now()
+     WHERE id = ANY($1)
 """
 # What the end of a delivery writes, by another hand.
 _SETTLE = """
@@ -126,7 +130,8 @@ class Item:
     crm_reference: str | None
     receipt: Fiscal | None
     promo_code: str | None
-
+    occasion: str | None
+    """On which coupons are given."""
     may_double: bool
     """Whether it may have reached the CRM, so that sending again may do it twice."""
 
@@ -186,7 +191,8 @@ def _item(row: asyncpg.Record) -> Item:
         crm_reference=row["crm_reference"],
         receipt=receipt,
         promo_code=request.get("code"),
-        may_double=row["reason"] != CERTAINLY_NOT_SENT or bool(row["doubted"]),
+        occasion=request.get("occasion"),
+        may_double=row["reason"] != CERTAINLY_NOT_SENT or row["doubted"],
     )
 
 
@@ -321,7 +327,7 @@ class PostgresDesk:
             now = OperationState(row["state"])
             if now in FINAL:
                 told = f"operation {operation_id} is already {now}{await _by_whom(connection, operation_id)}"
-                if now is state:
+                if now is state and points in (None, row["points"]):
                     return Settled(now, told)
                 raise CannotDecide(told)
             if now not in (OperationState.HELD, OperationState.UNKNOWN):

@@ -1,4 +1,7 @@
-"""E-mails of the holders that a users CRM cannot be asked for, in PostgreSQL."""
+"""E-mails of the holders that a users CRM cannot be asked for, in PostgreSQL.
+
+They are kept and looked for in lower case: who wrote one into the CRM may have spelled it otherwise.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ class PostgresEmails:
     async def owner(self, email: str) -> str | None:
         async with self._gateway.connection() as connection:
             found: str | None = await connection.fetchval(
-                "SELECT users_reference FROM koshelek.emails WHERE email = $1", email
+                "SELECT users_reference FROM koshelek.emails WHERE email = $1", email.lower()
             )
         return found
 
@@ -22,12 +25,15 @@ class PostgresEmails:
         async with self._gateway.connection() as connection:
             await connection.execute(
                 """
-                WITH former AS (
-                    DELETE FROM koshelek.emails WHERE users_reference = $1 AND email <> $2
+                WITH noted AS (
+                    INSERT INTO koshelek.emails AS known (users_reference, email) VALUES ($1, $2)
+                    ON CONFLICT (email) DO UPDATE SET email = EXCLUDED.email
+                     WHERE known.users_reference = EXCLUDED.users_reference
+                    RETURNING email
                 )
-                INSERT INTO koshelek.emails (users_reference, email) VALUES ($1, $2)
-                ON CONFLICT (email) DO NOTHING
+                DELETE FROM koshelek.emails
+                 WHERE users_reference = $1 AND email <> $2 AND EXISTS (SELECT FROM noted)
                 """,
                 users_reference,
-                email,
+                email.lower(),
             )

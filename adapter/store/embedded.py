@@ -85,15 +85,18 @@ def start(data_dir: Path) -> EmbeddedServer:
             f"the data folder {data_dir} is in use by another koshelek-adapter; "
             "stop that one or choose another folder (--data-dir)"
         ) from None
+    address = data_dir / _ADDRESS
+    server = None
     try:
         url, server = _start(data_dir / "postgresql")
-        address = data_dir / _ADDRESS
         address.write_text(url, encoding="utf-8")
         return EmbeddedServer(url, server, lock, address)
     except EmbeddedError:
         lock.close()
         raise
     except Exception as error:
+        if server is not None:
+            server.stop()
         lock.close()
         raise EmbeddedError(
             f"the embedded PostgreSQL did not start in {data_dir}: {type(error).__name__}; "

@@ -16,7 +16,7 @@ from typing import TextIO
 from adapter.loyalty.model import OWNED, CardState
 from adapter.loyalty.numbers import BARCODE_TYPES, BadNumber, barcode_for, check_barcode
 from adapter.settings import Cards
-from adapter.store.pool import Gateway
+from adapter.store.pool import Gateway, count
 
 _COLUMNS = ("number", "state", "barcode", "barcode_type", "customer")
 _STATES = frozenset({CardState.FREE, CardState.OWNERLESS, *OWNED})
@@ -138,7 +138,7 @@ async def import_rows(
                 """,
                 timeout=60,
             )
-        inserted = int(tag.split()[-1])
+        inserted = count(tag)
         report.imported += inserted
         report.known += len(batch) - inserted
         done += len(batch)

@@ -2,6 +2,9 @@
 
 Several processes may start at once; an advisory lock lets one of them work. The tables of the job
 queue are installed and upgraded by the queue's own library, in the same schema.
+
+A migration leaves programs running that were released before it: it only adds. What it makes superfluous is
+taken away by a later release. So replicas may be updated one after another.
 """
 
 from __future__ import annotations
@@ -28,8 +31,8 @@ CREATE TABLE IF NOT EXISTS koshelek.schema_version (
 """
 
 
-class SchemaTooNew(Exception):
-    """The database was migrated by a later version of the adapter."""
+class SchemaUnfit(Exception):
+    """The database has the schema of another version of the adapter; the message says what to do."""
 
 
 def migrations() -> list[tuple[int, str, str]]:
@@ -53,11 +56,13 @@ async def schema_version(connection: RawConnection | Connection) -> int:
     return int(await connection.fetchval("SELECT coalesce(max(version), 0) FROM koshelek.schema_version"))
 
 
-async def migrate(url: str) -> tuple[int, int]:
+async def migrate(url: str, *, upgrade: bool = True) -> tuple[int, int]:
     """Apply what is missing; returns the version before and after.
 
+    Without ``upgrade`` only an empty database gets its tables.
+
     Raises:
-        SchemaTooNew: the database is ahead of this program.
+        SchemaUnfit: the database is ahead of this program, or behind it and not to be upgraded.
         OSError, asyncpg.PostgresError: the database cannot be reached or changed.
     """
     # A pooler in transaction mode may stand between: no parameters of a session, no prepared statements,
@@ -67,18 +72,26 @@ async def migrate(url: str) -> tuple[int, int]:
         async with connection.transaction():
             await connection.execute("SET LOCAL client_min_messages = warning")
             await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            return await _migrate(connection)
+            return await _migrate(connection, upgrade)
     finally:
         await connection.close()
 
 
-async def _migrate(connection: RawConnection) -> tuple[int, int]:
-    before = await schema_version(connection)
-    if before > latest_version():
-        raise SchemaTooNew(
-            f"the database has schema version {before}, this program knows {latest_version()}; "
+async def _migrate(connection: RawConnection, upgrade: bool) -> tuple[int, int]:
+    before, latest = await schema_version(connection), latest_version()
+    if before > latest:
+        raise SchemaUnfit(
+            f"the database has schema version {before}, this program knows {latest}; "
             "install the newer version of koshelek-adapter"
         )
+    if before and not upgrade:
+        if before < latest:
+            raise SchemaUnfit(
+                f"the database has schema version {before}, this program needs {latest}; "
+                "update the service first (koshelek-adapter serve brings the schema along when it starts), "
+                "or use the version of koshelek-adapter that it runs"
+            )
+        return before, latest
     await connection.execute(_BASE)
     for version, name, sql in migrations():
         if version > before:
@@ -92,4 +105,4 @@ async def _migrate(connection: RawConnection) -> tuple[int, int]:
     else:
         await queue.install(create_schema=False)
         await queue.optimize_autovacuum()
-    return before, latest_version()
+    return before, latest

@@ -24,7 +24,7 @@ from crm_backends.model import Balance
 
 _COLUMNS = (
     "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
-    "finished_at, code, points, crm_reference, message, before"
+    "finished_at, code, points, crm_reference, message, before, requeued_at, doubted"
 )
 
 _INSERT = """
@@ -66,13 +66,17 @@ _END = f"""
            -- A registration needs no personal data once it is over.
            request = CASE WHEN kind = 'registration' AND ended.state IN ('done', 'refused')
                           THEN '{{}}' ELSE request END,
-           -- A receipt is refused for good; a promo code or a person may come again.
-           live = NOT (kind <> 'receipt' AND ended.state = 'refused')
+           -- A promo code or a person may come again; a receipt is refused for good, unless the CRM does not
+           -- know its customer yet, and then only if no attempt of it can have got there.
+           live = ended.state <> 'refused'
+               OR (kind = 'receipt' AND (operation.doubted OR NOT ended.nobody))
       FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[],
-                  $8::text[])
-           AS ended (operation_id, attempt, state, code, points, crm_reference, message, reason)
+                  $8::text[], $9::boolean[])
+           AS ended (operation_id, attempt, state, code, points, crm_reference, message, reason, nobody)
      WHERE operation.id = ended.operation_id AND operation.attempt = ended.attempt
-       AND operation.state IN ('sent', 'unknown')
+       -- What nobody has begun since may be held without being sent.
+       AND (operation.state IN ('sent', 'unknown')
+            OR (operation.state = 'recorded' AND ended.state = 'held'))
     RETURNING {_QUALIFIED}, now() AS read_at
 """  # noqa: S608
 
@@ -113,6 +117,8 @@ def _operation(row: asyncpg.Record) -> Operation:
         crm_reference=row["crm_reference"],
         message=row["message"],
         before=_balance(row["before"]),
+        requeued_at=row["requeued_at"],
+        doubted=row["doubted"],
         read_at=row["read_at"],
     )
 
@@ -133,6 +139,7 @@ class _End:
     crm_reference: str | None
     message: str | None
     reason: str | None
+    nobody: bool
 
 
 class PostgresOperations:
@@ -150,15 +157,17 @@ class PostgresOperations:
         return await self._recording(new)
 
     async def _record_together(self, news: Sequence[NewOperation]) -> list[tuple[Operation, bool]]:
+        # In one order everywhere, or two batches that share receipts would wait for each other.
+        ordered = sorted(news, key=lambda new: (new.kind, new.identity))
         async with self.gateway.connection() as connection:
             async with connection.transaction():
                 rows = await connection.fetch(
                     _INSERT,
-                    [new.kind for new in news],
-                    [new.identity for new in news],
-                    [new.card_number for new in news],
-                    [new.fingerprint for new in news],
-                    [json.dumps(new.request) for new in news],
+                    [new.kind for new in ordered],
+                    [new.identity for new in ordered],
+                    [new.card_number for new in ordered],
+                    [new.fingerprint for new in ordered],
+                    [json.dumps(new.request) for new in ordered],
                 )
                 inserted = {(row["kind"], row["identity"]): row for row in rows}
                 if inserted:
@@ -284,12 +293,16 @@ class PostgresOperations:
         crm_reference: str | None = None,
         message: str | None = None,
         reason: str | None = None,
+        nobody: bool = False,
     ) -> Operation | None:
         """Write how this attempt ended; ``None`` when a later attempt has taken over.
 
-        ``reason``: why it is held, in words of ours that quote nothing.
+        ``reason``: why it is held, in words of ours that quote nothing. ``nobody``: it is refused because the
+        CRM knows no such customer.
         """
-        ended = await self._ending(_End(operation, state, code, points, crm_reference, message, reason))
+        ended = await self._ending(
+            _End(operation, state, code, points, crm_reference, message, reason, nobody)
+        )
         if ended is not None:
             self._tell(ended)
         return ended
@@ -306,6 +319,7 @@ class PostgresOperations:
                 [end.crm_reference for end in ends],
                 [end.message for end in ends],
                 [end.reason for end in ends],
+                [end.nobody for end in ends],
             )
         ended = {(row["id"], row["attempt"]): _operation(row) for row in rows}
         return [ended.pop((end.operation.id, end.operation.attempt), None) for end in ends]

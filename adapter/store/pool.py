@@ -5,6 +5,7 @@ PostgreSQL's messages quote the values of rows, so none of them leaves this modu
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -52,9 +53,9 @@ class Gateway:
         self.pool = pool
         self.acquire_timeout = acquire_timeout
 
-    def connection(self) -> Lease:
+    def connection(self) -> Borrowed:
         """``async with gateway.connection() as connection``."""
-        return Lease(self.pool, self.acquire_timeout)
+        return Borrowed(self.pool, self.acquire_timeout)
 
     async def clock_drift(self) -> float:
         """Seconds by which this machine's clock and the database's differ."""
@@ -63,7 +64,7 @@ class Gateway:
         return abs(float((there - datetime.now(UTC)).total_seconds()))
 
 
-class Lease:
+class Borrowed:
     """One use of a connection. A class, since a generator would cost more than the rest of a look-up."""
 
     __slots__ = ("_connection", "_pool", "_timeout")
@@ -82,13 +83,15 @@ class Lease:
             if pool.get_idle_size() == 0 and pool.get_size() >= pool.get_max_size():
                 raise StoreBusy("no database connection was free in time") from None
             raise StoreUnavailable("the database did not accept a connection in time") from None
-        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (*_AWAY, asyncpg.PostgresError) as error:
             raise StoreUnavailable(_words(error)) from None
         return self._connection
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        # Bounded: on a line that went silent asyncpg would wait for its cancelled statement for ever.
-        await self._pool.release(self._connection, timeout=_RELEASE)
+        # Bounded: on a line that went silent asyncpg would wait for its cancelled statement for ever. A
+        # connection that breaks now is dropped by the pool; what was done with it is known already.
+        with contextlib.suppress(*_AWAY):
+            await self._pool.release(self._connection, timeout=_RELEASE)
         if isinstance(error, _AWAY):
             raise StoreUnavailable(_words(error)) from None
 
@@ -108,6 +111,11 @@ _AWAY = (
     asyncpg.UndefinedTableError,
     asyncpg.InvalidSchemaNameError,
 )
+
+
+def count(tag: str) -> int:
+    """Rows of a command tag."""
+    return int(tag.rpartition(" ")[2])
 
 
 def _words(error: BaseException) -> str:

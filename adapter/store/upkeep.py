@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 
-from adapter.store.pool import Gateway
+from adapter.store.pool import Gateway, count
 from adapter.store.queue import AGAIN, DELIVER, enqueue, queries
 
 if TYPE_CHECKING:
@@ -93,12 +93,13 @@ _OLD = """
      WHERE id <= (SELECT max(id) FROM portion WHERE recorded_at < now() - $2::interval - $4::interval)
      ORDER BY id
 """
-# What stays is what a repeated call is recognised and answered by. A registration is answered with the
-# CRM's reference.
+# What stays is what a repeated call is recognised and answered by. A registration, known by a phone, is
+# needed for a moment only.
 _PURGE = """
     UPDATE koshelek.operations
        SET request = '{}', message = NULL, before = NULL, reason = NULL,
-           crm_reference = CASE WHEN kind = 'registration' THEN crm_reference END
+           crm_reference = NULL, live = live AND kind <> 'registration',
+           identity = CASE WHEN kind = 'registration' THEN id::text ELSE identity END
      WHERE id = ANY($1)
 """
 _PUT_OFF = "INSERT INTO koshelek.purge_later SELECT unnest($1::bigint[]) ON CONFLICT DO NOTHING"
@@ -153,7 +154,7 @@ class PostgresUpkeep:
         freed = 0
         while True:
             async with self._gateway.connection() as connection:
-                changed = _count(await connection.execute(_FREE_RESERVATIONS, kept, _PORTION))
+                changed = count(await connection.execute(_FREE_RESERVATIONS, kept, _PORTION))
             freed += changed
             if changed < _PORTION:
                 return freed
@@ -180,12 +181,12 @@ class PostgresUpkeep:
             payloads = [str(row["id"]).encode() for row in rows]
             await connection.execute(_FAILED_JOBS.format(queue=table), DELIVER, payloads, timeout=_PATIENCE)
             await enqueue(connection, [row["id"] for row in rows], AGAIN)
-        return Restored(jobs=len(rows), doubts=_count(tag))
+        return Restored(jobs=len(rows), doubts=count(tag))
 
     async def drop_leases(self) -> int:
         """Remove leases of accounts that nobody came back for."""
         async with self._gateway.connection() as connection:
-            return _count(await connection.execute(_DROP_LEASES))
+            return count(await connection.execute(_DROP_LEASES))
 
     async def trim_queue_history(self, older: timedelta) -> int:
         """Remove what the job queue wrote down about jobs before ``older``; one portion of each table."""
@@ -195,7 +196,7 @@ class PostgresUpkeep:
             for table in (names.queue_table_log, names.statistics_table):
                 if await connection.fetchval("SELECT to_regclass($1)", table) is not None:
                     tag = await connection.execute(_TRIM.format(table=table), older, _PORTION * 10)
-                    trimmed += _count(tag)
+                    trimmed += count(tag)
         return trimmed
 
     async def purge(self, older: timedelta, *, dry_run: bool = False) -> AsyncIterator[Portion]:
@@ -243,8 +244,3 @@ async def _purge_portion(connection: Connection, rows: list[asyncpg.Record], pos
     await connection.execute(
         "UPDATE koshelek.housekeeping SET position = $1 WHERE task = 'purge' AND position < $1", position
     )
-
-
-def _count(tag: str) -> int:
-    """Rows of a command tag."""
-    return int(tag.rpartition(" ")[2])

@@ -232,7 +232,8 @@ class ClientCredentials(TokenAuth):
             the driver likes.
         token_fields: where the token is in the reply, first found.
         default_ttl: seconds a token lasts where the reply does not say.
-        margin: seconds before its end at which a token is not used any more.
+        margin: seconds before its end at which a token is not used any more; below zero: after its end, where
+            asking earlier would give the same token again.
         most: tokens kept.
         back_off: asked about each refusal; a number above zero leaves the token endpoint alone for so many
             seconds, and the refusal counts as "not now" instead of "wrong credentials".

@@ -29,6 +29,7 @@ from crm_backends.ports import (
     Capability,
     Deadline,
     Finding,
+    HolderUnnamed,
     NotSupported,
     Refusal,
     Settlement,
@@ -41,6 +42,9 @@ NAME = "pegke"
 
 _SEARCHED = 50
 """Movements looked through to settle a doubt: all that can have happened since."""
+_TOLD_SHORT = 1.0
+"""Seconds a token may last longer than told, as whole seconds are told. While it lives Pegke gives the same
+one again and soon says "too often"; one that is over costs a 401 and is renewed."""
 _CREDIT_NOTE = "existing customers, by phone, customer id or e-mail; the adapter computes the points"
 _SHAPE = "the reply's shape is not documented, the settings say where values are"
 
@@ -112,6 +116,7 @@ class PegkeBackend:
             secret.get_secret_value() if secret else "",
             body=settings.token_body,
             credentials_in=settings.token_credentials,
+            margin=-_TOLD_SHORT,
             back_off=lambda reply: settings.back_off if self._answers.too_often(reply) else 0.0,
         )
 
@@ -189,17 +194,15 @@ class PegkeBackend:
 
         Raises:
             NotSupported: the dialect has no tokens.
+            BackendError: there is no token to give up; nothing was done.
         """
         if self._token is None:
             raise NotSupported("merchant_v1 has a fixed key: have the vendor replace it")
         token = self._token
         async with _opened(HttpClient(NAME, self._settings)) as client:
-            try:
-                value = await self._fetch_token(client, token, deadline)
-                _, details = _token_request(token, deadline, given_up=value)
-                answer = await client.write("POST", self._settings.invalidate_path, **details)
-            except BackendError:
-                return Written.not_sent()
+            value = await self._fetch_token(client, token, deadline)
+            _, details = _token_request(token, deadline, given_up=value)
+            answer = await client.write("POST", self._settings.invalidate_path, **details)
         token.renew(None, {"Authorization": f"Bearer {value}"})
         if isinstance(answer, Written):
             return answer
@@ -223,23 +226,27 @@ class PegkeBackend:
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """The holder's phone in local form, customer id or e-mail, as ``id_type`` says.
 
-        ``None`` where there is none, or where Pegke can be asked and does not know it.
+        ``None`` for a phone of another country, or where Pegke can be asked and does not know it.
         """
-        if self._settings.id_type == "cid":
-            account: str | None = holder.users_reference
-        elif self._settings.id_type == "email":
-            account = holder.profile.email
-        else:
-            account = self._local(holder.profile.phone)
+        account = self._named(holder)
         if account is None or not self._dialect.has_balance:
             return account
         return None if await self._points(account, deadline) is None else account
 
-    def _local(self, phone: str | None) -> str | None:
+    def _named(self, holder: Holder) -> str | None:
+        if self._settings.id_type == "cid":
+            return holder.users_reference
+        if self._settings.id_type == "email":
+            if holder.profile.email is None:
+                raise HolderUnnamed("pegke: goes by e-mail, and the users CRM tells none of this customer")
+            return holder.profile.email
+        if holder.profile.phone is None:
+            raise HolderUnnamed("pegke: goes by phone, and the users CRM tells none of this customer")
+        return self._local(holder.profile.phone)
+
+    def _local(self, phone: str) -> str | None:
         """A phone (E.164) without the country's code; ``None`` for another country's."""
-        if phone is None or not phone.startswith(self._prefix):
-            return None
-        return phone.removeprefix(self._prefix)
+        return phone.removeprefix(self._prefix) if phone.startswith(self._prefix) else None
 
     async def balance(self, account: str, *, deadline: Deadline) -> Balance:
         """Points on the account, all of them spendable; none where Pegke does not know the customer."""

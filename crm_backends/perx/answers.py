@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -106,19 +106,29 @@ def number(value: object) -> Decimal | None:
 
 
 def moment(value: object, zone: ZoneInfo) -> datetime | None:
-    """A moment (aware), given in ISO 8601; without an offset it is the programme's time."""
+    """A moment (aware), given in ISO 8601; without an offset it is the programme's time.
+
+    Those of the calendar's first and last year are none: in another zone they may not exist.
+    """
     if not isinstance(value, str):
         return None
     try:
         parsed = datetime.fromisoformat(value)
     except ValueError:
         return None
+    if parsed.year in (MINYEAR, MAXYEAR):
+        return None
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=zone)
 
 
 def plain(value: Any) -> Any:
-    """JSON that was read, for sending it back: fractions were read as ``Decimal``."""
+    """JSON that was read, for sending it back: fractions were read as ``Decimal``.
+
+    Raises ``BackendMisconfigured`` where a fraction has more digits than can be sent back.
+    """
     if isinstance(value, Decimal):
+        if Decimal(repr(float(value))) != value:
+            raise BackendMisconfigured("perx: personal_properties has a number of too many digits to keep")
         return float(value)
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}

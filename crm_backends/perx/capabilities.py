@@ -30,6 +30,9 @@ _NO_CONSENTS = Capability(
     Support.NOT_IMPLEMENTED, "consent_prefix is not set: the adapter keeps the consents"
 )
 _PURCHASES = _partial("one line for each receipt: no items, no quantities, no place")
+_CREDIT_BY_RULES = _partial(
+    "a sale left to Perx's rules whose answer was lost is held for a person if the history does not show it"
+)
 _ISSUE = _partial("Perx takes no reference here, so a lost answer stays unknown")
 _REDEEM = _partial("codes come from the settings; a trigger whose answer was lost cannot be settled")
 
@@ -61,6 +64,8 @@ def capabilities(settings: PerxSettings) -> Mapping[str, Capability]:
         chosen["users.register"] = _REGISTER_TOKEN
     if settings.identifier == "membership":
         chosen["users.register"] = _REGISTER_MEMBERSHIP
+    if settings.credit_by == "transaction":
+        chosen["points.credit"] = _CREDIT_BY_RULES
     if settings.consent_prefix is None:
         chosen["users.set_consents"] = _NO_CONSENTS
     return chosen

@@ -37,6 +37,7 @@ from crm_backends.ports import (
     BackendUnavailable,
     Deadline,
     Finding,
+    HolderUnnamed,
     NotSupported,
     Outcome,
     Refusal,
@@ -53,6 +54,8 @@ _NEWEST_FIRST = {"sort_by": "transacted_at", "order_by": "desc"}
 _NOBODY = Written.refused(Refusal.NO_SUCH_CUSTOMER)
 _NO_POINTS = Balance(total=Decimal(0), available=Decimal(0))
 _SALE = 1
+_LOTS_SHOWN = 5
+"""Lots of points that will expire, at most, in one list of entries: what was moved is to be seen too."""
 _ASIDE = frozenset({"reserved", "redemption_in_progress"})
 
 Write = TypeVar("Write", bound=Callable[..., Coroutine[Any, Any, Written]])
@@ -303,7 +306,9 @@ class PerxBackend:
             return reference
         if by == "card_number" and await self._calls.account(holder.card_number, deadline) is not None:
             return holder.card_number
-        if by == "phone" and holder.profile.phone is not None:
+        if by == "phone":
+            if holder.profile.phone is None:
+                raise HolderUnnamed("perx: goes by phone, and the users CRM tells none of this customer")
             found = await self._by_phone(holder.profile.phone, deadline)
             return None if found is None else found.reference
         return None
@@ -324,19 +329,19 @@ class PerxBackend:
         return _NO_POINTS if data is None else answers.balance(data)
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
-        """Points that will expire, soonest first, then movements, newest first; failed burns are no such."""
+        """The points that will expire soonest, then movements, newest first; failed burns are no such."""
         found: list[PointsEntry] = []
         if self._settings.expiring_as_entries:
             data = await self._programme(account, deadline)
             if data is None:
                 return ()
-            found += answers.expiring(data, self._settings.expiring_description, self._zone)
-        if len(found) < limit:
-            async for row in self._history(account, deadline):
-                found.append(answers.entry(row, self._zone))
-                if len(found) >= limit:
-                    break
-        return found[:limit]
+            lots = answers.expiring(data, self._settings.expiring_description, self._zone)
+            found += lots[: min(_LOTS_SHOWN, limit // 2)]
+        async for row in self._history(account, deadline):
+            found.append(answers.entry(row, self._zone))
+            if len(found) >= limit:
+                break
+        return found
 
     async def purchases(
         self, account: str, *, since: date, until: date, deadline: Deadline
@@ -427,12 +432,15 @@ class PerxBackend:
     ) -> Written:
         """Look our reference up in the history: DONE with its points, NOT_SENT where it is not there.
 
+        A sale left to the rules may be awarded nothing, and nobody knows whether the history shows it then:
+        not there, it is UNKNOWN.
+
         Raises:
             BackendError: Perx could not be asked.
         """
         rows = [row async for row in self._history(account, deadline, reference)]
         if not rows:
-            return Written.not_sent()
+            return Written.unknown() if credit.points is None else Written.not_sent()
         ours = [row for row in rows if answers.own_reference(row) == reference]
         if not ours:
             # Rows need not repeat the reference; then the filter has to prove that it filters.
@@ -521,7 +529,7 @@ class PerxBackend:
             last = page.last
         return Written.not_sent() if last and not in_doubt else Written.unknown()
 
-    # -- vouchers at the till: no port asks for them yet ------------------------------------------------
+    # -- vouchers at the till: for programs that use this class, no port has them ------------------------
 
     @_write
     async def reserve_voucher(self, account: str, voucher: str, *, deadline: Deadline) -> Written:

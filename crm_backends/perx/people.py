@@ -128,6 +128,7 @@ def customer(
     return Customer(
         reference=data["identifier"],
         profile=Profile(**fields),
+        card_number=data["identifier"] if settings.identifier == "membership" else None,
         registered_at=moment(data.get("joined_at"), zone),
     )
 

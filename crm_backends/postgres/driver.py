@@ -62,6 +62,7 @@ _SCHEMA = Path(__file__).with_name("schema.sql")
 _SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together create the schema in turn
 _RELEASE = 0.25  # seconds a connection has to become usable again; then it is dropped
 _LIST_BATCH = 2000  # measured: larger batches are slower, they leave the caches
+_LIST_TOTAL = 900.0  # seconds for a whole list: who stops reading it must not keep a connection for ever
 _LIST_TIMEOUT = 60.0  # seconds for the first or any further batch: a partner's ORDER BY may sort everybody
 
 
@@ -86,6 +87,8 @@ class PostgresBackend:
         self._zone = context.timezone
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._shared = settings.url is None
+        self._pooler = settings.pooler or (self._shared and context.pooler)
+        self._upgrade = context.upgrade
         if self._shared:
             self._pool = context.database_pool
         self._statements, self._misfits = statements.load(settings.sql_dir)
@@ -100,9 +103,15 @@ class PostgresBackend:
         return self._shared
 
     @property
+    def accounts_are_customers(self) -> bool:
+        """Whether a customer's reference is also the account of their points and coupons, as in ``crm``."""
+        named_by = ("users_find", "users_get", "users_register", "points_account", "coupons_account")
+        return all(self._statements[name].is_ours for name in named_by)
+
+    @property
     def finds_many(self) -> bool:
         """Whether ``find_many`` may be used: the tables are ours, and in the adapter's own database."""
-        return self._shared and self._statements["users_find"].is_ours and not self._settings.pooler
+        return self._shared and self._statements["users_find"].is_ours and not self._pooler
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -131,7 +140,7 @@ class PostgresBackend:
             min_size=0,
             max_size=self._settings.pool_size,
             reset=_keep,
-            statement_cache_size=0 if self._settings.pooler else 100,
+            statement_cache_size=0 if self._pooler else 100,
         )
 
     # -- check -----------------------------------------------------------------------------------------
@@ -187,7 +196,10 @@ class PostgresBackend:
         return _Lease(self, limit, schema and not self._schema_ready)
 
     async def _create_schema(self, connection: Connection) -> None:
-        """Run ``schema.sql`` unless this very text has been run; the mark is the schema's comment."""
+        """Run ``schema.sql`` unless this very text has been run; the mark is the schema's comment.
+
+        What is there already stays as it is where it is not ours to upgrade.
+        """
         text = await asyncio.to_thread(_SCHEMA.read_text, encoding="utf-8")
         mark = f"koshelek-adapter {hashlib.sha256(text.encode()).hexdigest()[:16]}"
         try:
@@ -196,7 +208,7 @@ class PostgresBackend:
                 there = await connection.fetchval(
                     "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'crm'"
                 )
-                if there != mark:
+                if there is None or (there != mark and self._upgrade):
                     await connection.execute(text)
                     await connection.execute(f"COMMENT ON SCHEMA crm IS '{mark}'")
         except errors.DATABASE_ERRORS as error:
@@ -213,7 +225,7 @@ class PostgresBackend:
         self, connection: Connection, statement: statements.Statement, limit: Deadline
     ) -> list[tuple[str, str]]:
         """Prepare a statement, execute nothing: name and PostgreSQL type of each result column."""
-        if self._settings.pooler:
+        if self._pooler:
             async with self._on_one_server(connection, limit):
                 prepared = await connection.prepare(statement.text, name="")
         else:
@@ -247,7 +259,7 @@ class PostgresBackend:
         arguments: Sequence[object],
         limit: Deadline,
     ) -> list[asyncpg.Record]:
-        if not self._settings.pooler:
+        if not self._pooler:
             return await connection.fetch(text, *arguments, timeout=limit.remaining())
         async with self._on_one_server(connection, limit):
             return await connection.fetch(text, *arguments)
@@ -384,21 +396,24 @@ class PostgresBackend:
     ) -> AsyncIterator[Sequence[T]]:
         """Rows through a cursor on the server.
 
-        One connection and one read-only transaction are held until the last batch.
+        One connection and one read-only transaction are held until the last batch, or as long as it may take.
         """
         async with self._connection(Deadline.after(self._settings.statement_timeout)) as connection:
             limit = Deadline.after(_LIST_TIMEOUT)
             statement = await self._fit("users_list_phones", connection, limit)
+            overdue = asyncio.get_running_loop().call_later(_LIST_TOTAL, connection.terminate)
             try:
                 async with connection.transaction(readonly=True):
                     prepared = await connection.prepare(
-                        statement.text, name="" if self._settings.pooler else None, timeout=_LIST_TIMEOUT
+                        statement.text, name="" if self._pooler else None, timeout=_LIST_TIMEOUT
                     )
                     cursor = await prepared.cursor(timeout=_LIST_TIMEOUT)
                     while batch := await cursor.fetch(_LIST_BATCH, timeout=_LIST_TIMEOUT):
                         yield read(batch)
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
+            finally:
+                overdue.cancel()
 
     def _customer(self, row: asyncpg.Record) -> Customer:
         return rows.customer(row, self._zone)

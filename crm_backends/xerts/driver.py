@@ -301,8 +301,9 @@ class XertsBackend:
     ) -> Written:
         """Look for ``redeemedOn`` at or after ``since``, give or take the clock tolerance.
 
-        A coupon that was redeemed before, or is open, was not redeemed by this call; sending it again does
-        no harm, since a coupon is redeemed once. An activation leaves no trace: UNKNOWN.
+        A coupon that is not redeemed was not redeemed by this call; sending it again does no harm, since a
+        coupon is redeemed once. One redeemed before is in doubt: that may be their clock. An activation
+        leaves no trace: UNKNOWN.
         """
         if self._settings.promo == "activate":
             return Written.unknown()
@@ -312,7 +313,9 @@ class XertsBackend:
         for coupon in found:
             if coupon.redeemed_at is not None and coupon.redeemed_at >= earliest:
                 return _done(coupon)
-        return Written.not_sent() if found else Written.unknown()
+        if found and all(coupon.redeemed_at is None for coupon in found):
+            return Written.not_sent()
+        return Written.unknown()
 
     async def _write(self, method: str, path: str, deadline: Deadline) -> Reply | Written:
         """A write without a body; refused credentials mean that nothing was done."""

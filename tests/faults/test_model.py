@@ -27,13 +27,14 @@ from hypothesis.stateful import (
 )
 
 from adapter.bootstrap import Service
+from adapter.catalogue import Refused
 from adapter.delivery.deliverer import Deliverer, Later
 from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
 from adapter.loyalty.receipts import register_receipt
 from adapter.store.desk import PostgresDesk
 from adapter.store.operations import PostgresOperations
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
-from crm_backends.ports import BackendUnavailable, Deadline, Settlement, Written
+from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
 from tests.faults.servers import Server, own_server
 from tests.faults.stage import DRIVE, card_number
 from tests.integration.conftest import settings_for_tests
@@ -42,10 +43,12 @@ PEOPLE = 2
 DELIVERY = {"call_timeout": 1.0, "settle_after": 2.0, "retry_first": 0.01, "retry_ceiling": 0.02}
 LEASE = DELIVERY["settle_after"] * 3 + DELIVERY["call_timeout"] * 3
 
-Reply = Literal["well", "lost before", "lost after", "not sent", "away", "no", "dies before", "dies after"]
+Reply = Literal[
+    "well", "lost before", "lost after", "not sent", "away", "no", "nobody", "dies before", "dies after"
+]
 REPLIES: tuple[Reply, ...] = (
     *("well", "well", "lost before", "lost before", "lost after", "lost after"),
-    *("not sent", "away", "no", "dies before", "dies after"),
+    *("not sent", "away", "no", "nobody", "dies before", "dies after"),
 )
 WRITES = ("begin", "end", "again", "release", "lease")
 Result = TypeVar("Result")
@@ -88,6 +91,8 @@ class FakeCrm:
     async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
         reply = self.reply
         await asyncio.sleep(0)
+        if self.settlement is Settlement.KEY and reply in ("no", "nobody") and self.of(reference):
+            reply = "well"  # it knows what it has done
         if reply == "dies before":
             raise Died
         if reply in ("well", "lost after", "dies after"):
@@ -102,6 +107,8 @@ class FakeCrm:
                 raise Died
             case "no":
                 return Written.refused()
+            case "nobody":
+                return Written.refused(Refusal.NO_SUCH_CUSTOMER)
             case "not sent":
                 return Written.not_sent()
             case "away":
@@ -223,6 +230,8 @@ class Ledger(RuleBasedStateMachine):
         self.deliverer = Deliverer(self.programme, world.operations, world.service.settings.delivery)
         self.sent: list[tuple[int, int, int]] = []
         """Person, roubles, and the id of the operation."""
+        self.former: list[int] = []
+        """Operations of receipts that were refused and have come again."""
 
     async def _register(self, number: int, person: int, roubles: int) -> Operation:
         card = await self.programme.cards.get(card_number(person))
@@ -239,6 +248,7 @@ class Ledger(RuleBasedStateMachine):
                 "fp": "1",
                 "n": "1",
             },
+            Deadline.after(10),
         )
 
     async def _deliver(self, operation_id: int) -> None:
@@ -246,7 +256,8 @@ class Ledger(RuleBasedStateMachine):
             await self.deliverer.deliver(operation_id)
 
     async def _states(self) -> dict[int, Operation]:
-        found = [await self.world.operations.get(operation_id) for _, _, operation_id in self.sent]
+        ids = [operation_id for _, _, operation_id in self.sent] + self.former
+        found = [await self.world.operations.get(operation_id) for operation_id in ids]
         return {operation.id: operation for operation in found if operation is not None}
 
     @precondition(lambda self: len(self.sent) < 4)
@@ -262,8 +273,15 @@ class Ledger(RuleBasedStateMachine):
         number = pick % len(self.sent)
         person, roubles, operation_id = self.sent[number]
         known = self.world.run(self._states())[operation_id]
-        if known.state is not OperationState.REFUSED:
-            assert self.world.run(self._register(number + 1, person, roubles)).id == operation_id
+        try:
+            now = self.world.run(self._register(number + 1, person, roubles)).id
+        except Refused:
+            assert known.state is OperationState.REFUSED
+        else:
+            if now != operation_id:
+                assert known.state is OperationState.REFUSED
+                self.former.append(operation_id)
+                self.sent[number] = (person, roubles, now)
 
     @precondition(lambda self: self.sent)
     @rule(

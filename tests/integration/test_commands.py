@@ -8,19 +8,22 @@ from __future__ import annotations
 import csv
 import io
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from adapter import __version__
-from adapter.cli import app
+from adapter.cli import _OF_DRIVERS, app
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
 from tests.integration.processes import PASSWORD, Ended, Running, call, free_ports, run
@@ -98,6 +101,26 @@ def test_help_of_the_whole_is_printed_by_the_real_command(tmp_path: Path) -> Non
     done = run("--help", cwd=tmp_path)
     assert (done.status, done.err) == (0, "")
     assert "healthcheck" in done.out
+
+
+def test_commands_import_no_more_than_they_need(project: Path) -> None:
+    """So that help comes at once, and a look at the database does not wait for the web server."""
+    script = """
+import sys, adapter.cli
+print(*({"pydantic", "structlog", "urllib.request", "asyncpg", "aiohttp"} & set(sys.modules)))
+import adapter.serving
+print(*({"prometheus_client", "aiohttp"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.split() == []
+
+
+def test_the_help_of_a_drivers_commands_is_their_own() -> None:
+    for driver, (_, about) in _OF_DRIVERS.items():
+        commands = import_module(f"crm_backends.{driver}.commands").make_app(None)
+        assert commands.info.help == about
 
 
 def test_an_unknown_command_is_named(tmp_path: Path) -> None:
@@ -218,6 +241,14 @@ def test_a_settings_file_that_is_not_there_is_named(tmp_path: Path) -> None:
         1,
         "error: absent.toml: cannot read the settings file: No such file or directory\n",
     )
+
+
+def test_nothing_is_served_with_a_password_that_can_be_guessed(tmp_path: Path) -> None:
+    settings(tmp_path, "[koshelek]\npassword = 'fifteen-letters'\n")
+    done = run("serve", cwd=tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("error: koshelek.password: shorter than 16 characters; ")
+    assert "fifteen" not in done.err
 
 
 def test_nothing_is_served_without_a_password(tmp_path: Path) -> None:

@@ -14,7 +14,15 @@ import pytest
 
 from adapter.catalogue import Code
 from adapter.delivery.deliverer import Later
-from adapter.loyalty.model import Operation, OperationKind, OperationState
+from adapter.loyalty.model import (
+    CERTAINLY_NOT_SENT,
+    IN_DOUBT,
+    IN_DOUBT_ONCE,
+    Operation,
+    OperationKind,
+    OperationState,
+)
+from adapter.store.desk import PostgresDesk
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
 
@@ -105,7 +113,8 @@ def crm(adapter: Adapter, scripted: ScriptedCrm, settlement: Settlement) -> Iter
 @pytest.fixture
 async def adapter(start: StartAdapter) -> Adapter:
     return await start(
-        receipts={"wait": 5.0},
+        receipts={"wait": 10.0},
+        server={"deadline": 15.0},
         delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5},
     )
 
@@ -323,7 +332,7 @@ async def test_what_waited_for_a_crm_comes_back_in_single_file(unhurried: Adapte
         delays = []
         for operation in waiting:
             try:
-                await worker.deliverer.deliver(operation.id, again=True)
+                await worker.deliverer.deliver(operation.id, tries=1)
             except Later as later:
                 delays.append(later.delay.total_seconds())
     assert 4 <= len(scripted.effects) <= 6
@@ -352,3 +361,177 @@ async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
             while (await receipt(adapter)).state is not OperationState.DONE:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert not broken
+
+
+# --- late, and in doubt --------------------------------------------------------------------------------
+
+
+class AwayCrm(ScriptedCrm):
+    """It tells no balance."""
+
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
+        raise BackendUnavailable("away")
+
+
+async def age(adapter: Adapter, operation: Operation) -> None:
+    """It was recorded, and sent if it was, longer ago than anything is tried."""
+    await adapter.sql(
+        "UPDATE koshelek.operations SET recorded_at = recorded_at - interval '30 days', "
+        "sent_at = sent_at - interval '30 days' WHERE id = $1",
+        operation.id,
+    )
+
+
+async def looked_at(adapter: Adapter, operation: Operation, *, tries: int = 1) -> float | None:
+    """Seconds until it has to be looked at again; ``None``: it is over, or held."""
+    worker = adapter.service._worker
+    assert worker is not None
+    try:
+        await worker.deliverer.deliver(operation.id, tries=tries)
+    except Later as later:
+        return later.delay.total_seconds()
+    return None
+
+
+async def reason(adapter: Adapter) -> Any:
+    """Why the last receipt is held."""
+    assert (await receipt(adapter)).state is OperationState.HELD
+    return await adapter.sql("SELECT reason FROM koshelek.operations ORDER BY id DESC LIMIT 1")
+
+
+async def test_a_crm_that_tells_no_balance_is_asked_more_and_more_rarely_and_not_for_ever(
+    unhurried: Adapter,
+) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = AwayCrm([], [])
+    with crm(unhurried, scripted, Settlement.COMPARE):
+        early = await looked_at(unhurried, operation, tries=0)
+        late = await looked_at(unhurried, operation, tries=8)
+        assert early is not None
+        assert late is not None
+        assert late > 10 * early
+        await age(unhurried, operation)
+        assert await looked_at(unhurried, operation) is None
+    assert await reason(unhurried) == CERTAINLY_NOT_SENT
+    assert scripted.references == []
+    assert await unhurried.sql("SELECT count(*) FROM koshelek.account_leases") == 0
+
+
+async def test_a_doubt_that_cannot_be_looked_up_is_held_in_the_end(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = ScriptedCrm([LOST], [BackendUnavailable("away")] * 3)
+    with crm(unhurried, scripted, Settlement.PROBE):
+        assert await looked_at(unhurried, operation) is not None
+        await asyncio.sleep(0.1)
+        early = await looked_at(unhurried, operation, tries=1)
+        late = await looked_at(unhurried, operation, tries=8)
+        assert early is not None
+        assert late is not None
+        assert late > 10 * early
+        await age(unhurried, operation)
+        assert await looked_at(unhurried, operation) is None
+    assert await reason(unhurried) == IN_DOUBT
+
+
+async def test_a_late_doubt_is_looked_up_before_it_is_held(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    await age(unhurried, operation)
+    scripted = ScriptedCrm([LOST], [DONE])
+    with crm(unhurried, scripted, Settlement.PROBE):
+        assert await looked_at(unhurried, operation) is not None
+        await asyncio.sleep(0.1)
+        assert await looked_at(unhurried, operation) is None
+    assert (await receipt(unhurried)).state is OperationState.DONE
+
+
+async def test_what_a_process_left_long_ago_is_sent_once_more_where_that_does_no_harm(
+    unhurried: Adapter,
+) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    assert await unhurried.service.operations.begin(operation.id)
+    await age(unhurried, operation)
+    scripted = ScriptedCrm([DONE], [])
+    with crm(unhurried, scripted, Settlement.KEY):
+        assert await looked_at(unhurried, operation) is not None
+        assert await looked_at(unhurried, operation) is None
+    assert (await receipt(unhurried)).state is OperationState.DONE
+
+
+async def test_sent_again_by_a_person_it_has_all_the_time_once_more(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    await age(unhurried, operation)
+    scripted = ScriptedCrm([NOT_SENT, NOT_SENT, DONE], [])
+    with crm(unhurried, scripted, Settlement.PROBE):
+        assert await looked_at(unhurried, operation) is None
+        assert await reason(unhurried) == CERTAINLY_NOT_SENT
+        desk = PostgresDesk(unhurried.service.gateway)
+        assert not await desk.requeue([operation.id], by="olga", note="the CRM is back")
+        assert await looked_at(unhurried, operation) is not None
+        assert await looked_at(unhurried, operation) is None
+    assert scripted.effects == [operation.reference]
+
+
+async def test_a_doubt_is_remembered_however_many_attempts_came_before_it(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    await unhurried.sql("UPDATE koshelek.operations SET attempt = 12 WHERE id = $1", operation.id)
+    scripted = ScriptedCrm([LOST, NOT_SENT], [])
+    with crm(unhurried, scripted, Settlement.KEY):
+        assert await looked_at(unhurried, operation) is not None
+        await age(unhurried, operation)
+        assert await looked_at(unhurried, operation) is None
+    assert await reason(unhurried) == IN_DOUBT_ONCE
+    (item,) = await PostgresDesk(unhurried.service.gateway).held(None, 10)
+    assert item.may_double
+
+
+async def test_a_receipt_that_may_have_got_there_does_not_come_again_as_a_new_one(unhurried: Adapter) -> None:
+    number = await unhurried.issue(phone=new_phone())
+    await unhurried.service.stop_delivery()
+    body = {"qrCode": unhurried.qr(), "cardNumber": number}
+    assert (await unhurried.post(QR, body)).body["status"] == "accepted"
+    operation = await receipt(unhurried)
+    with crm(unhurried, ScriptedCrm([LOST, Written.refused(Refusal.NO_SUCH_CUSTOMER)], []), Settlement.KEY):
+        assert await looked_at(unhurried, operation) is not None
+        assert await looked_at(unhurried, operation) is None
+    assert (await unhurried.post(QR, body)).code == Code.RECEIPT_REFUSED
+    assert (await receipt(unhurried)).id == operation.id
+
+
+async def test_what_the_crm_said_is_written_down_before_it_is_counted(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    with crm(unhurried, ScriptedCrm([DONE], []), Settlement.MANUAL):
+        worker = unhurried.service._worker
+        assert worker is not None
+
+        def full(*_: Any) -> None:
+            raise OSError("no space left on device")
+
+        worker.deliverer = dataclasses.replace(worker.deliverer, observe=full)
+        with pytest.raises(OSError, match="no space"):
+            await worker.deliverer.deliver(operation.id)
+    assert (await receipt(unhurried)).state is OperationState.DONE
+
+
+async def test_what_is_to_be_compared_is_never_begun_without_its_account(
+    unhurried: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was at another worker when it was read, and is free again a moment later."""
+    (operation,) = await recorded_receipts(unhurried, 1)
+    operations = type(unhurried.service.operations)
+    begun = await unhurried.service.operations.begin(operation.id)
+    assert begun is not None
+    get = operations.get
+
+    async def get_and_lose_time(self: Any, operation_id: int) -> Operation | None:
+        found = await get(self, operation_id)
+        await self.again(begun)
+        return found
+
+    scripted = ScriptedCrm([DONE], [])
+    with crm(unhurried, scripted, Settlement.COMPARE):
+        monkeypatch.setattr(operations, "get", get_and_lose_time)
+        assert await looked_at(unhurried, operation) is not None
+        assert scripted.references == []
+        monkeypatch.undo()
+        assert await looked_at(unhurried, operation) is None
+    assert scripted.effects == [operation.reference]

@@ -14,8 +14,8 @@ import asyncpg
 import pytest
 
 from adapter.catalogue import Code
-from adapter.loyalty.model import NewOperation, OperationKind, OperationState
-from adapter.store.desk import CERTAINLY_NOT_SENT, CannotDecide, PostgresDesk
+from adapter.loyalty.model import CERTAINLY_NOT_SENT, NewOperation, OperationKind, OperationState
+from adapter.store.desk import CannotDecide, PostgresDesk
 from adapter.store.embedded import EmbeddedServer
 from adapter.store.migrate import latest_version, migrate, migrations
 from tests.integration.processes import Ended, run
@@ -132,8 +132,10 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
         "id", str(first.id), str(second), str(third.id)
     ]  # fmt: skip
     assert f"***{first.card[-4:]}" in printed.out
-    shown = json.loads((await receipts("held", "--json", "--limit", "1")).out)
+    cut = await receipts("held", "--json", "--limit", "1")
+    shown = json.loads(cut.out)
     assert [row["id"] for row in shown] == [first.id]
+    assert (printed.err, cut.err) == ("", "only 1 are shown, there are more (--limit)\n")
     assert shown[0] | {"recorded": "", "sent": "", "held": ""} == {
         "id": first.id,
         "kind": "receipt",
@@ -336,6 +338,8 @@ async def test_a_receipt_settled_as_credited_is_answered_as_credited(
     await desk.settle(other.id, OperationState.DONE, by="olga", note="less", points=Decimal("60"))
     assert (await repeat(adapter, other)).body["points"] == "60"
     assert await adapter.sql("SELECT count(*) FROM koshelek.account_leases") == 0
+    with pytest.raises(CannotDecide, match="is already done; olga settled it at"):
+        await desk.settle(other.id, OperationState.DONE, by="ivan", note="more", points=Decimal("61"))
     again = await receipts("settle", str(sent.id), "--as", "credited", "--note", "twice")
     assert again.status == 0
     assert f"operation {sent.id} is already done; olga settled it at" in again.out

@@ -169,6 +169,36 @@ async def test_no_numbers_left_is_said(start: StartAdapter) -> None:
     assert (await adapter.post(ANONYMOUS, {"phone": new_phone()})).code == Code.NO_NUMBERS
 
 
+async def test_a_phone_that_went_to_another_person_does_not_lead_to_the_former_ones_card(
+    adapter: Adapter,
+) -> None:
+    first = await adapter.issue(phone="79161112233", firstname="Anna")
+    assert (await adapter.post(f"/v1/card/{first}", {"phone": "79161112244"})).status == 200
+    second = await adapter.issue(phone="79161112233", firstname="Boris")
+    assert second != first
+    await adapter.sql("UPDATE crm.customers SET phone = NULL WHERE first_name = 'Boris'")
+    await adapter.sql(
+        "UPDATE koshelek.operations SET finished_at = finished_at - interval '1 hour' "
+        "WHERE kind = 'registration'"
+    )
+    assert await adapter.issue(phone="79161112233", firstname="Vera") not in (first, second)
+    assert await adapter.issue(phone="79161112244") == first
+
+
+async def test_without_phone_and_email_nobody_is_registered(start: StartAdapter) -> None:
+    adapter = await start(enrolment={"required": []})
+    for name in ("Anna", "Boris"):
+        answer = await adapter.post(ANONYMOUS, {"firstname": name})
+        assert (answer.code, answer.body["description"][-5:]) == (Code.FIELD_MISSING, "phone")
+    assert await adapter.sql("SELECT count(*) FROM crm.customers") == 0
+
+
+async def test_an_email_alone_makes_one_card_however_it_is_spelled(start: StartAdapter) -> None:
+    adapter = await start(enrolment={"required": ["email"]}, matching={"link_by_email": "always"})
+    number = await adapter.issue(email="Anna@Example.com")
+    assert await adapter.issue(email="anna@example.COM") == number
+
+
 async def test_a_customer_lost_by_the_crm_can_enrol_again(adapter: Adapter) -> None:
     await adapter.issue(phone="79161112233")
     await adapter.sql("DELETE FROM crm.customers")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import date
+from typing import Any
 
 import pytest
 
 from adapter.catalogue import Code
+from adapter.loyalty.programme import remember_accounts
+from adapter.store.emails import PostgresEmails
+from crm_backends.model import Customer, Holder, Profile
+from crm_backends.ports import Deadline
 
 from .conftest import Adapter, StartAdapter, new_phone
 
@@ -30,6 +36,17 @@ async def test_a_person_is_found_by_email_in_any_case(adapter: Adapter) -> None:
     number = await adapter.issue(phone=new_phone(), email="Anna@Example.com")
     found = await adapter.get(FIND, email="aNNa@exaMPLE.com")
     assert found.body["card"]["cardNumber"] == number
+
+
+async def test_a_noted_email_is_found_in_any_case_and_a_person_has_one(adapter: Adapter) -> None:
+    emails = PostgresEmails(adapter.service.gateway)
+    for spelling in ("Anna@Example.COM", "anna@example.com"):
+        await emails.note("person", spelling)
+        for asked in ("anna@example.com", "ANNA@example.com"):
+            assert await emails.owner(asked) == "person"
+    await emails.note("person", "New@example.com")
+    assert await emails.owner("anna@example.com") is None
+    assert await emails.owner("new@example.com") == "person"
 
 
 async def test_phone_and_email_combine_by_or(adapter: Adapter) -> None:
@@ -131,3 +148,19 @@ async def test_taking_over_is_a_setting(start: StartAdapter) -> None:
     await adapter.register(phone="+79161112233")
     await adapter.sql("UPDATE crm.customers SET card_number = 'OLD-77'")
     assert (await adapter.get(FIND, msisdn="79161112233")).body is None
+
+
+async def test_other_crms_get_only_a_part_of_a_requests_time(adapter: Adapter) -> None:
+    given: list[float] = []
+
+    class Asked:
+        async def points_account(self, holder: Holder, *, deadline: Deadline) -> None:
+            given.append(deadline.remaining())
+
+    points: Any = Asked()
+    programme = dataclasses.replace(adapter.service.programme, points=points, foreign_ports=("points",))
+    card = await adapter.service.cards.issue("17", None)
+    for seconds in (60.0, 0.5):
+        await remember_accounts(programme, card, Customer("17", Profile()), Deadline.after(seconds))
+    assert given[0] <= 1.0
+    assert given[1] <= 0.25

@@ -224,13 +224,12 @@ async def test_all_users_can_be_switched_off(start: StartAdapter) -> None:
 
 async def test_points_credited_by_the_crm_alone_are_shown(adapter: Adapter) -> None:
     number = await adapter.issue(phone=new_phone())
-    await adapter.get(f"/v1/card/{number}")
     card = await adapter.service.cards.get(number)
     assert card is not None
-    assert card.points_reference is not None
+    assert card.users_reference is not None
     points = adapter.service.programme.points
     assert points is not None
     receipt = FiscalReceipt("1", "2", "3", 100_00, adapter.service.programme.now(), 1)
     credit = Credit(points=None, description="by rule", receipt=receipt)
-    await points.credit(card.points_reference, credit, reference="r", deadline=Deadline.after(5))
+    await points.credit(card.users_reference, credit, reference="r", deadline=Deadline.after(5))
     assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "1"

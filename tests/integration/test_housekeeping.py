@@ -277,12 +277,17 @@ async def test_old_details_go_and_what_a_repeat_needs_stays(house: House) -> Non
     assert await house.sql("SELECT array_agg(operation_id) FROM koshelek.purge_later") == [old_open.id]
 
 
-async def test_a_registration_keeps_the_reference_it_is_answered_with(house: House) -> None:
-    registration = await house.record("+79990000000", OperationKind.REGISTRATION)
-    await house.end(registration, OperationState.DONE)
-    await house.age(registration, timedelta(days=40))
+async def test_of_an_old_registration_nothing_personal_is_left(house: House) -> None:
+    done, refused = [await house.record(f"+7999000000{n}", OperationKind.REGISTRATION) for n in (1, 2)]
+    for registration, state in ((done, OperationState.DONE), (refused, OperationState.REFUSED)):
+        await house.end(registration, state)
+        await house.age(registration, timedelta(days=40))
     await house.once()
-    assert await house.sql("SELECT crm_reference FROM koshelek.operations") == "crm-7"
+    rows = await house.pool.fetch("SELECT operation::text FROM koshelek.operations AS operation")
+    assert len(rows) == 2
+    assert not any("+7999" in row[0] or "crm-7" in row[0] for row in rows)
+    again = await house.record("+79990000001", OperationKind.REGISTRATION)
+    assert again.id not in (done.id, refused.id)
 
 
 async def test_the_purge_by_hand_counts_first_and_then_does_it(

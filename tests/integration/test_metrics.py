@@ -138,6 +138,18 @@ async def test_without_a_database_nothing_is_claimed_about_what_waits(
     assert not any(name == "koshelek_operations" for name, _ in found)
 
 
+async def test_a_busy_database_is_not_taken_for_one_that_is_away(
+    start: StartAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = await start(delivery={"in_process": False}, database={"pool_size": 2, "acquire_timeout": 0.05})
+    monkeypatch.setattr("adapter.bootstrap._READY_PATIENCE", 0.05)
+    async with adapter.service.pool.acquire(), adapter.service.pool.acquire():
+        _, found = await scrape(adapter)
+        assert await adapter.service.problem() is None
+    assert value(found, "koshelek_database_up") == 1
+    assert not any(name == "koshelek_operations" for name, _ in found)
+
+
 async def test_a_crm_that_is_away_is_told_by_port(start: StartAdapter) -> None:
     (port,) = free_ports(1)  # nobody listens there
     adapter = await start(

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from adapter.catalogue import Code
+from adapter.loyalty.numbers import range_number
 from contracts.sandbox import Sandbox, pegke, perx, running, xerts
 from crm_backends.ports import Deadline
 
-from .conftest import Adapter, StartAdapter, new_phone
+from .conftest import RANGE, Adapter, StartAdapter, new_phone
 
 QR = "/v1/promo/qrCode"
 DELIVERY = {"retry_first": 0.05, "settle_after": 0.2, "call_timeout": 2.0}
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def readme_example() -> dict[str, dict[str, Any]]:
+    """The ``[crm]`` section by which the README shows a mix, without what differs for everybody."""
+    blocks = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (crm,) = [tomllib.loads(block)["crm"] for block in blocks if "[crm.coupons]" in block]
+    return {
+        port: {key: value for key, value in given.items() if value != "…" and not key.endswith("_file")}
+        for port, given in crm.items()
+    }
 
 
 @dataclass
@@ -28,9 +43,8 @@ class Crms:
 
     def settings(self, *ports: str) -> dict[str, Any]:
         """The ``[crm]`` section that binds these ports to the stand-ins."""
-        all_ports: dict[str, dict[str, Any]] = {
+        stand_ins: dict[str, dict[str, Any]] = {
             "users": {
-                "driver": "perx",
                 "base_url": self.perx.base_url,
                 "client_id": perx.CLIENT_ID,
                 "client_secret": perx.CLIENT_SECRET,
@@ -38,8 +52,6 @@ class Crms:
                 "identifier_secret": "only for tests, and long enough",
             },
             "points": {
-                "driver": "pegke",
-                "dialect": "merchant_v1",
                 "base_url": self.pegke.base_url + pegke.MERCHANT_PATH,
                 "consumer_code": pegke.CONSUMER_CODE,
                 "consumer_secret": pegke.CONSUMER_SECRET,
@@ -47,13 +59,13 @@ class Crms:
                 "breaker_pause": 0.2,
             },
             "coupons": {
-                "driver": "xerts",
                 "base_url": self.xerts.base_url,
                 "api_key": xerts.API_KEY,
                 "site": xerts.SITE_ID,
             },
         }
-        return {port: all_ports[port] for port in ports}
+        example = readme_example()
+        return {port: example[port] | stand_ins[port] for port in ports}
 
 
 @pytest.fixture
@@ -103,6 +115,20 @@ async def test_a_receipt_goes_to_the_points_crm_alone_and_once(adapter: Adapter,
     assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "62"
 
 
+async def test_a_receipt_of_somebody_the_points_crm_does_not_know_yet_may_come_again(
+    adapter: Adapter, crms: Crms
+) -> None:
+    phone = new_phone()
+    body = {"qrCode": adapter.qr(), "cardNumber": await adapter.issue(phone=phone)}
+    for _ in range(2):
+        assert (await adapter.post(QR, body)).code == Code.RECEIPT_REFUSED
+    crms.pegke.add_customer(phone=phone.removeprefix("7"))
+    before = effects(crms.pegke)
+    for _ in range(2):
+        assert (await adapter.post(QR, body)).body["status"] == "credited"
+    assert effects(crms.pegke) == before + 1
+
+
 @pytest.mark.parametrize(
     "fault", ["hang_up_before", "hang_up_after", "error_before", "error_after", "garbage"]
 )
@@ -116,6 +142,65 @@ async def test_a_doubtful_credit_is_settled_by_comparing_and_happens_once(
     assert answer.body["status"] == "credited"
     assert effects(crms.pegke) == before + 1
     assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "62"
+
+
+async def issue_while_pegke_is_away(adapter: Adapter, crms: Crms) -> str:
+    """A new person whom Pegke knows, but could not be asked about when the card was issued."""
+    crms.pegke.fault("error_before", "*", times=None)
+    number = await enrol(adapter, crms)
+    crms.pegke.clear_faults()
+    card = await adapter.service.cards.get(number)
+    assert card is not None
+    assert card.points_reference is None
+    await asyncio.sleep(0.3)  # the breaker's pause
+    return number
+
+
+async def test_a_points_account_not_learnt_at_issue_is_learnt_with_the_receipt(
+    adapter: Adapter, crms: Crms
+) -> None:
+    number = await issue_while_pegke_is_away(adapter, crms)
+    answer = await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+    assert answer.body["status"] == "credited"
+
+
+async def test_a_holder_whose_phone_nobody_tells_is_not_refused_points_but_held(
+    start: StartAdapter, crms: Crms
+) -> None:
+    """Pegke was not asked, so it has not said that it does not know them."""
+    crm = crms.settings("users", "points")
+    del crm["users"]["properties"]
+    delivery = {**DELIVERY, "give_up_after": 0.2}
+    adapter = await start(crm=crm, receipts={"wait": 0}, delivery=delivery)
+    number = await issue_while_pegke_is_away(adapter, crms)
+    before = effects(crms.pegke)
+    answer = await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+    assert answer.body["status"] == "accepted"
+    info = await adapter.get(f"/v1/card/{number}")
+    assert info.body["card"]["bonus"] == {"total": "0", "available": "0", "bonuses": []}
+    assert (await adapter.get(f"/v1/card/{number}/purchases?startDate=2026-01-01")).status == 200
+    async with asyncio.timeout(10):
+        while not await adapter.sql(  # noqa: ASYNC110 - another task writes it
+            "SELECT count(*) FROM koshelek.operations WHERE state = 'held' AND reason = 'never got through'"
+        ):
+            await asyncio.sleep(0.02)
+    assert effects(crms.pegke) == before
+
+
+async def test_the_card_that_perx_names_people_by_is_the_one_they_get(
+    start: StartAdapter, crms: Crms
+) -> None:
+    number, phone = range_number(RANGE, 654321), new_phone()
+    crms.perx.add_customer(identifier=number, phone=f"+{phone}", points=30)
+    perx_alone = crms.settings("users")["users"] | {
+        "identifier": "membership",
+        "merchant_identifier": perx.MERCHANT_IDENTIFIER,
+    }
+    adapter = await start(crm=perx_alone)
+    found = await adapter.get(f"/v1/card?msisdn={phone}")
+    assert found.body["card"]["cardNumber"] == number
+    assert await adapter.issue(phone=phone) == number
+    assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "30"
 
 
 async def test_offers_come_from_the_coupons_crm(adapter: Adapter, crms: Crms) -> None:
@@ -133,6 +218,58 @@ async def test_offers_come_from_the_coupons_crm(adapter: Adapter, crms: Crms) ->
     assert used.body["status"] == "credited"
     left = (await adapter.get(f"/v1/card/{number}/offers")).body
     assert [offer["code"] for offer in left] == [offer["code"] for offer in offers[1:]]
+
+
+async def coupons_given(adapter: Adapter) -> list[str]:
+    """States of the occasions recorded, once none of them is under way."""
+    while True:
+        rows = await adapter.service.pool.fetch(
+            "SELECT state FROM koshelek.operations WHERE kind = 'coupons' ORDER BY id"
+        )
+        states = [row["state"] for row in rows]
+        if not {"recorded", "sent", "unknown"} & set(states):
+            return states
+        await asyncio.sleep(0.05)
+
+
+async def test_a_new_card_and_a_credited_receipt_are_occasions_for_coupons(
+    start: StartAdapter, crms: Crms
+) -> None:
+    adapter = await start(
+        crm=crms.settings("users", "points", "coupons"),
+        coupons={"card_occasion": "visit", "receipt_occasion": "receipt"},
+        koshelek={"offers_path": "/v1/card/{cardNumber}/offers"},
+        delivery=DELIVERY,
+    )
+    phone = new_phone()
+    crms.pegke.add_customer(phone=phone.removeprefix("7"))
+    number = await adapter.issue(phone=phone)
+    offers = f"/v1/card/{number}/offers"
+    assert await coupons_given(adapter) == ["done"]
+    first = {offer["id"] for offer in (await adapter.get(offers)).body}
+    assert first
+    receipt = {"qrCode": adapter.qr(), "cardNumber": number}
+    for _ in range(3):
+        assert (await adapter.post(QR, receipt)).body["status"] == "credited"
+    assert await adapter.issue(phone=phone) == number
+    assert await coupons_given(adapter) == ["done", "done"]
+    assert first < {offer["id"] for offer in (await adapter.get(offers)).body}
+
+
+async def test_coupons_in_doubt_are_not_given_twice(start: StartAdapter, crms: Crms) -> None:
+    adapter = await start(
+        crm=crms.settings("users", "coupons"), coupons={"card_occasion": "visit"}, delivery=DELIVERY
+    )
+    before = effects(crms.xerts)
+    crms.xerts.fault("hang_up_after", "createCoupons")
+    await enrol(adapter, crms)
+    assert await coupons_given(adapter) == ["held"]
+    once = effects(crms.xerts)
+    assert once > before
+    crms.xerts.clear_faults()
+    await enrol(adapter, crms)
+    assert await coupons_given(adapter) == ["held", "done"]
+    assert effects(crms.xerts) - once == once - before
 
 
 async def test_what_no_bound_crm_can_do_has_its_own_code(adapter: Adapter) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,6 +31,7 @@ from crm_backends.ports import (
 from crm_backends.registry import BackendContext
 
 from .conftest import Adapter, StartAdapter, new_phone
+from .processes import Ended, run
 
 CREDIT = Credit(Decimal(62), "Purchase")
 ACCOUNT = ANNA.local_phone
@@ -96,15 +99,22 @@ async def test_calls_at_once_share_one_token() -> None:
         assert sandbox.ledger().invalid_calls == []
 
 
-async def test_a_token_is_asked_for_again_once_it_has_expired() -> None:
-    async with running("pegke", token_seconds=1) as sandbox, opened(sandbox) as backend:
-        await give(backend)
-        await give(backend)
-        assert asked_for_tokens(sandbox) == 1
-        await asyncio.sleep(1.05)
-        assert (await give(backend)).outcome is Outcome.DONE
-        assert (asked_for_tokens(sandbox), sandbox.ledger().tokens_issued["application"]) == (2, 2)
-        assert given(sandbox) == 3
+async def test_each_process_asks_for_each_token_once_and_not_before_its_end() -> None:
+    """Asked earlier, Pegke gives the same token again, and soon refuses to."""
+    async with (
+        running("pegke", token_seconds=1, token_requests=1000) as sandbox,
+        opened(sandbox) as first,
+        AsyncExitStack() as stack,
+    ):
+        processes, ends = [first], []
+        while (tokens := sandbox.ledger().tokens_issued["application"]) < 2:
+            ends += [await give(backend) for backend in processes]
+            if len(processes) == 1 and len(ends) > 10:  # takes over a token that is not new any more
+                processes.append(await stack.enter_async_context(opened(sandbox)))
+            await asyncio.sleep(0.02)
+        assert {end.outcome for end in ends} == {Outcome.DONE}
+        assert given(sandbox) == len(ends)
+        assert asked_for_tokens(sandbox) <= tokens * len(processes)
 
 
 async def test_a_token_that_pegke_forgot_is_renewed_and_points_are_given_once() -> None:
@@ -128,6 +138,26 @@ async def test_a_token_given_up_by_one_process_is_renewed_by_the_other() -> None
         assert sandbox.ledger().tokens_issued["application"] == 2
         assert given(sandbox) == 4
         assert sandbox.ledger().invalid_calls == []
+
+
+async def test_an_operator_gives_the_token_up_by_a_command(tmp_path: Path) -> None:
+    async def commanded(*lines: str) -> Ended:
+        (tmp_path / "koshelek-adapter.toml").write_text(
+            "\n".join(("[crm.points]", 'driver = "pegke"', *lines))
+        )
+        return await asyncio.to_thread(run, "pegke", "invalidate-token", cwd=tmp_path)
+
+    async with running("pegke") as sandbox, opened(sandbox) as backend:
+        lines = [f"{key} = {json.dumps(value)}" for key, value in values_for(sandbox, "site_v1_1").items()]
+        await give(backend)
+        done = await commanded(*lines)
+        assert (done.status, done.out, done.err) == (0, "The token is given up.\n", "")
+        assert (await give(backend)).outcome is Outcome.DONE
+        assert sandbox.ledger().tokens_issued["application"] == 2
+        wrong = await commanded(*(line.replace(stand_in.CLIENT_SECRET, "wrong") for line in lines))
+        assert (wrong.status, wrong.out) == (1, "")
+        assert wrong.err.startswith("error: pegke: ")
+        assert sandbox.ledger().tokens_issued["application"] == 2
 
 
 async def test_asked_for_tokens_too_often_the_driver_backs_off() -> None:

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from crm_backends.model import ChannelConsents, Credit, FiscalReceipt, Holder, Profile
-from crm_backends.ports import Coupons, Deadline, Outcome, Points, Refusal, Users, Written
+from crm_backends.ports import BackendUnavailable, Coupons, Deadline, Outcome, Points, Refusal, Users, Written
 from crm_backends.postgres import BACKEND, PostgresSettings
 from crm_backends.postgres.driver import PostgresBackend
 from crm_backends.registry import BackendContext
@@ -91,6 +91,29 @@ async def test_the_schema_may_be_created_by_many_at_once_and_again(
     again = PostgresBackend(PostgresSettings(), BackendContext(fresh_database, pool, ZONE, "RU"))
     await again.open()
     assert all(finding.ok for finding in await again.check())
+
+
+async def test_a_schema_of_another_version_is_brought_up_to_date_by_the_service_alone(
+    fresh_database: str, pool: asyncpg.Pool[asyncpg.Record], crm: PostgresBackend
+) -> None:
+    mark = "SELECT obj_description('crm'::regnamespace)"
+    ours = await pool.fetchval(mark)
+    await pool.execute("COMMENT ON SCHEMA crm IS 'koshelek-adapter of another day'")
+    for upgrade, there in ((False, "koshelek-adapter of another day"), (True, ours)):
+        context = BackendContext(fresh_database, pool, ZONE, "RU", upgrade=upgrade)
+        driver = PostgresBackend(PostgresSettings(), context)
+        await driver.open()
+        assert all(finding.ok for finding in await driver.check())
+        assert await pool.fetchval(mark) == there
+
+
+async def test_a_pooler_before_the_adapters_database_need_not_be_told_twice(
+    fresh_database: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    context = BackendContext(fresh_database, pool, ZONE, "RU", pooler=True)
+    assert not PostgresBackend(PostgresSettings(), context).finds_many
+    elsewhere = PostgresSettings(url=SecretStr(fresh_database))
+    assert PostgresBackend(elsewhere, context)._pooler is False
 
 
 async def test_close_leaves_the_shared_pool_open(
@@ -237,6 +260,18 @@ async def test_a_list_that_is_left_early_gives_its_connection_back(
     listing = crm.list_phones()
     await anext(listing)
     await listing.aclose()  # type: ignore[attr-defined]
+    assert pool.get_idle_size() == pool.get_size()
+
+
+async def test_a_list_that_nobody_goes_on_reading_gives_its_connection_back(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("crm_backends.postgres.driver._LIST_TOTAL", 0.05)
+    listing = crm.list_phones()
+    await anext(listing)
+    await asyncio.sleep(0.1)
+    with pytest.raises(BackendUnavailable):
+        await anext(listing)
     assert pool.get_idle_size() == pool.get_size()
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from adapter.catalogue import Code
+from adapter.loyalty import promo
 
 from .conftest import Adapter, StartAdapter, new_phone
 
@@ -73,6 +75,24 @@ async def test_a_second_use_after_the_replay_time_is_refused(start: StartAdapter
     for _ in range(2):
         assert (await adapter.post(PROMO, body)).code == Code.PROMO_USED
     assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "100"
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
+async def test_a_second_use_is_told_by_the_databases_clock(
+    ahead: timedelta, adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: object = None) -> Wrong:
+            return cls.fromtimestamp(datetime.now(UTC).timestamp() + ahead.total_seconds(), UTC)
+
+    monkeypatch.setattr(promo, "datetime", Wrong, raising=False)
+    number = await adapter.issue(phone=new_phone())
+    body = {"code": "WELCOME", "cardNumber": number}
+    for _ in range(2):
+        assert (await adapter.post(PROMO, body)).body["points"] == "100"
+    await adapter.sql("UPDATE koshelek.operations SET finished_at = finished_at - interval '2 minutes'")
+    assert (await adapter.post(PROMO, body)).code == Code.PROMO_USED
 
 
 async def test_a_single_use_code_goes_to_one_of_many(adapter: Adapter) -> None:

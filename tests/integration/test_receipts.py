@@ -46,6 +46,33 @@ async def test_the_six_fields_may_be_given_apart(adapter: Adapter) -> None:
     assert answer.body == CREDITED
 
 
+async def test_the_fields_given_apart_may_be_numbers_and_have_their_other_names(adapter: Adapter) -> None:
+    number = await adapter.issue(phone=new_phone())
+    for total in ("1250.00", 1250, 1250.0, "1250"):
+        given = dict(pair.split("=") for pair in adapter.qr().split("&"))
+        body = {
+            "dt": given["t"], "SUM": total, "fn": given["fn"], "fd": int(given["i"]), "fpd": int(given["fp"])
+        }  # fmt: skip
+        answer = await adapter.post(QR, {**body, "cardNumber": number, "ignored": [1.5]})
+        assert answer.body == CREDITED, total
+
+
+async def test_a_field_given_apart_that_is_twice_there_or_wrong_is_named(adapter: Adapter) -> None:
+    number = await adapter.issue(phone=new_phone())
+    given = dict(pair.split("=") for pair in adapter.qr().split("&"))
+    wrong: list[tuple[dict[str, object], Code]] = [
+        ({"sum": "1250.00"}, Code.QR_UNREADABLE),
+        ({"s": 12.505}, Code.QR_UNREADABLE),
+        ({"s": 1e30}, Code.QR_UNREADABLE),
+        ({"s": ["1250.00"]}, Code.FIELD_INVALID),
+        ({"s": True}, Code.FIELD_INVALID),
+    ]
+    for changed, code in wrong:
+        answer = await adapter.post(QR, {**given, **changed, "cardNumber": number})
+        assert (answer.code, answer.body["description"].rpartition(" ")[2]) == (code, "s")
+    assert (await adapter.post(QR, {**given, "i": 7.5, "cardNumber": number})).code == Code.QR_UNREADABLE
+
+
 async def test_the_names_of_the_fields_are_settings(start: StartAdapter) -> None:
     adapter = await start(koshelek={"qr_fields": ["chek"]})
     number = await adapter.issue(phone=new_phone())
@@ -61,6 +88,26 @@ async def test_the_same_receipt_again_replays_the_first_answer(adapter: Adapter)
     for text in (qr, qr, shuffled, qr.replace("&", ";")):
         assert (await adapter.post(QR, {"qrCode": text, "cardNumber": number})).body == CREDITED
     assert await _total(adapter, number) == "62"
+
+
+async def test_points_of_a_holder_without_phone_and_email(adapter: Adapter) -> None:
+    """A customer of the till's, with plastic of their own: known by nothing but the reference."""
+    await adapter.sql("INSERT INTO crm.customers (first_name) VALUES ('Anna')")
+    customer = str(await adapter.sql("SELECT id FROM crm.customers"))
+    number = await adapter.plastic(5, "active", customer)
+    assert await _total(adapter, number) == "0"
+    assert (await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})).body == CREDITED
+    assert await _total(adapter, number) == "62"
+
+
+async def test_a_partners_own_sql_says_whose_points_they_are(start: StartAdapter, tmp_path: Path) -> None:
+    sql = "SELECT (:users_reference::bigint + 1)::text AS account"
+    adapter = await start(crm=_partner_sql(tmp_path, "points_account", sql))
+    number = await adapter.issue(phone=new_phone())
+    await adapter.issue(phone=new_phone())
+    await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
+    owner = await adapter.sql("SELECT users_reference FROM koshelek.cards WHERE number = $1", number)
+    assert await adapter.sql("SELECT customer_id FROM crm.points_ledger") == int(owner) + 1
 
 
 async def test_twenty_parallel_sends_credit_once(adapter: Adapter) -> None:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import re
+import threading
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 from pydantic import SecretStr
 
+from adapter.api import app
 from adapter.api.auth import hash_password
 from adapter.catalogue import CATALOGUE, Code
+from adapter.ops.metrics import Metrics
 from crm_backends.model import Customer
+from crm_backends.ports import BackendUnavailable
 
 from .conftest import LOGIN, PASSWORD, Adapter, StartAdapter, basic, new_phone
 
@@ -232,6 +239,54 @@ async def test_what_is_not_http_gets_the_envelope_too(common: Adapter, data: byt
     assert "<" not in body
 
 
+@pytest.mark.parametrize(
+    "request_line",
+    [
+        "OPTIONS * HTTP/1.1",
+        "CONNECT a:1 HTTP/1.1",
+        "GET /v1/%0Aq HTTP/1.1",
+    ],
+)
+@pytest.mark.parametrize("more", ["", "Expect: magic\r\n"])
+async def test_what_leads_to_no_path_is_an_unknown_method_and_counted(
+    common: Adapter, request_line: str, more: str
+) -> None:
+    before = await _unknown_methods(common)
+    for token, status, code in (
+        (basic(LOGIN, PASSWORD), 422, Code.UNKNOWN_METHOD),
+        (basic(LOGIN, "wrong"), 401, Code.UNAUTHORIZED),
+    ):
+        head = f"{request_line}\r\nHost: a\r\nAuthorization: {token}\r\nConnection: close\r\n{more}\r\n"
+        line, head, body = await _raw(common, head.encode())
+        assert f" {status} " in line
+        assert "Content-Type: application/json; charset=utf-8" in head
+        assert "Server: koshelek-adapter" in head
+        assert json.loads(body)["code"] == code
+    assert await _unknown_methods(common) == before + 2
+
+
+async def _unknown_methods(adapter: Adapter) -> int:
+    """How many calls of unknown methods the monitoring is told of."""
+    told = re.findall(r'\nkoshelek_request_seconds_count{call="unknown",.*} (.+)', await _metrics(adapter))
+    return sum(int(float(count)) for count in told)
+
+
+async def _metrics(adapter: Adapter) -> str:
+    return (await adapter.service.metrics.exposition()).decode()
+
+
+async def test_a_body_held_back_is_asked_for_and_other_expectations_are_passed_over(adapter: Adapter) -> None:
+    for expectation, continued in (("100-continue", True), ("magic", False)):
+        body = f'{{"phone": "{new_phone()}"}}'
+        head = (
+            f"POST /v1/card/anonymous HTTP/1.1\r\nHost: a\r\nAuthorization: {basic(LOGIN, PASSWORD)}\r\n"
+            f"Connection: close\r\nExpect: {expectation}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        )
+        line, _, rest = await _raw(adapter, head.encode())
+        assert (line == "HTTP/1.1 100 Continue") == continued
+        assert "cardNumber" in rest
+
+
 async def test_a_body_that_breaks_off_does_not_crash(common: Adapter) -> None:
     token = basic(LOGIN, PASSWORD).encode()
     head = b"POST /v1/card/anonymous HTTP/1.1\r\nHost: a\r\nAuthorization: " + token
@@ -302,6 +357,44 @@ async def test_a_defect_is_an_envelope_without_a_trace(
     assert answer.body == {"code": Code.INTERNAL, "description": CATALOGUE[Code.INTERNAL].ru}
 
 
+@pytest.mark.parametrize("why", ["the CRM is gone", "the reader does not read", "the reader is gone"])
+async def test_a_list_that_breaks_off_is_told_and_lets_its_connection_go(
+    start: StartAdapter, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    released, told = asyncio.Event(), asyncio.Event()
+    observe = Metrics.answered
+
+    def answered(metrics: Metrics, call: str, status: int, code: str | None, seconds: float) -> None:
+        observe(metrics, call, status, code, seconds)
+        told.set()
+
+    monkeypatch.setattr(Metrics, "answered", answered)
+    adapter = await start()
+    monkeypatch.setattr(app, "_PART", 0.3)
+
+    async def phones(*arguments: object) -> AsyncIterator[list[str]]:
+        try:
+            for _ in range(200):
+                yield ["+79161112233"] * 100_000
+                if why == "the CRM is gone":
+                    raise BackendUnavailable("gone")
+        finally:
+            released.set()
+
+    monkeypatch.setattr(type(adapter.service.programme.users), "list_phones", phones)
+    reader, writer = await asyncio.open_connection("127.0.0.1", adapter.port, limit=1024)
+    token = basic(LOGIN, PASSWORD)
+    writer.write(f"GET /v1/card/getAllUsers HTTP/1.1\r\nHost: a\r\nAuthorization: {token}\r\n\r\n".encode())
+    assert b"200" in await reader.readline()
+    if why == "the reader is gone":
+        writer.transport.abort()
+    async with asyncio.timeout(10):
+        await released.wait()
+        await told.wait()
+    writer.transport.abort()
+    assert 'koshelek_refused_total{call="all_users",code="broken"} 1.0' in await _metrics(adapter)
+
+
 async def test_a_slow_crm_is_cut_off_at_the_deadline(
     start: StartAdapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -331,6 +424,62 @@ async def test_more_requests_than_allowed_are_refused_at_once(
     assert (await adapter.get("/v1/card", msisdn="79161112233")).code == Code.OVERLOADED
     release.set()
     assert {(await answer).status for answer in held} == {200}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "says"),
+    [
+        ("/v1/promo/code", {"code": "WELCOME"}, "accepted"),
+        ("/v1/promo/qrCode", {"qrCode": ""}, "accepted"),
+        ("/v1/card/anonymous", {}, Code.STILL_WORKING),
+    ],
+)
+async def test_what_is_recorded_is_said_to_be_accepted_however_short_the_deadline(
+    start: StartAdapter, path: str, body: dict[str, str], says: str
+) -> None:
+    adapter = await start(
+        server={"deadline": 0.6},
+        delivery={"in_process": False},
+        receipts={"wait": 30},
+        promo={"wait": 30},
+        enrolment={"wait": 30},
+    )
+    reference = await adapter.register(phone="+79161112233")
+    number = await adapter.plastic(7, "active", reference)
+    body = {name: value or adapter.qr() for name, value in body.items()}
+    answer = await adapter.post(path, body | {"cardNumber": number, "phone": new_phone()})
+    assert (answer.body.get("status") or answer.code) == says
+    assert await adapter.sql("SELECT count(*) FROM koshelek.operations") == 1
+
+
+async def test_a_flood_of_wrong_passwords_shuts_nobody_out_who_is_known(
+    start: StartAdapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adapter = await start(
+        koshelek={"password": SecretStr(hash_password(PASSWORD))}, server={"max_requests": 1}
+    )
+    assert (await adapter.get("/v1/card")).status == 200
+    release = threading.Event()
+
+    def slow(*arguments: object) -> bool:
+        release.wait(20)
+        return False
+
+    monkeypatch.setattr(PasswordHasher, "verify", slow)
+    flood = [
+        asyncio.create_task(
+            adapter.call("GET", "/v1/card", headers={"Authorization": basic(LOGIN, f"guess {number}")})
+        )
+        for number in range(20)
+    ]
+    try:
+        # All but the few that may wait are turned away at once.
+        turned_away = [await answer for answer in itertools.islice(asyncio.as_completed(flood), 12)]
+        assert {answer.code for answer in turned_away} == {Code.OVERLOADED}
+        assert (await adapter.get("/v1/card")).status == 200
+    finally:
+        release.set()
+    assert sorted([(await answer).status for answer in flood]) == [401] * 8 + [422] * 12
 
 
 async def test_the_request_id_comes_back_or_is_made(common: Adapter) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from adapter.api.auth import Authenticator, Credential, credentials_of, hash_password
+from adapter.catalogue import Code, Refused
 from adapter.settings import Koshelek
 
 CURRENT = Credential("koshelek", "correct horse battery staple")
@@ -165,6 +166,19 @@ async def test_parallel_first_requests_verify_once(verifications: list[bytes]) -
     answers = await asyncio.gather(*(authenticator.accepts(basic("koshelek", "secret")) for _ in range(20)))
     assert all(answers)
     assert len(verifications) == 1
+
+
+async def test_a_few_headers_may_wait_to_be_hashed_and_more_are_refused(verifications: list[bytes]) -> None:
+    authenticator = Authenticator([hashed("koshelek", "secret")])
+    passwords = [f"guess {number}" for number in range(10)] * 2
+    answers = await asyncio.gather(
+        *(authenticator.accepts(basic("koshelek", password)) for password in passwords),
+        return_exceptions=True,
+    )
+    assert answers.count(False) == 16
+    assert [error.code for error in answers if isinstance(error, Refused)] == [Code.OVERLOADED] * 4
+    assert verifications == [password.encode() for password in passwords[:8]]
+    assert await authenticator.accepts(basic("koshelek", "secret"))
 
 
 async def test_a_failure_is_not_remembered(verifications: list[bytes]) -> None:

@@ -79,6 +79,12 @@ def test_the_crm_computes_where_the_settings_say_so() -> None:
     assert points_for(receipt(125_000), Receipts(points_by="crm")) is None
 
 
+@pytest.mark.parametrize("settlement", [2, 3, 4])
+def test_what_is_no_sale_earns_nothing_by_the_rule(settlement: int) -> None:
+    """Else a purchase that is brought back would earn twice."""
+    assert points_for(receipt(125_000, settlement=settlement), Receipts(settlement_signs=[1, 2, 3, 4])) == 0
+
+
 @pytest.mark.parametrize(
     ("changed", "rule", "code"),
     [

@@ -25,6 +25,7 @@ from crm_backends.ports import (
     BackendMisconfigured,
     BackendUnavailable,
     Deadline,
+    HolderUnnamed,
     NotSupported,
     Refusal,
     Settlement,
@@ -536,13 +537,11 @@ async def test_a_list_without_pages_is_not_read_twice_over(wire: Any) -> None:
     [
         ({}, holder(), PHONE),
         ({}, holder(phone="+79161112233"), None),
-        ({}, holder(phone=None), None),
         ({"country_prefix": "+7"}, holder(phone="+79161112233"), "9161112233"),
         ({"country_prefix": "7"}, holder(phone="+79161112233"), "9161112233"),
         ({"country_prefix": ""}, holder(phone="+79161112233"), "79161112233"),
         ({"id_type": "cid"}, holder(), "C00042"),
         ({"id_type": "email"}, holder(), "a@example.org"),
-        ({"id_type": "email"}, holder(email=None), None),
     ],
 )
 async def test_an_account_is_what_id_type_says(
@@ -550,6 +549,17 @@ async def test_an_account_is_what_id_type_says(
 ) -> None:
     backend = PegkeBackend(settings(SITE, changed), context())
     assert await backend.points_account(who, deadline=soon()) == account
+
+
+@pytest.mark.parametrize(
+    ("changed", "who"), [({}, holder(phone=None)), ({"id_type": "email"}, holder(email=None))]
+)
+async def test_a_holder_nobody_named_is_not_taken_for_one_pegke_does_not_know(
+    changed: Mapping[str, Any], who: Holder
+) -> None:
+    backend = PegkeBackend(settings(SITE, changed), context())
+    with pytest.raises(HolderUnnamed, match="the users CRM tells none"):
+        await backend.points_account(who, deadline=soon())
 
 
 # -- settling ------------------------------------------------------------------------------------------

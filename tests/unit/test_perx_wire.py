@@ -200,6 +200,15 @@ async def test_find_by_merchant_search(perx: Tenant) -> None:
     assert sent(route) == ("Bearer for-merchant", {"phone": "79990000001"}, None)
     assert found.reference == "c-5"
     assert found.profile == Profile(phone=PHONE, first_name="Anna", surname="P")
+    assert found.card_number is None
+
+
+async def test_where_the_identifier_is_the_card_number_it_is_the_card_they_have(perx: Tenant) -> None:
+    named = {"identifier": "2900000000001", "phone": PHONE}
+    perx.answer("GET", "/v4/merchant_admin/user_accounts/search", {"data": named})
+    backend = await perx.driver(identifier="membership", merchant_identifier="till")
+    (found,) = await backend.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
+    assert found.card_number == found.reference == "2900000000001"
 
 
 async def test_a_customer_told_with_another_phone_is_no_match(perx: Tenant) -> None:
@@ -313,6 +322,16 @@ async def test_update_reads_merges_and_writes(perx: Tenant) -> None:
     assert sent(write) == ("Bearer for-user", {}, expected)
 
 
+async def test_numbers_that_cannot_be_sent_back_are_not_written_over(perx: Tenant) -> None:
+    kept = '{"data": {"id": 31, "identifier": "x", "personal_properties": {"rate": 0.12345678901234567}}}'
+    perx.mock.get("/v4/customers/me").mock(return_value=httpx.Response(200, text=kept))
+    write = perx.answer("PATCH", "/v4/customers/31", {"data": ACCOUNT})
+    backend = await perx.driver(properties={"locality": "city"})
+    with pytest.raises(BackendMisconfigured, match="too many digits"):
+        await backend.update(ID, Profile(locality="Tomsk"), deadline=soon())
+    assert not write.called
+
+
 async def test_properties_that_cannot_be_seen_are_not_written_over(perx: Tenant) -> None:
     perx.answer("GET", "/v4/customers/me", {"data": {"id": 31, "identifier": ID}})
     write = perx.answer("PATCH", "/v4/customers/31", {"data": ACCOUNT})
@@ -397,6 +416,25 @@ async def test_entries_are_expiring_points_then_movements_without_failed_burns(p
         ("Bearer for-user", {**asked, "page": "1"}),
         ("Bearer for-user", {**asked, "page": "2"}),
     ]
+
+
+async def test_many_lots_that_expire_do_not_hide_what_was_moved(perx: Tenant) -> None:
+    aging = [{"expiring_on_date": f"2025-06-{day:02d}", "points_expiring": 1} for day in range(1, 31)]
+    perx.answer("GET", "/v4/loyalty/7", {"data": {"points_balance": 30, "aging_points": aging}})
+    backend = await perx.driver()
+    for limit, lots in ((50, 5), (4, 2)):
+        history(perx, [row(1, 7), row(2, 3)])
+        entries = await backend.entries(ID, limit=limit, deadline=soon())
+        assert [entry.valid_until for entry in entries[:lots]] == [date(2025, 6, 1 + n) for n in range(lots)]
+        assert [entry.amount for entry in entries[lots:]] == [7, 3]
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+05:00", "9999-12-31T23:30:00-05:00"])
+async def test_a_moment_that_other_zones_do_not_have_is_no_moment(perx: Tenant, at: str) -> None:
+    history(perx, [{"id": 1, "amount": 1, "name": "row", "transacted_at": at}])
+    backend = await perx.driver()
+    with pytest.raises(BackendMisconfigured, match="no transacted_at"):
+        await backend.purchases(ID, since=date(2025, 3, 16), until=date(2025, 3, 18), deadline=soon())
 
 
 async def test_purchases_are_rows_with_money_of_the_days_asked_for(perx: Tenant) -> None:
@@ -508,6 +546,18 @@ async def test_a_credit_is_settled_by_its_reference(perx: Tenant) -> None:
     details = {"type": "Transaction", "data": {"transaction_reference": "ref-1"}}
     history(perx, [row(1, 5, transaction_details=details), row(3, 9)])
     assert await settle(backend) == Written.done("1", Decimal(5))
+
+
+async def test_a_sale_left_to_the_rules_that_the_history_does_not_show_is_in_doubt(perx: Tenant) -> None:
+    """It may have been awarded nothing, and nobody knows whether a row is made then."""
+    history(perx, [])
+    backend = await perx.driver()
+    assert backend.capabilities["points.credit"].support is Support.PARTIAL
+    sale = Credit(None, "", RECEIPT)
+    settled = await backend.settle_credit(
+        ID, sale, reference="ref-1", since=SINCE, before=None, deadline=soon()
+    )
+    assert settled == Written.unknown()
 
 
 async def test_a_filter_that_does_not_filter_settles_nothing(perx: Tenant) -> None:

@@ -109,6 +109,21 @@ def test_every_setting_has_a_meaning_written_down() -> None:
             assert info.description or section == "crm", f"{section}.{key}"
 
 
+def test_lists_and_tables_are_called_so() -> None:
+    rows = [row.split(" | ") for row in reference.table().splitlines() if row.startswith("| `crm.")]
+    kinds = {row[0].removeprefix("| "): row[1] for row in rows}
+    for key in ("occasions", "properties", "promo_codes"):
+        assert kinds[f"`crm.{key}`"] == "table"
+    for key in ("login_for", "success_values", "absent_statuses"):
+        assert kinds[f"`crm.{key}`"] == "list"
+
+
+def test_the_keys_of_a_table_are_quoted_where_toml_wants_it() -> None:
+    table = {"plain-key_1": 1, "Кофе": "a", "with blank": {'"': True}, "": 0.5}
+    assert tomllib.loads(f"shown = {reference.toml_value(table)}")["shown"] == table
+    assert reference.toml_value({"plain-key_1": 1}) == "{ plain-key_1 = 1 }"
+
+
 def test_settings_in_force_mask_every_secret(tmp_path: Path) -> None:
     settings = read(
         "[koshelek]\npassword = 'planted-1'\nprevious_login = 'old'\nprevious_password = 'planted-2'\n"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from decimal import Decimal
+from importlib.metadata import EntryPoint
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr
 
+from adapter.api.app import ROUTES
 from adapter.settings import (
     Binding,
     Settings,
@@ -229,6 +231,9 @@ def test_all_problems_are_told_at_once(write: Write, monkeypatch: pytest.MonkeyP
         ("[koshelek]\nlogin = ''", "koshelek.login"),
         ("[koshelek]\noffers_path = '/v1/offers'", "koshelek.offers_path"),
         ("[koshelek]\noffers_path = 'v1/{cardNumber}'", "koshelek.offers_path"),
+        ("[koshelek]\noffers_path = '/v1/{cardNumber}/{cardNumber}'", "koshelek.offers_path"),
+        ("[koshelek]\noffers_path = '/v1/card/no-{cardNumber}'", "koshelek.offers_path"),
+        ("[koshelek]\noffers_path = '/v1/{cardNumber}/{x}'", "koshelek.offers_path"),
         ("[koshelek]\nqr_fields = []", "koshelek.qr_fields"),
         ("[koshelek]\nprevious_login = 'old'", "koshelek"),
         ("[koshelek]\nunauthorized_status = 403", "koshelek.unauthorized_status"),
@@ -472,9 +477,25 @@ def test_a_binding_that_cannot_be_names_the_key(text: str, says: str, write: Wri
     assert problem(write(text)).startswith(says)
 
 
+def test_the_offers_may_not_take_the_path_of_another_method(write: Write) -> None:
+    paths = {route.path for route in ROUTES if "{cardNumber}" in route.path}
+    assert len(paths) == 4
+    for path in paths:
+        for end in ("", "/"):
+            said = problem(write(f"[koshelek]\noffers_path = '{path}{end}'\n"))
+            assert said == "koshelek.offers_path: this is the path of another method"
+
+
+def test_the_path_of_the_offers_is_kept_without_its_last_slash(write: Write) -> None:
+    settings = read_settings(write("[koshelek]\noffers_path = '/v1/card/{cardNumber}/offers/'\n"))
+    assert settings.koshelek.offers_path == "/v1/card/{cardNumber}/offers"
+
+
 class _StampsSettings(BaseModel, extra="forbid"):
     token: SecretStr
     region: str = "ru"
+    shops: frozenset[int] = frozenset()
+    prices: Mapping[str, Decimal] | None = None
 
 
 @pytest.fixture
@@ -520,3 +541,52 @@ def test_a_drivers_own_settings_are_checked_and_the_key_named(write: Write) -> N
     assert problem(write("[crm.points]\ndriver = 'stamps'\n")) == "crm.points.token: Field required"
     said = problem(write(f"[crm.points]\ndriver = 'stamps'\ntoken = '{SECRET}'\nregoin = 'x'\n"))
     assert said == 'crm.points.regoin: unknown key; did you mean "region"?'
+
+
+@pytest.mark.usefixtures("stamps")
+def test_lists_and_tables_of_a_driver_come_from_the_environment_as_json(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__DRIVER", "stamps")
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__TOKEN", "x")
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__SHOPS", "[7, 8]")
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__PRICES", '{"Чай": "0.50"}')
+    bound = read_settings().crm.bindings()["points"]
+    assert bound is not None
+    assert bound.settings == _StampsSettings(
+        token=SecretStr("x"), shops=frozenset({7, 8}), prices={"Чай": Decimal("0.50")}
+    )
+    monkeypatch.delenv("KOSHELEK_CRM__POINTS__PRICES")
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__PRICES__TEA", "0.50")
+    bound = read_settings().crm.bindings()["points"]
+    assert bound is not None
+    assert bound.settings.model_dump()["prices"] == {"tea": Decimal("0.50")}
+
+
+@pytest.mark.usefixtures("stamps")
+def test_a_list_that_is_no_json_is_named_with_the_way_to_write_it(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__SHOPS", "7, 8")
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__PRICES", "tea")
+    assert problems(write(f"[crm.points]\ndriver = 'stamps'\ntoken = '{SECRET}'\n")) == [
+        'crm.points.shops: not a list; in text it is written as JSON: ["a", "b"]',
+        'crm.points.prices: not a table; in text it is written as JSON: {"a": "b"}',
+    ]
+    monkeypatch.delenv("KOSHELEK_CRM__POINTS__PRICES")
+    monkeypatch.setenv("KOSHELEK_CRM__POINTS__SHOPS", '{"a": 1}')
+    assert problem(write("[crm.points]\ndriver = 'stamps'\ntoken = 'x'\n")).startswith(
+        "crm.points.shops: Input"
+    )
+
+
+def test_a_driver_that_lacks_a_module_says_which(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "lacking_driver.py").write_text("import no_such_module\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("lacking", "lacking_driver:BACKEND", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    assert problem(write("[crm]\ndriver = 'lacking'\n")) == (
+        "crm.driver: the CRM driver \"lacking\" cannot be imported: No module named 'no_such_module'"
+    )

@@ -1,0 +1,63 @@
+"""The command for what an operator of Pegke has to do besides running the adapter.
+
+It may not know the adapter: whoever mounts it brings the settings.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import typer
+
+from crm_backends.pegke.driver import PegkeBackend
+from crm_backends.pegke.settings import PegkeSettings
+from crm_backends.ports import BackendError, Deadline, Outcome
+from crm_backends.registry import BackendContext
+
+LoadSettings = Callable[[Path | None], PegkeSettings]
+ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file of the adapter.")]
+
+_PATIENCE = 30.0  # seconds
+_NOWHERE = BackendContext(database_url="", database_pool=None, timezone=ZoneInfo("UTC"), region="")
+_WRONG = {
+    Outcome.REFUSED: "pegke: refuses to give the token up",
+    Outcome.NOT_SENT: "pegke: does not answer; the token was not given up",
+    Outcome.UNKNOWN: "pegke: it is not known whether the token was given up; do it again",
+}
+
+
+def make_app(load_settings: LoadSettings) -> typer.Typer:
+    """The commands.
+
+    Args:
+        load_settings: gives the driver's settings for the file named by ``--config`` (``None``: not named),
+            or ends the command.
+    """
+    app = typer.Typer(
+        help="Commands for Pegke.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+
+    @app.command("invalidate-token")
+    def invalidate_token(config: ConfigFile = None) -> None:
+        """Give up the application's token, as after a leak. Running processes take a new one."""
+        settings = load_settings(config)
+        try:
+            backend = PegkeBackend(settings, _NOWHERE)
+            written = asyncio.run(backend.invalidate_token(deadline=Deadline.after(_PATIENCE)))
+            problem = _WRONG.get(written.outcome)
+        except BackendError as error:
+            problem = str(error)
+        if problem is not None:
+            typer.echo(f"error: {problem}", err=True)
+            raise typer.Exit(1)
+        typer.echo("The token is given up.")
+
+    return app

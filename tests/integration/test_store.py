@@ -1,0 +1,186 @@
+"""The adapter's own tables, where several write to them at once, or the line to them breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from adapter.catalogue import Code
+from adapter.loyalty.model import NewOperation, OperationKind
+from adapter.loyalty.numbers import range_number
+from adapter.loyalty.ports import StoreUnavailable
+from adapter.settings import Database
+from adapter.store import pool as pools
+from adapter.store.emails import PostgresEmails
+from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
+from adapter.store.operations import PostgresOperations
+from adapter.store.pool import Gateway, open_pool
+from tests.integration.processes import run
+
+from .conftest import RANGE, Adapter, new_phone
+
+ANONYMOUS = "/v1/card/anonymous"
+INSERT = (
+    "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state) "
+    "VALUES ($1, $1, 'CODE_128', 'free')"
+)
+
+
+# --- cards ---------------------------------------------------------------------------------------------
+
+
+async def test_a_reservation_that_ran_out_is_not_another_callers_number_while_there_are_others(
+    adapter: Adapter,
+) -> None:
+    late = await adapter.reserve()
+    await adapter.sql("UPDATE koshelek.cards SET reserved_until = now() - interval '1 second'")
+    assert await adapter.reserve() != late
+    answer = await adapter.post(f"{ANONYMOUS}/{late}", {"phone": new_phone()})
+    assert answer.code == Code.RESERVATION_EXPIRED
+
+
+async def test_a_card_that_a_call_beside_this_one_has_just_taken_over_is_found(adapter: Adapter) -> None:
+    cards = adapter.service.cards
+    first = await cards.adopt("2900000000018", "17")
+    assert first is not None
+    assert await cards.adopt("2900000000018", "17") == first
+    assert await cards.adopt("2900000000018", "18") is None
+
+
+async def test_a_number_that_an_import_is_about_to_take_is_passed_over(adapter: Adapter) -> None:
+    taken = [range_number(RANGE, value) for value in (1, 2, 3)]
+    async with adapter.service.pool.acquire() as connection:
+        importing = connection.transaction()
+        await importing.start()
+        await connection.executemany(INSERT, [(number,) for number in taken])
+        waiting = asyncio.create_task(adapter.service.cards.reserve())
+        issued = asyncio.create_task(adapter.service.cards.issue("17", None))
+        await asyncio.sleep(0.1)
+        await importing.commit()
+    assert (await waiting).number != (await issued).number
+
+
+# --- operations ----------------------------------------------------------------------------------------
+
+
+async def test_batches_that_share_receipts_do_not_wait_for_each_other_in_a_circle(adapter: Adapter) -> None:
+    """Both meet a receipt that a third is about to record, each on its way through the others."""
+    news = [NewOperation(OperationKind.RECEIPT, f"{number:02}", "29", "1:1", {}) for number in range(9)]
+    orders = (news, [*reversed(news)])
+    async with adapter.service.pool.acquire() as connection:
+        third = connection.transaction()
+        await third.start()
+        await connection.execute(
+            "INSERT INTO koshelek.operations (kind, identity, fingerprint, request) "
+            "VALUES ('receipt', '04', '', '{}')"
+        )
+        both = [
+            asyncio.create_task(PostgresOperations(adapter.service.gateway)._record_together(order))
+            for order in orders
+        ]
+        await asyncio.sleep(0.1)
+        await third.rollback()
+    batches = await asyncio.gather(*both)
+    for batch, order in zip(batches, orders, strict=True):
+        assert [operation.identity for operation, _ in batch] == [new.identity for new in order]
+    assert sum(created for batch in batches for _, created in batch) == len(news)
+
+
+# --- e-mails -------------------------------------------------------------------------------------------
+
+
+async def test_somebody_elses_email_does_not_cost_a_person_their_own(adapter: Adapter) -> None:
+    emails = PostgresEmails(adapter.service.gateway)
+    await emails.note("1", "anna@example.com")
+    await emails.note("2", "boris@example.com")
+    await emails.note("1", "Boris@example.com")
+    assert await emails.owner("anna@example.com") == "1"
+    assert await emails.owner("boris@example.com") == "2"
+    await emails.note("1", "new@example.com")
+    assert (await emails.owner("anna@example.com"), await emails.owner("new@example.com")) == (None, "1")
+
+
+# --- connections ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def mute() -> AsyncIterator[str]:
+    """URL of a server that takes a connection and then never answers."""
+
+    def message(kind: bytes, body: bytes) -> bytes:
+        return kind + struct.pack("!I", len(body) + 4) + body
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            (length,) = struct.unpack("!I", await reader.readexactly(4))
+            body = await reader.readexactly(length - 4)
+            if struct.unpack("!I", body[:4])[0] == 196608:  # a start, and no request to cancel
+                writer.write(
+                    message(b"R", struct.pack("!I", 0))
+                    + message(b"S", b"server_version\x0016.0\x00")
+                    + message(b"S", b"client_encoding\x00UTF8\x00")
+                    + message(b"K", struct.pack("!II", 1, 2))
+                    + message(b"Z", b"I")
+                )
+            await reader.read()  # to the end
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    yield f"postgresql://u@127.0.0.1:{server.sockets[0].getsockname()[1]}/d?sslmode=disable"
+    server.close()
+
+
+async def test_a_server_that_falls_silent_is_told_as_away(mute: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the connection cannot be given back in time."""
+    monkeypatch.setattr(pools, "_RELEASE", 0.05)
+    pool = await open_pool(mute, Database(statement_timeout=0.1), size=1)
+    with pytest.raises(StoreUnavailable):
+        async with Gateway(pool, 1.0).connection() as connection:
+            await connection.fetchval("SELECT 1")
+    pool.terminate()
+
+
+# --- versions ------------------------------------------------------------------------------------------
+
+
+async def test_commands_leave_the_schema_of_another_version_alone(
+    fresh_database: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = migrations()[:-1]
+    with monkeypatch.context() as patched:
+        patched.setattr("adapter.store.migrate.migrations", lambda: before)
+        await migrate(fresh_database)
+    with pytest.raises(SchemaUnfit, match="update the service first"):
+        await migrate(fresh_database, upgrade=False)
+    env = {"KOSHELEK_DATABASE__URL": fresh_database}
+    for words in (("receipts", "held"), ("check",)):
+        done = await asyncio.to_thread(run, *words, cwd=tmp_path, env=env)
+        assert done.status == 1
+        assert "update the service first" in done.text
+    connection = await asyncpg.connect(fresh_database)
+    try:
+        assert await schema_version(connection) == before[-1][0]
+        await migrate(fresh_database)
+        assert await schema_version(connection) == latest_version()
+    finally:
+        await connection.close()
+    assert await migrate(fresh_database, upgrade=False) == (latest_version(), latest_version())
+
+
+async def test_an_empty_database_gets_its_tables_by_any_command(fresh_database: str) -> None:
+    assert await migrate(fresh_database, upgrade=False) == (0, latest_version())
+
+
+async def test_a_replica_stays_ready_when_a_newer_one_has_brought_the_schema_on(adapter: Adapter) -> None:
+    await adapter.sql(
+        "INSERT INTO koshelek.schema_version (version, name) VALUES ($1, 'later')", latest_version() + 1
+    )
+    assert await adapter.service.problem() is None
+    await adapter.sql("DELETE FROM koshelek.schema_version WHERE version >= $1", latest_version())
+    assert "needs" in str(await adapter.service.problem())
