@@ -51,7 +51,7 @@ def stringify(value: Json) -> Any:
     """The value with every elementary field as a string (official); fields that are ``None`` left out."""
     if isinstance(value, str):
         return str(value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # a dict is told at once, another mapping only by its base class
         return {key: stringify(item) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
         return [stringify(item) for item in value]

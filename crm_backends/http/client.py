@@ -38,6 +38,7 @@ def _no_constant(name: str) -> Never:
 
 _JSON = json.JSONDecoder(parse_float=Decimal, parse_constant=_no_constant)
 """Fractions are decimal: they may be points."""
+_BOM = "\ufeff".encode()
 _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/?#]|$)", re.IGNORECASE)
 
 
@@ -269,7 +270,7 @@ def _result(state: tenacity.RetryCallState) -> Reply | Fault:
 def _parsed(content: bytes) -> tuple[object, bool]:
     """The JSON in ``content`` and whether there is any."""
     try:
-        return _JSON.decode(content.decode("utf-8-sig")), True
+        return _JSON.decode(content.removeprefix(_BOM).decode()), True
     except (ValueError, RecursionError):
         return None, False
 

@@ -8,9 +8,9 @@ connector below notes when a connection stands, and hands out one connection per
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import json
+import math
 import secrets
 import ssl
 from collections.abc import Mapping
@@ -42,6 +42,8 @@ _KEEPALIVE = 4.0
 closing connection ends in doubt."""
 _FRESH_TRIES = 3
 """Idle connections given up in a row because something unasked-for had come over them."""
+_BOUNDARY = secrets.token_hex(16)
+"""Between the parts of a form; nobody outside can have put it into a value."""
 _FAULTS = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
 """What sending and reading may raise; a defect of ours shows as something else."""
 
@@ -54,7 +56,6 @@ class BrokenConnection(aiohttp.ClientConnectionError):
 class _Exchange:
     """How far one exchange has got."""
 
-    connect: aiohttp.ClientTimeout
     connecting: bool = False
     connected: bool = False
 
@@ -73,7 +74,7 @@ class _Connector(aiohttp.TCPConnector):
             raise BrokenConnection
         exchange.connecting = True
         for _ in range(_FRESH_TRIES):
-            connection = await super().connect(req, traces, exchange.connect)
+            connection = await super().connect(req, traces, timeout)
             # Bytes that came over an idle connection would be read as the answer to the next request:
             # one customer's data for another.
             if connection.protocol is not None and not connection.protocol.should_close:
@@ -106,14 +107,12 @@ class Wire:
             BackendMisconfigured: ``ca_file`` cannot be read.
         """
         self._settings = settings
-        self._connect = aiohttp.ClientTimeout(connect=settings.connect_timeout)
         self._base = str(URL(settings.base_url)).rstrip("/")
         self._session = aiohttp.ClientSession(
             # The bulkhead bounds the connections; a second queue here would not be counted.
             connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=_tls(settings.ca_file)),
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie would be another customer's
             headers=HEADERS,
-            timeout=aiohttp.ClientTimeout(total=None),  # the exchange has one of its own
             trust_env=False,
         )
 
@@ -122,11 +121,10 @@ class Wire:
 
     async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
         """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens."""
-        exchange = _Exchange(self._connect)
+        exchange = _Exchange()
         mark = _exchange.set(exchange)
         try:
-            async with asyncio.timeout(min(seconds, self._settings.read_timeout)):
-                return await self._send(call, proof)
+            return await self._send(call, proof, min(seconds, self._settings.read_timeout))
         except _TooLong:
             return Fault("the answer is longer than max_answer", kind=BackendMisconfigured)
         except _FAULTS as error:
@@ -134,11 +132,19 @@ class Wire:
         finally:
             _exchange.reset(mark)
 
-    async def _send(self, call: Call, proof: Mapping[str, str]) -> Answer:
+    async def _send(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer:
         body, described = body_of(call)
         headers = {**proof, **described, **call.headers}
         async with self._session.request(
-            call.method, self._url(call), headers=headers, data=body, allow_redirects=False
+            call.method,
+            self._url(call),
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            # To the point: by default aiohttp brings what is longer than five seconds up to a whole one.
+            timeout=aiohttp.ClientTimeout(
+                total=seconds, connect=self._settings.connect_timeout, ceil_threshold=math.inf
+            ),
         ) as response:
             content = bytearray()
             while part := await response.content.readany():
@@ -165,13 +171,12 @@ def body_of(call: Call) -> tuple[bytes | None, Mapping[str, str]]:
         return None, {}
     if not call.multipart:
         return urlencode(call.form).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
-    boundary = secrets.token_hex(16)
     parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
+        f'--{_BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in call.form.items()
     ]
-    body = f"{''.join(parts)}--{boundary}--\r\n".encode()
-    return body, {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+    body = f"{''.join(parts)}--{_BOUNDARY}--\r\n".encode()
+    return body, {"Content-Type": f"multipart/form-data; boundary={_BOUNDARY}"}
 
 
 @functools.cache

@@ -148,7 +148,7 @@ def at(body: object, path: str) -> object:
 
 def number(value: object) -> Decimal | None:
     """A finite number, also one in a text; ``None`` where it is none."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
+    if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
         return None
     try:
         found = Decimal(value.strip() if isinstance(value, str) else value)

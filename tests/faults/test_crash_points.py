@@ -10,7 +10,7 @@ import asyncio
 import pytest
 
 from tests.faults.conftest import SetStage
-from tests.faults.crms import Rating
+from tests.faults.crms import RATINGS, Rating
 from tests.faults.launch import Plan
 from tests.faults.stage import TAKE_OVER, Stage, until
 
@@ -60,7 +60,7 @@ async def keep_sending(stage: Stage, over: asyncio.Event) -> None:
 
 
 @pytest.mark.parametrize(
-    "rating", ["probe", "compare", *(pytest.param(one, marks=pytest.mark.long) for one in ("key", "manual"))]
+    "rating", ["compare", *(pytest.param(one, marks=pytest.mark.long) for one in RATINGS if one != "compare")]
 )
 async def test_a_worker_is_killed_at_every_transition(rating: Rating, scene: SetStage) -> None:
     stage = await scene(rating, people=200)

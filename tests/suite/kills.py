@@ -23,7 +23,7 @@ Whether a suite is right can only be seen on services whose defects are known. T
 clean service, made from the contract alone, each with one defect. Every one is run through all checks of a
 full, strict run: the breaches found have to be those declared here, all of them and no others. Two clean
 services, on two different stacks and with opposite choices wherever the contract leaves one, have to pass.
-The tests do that with every third of them; with all:
+The tests do that with every sixth of them; with all:
 `python -m pytest -m "long or not long" tests/suite/test_mutants.py tests/suite/test_mutants_of_the_shop.py`.
 
 **Caught by** is the clause the defect is about; **also** are clauses that the same defect breaks necessarily.

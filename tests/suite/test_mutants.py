@@ -1,6 +1,6 @@
 """The suite is right about others: it finds every defect of the wire.
 
-Each test is a full, strict run over real sockets; a third of the defects by default, all with
+Each test is a full, strict run over real sockets; a sixth of the defects by default, all with
 ``pytest -m "long or not long" tests/suite``. Defects of the shop's rules: ``test_mutants_of_the_shop``;
 services without a defect: ``test_clean_services``.
 """
@@ -18,7 +18,7 @@ from tests.suite.implementations.runs import (
     BY_NAME,
     OF_THE_WIRE,
     Runs,
-    a_third,
+    a_sixth,
     breaks_what_it_declares,
     under_way,
 )
@@ -30,7 +30,7 @@ async def runs(asked: list[str]) -> AsyncIterator[Runs]:
         yield made
 
 
-@pytest.mark.parametrize("service", a_third(OF_THE_WIRE))
+@pytest.mark.parametrize("service", a_sixth(OF_THE_WIRE))
 async def test_mutant_breaks_what_it_declares_and_nothing_else(service: str, runs: Runs) -> None:
     await breaks_what_it_declares(service, runs)
 

@@ -89,9 +89,9 @@ async def breaks_what_it_declares(name: str, runs: Runs) -> None:
     assert errors(target) == []
 
 
-def a_third(services: Sequence[str]) -> list[Any]:
-    """Every third for the default run; all of them with ``-m "long or not long"``."""
+def a_sixth(services: Sequence[str]) -> list[Any]:
+    """Every sixth for the default run; all of them with ``-m "long or not long"``."""
     return [
-        pytest.param(service, marks=() if number % 3 == 0 else pytest.mark.long)
+        pytest.param(service, marks=() if number % 6 == 0 else pytest.mark.long)
         for number, service in enumerate(services)
     ]
