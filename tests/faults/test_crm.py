@@ -12,7 +12,7 @@ from tests.faults.crms import RATINGS, Rating, SandboxCrm
 from tests.faults.proxy import FAULTS, Fault
 from tests.faults.stage import Stage, until
 
-RATED = ["probe", "compare", *(pytest.param(one, marks=pytest.mark.long) for one in ("key", "manual"))]
+RATED = ["compare", *(pytest.param(one, marks=pytest.mark.long) for one in RATINGS if one != "compare")]
 
 
 async def all_ended(stage: Stage, rating: Rating) -> None:

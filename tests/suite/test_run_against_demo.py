@@ -74,6 +74,7 @@ def test_the_postgres_demo_keeps_every_clause(tmp_path: Path) -> None:
         assert {one.what for one in newest.created} == {"issued card", "reserved number", "receipts"}
 
 
+@pytest.mark.long
 def test_an_adapter_of_version_1_0_0_keeps_every_clause_of_it(tmp_path: Path) -> None:
     """Nobody is configured: the suite reserves numbers and makes its people up."""
     variables = {
