@@ -45,7 +45,7 @@ class Reached(enum.Enum):
     """How far a call got. PERHAPS is the default of doubt, the others are whitelists."""
 
     NOTHING = enum.auto()
-    """No connection was made for it."""
+    """Not a byte of it was sent."""
     TURNED_AWAY = enum.auto()
     """The CRM answered that it will not look at it: 401, 403, 429."""
     PERHAPS = enum.auto()

@@ -4,6 +4,9 @@ it got. The only module that knows the HTTP client; it may not know what a statu
 aiohttp by itself sends a PUT, DELETE or GET again when a kept connection turns out to be dead, and tells
 "took the request and hung up" by the same class as other broken connections. So neither is relied on: the
 connector below notes when a connection stands, and hands out one connection per exchange, never a second.
+
+Nor does aiohttp look at the clock once a connection stands: a process that was paused in between would send
+on waking, when others have long since asked what became of the call. So a request leaves in time or never.
 """
 
 from __future__ import annotations
@@ -13,14 +16,18 @@ import json
 import math
 import secrets
 import ssl
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
 import certifi
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
@@ -42,6 +49,8 @@ _KEEPALIVE = 4.0
 closing connection ends in doubt."""
 _FRESH_TRIES = 3
 """Idle connections given up in a row because something unasked-for had come over them."""
+_SMALL = 16_384
+"""Bytes of a body that are written in one go."""
 _BOUNDARY = secrets.token_hex(16)
 """Between the parts of a form; nobody outside can have put it into a value."""
 _FAULTS = (aiohttp.ClientError, OSError, EOFError, ValueError, RuntimeError)
@@ -52,15 +61,53 @@ class BrokenConnection(aiohttp.ClientConnectionError):
     """The connection broke, and aiohttp asked for another one to send the request again."""
 
 
+class TooLate(aiohttp.ClientError):
+    """The time was over before the first byte had left; none has."""
+
+
 @dataclass(slots=True)
 class _Exchange:
     """How far one exchange has got."""
 
+    until: float
+    """When it is over, by the monotonic clock, in seconds."""
     connecting: bool = False
     connected: bool = False
 
 
 _exchange: ContextVar[_Exchange] = ContextVar("_exchange")
+
+
+class _Request(ClientRequest):
+    """Leaves in time, or not at all; and whole, as soon as it has a connection."""
+
+    async def send(self, conn: Connection) -> aiohttp.ClientResponse:
+        if time.monotonic() >= _exchange.get().until:
+            raise TooLate
+        return await super().send(conn)
+
+    if sys.version_info < (3, 12):
+
+        def write_bytes(
+            self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
+        ) -> Coroutine[Any, Any, None]:
+            """Write the body at once, as aiohttp does from Python 3.12 on.
+
+            Before, it leaves that to a task of its own, which has to wait until everything else has run.
+            """
+            writing = super().write_bytes(writer, conn, content_length)
+            in_one_go = conn.protocol is not None and not conn.protocol.writing_paused
+            if not in_one_go or content_length is None or content_length > _SMALL:
+                return writing
+            try:
+                writing.send(None)
+            except StopIteration:
+                return _written()
+            raise AssertionError("nothing makes a small body wait")
+
+
+async def _written() -> None:
+    """What is left to do."""
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -77,10 +124,14 @@ class _Connector(aiohttp.TCPConnector):
             connection = await super().connect(req, traces, timeout)
             # Bytes that came over an idle connection would be read as the answer to the next request:
             # one customer's data for another.
-            if connection.protocol is not None and not connection.protocol.should_close:
-                exchange.connecting, exchange.connected = False, True
-                return connection
-            connection.close()
+            if connection.protocol is None or connection.protocol.should_close:
+                connection.close()
+                continue
+            exchange.connecting, exchange.connected = False, True
+            if connection.transport is not None:
+                # uvloop keeps what is written until all that is ready has run, unless there is no room.
+                connection.transport.set_write_buffer_limits(high=0)
+            return connection
         raise aiohttp.ClientConnectionError("the server speaks before it is asked")
 
 
@@ -113,6 +164,7 @@ class Wire:
             connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=_tls(settings.ca_file)),
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie would be another customer's
             headers=HEADERS,
+            request_class=_Request,
             trust_env=False,
         )
 
@@ -121,10 +173,11 @@ class Wire:
 
     async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
         """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens."""
-        exchange = _Exchange()
+        seconds = min(seconds, self._settings.read_timeout)
+        exchange = _Exchange(time.monotonic() + seconds)
         mark = _exchange.set(exchange)
         try:
-            return await self._send(call, proof, min(seconds, self._settings.read_timeout))
+            return await self._send(call, proof, seconds)
         except _TooLong:
             return Fault("the answer is longer than max_answer", kind=BackendMisconfigured)
         except _FAULTS as error:
@@ -197,6 +250,8 @@ def _tls(ca_file: Path | None) -> ssl.SSLContext:
 def _fault(error: Exception, exchange: _Exchange) -> Fault:
     """What an exception means; its own text is never used, it quotes URLs and answers."""
     reason = type(error).__name__
+    if isinstance(error, TooLate):
+        return Fault("no time left to ask", reason, Reached.NOTHING)
     if not exchange.connecting:
         return Fault("no whole answer", reason, away=True, again=True)
     if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -18,13 +18,15 @@ from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
+from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from contracts.sandbox import Sandbox, pegke, perx, running
 from contracts.sandbox.faults import FaultKind
 from contracts.sandbox.pegke import Customer, Pegke
 from contracts.sandbox.perx import Perx
 from crm_backends.postgres import driver as postgres_driver
-from tests.faults.proxy import FAULTS, Proxy
+from tests.faults.proxy import FAULTS, Proxy, lain
 
 Rating = Literal["key", "probe", "compare", "manual"]
 RATINGS: tuple[Rating, ...] = ("key", "probe", "compare", "manual")
@@ -33,6 +35,9 @@ _PATIENCE = (
     "connect_timeout = 0.5\nread_timeout = 1.0\nbreaker_pause = 0.3\nqueue_timeout = 0.5\nattempts = 2"
 )
 """Of every HTTP driver here: seconds, short, so that faults are over soon."""
+_ON_THE_LINE, _AT_THE_DOOR = 0.7, 0.5
+"""Seconds after which a request to a stand-in is given up where it lies. Together less than ``settle_after``:
+what has not been done when its doubt is settled will never be."""
 
 
 class Crm(ABC):
@@ -128,8 +133,17 @@ class KeyCrm(Crm):
             await connection.close()
 
 
+@web.middleware
+async def _in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
+    await request.read()
+    if request.transport is not None and lain(request.transport) > _AT_THE_DOOR:
+        request.transport.abort()
+        return web.Response(status=503)
+    return await handler(request)
+
+
 class SandboxCrm(Crm):
-    """One of the stand-in servers, in this process."""
+    """One of the stand-in servers, in this process. It does nothing that was asked long ago."""
 
     name: str
     credit: str
@@ -149,7 +163,8 @@ class SandboxCrm(Crm):
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
-        async with running(self.name, **self.switches) as self.sandbox:
+        async with running(self.name, middlewares=[_in_time], **self.switches) as self.sandbox:
+            self.line.patience = _ON_THE_LINE
             port = urlsplit(self.sandbox.base_url).port
             assert port is not None
             self.line.target = port

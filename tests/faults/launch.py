@@ -20,6 +20,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +29,7 @@ from adapter import bootstrap, cli, demo, serving
 from adapter.delivery import housekeeping, worker
 from adapter.store import cards
 from adapter.store.operations import PostgresOperations
+from crm_backends.http import wire
 from crm_backends.pegke.driver import PegkeBackend
 from crm_backends.perx.driver import PerxBackend
 from crm_backends.postgres.driver import PostgresBackend
@@ -44,7 +46,9 @@ class Plan:
     """What goes wrong in one process."""
 
     at: tuple[str, ...] = ()
-    """Points: ``begin.after``, ``credit.before``, ``end.done.after`` …; ``*`` is every one."""
+    """Points: ``begin.after``, ``credit.before``, ``end.done.after`` …; ``*`` is every one.
+
+    ``send`` is a request to a CRM over HTTP that has got its connection; ``credit.send``, one of a credit."""
     skip: int = 0
     """How many passes of these points go well first."""
     rate: float = 1.0
@@ -90,6 +94,10 @@ class Fate:
             os.kill(os.getpid(), signal.SIGSTOP)
 
 
+_within: ContextVar[str] = ContextVar("_within", default="")
+"""The guarded method under way."""
+
+
 def _no_detail(_given: Mapping[str, Any], _arguments: tuple[Any, ...]) -> str | None:
     return None
 
@@ -105,15 +113,21 @@ def _guard(
     fate: Fate,
     detail: Callable[[Mapping[str, Any], tuple[Any, ...]], str | None] = _no_detail,
 ) -> None:
-    """Put a point before and one after a method."""
+    """Put a point before and one after a method; within another one's call they have its name too."""
     original = getattr(owner, method)
 
     @functools.wraps(original)
     async def guarded(self: Any, *arguments: Any, **given: Any) -> Any:
         more = detail(given, arguments)
         names = [method] if more is None else [method, f"{method}.{more}"]
+        if caller := _within.get():
+            names.append(f"{caller}.{method}")
         fate.passing(*(f"{name}.before" for name in names))
-        result = await original(self, *arguments, **given)
+        mark = _within.set(method)
+        try:
+            result = await original(self, *arguments, **given)
+        finally:
+            _within.reset(mark)
         fate.passing(*(f"{name}.after" for name in names))
         return result
 
@@ -150,6 +164,7 @@ def prepare(plan: Plan) -> None:
     for method in ("record", "begin", "again", "lease", "release"):
         _guard(PostgresOperations, method, fate)
     _guard(PostgresOperations, "end", fate, _state)
+    _guard(wire._Request, "send", fate)
     for driver in DRIVERS:
         _guard(driver, "credit", fate)
         if hasattr(driver, "settle_credit"):

@@ -2,6 +2,9 @@
 
 A fault is drawn when a caller begins to say something on a connection where nothing is under way, so it hits
 one request, whatever protocol that is.
+
+Who settles a doubt some seconds later relies on what was sent being done by then or never. On a busy machine
+this program may be further behind than that, so it asks the kernel how long a request has been lying here.
 """
 
 from __future__ import annotations
@@ -41,6 +44,15 @@ MEANING: dict[Fault, str] = {
     "swallow_reply": "the request arrives and nothing is said",
 }
 _CHUNK = 65_536
+_LAST_DATA_RECEIVED = struct.Struct("52xI")
+"""Of Linux's ``struct tcp_info``: milliseconds since the last data came in."""
+
+
+def lain(transport: asyncio.BaseTransport) -> float:
+    """Seconds since the last byte came in on a TCP connection, read or not."""
+    raw = transport.get_extra_info("socket")
+    info = raw.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_DATA_RECEIVED.size)
+    return float(_LAST_DATA_RECEIVED.unpack(info)[0]) / 1000
 
 
 @dataclass
@@ -50,6 +62,8 @@ class Proxy:
     target: int | Path
     delay: float = 0.4
     port: int = 0
+    patience: float | None = None
+    """Seconds after which a request that still lies here is not carried on: the connection is reset."""
     draw: Callable[[bytes], Fault | None] | None = None
     """Asked for each request without an ordered fault; gets the first bytes."""
     happened: Counter[str] = field(default_factory=Counter)
@@ -174,6 +188,11 @@ class _Line:
                     continue
                 case "latency":
                     await asyncio.sleep(self._proxy.delay)
+            patience = self._proxy.patience
+            if patience is not None and lain(self._writer.transport) > patience:
+                self._proxy.happened["behind"] += 1
+                self.reset()
+                return
             far.write(data)
             await far.drain()
 

@@ -24,7 +24,16 @@ import pytest
 import structlog
 import uvloop
 
-from crm_backends.http import Auth, Basic, Bearer, ClientCredentials, Details, HttpClient, HttpSettings
+from crm_backends.http import (
+    Auth,
+    Basic,
+    Bearer,
+    ClientCredentials,
+    Details,
+    HttpClient,
+    HttpSettings,
+    Reply,
+)
 from crm_backends.ports import (
     BackendError,
     BackendMisconfigured,
@@ -414,6 +423,26 @@ async def test_without_time_nothing_is_sent() -> None:
         assert await read(crm, soon(0)) == "BackendUnavailable"
         assert await write(crm, deadline=soon(0.01)) == "NOT_SENT"
         assert server.connections == 0
+
+
+async def test_who_sleeps_through_the_deadline_after_connecting_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    connect = aiohttp.TCPConnector.connect
+
+    async def paused(*details: Any) -> Any:
+        connection = await connect(*details)
+        time.sleep(0.3)  # noqa: ASYNC251 - the whole process, as a paused machine
+        return connection
+
+    async with serving(replies(200)) as (server, crm):
+        monkeypatch.setattr(aiohttp.TCPConnector, "connect", paused)
+        for method in ("POST", "DELETE"):
+            assert await crm.write(method, "/x", json={}, deadline=Deadline.after(0.2)) == Written.not_sent()
+        assert not server.seen
+        assert await crm.write("DELETE", "/x", deadline=Deadline.after(0.2)) == Written.not_sent()
+        assert isinstance(await crm.write("POST", "/x", json={}, deadline=Deadline.after(2)), Reply)
+        assert len(server.seen) == 1
 
 
 async def test_of_an_endless_answer_only_the_limit_is_read() -> None:
