@@ -67,17 +67,25 @@ def serve(
 
 @app.command()
 @plainly
-def worker(config: ConfigFile = None) -> None:
+def worker(
+    config: ConfigFile = None,
+    management_port: Annotated[
+        int | None,
+        typer.Option(min=1, max=65535, help="Port of its health and metrics, on management.host."),
+    ] = None,
+) -> None:
     """Deliver recorded operations to the CRM until stopped; any number of workers may run.
 
     For when delivery.in_process is off, or more hands are needed. Joins the embedded database of a
-    running `serve`.
+    running `serve`. Several on one host need a management port each.
     """
     from adapter import serving
 
     settings = settings_for(config)
+    if management_port is not None:
+        serving.must_be_free(settings.management.host, management_port, "--management-port")
     with serving.database(settings, join=True) as url:
-        serving.run(lambda: serving.deliver_until_stopped(settings, url))
+        serving.run(lambda: serving.deliver_until_stopped(settings, url, management_port=management_port))
 
 
 @app.command()

@@ -137,13 +137,13 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 def check_ports(settings: Settings) -> None:
     """Raise ``CannotRun`` when one of the ports cannot be listened on; before anything is started."""
-    _must_be_free(settings.server.host, settings.server.port)
+    must_be_free(settings.server.host, settings.server.port, "server.port, or --port")
     if settings.management.enabled:
-        _must_be_free(settings.management.host, settings.management.port)
+        must_be_free(settings.management.host, settings.management.port, "management.port")
 
 
-def _must_be_free(host: str, port: int) -> None:
-    """Raise ``CannotRun`` when nobody could listen there."""
+def must_be_free(host: str, port: int, setting: str) -> None:
+    """Raise ``CannotRun`` when nobody could listen there; ``setting``: where another port is chosen."""
     if port == 0:
         return
     try:
@@ -152,14 +152,14 @@ def _must_be_free(host: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(info[4])
     except OSError as error:
-        raise _cannot_listen(host, port, error) from None
+        raise _cannot_listen(host, port, error, f" ({setting})") from None
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> CannotRun:
+def _cannot_listen(host: str, port: int, error: OSError, setting: str = "") -> CannotRun:
     if error.errno == errno.EADDRINUSE:
-        return CannotRun(f"port {port} on {host} is in use; stop what uses it or choose another (--port)")
+        return CannotRun(f"port {port} on {host} is in use; stop what uses it or choose another{setting}")
     reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "no such address"
-    return CannotRun(f"cannot listen on {host}:{port}: {reason}; choose another address or port")
+    return CannotRun(f"cannot listen on {host}:{port}: {reason}; choose another address or port{setting}")
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int, **options: Any) -> int:
@@ -172,6 +172,19 @@ async def _listen(runner: web.AppRunner, host: str, port: int, **options: Any) -
     except OSError as error:
         raise _cannot_listen(host, port, error) from None
     return int(runner.addresses[0][1])
+
+
+async def _manage(service: Service, port: int) -> web.AppRunner:
+    """Answer health and metrics on ``port`` of ``management.host``. Raises ``CannotRun``."""
+    from aiohttp import web
+
+    runner = web.AppRunner(service.management_application(), access_log=None)
+    try:
+        await _listen(runner, service.settings.management.host, port)
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
 
 
 def spare_the_collector() -> None:
@@ -198,8 +211,6 @@ async def serve_until_stopped(
 
     ``ready`` is told the port once requests are answered. Raises ``CannotRun``.
     """
-    from aiohttp import web
-
     from adapter.api.server import PublicRunner
     from adapter.bootstrap import Service
 
@@ -227,9 +238,7 @@ async def serve_until_stopped(
             backlog=1024,
         )
         if manage and settings.management.enabled:
-            management = web.AppRunner(service.management_application(), access_log=None)
-            runners.append(management)
-            await _listen(management, settings.management.host, settings.management.port)
+            runners.append(await _manage(service, settings.management.port))
         if settings.delivery.in_process:
             await service.start_delivery()
         spare_the_collector()
@@ -244,8 +253,11 @@ async def serve_until_stopped(
         await service.close()
 
 
-async def deliver_until_stopped(settings: Settings, url: str) -> None:
-    """Carry recorded operations to the CRM, and nothing else, until SIGTERM or SIGINT."""
+async def deliver_until_stopped(settings: Settings, url: str, *, management_port: int | None = None) -> None:
+    """Carry recorded operations to the CRM, and nothing else, until SIGTERM or SIGINT.
+
+    Health and metrics are answered on ``management_port``, if there is one. Raises ``CannotRun``.
+    """
     from adapter.bootstrap import Service
 
     stopping = asyncio.Event()
@@ -253,14 +265,19 @@ async def deliver_until_stopped(settings: Settings, url: str) -> None:
     for number in _STOPPING:
         loop.add_signal_handler(number, stopping.set)
     service = Service(settings, url)
+    management: web.AppRunner | None = None
     try:
         await service.open()
+        if management_port is not None:
+            management = await _manage(service, management_port)
         await service.start_delivery()
         spare_the_collector()
         log.info("delivering", concurrency=settings.delivery.concurrency)
         await stopping.wait()
         log.info("stopping")
     finally:
+        if management is not None:
+            await management.cleanup()
         await service.close()
 
 
