@@ -135,7 +135,6 @@ class KeyCrm(Crm):
 
 @web.middleware
 async def _in_time(request: web.Request, handler: Handler) -> web.StreamResponse:
-    await request.read()
     if request.transport is not None and lain(request.transport) > _AT_THE_DOOR:
         request.transport.abort()
         return web.Response(status=503)
