@@ -18,18 +18,32 @@ from adapter.store.migrate import migrate
 _numbers = itertools.count(1)
 
 
+_MEMORY = Path("/dev/shm")
+_ROOM = 8 << 30
+"""Bytes that have to be free in memory before databases are kept there; they take a tenth of it."""
+
+
+def _roomy() -> Path | None:
+    """A folder in memory, where there is one: a new database is hundreds of files."""
+    try:
+        return _MEMORY if shutil.disk_usage(_MEMORY).free > _ROOM else None
+    except OSError:
+        return None
+
+
 @pytest.fixture(scope="session")
 async def postgresql() -> AsyncIterator[embedded.EmbeddedServer]:
     """The embedded server, started once; it does not wait for the disk, since it need not survive.
 
     Its folder is not one of pytest's: those are cleaned up by other runs on the same machine.
     """
-    folder = Path(tempfile.mkdtemp(prefix="koshelek-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="koshelek-tests-", dir=_roomy()))
     server = embedded.start(folder)
     try:
         connection = await asyncpg.connect(server.url)
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             await connection.execute(f"ALTER SYSTEM SET {setting} = off")
+        await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         await connection.execute("SELECT pg_reload_conf()")
         await connection.close()
         yield server

@@ -7,14 +7,13 @@ adapter and its drivers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 from aiohttp import web
-from aiohttp.typedefs import Middleware
 
 from contracts.sandbox import pegke, perx, xerts
 from contracts.sandbox.faults import Fault, FaultKind
@@ -74,21 +73,23 @@ class Sandbox:
 
 @asynccontextmanager
 async def running(
-    name: str,
-    port: int = 0,
-    host: str = "127.0.0.1",
-    *,
-    access_log: bool = False,
-    middlewares: Sequence[Middleware] = (),
-    **switches: Any,
+    name: str, port: int = 0, host: str = "127.0.0.1", *, access_log: bool = False, **switches: Any
 ) -> AsyncIterator[Sandbox]:
-    """Serve a stand-in while the context lasts; port 0 takes a free one, ``middlewares`` come before it.
+    """Serve a stand-in while the context lasts; port 0 takes a free one.
 
     Raises ``KeyError`` for an unknown name, ``ValueError`` for an unknown or wrong switch, ``OSError`` if the
     address cannot be had.
     """
     application: web.Application = MODULES[name].application(**switches)
-    application.middlewares.extend(middlewares)
+    async with serving(application, port, host, access_log=access_log) as sandbox:
+        yield sandbox
+
+
+@asynccontextmanager
+async def serving(
+    application: web.Application, port: int = 0, host: str = "127.0.0.1", *, access_log: bool = False
+) -> AsyncIterator[Sandbox]:
+    """Serve a stand-in's application; see ``running``."""
     options: dict[str, Any] = {"access_log_format": '"%r" %s %Tf s'} if access_log else {"access_log": None}
     runner = web.AppRunner(application, shutdown_timeout=0.1, **options)
     await runner.setup()

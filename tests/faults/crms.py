@@ -21,7 +21,7 @@ import asyncpg
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from contracts.sandbox import Sandbox, pegke, perx, running
+from contracts.sandbox import MODULES, Sandbox, pegke, perx, serving
 from contracts.sandbox.faults import FaultKind
 from contracts.sandbox.pegke import Customer, Pegke
 from contracts.sandbox.perx import Perx
@@ -162,7 +162,9 @@ class SandboxCrm(Crm):
 
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
-        async with running(self.name, middlewares=[_in_time], **self.switches) as self.sandbox:
+        application: web.Application = MODULES[self.name].application(**self.switches)
+        application.middlewares.append(_in_time)
+        async with serving(application) as self.sandbox:
             self.line.patience = _ON_THE_LINE
             port = urlsplit(self.sandbox.base_url).port
             assert port is not None

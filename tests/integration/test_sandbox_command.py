@@ -9,10 +9,12 @@ import signal
 import socket
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from contracts.sandbox import MODULES, perx
+from tests.integration import forks
 
 
 async def start(*arguments: str) -> asyncio.subprocess.Process:
@@ -27,11 +29,10 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
     )
 
 
-async def run(*arguments: str) -> tuple[int | None, str, str]:
+def run(*arguments: str) -> tuple[int, str, str]:
     """Exit status, standard output and standard error."""
-    process = await start(*arguments)
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, out.decode(), err.decode()
+    done = forks.run("koshelek-contract", *arguments, cwd=Path.cwd(), env=os.environ, timeout=60)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
@@ -61,12 +62,12 @@ async def test_it_says_what_it_is_serves_and_ends(ending: signal.Signals) -> Non
     assert b"Traceback" not in err
 
 
-async def test_port_in_use_is_one_sentence() -> None:
+def test_port_in_use_is_one_sentence() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, out, err = await run("sandbox", "xerts", "--port", str(port))
+        status, out, err = run("sandbox", "xerts", "--port", str(port))
     assert (status, out) == (1, "")
     assert err.startswith(f"error: port {port} of 127.0.0.1 is in use")
     assert err.count("\n") == 1
@@ -82,14 +83,14 @@ async def test_port_in_use_is_one_sentence() -> None:
         (("xerts", "--port", "0", "--host", "192.0.2.1"), "error: 192.0.2.1 is no address of this machine"),
     ],
 )
-async def test_mistakes_are_one_sentence(arguments: tuple[str, ...], reason: str) -> None:
-    status, out, err = await run("sandbox", *arguments)
+def test_mistakes_are_one_sentence(arguments: tuple[str, ...], reason: str) -> None:
+    status, out, err = run("sandbox", *arguments)
     assert (status, out) == (1, "")
     assert err.startswith(reason)
     assert err.count("\n") == 1
 
 
-async def test_help_names_the_crms() -> None:
-    status, out, _ = await run("sandbox", "--help")
+def test_help_names_the_crms() -> None:
+    status, out, _ = run("sandbox", "--help")
     assert status == 0
     assert all(name in out for name in MODULES)

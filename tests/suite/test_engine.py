@@ -35,6 +35,7 @@ from contracts.suite.people import People
 from contracts.suite.redaction import Redactor, partly
 from contracts.suite.reference import sample
 from contracts.suite.results import Outcome, Result, Run, State, TargetRun, Weight
+from tests.integration import forks
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Call, Clean, serving
 from tests.suite.implementations.shop import ANNA, OPTIONS, PLASTIC, Refusal
 
@@ -681,15 +682,35 @@ async def test_a_terminal_is_shown_no_control_characters() -> None:
 
 async def command(*arguments: str, **variables: str) -> tuple[int, str, str]:
     """The command as a process: exit status, standard output and error."""
-    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("KLO_")}
-    code = "from contracts.cli import main; main()"
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", code, *arguments, env=kept | variables,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    assert b"Traceback" not in out + err
-    return process.returncode or 0, out.decode(), err.decode()
+    return told(
+        await asyncio.to_thread(
+            forks.run,
+            "koshelek-contract",
+            *arguments,
+            cwd=Path.cwd(),
+            env=environment() | variables,
+            timeout=60,
+        )
+    )
+
+
+async def command_anew(*arguments: str, **variables: str) -> tuple[int, str, str]:
+    """The same in a new interpreter."""
+    words = [sys.executable, "-c", "from contracts.cli import main; main()", *arguments]
+    return told(
+        await asyncio.to_thread(
+            subprocess.run, words, env=environment() | variables, capture_output=True, timeout=60
+        )
+    )
+
+
+def environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.upper().startswith("KLO_")}
+
+
+def told(done: subprocess.CompletedProcess[bytes]) -> tuple[int, str, str]:
+    assert b"Traceback" not in done.stdout + done.stderr
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 async def test_the_exit_status_tells_kept_broken_and_not_tested(tmp_path: Path) -> None:
@@ -697,7 +718,7 @@ async def test_the_exit_status_tells_kept_broken_and_not_tested(tmp_path: Path) 
     password.write_text(PASSWORD + "\n", encoding="utf-8")
     known = {"KLO_LOGIN": LOGIN, "KLO_PASSWORD_FILE": str(password)}
     async with serving(Clean()) as url:
-        status, out, _ = await command(
+        status, out, _ = await command_anew(
             "run", url, "--only", "KLO-1", "--report-dir", str(tmp_path / "r"), **known
         )
         assert (status, url + ": Keeps the contract" in out) == (0, True)
@@ -754,7 +775,7 @@ async def test_play_shows_one_exchange_without_credentials(tmp_path: Path) -> No
     file.write_text(f"login: {LOGIN}\npassword: '{PASSWORD}'\n", encoding="utf-8")
     async with serving(Clean()) as url:
         given = ("--config", str(file))
-        status, out, _ = await command("play", url, "find", "--msisdn", str(ANNA["phone"]), *given)
+        status, out, _ = await command_anew("play", url, "find", "--msisdn", str(ANNA["phone"]), *given)
         assert status == 0
         assert f"> GET {url}/v1/card?msisdn={ANNA['phone']}" in out
         assert "> Authorization: Basic ***" in out
