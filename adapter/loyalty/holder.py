@@ -5,11 +5,12 @@ KLO-2, KLO-3, KLO-4, KLO-7, KLO-8 and the lists of KLO-9.
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import cast
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.finding import people_with
@@ -26,13 +27,7 @@ from crm_backends.model import (
     Profile,
     Purchase,
 )
-from crm_backends.ports import (
-    BackendUnavailable,
-    Deadline,
-    HolderUnnamed,
-    NotSupported,
-    Points,
-)
+from crm_backends.ports import BackendUnavailable, Deadline, HolderUnnamed, NotSupported, Points
 
 ENTRIES_SHOWN = 50
 """Movements of points in one card info; the contract names no number."""
@@ -84,30 +79,12 @@ async def _account_shown(programme: Programme, card: Card, port: Port, deadline:
 
 async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Balance, Sequence[PointsEntry]]:
     """Balance and movements; nothing where the CRM cannot tell them."""
-
-    async def balance() -> Balance:
-        try:
-            return await points.balance(account, deadline=deadline)
-        except NotSupported:
-            return _NOTHING
-
-    async def entries() -> Sequence[PointsEntry]:
-        try:
-            return await points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
-        except NotSupported:
-            return ()
-
-    # A CRM far away is asked for both at once; one that is being tried again after an absence, by one call.
-    # (isinstance with a protocol would take as long as the rest of this module.)
-    if getattr(points, "left_alone", True):
-        return await balance(), await entries()
-    try:
-        async with asyncio.TaskGroup() as both:
-            shown = both.create_task(entries())
-            total = await balance()
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
-    return total, shown.result()
+    balance, entries = _NOTHING, cast(Sequence[PointsEntry], ())
+    with contextlib.suppress(NotSupported):
+        balance = await points.balance(account, deadline=deadline)
+    with contextlib.suppress(NotSupported):
+        entries = await points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+    return balance, entries
 
 
 async def _last_balance(programme: Programme, card: Card) -> Balance | None:

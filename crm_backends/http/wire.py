@@ -159,6 +159,7 @@ class Wire:
         """
         self._settings = settings
         self._base = str(URL(settings.base_url)).rstrip("/")
+        self._longest = self._timeout(settings.read_timeout)
         self._session = aiohttp.ClientSession(
             # The bulkhead bounds the connections; a second queue here would not be counted.
             connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=_tls(settings.ca_file)),
@@ -194,10 +195,7 @@ class Wire:
             headers=headers,
             data=body,
             allow_redirects=False,
-            # To the point: by default aiohttp brings what is longer than five seconds up to a whole one.
-            timeout=aiohttp.ClientTimeout(
-                total=seconds, connect=self._settings.connect_timeout, ceil_threshold=math.inf
-            ),
+            timeout=self._longest if seconds == self._longest.total else self._timeout(seconds),
         ) as response:
             content = bytearray()
             while part := await response.content.readany():
@@ -205,6 +203,11 @@ class Wire:
                 if len(content) > self._settings.max_answer:  # not read further, compressed or not
                     raise _TooLong
             return Answer(response.status, bytes(content), response.headers)
+
+    def _timeout(self, seconds: float) -> aiohttp.ClientTimeout:
+        # To the point: by default aiohttp brings what is longer than five seconds up to a whole one.
+        connect = self._settings.connect_timeout
+        return aiohttp.ClientTimeout(total=seconds, connect=connect, ceil_threshold=math.inf)
 
     def _url(self, call: Call) -> URL:
         path = call.path

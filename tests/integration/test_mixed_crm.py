@@ -276,20 +276,6 @@ async def test_what_no_bound_crm_can_do_has_its_own_code(adapter: Adapter) -> No
     assert (await adapter.get("/v1/card/getAllUsers")).code == Code.NOT_SUPPORTED
 
 
-async def test_balance_and_movements_of_a_card_are_asked_for_at_once(adapter: Adapter, crms: Crms) -> None:
-    number = await enrol(adapter, crms)
-    await adapter.get(f"/v1/card/{number}")
-    crms.pegke.fault("late", "*", times=2, seconds=0.3)
-    points: Any = adapter.service.programme.points
-    shown = asyncio.create_task(adapter.get(f"/v1/card/{number}"))
-    under_way = []
-    while not shown.done():
-        under_way.append(points._http.under_way)
-        await asyncio.sleep(0.01)
-    assert (await shown).status == 200
-    assert max(under_way) == 2
-
-
 async def test_the_card_is_shown_with_the_last_balance_while_the_crm_is_away(
     adapter: Adapter, crms: Crms
 ) -> None:
