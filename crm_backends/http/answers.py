@@ -102,7 +102,7 @@ class Details(TypedDict, total=False):
 
 @dataclass(slots=True, repr=False)  # not frozen, which takes three times as long to make
 class Call:
-    """One call as the driver asked for it; the fields are those of ``Details``. Nobody changes it."""
+    """One call as the driver asked for it; most fields are those of ``Details``. Nobody changes it."""
 
     method: str
     path: str
@@ -116,3 +116,5 @@ class Call:
     scope: str | None = None
     accept: Container[int] = ()
     liberal: bool = False
+    changes: bool = False
+    """Whether it changes something."""

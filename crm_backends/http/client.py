@@ -117,7 +117,7 @@ class HttpClient:
             BackendCredentials, BackendMisconfigured: as ``read``, only where nothing can have been done.
             ValueError: the path has a segment of dots.
         """
-        answer = await self._repeat(Call(method, path, **details), _write_again)
+        answer = await self._repeat(Call(method, path, changes=True, **details), _write_again)
         if isinstance(answer, Reply):
             return answer
         if answer.reached is Reached.PERHAPS:

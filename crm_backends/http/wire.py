@@ -71,6 +71,8 @@ class _Exchange:
 
     until: float
     """When it is over, by the monotonic clock, in seconds."""
+    promptly: bool
+    """Whether it leaves at once when it has a connection, and not with others."""
     connecting: bool = False
     connected: bool = False
 
@@ -79,7 +81,7 @@ _exchange: ContextVar[_Exchange] = ContextVar("_exchange")
 
 
 class _Request(ClientRequest):
-    """Leaves in time, or not at all; and whole, as soon as it has a connection."""
+    """Leaves in time, or not at all."""
 
     async def send(self, conn: Connection) -> aiohttp.ClientResponse:
         if time.monotonic() >= _exchange.get().until:
@@ -91,13 +93,18 @@ class _Request(ClientRequest):
         def write_bytes(
             self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
         ) -> Coroutine[Any, Any, None]:
-            """Write the body at once, as aiohttp does from Python 3.12 on.
+            """Write the body of what leaves promptly at once, as aiohttp does from Python 3.12 on.
 
             Before, it leaves that to a task of its own, which has to wait until everything else has run.
             """
             writing = super().write_bytes(writer, conn, content_length)
-            in_one_go = conn.protocol is not None and not conn.protocol.writing_paused
-            if not in_one_go or content_length is None or content_length > _SMALL:
+            if (
+                not _exchange.get().promptly
+                or content_length is None
+                or content_length > _SMALL
+                or conn.protocol is None
+                or conn.protocol.writing_paused
+            ):
                 return writing
             try:
                 writing.send(None)
@@ -130,7 +137,7 @@ class _Connector(aiohttp.TCPConnector):
             exchange.connecting, exchange.connected = False, True
             if connection.transport is not None:
                 # uvloop keeps what is written until all that is ready has run, unless there is no room.
-                connection.transport.set_write_buffer_limits(high=0)
+                connection.transport.set_write_buffer_limits(high=0 if exchange.promptly else None)
             return connection
         raise aiohttp.ClientConnectionError("the server speaks before it is asked")
 
@@ -173,9 +180,13 @@ class Wire:
         await self._session.close()
 
     async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
-        """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens."""
+        """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens.
+
+        A call that changes something leaves the moment its time has been looked at. Others leave together
+        with what else is ready, which takes less processor time.
+        """
         seconds = min(seconds, self._settings.read_timeout)
-        exchange = _Exchange(time.monotonic() + seconds)
+        exchange = _Exchange(time.monotonic() + seconds, call.changes)
         mark = _exchange.set(exchange)
         try:
             return await self._send(call, proof, seconds)
