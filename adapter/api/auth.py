@@ -1,9 +1,9 @@
 """HTTP Basic (RFC 7617) for the public port: constant time, two pairs at once, hashed or generated.
 
-A generated password is compared by its SHA-256. A hashed one (argon2) would cost tens of milliseconds
-per request, so a header that was accepted is remembered by a keyed digest (BLAKE2b) whose key lives only
-in this process; failures are never remembered. Hashes are worked out one at a time and only a few may wait
-for it, so that a flood of wrong passwords shuts nobody out who is remembered. It may not know what is served.
+A generated password is compared by its SHA-256, a hashed one by argon2, which takes tens of milliseconds.
+So a header that was accepted is remembered by a keyed digest (BLAKE2b) whose key lives only in this
+process; failures are never remembered. Hashes are worked out one at a time and only a few may wait for it,
+so that a flood of wrong passwords shuts nobody out who is remembered. It may not know what is served.
 """
 
 from __future__ import annotations
@@ -92,6 +92,8 @@ class Authenticator:
         accepted = False
         for known in self._digests:  # every pair is compared, so the time does not tell which matched
             accepted |= hmac.compare_digest(digest, known)
+        if accepted:
+            self._remember(token)
         if accepted or not self._hashed:
             return accepted
         judged = self._judged.get(token)
@@ -106,11 +108,15 @@ class Authenticator:
         try:
             async with self._one_at_a_time:  # a flood must not take every core and all memory
                 accepted = await asyncio.to_thread(self._verify, pair)
-            if accepted and len(self._accepted) < _MOST_REMEMBERED:
-                self._accepted.add(token)
+            if accepted:
+                self._remember(token)
             return accepted
         finally:
             del self._judged[token]
+
+    def _remember(self, token: bytes) -> None:
+        if len(self._accepted) < _MOST_REMEMBERED:
+            self._accepted.add(token)
 
     def _verify(self, pair: bytes) -> bool:
         login, _, password = pair.partition(b":")
