@@ -159,7 +159,7 @@ class SandboxCrm(Crm):
     )
     switches: Mapping[str, Any] = MappingProxyType({})
     is_looked_at = True
-    """Whether doubts are settled by looking what it has done. Then it does nothing that was asked long ago."""
+    """Whether doubts are settled by looking at it. Then it does nothing that was asked long ago."""
     sandbox: Sandbox
 
     @asynccontextmanager
