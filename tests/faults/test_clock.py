@@ -47,7 +47,13 @@ async def test_a_clock_jumps_under_load(ahead: float, scene: SetStage) -> None:
 
 @pytest.mark.parametrize("rating", [pytest.param("probe", marks=pytest.mark.long), "compare"])
 @pytest.mark.parametrize(
-    "point", [pytest.param("begin.before", marks=pytest.mark.long), "begin.after", "credit.send.before"]
+    "point",
+    [
+        pytest.param("begin.before", marks=pytest.mark.long),
+        "begin.after",
+        "credit.send.before",
+        "credit.send.after",  # it has left by then, and is not still to be written on waking
+    ],
 )
 async def test_who_sleeps_before_the_call_does_not_send_when_others_have(
     rating: Rating, point: str, scene: SetStage
@@ -56,7 +62,7 @@ async def test_who_sleeps_before_the_call_does_not_send_when_others_have(
     stage = await scene(rating)
     await stage.adapter()
     # The first request of a credit may be for a token.
-    skip = 1 if point == "credit.send.before" else 0
+    skip = 1 if point.startswith("credit.send") else 0
     sleeper = await stage.worker(Plan(at=(point,), skip=skip, how="stop", patience=TAKE_OVER))
     first = [stage.receipt(person=person, roubles=10) for person in range(1, 6)]
     await asyncio.gather(*[stage.deliver(receipt) for receipt in first])
