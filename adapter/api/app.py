@@ -8,8 +8,8 @@ no path, query or body, since those are personal data.
 from __future__ import annotations
 
 import asyncio
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -55,6 +55,8 @@ class Route:
 
 ROUTES = (
     Route("find_card", ("GET",), "/v1/card", calls.find_card),
+    Route("card_info", ("GET",), "/v1/card/{cardNumber}", calls.card_info),
+    Route("update_profile", ("POST", "PUT", "PATCH"), "/v1/card/{cardNumber}", calls.update_profile),
     Route("reserve_number", ("GET",), "/v1/card/anonymous", calls.reserve_number),
     Route("issue_card", ("POST",), "/v1/card/anonymous", calls.issue_card, since="1.2.0"),
     Route("all_users", ("GET",), "/v1/card/getAllUsers", calls.all_users),
@@ -64,10 +66,9 @@ ROUTES = (
     Route("purchases", ("GET",), "/v1/card/{cardNumber}/purchases", calls.purchases),
     Route("register_receipt", ("POST",), "/v1/promo/qrCode", calls.register_receipt, since="1.1.0"),
     Route("use_promo_code", ("POST",), "/v1/promo/code", calls.use_promo_code, since="1.3.0"),
-    Route("card_info", ("GET",), "/v1/card/{cardNumber}", calls.card_info),
-    Route("update_profile", ("POST", "PUT", "PATCH"), "/v1/card/{cardNumber}", calls.update_profile),
 )
-"""Literal paths come before those with a number in their place: literal segments win."""
+"""In the order in which paths with a number are tried, the most frequent first. Literal paths go before all
+of them wherever they stand: the router looks them up."""
 
 
 def routes_for(settings: Settings) -> list[Route]:
@@ -113,15 +114,17 @@ class PublicPort:
     def _surround(
         self, name: str, handler: Handler
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        lines = log.bind()  # once: the logger of a module looks itself up for every line
+
         async def handle(request: web.Request) -> web.StreamResponse:
             started = time.perf_counter()
             given = request.headers.get("X-Request-ID")
-            request_id = given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+            request_id = given if given and _REQUEST_ID.fullmatch(given) else _new_request_id()
             response, code = await self._answer(request, handler, request_id)
             seconds = time.perf_counter() - started
             if self.observe is not None:
                 self.observe(name, response.status, code, seconds)
-            log.info(
+            lines.info(
                 "request",
                 call=name,
                 verb=request.method,
@@ -179,9 +182,11 @@ class PublicPort:
     def _remote(self, request: web.Request) -> str | None:
         """The caller's address; a proxy is believed only if its own address is trusted."""
         remote = request.remote
-        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))  # a proxy may add its own
         trusted = self.programme.settings.server.trusted_proxies
-        if not forwarded or not trusted or remote is None:
+        if not trusted or remote is None:
+            return remote
+        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))  # a proxy may add its own
+        if not forwarded:
             return remote
         for hop in (remote, *reversed([part.strip() for part in forwarded.split(",")])):
             try:
@@ -193,6 +198,10 @@ class PublicPort:
             if not any(address in network for network in trusted):
                 break
         return remote
+
+
+def _new_request_id() -> str:
+    return f"{random.getrandbits(64):016x}"  # it names, it protects nothing
 
 
 async def _continue(request: web.Request) -> None:

@@ -43,7 +43,9 @@ Model = TypeVar("Model", bound=BaseModel)
 
 def points_text(points: Decimal) -> str:
     """Points, not hundredths, without trailing zeros: ``12``, ``12.5`` (KLO-3)."""
-    text = f"{points:f}"
+    text = str(points)
+    if "E" in text:
+        text = f"{points:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
@@ -51,14 +53,18 @@ def stringify(value: Json) -> Any:
     """The value with every elementary field as a string (official); fields that are ``None`` left out."""
     if isinstance(value, str):
         return str(value)
+    if isinstance(value, Decimal):
+        return points_text(value)
     if isinstance(value, (dict, Mapping)):  # a dict is told at once, another mapping only by its base class
-        return {key: stringify(item) for key, item in value.items() if item is not None}
+        return {
+            key: item if type(item) is str else stringify(item)  # most fields are, and a call takes longer
+            for key, item in value.items()
+            if item is not None
+        }
     if isinstance(value, (list, tuple)):
         return [stringify(item) for item in value]
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Decimal):
-        return points_text(value)
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     return str(value)

@@ -5,12 +5,10 @@ KLO-2, KLO-3, KLO-4, KLO-7, KLO-8 and the lists of KLO-9.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import cast
 
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.finding import people_with
@@ -79,11 +77,14 @@ async def _account_shown(programme: Programme, card: Card, port: Port, deadline:
 
 async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Balance, Sequence[PointsEntry]]:
     """Balance and movements; nothing where the CRM cannot tell them."""
-    balance, entries = _NOTHING, cast(Sequence[PointsEntry], ())
-    with contextlib.suppress(NotSupported):
+    try:
         balance = await points.balance(account, deadline=deadline)
-    with contextlib.suppress(NotSupported):
+    except NotSupported:
+        balance = _NOTHING
+    try:
         entries = await points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+    except NotSupported:
+        entries = ()
     return balance, entries
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
+from collections import deque
 
 import structlog
 
@@ -93,27 +94,44 @@ class Bulkhead:
     """At most ``places`` calls at once; the others wait up to ``patience`` seconds each, in order."""
 
     def __init__(self, places: int, patience: float) -> None:
-        self._free = asyncio.Semaphore(places)
+        self._places = places
         self._patience = patience
-        self.waiting = 0
+        self._line: deque[asyncio.Future[None]] = deque()
+        """Those who wait. A place that falls vacant goes to the first of them and is never free meanwhile."""
         self.under_way = 0
+
+    @property
+    def waiting(self) -> int:
+        return len(self._line)
 
     async def enter(self, remaining: float) -> bool:
         """Whether a place was got within ``remaining`` seconds; it is given back with ``leave``."""
-        if self._free.locked():
-            self.waiting += 1
-            try:
-                async with asyncio.timeout(min(self._patience, remaining)):
-                    await self._free.acquire()
-            except TimeoutError:
-                return False
-            finally:
-                self.waiting -= 1
-        else:
-            await self._free.acquire()
-        self.under_way += 1
+        if self.under_way < self._places:
+            self.under_way += 1
+            return True
+        turn = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            async with asyncio.timeout(min(self._patience, remaining)):
+                await turn
+        except TimeoutError:
+            self._give_up(turn)
+            return False
+        except BaseException:
+            self._give_up(turn)
+            raise
         return True
 
+    def _give_up(self, turn: asyncio.Future[None]) -> None:
+        if not turn.cancelled():  # the place came in the same moment
+            self.leave()
+        elif turn in self._line:
+            self._line.remove(turn)
+
     def leave(self) -> None:
+        while self._line:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
         self.under_way -= 1
-        self._free.release()

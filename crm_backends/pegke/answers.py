@@ -6,8 +6,9 @@ It may not send anything, and no text of a reply leaves it but the note of a mov
 from __future__ import annotations
 
 import enum
+import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
@@ -136,7 +137,7 @@ class Answers:
 
 def at(body: object, path: str) -> object:
     """The value at a dotted path, list positions as numbers; ``None`` where there is none."""
-    for step in path.split("."):
+    for step in _steps(path):
         if isinstance(body, dict):
             body = body.get(step)
         elif isinstance(body, list) and step.isascii() and step.isdecimal() and int(step) < len(body):
@@ -144,6 +145,11 @@ def at(body: object, path: str) -> object:
         else:
             return None
     return body
+
+
+@functools.cache  # the paths are those of the settings and a few of this module
+def _steps(path: str) -> Sequence[str]:
+    return path.split(".")
 
 
 def number(value: object) -> Decimal | None:
