@@ -71,8 +71,8 @@ class _Exchange:
 
     until: float
     """When it is over, by the monotonic clock, in seconds."""
-    promptly: bool
-    """Whether it leaves at once when it has a connection, and not with others."""
+    changes: bool
+    """Whether the CRM is to change something."""
     connecting: bool = False
     connected: bool = False
 
@@ -93,13 +93,13 @@ class _Request(ClientRequest):
         def write_bytes(
             self, writer: AbstractStreamWriter, conn: Connection, content_length: int | None = None
         ) -> Coroutine[Any, Any, None]:
-            """Write the body of what leaves promptly at once, as aiohttp does from Python 3.12 on.
+            """Write the body of what changes something at once, as aiohttp does from Python 3.12 on.
 
             Before, it leaves that to a task of its own, which has to wait until everything else has run.
             """
             writing = super().write_bytes(writer, conn, content_length)
             if (
-                not _exchange.get().promptly
+                not _exchange.get().changes
                 or content_length is None
                 or content_length > _SMALL
                 or conn.protocol is None
@@ -137,8 +137,9 @@ class _Connector(aiohttp.TCPConnector):
                 continue
             exchange.connecting, exchange.connected = False, True
             if transport is not None:
-                # uvloop keeps what is written until all that is ready has run, unless there is no room.
-                transport.set_write_buffer_limits(high=0 if exchange.promptly else None)
+                # uvloop keeps what is written until all that is ready has run, unless there is no room. Many
+                # calls would leave together, come back together, and leave the processor idle in between.
+                transport.set_write_buffer_limits(high=0)
             return connection
         raise aiohttp.ClientConnectionError("the server speaks before it is asked")
 
@@ -182,8 +183,7 @@ class Wire:
     async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
         """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens.
 
-        A call that changes something leaves the moment its time has been looked at. Others leave together
-        with what else is ready, which takes less processor time.
+        A call that changes something leaves the moment its time has been looked at, in one piece.
         """
         seconds = min(seconds, self._settings.read_timeout)
         exchange = _Exchange(time.monotonic() + seconds, call.changes)
