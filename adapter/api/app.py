@@ -8,7 +8,6 @@ no path, query or body, since those are personal data.
 from __future__ import annotations
 
 import asyncio
-import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,7 +21,7 @@ from multidict import CIMultiDict
 from adapter.api import calls, wire
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
-from adapter.api.server import ELSEWHERE
+from adapter.api.server import ELSEWHERE, new_request_id
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.ports import StoreBusy, StoreUnavailable
 from adapter.loyalty.programme import Programme
@@ -119,7 +118,7 @@ class PublicPort:
         async def handle(request: web.Request) -> web.StreamResponse:
             started = time.perf_counter()
             given = request.headers.get("X-Request-ID")
-            request_id = given if given and _REQUEST_ID.fullmatch(given) else _new_request_id()
+            request_id = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
             response, code = await self._answer(request, handler, request_id)
             seconds = time.perf_counter() - started
             if self.observe is not None:
@@ -198,10 +197,6 @@ class PublicPort:
             if not any(address in network for network in trusted):
                 break
         return remote
-
-
-def _new_request_id() -> str:
-    return f"{random.getrandbits(64):016x}"  # it names, it protects nothing
 
 
 async def _continue(request: web.Request) -> None:

@@ -48,29 +48,20 @@ async def test_who_waits_too_long_goes_without(patience: float, remaining: float
     assert await bulkhead.enter(remaining)
 
 
-async def test_a_place_that_comes_as_its_caller_gives_up_goes_to_the_next() -> None:
+@pytest.mark.parametrize("place_first", [True, False])
+async def test_a_place_that_comes_as_its_caller_gives_up_goes_to_the_next(place_first: bool) -> None:
     bulkhead = Bulkhead(1, patience=5)
     assert await bulkhead.enter(5)
     first, second = (asyncio.create_task(bulkhead.enter(5)) for _ in range(2))
     await _turns()
-    bulkhead.leave()
+    if place_first:
+        bulkhead.leave()
     first.cancel()
+    if not place_first:
+        bulkhead.leave()
     with pytest.raises(asyncio.CancelledError):
         await first
     assert await second
-    assert (bulkhead.under_way, bulkhead.waiting) == (1, 0)
-
-
-async def test_a_caller_who_gives_up_as_a_place_is_handed_on_is_passed_over() -> None:
-    bulkhead = Bulkhead(1, patience=5)
-    assert await bulkhead.enter(5)
-    first, second = (asyncio.create_task(bulkhead.enter(5)) for _ in range(2))
-    await _turns()
-    first.cancel()
-    bulkhead.leave()
-    assert await second
-    with pytest.raises(asyncio.CancelledError):
-        await first
     assert (bulkhead.under_way, bulkhead.waiting) == (1, 0)
 
 
