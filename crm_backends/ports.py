@@ -62,6 +62,11 @@ class NotSupported(BackendError):
     """The driver cannot do this; see its capabilities."""
 
 
+REFERENCE_LENGTH = 26
+"""Characters of a reference, at most: capital letters and digits, so that neither a CRM's case nor its usual
+lengths change it. A driver whose CRM takes fewer declares that (``LimitsReferences``)."""
+
+
 class Outcome(enum.StrEnum):
     """How a write ended. UNKNOWN is the default of doubt; NOT_SENT is a whitelist."""
 
@@ -82,6 +87,9 @@ class Refusal(enum.StrEnum):
     CONFLICT = "conflict"
     """Phone or e-mail belongs to another customer."""
     NO_SUCH_CUSTOMER = "no_such_customer"
+    REFERENCE_TAKEN = "reference_taken"
+    """The CRM knows our reference with other contents (phone, account, amount) than were asked for. Nothing was
+    written; a person has to look, since it may be somebody else's."""
     CODE_UNKNOWN = "code_unknown"
     CODE_NOT_YET_VALID = "code_not_yet_valid"
     CODE_EXPIRED = "code_expired"
@@ -102,6 +110,9 @@ class Written:
     """Set when, and only when, the outcome is REFUSED."""
     message: str | None = None
     """Text for the holder, when the programme (not an error body) provides one."""
+    entries: tuple[str, ...] = ()
+    """What the CRM calls each of several entries that it keeps under our reference: the write took effect more
+    than once. Set, with the outcome DONE, only where the driver has seen more than one."""
 
     @classmethod
     def done(
@@ -223,6 +234,28 @@ class NoticesAbsence(Protocol):
 
 
 @runtime_checkable
+class LimitsReferences(Protocol):
+    """A driver whose CRM takes shorter references than ``REFERENCE_LENGTH``."""
+
+    @property
+    def reference_length(self) -> int:
+        """Characters, at least 16."""
+
+
+@runtime_checkable
+class RepeatsHarmlessly(Protocol):
+    """A driver with writes that have no second effect where a look-up finds nothing and they are sent again.
+
+    Something in the CRM is unique there (an identifier, a coupon that is used once), so that for these
+    operations nobody needs proof that the CRM finds what it was given.
+    """
+
+    @property
+    def harmless_again(self) -> frozenset[str]:
+        """Operations, as in ``OPERATIONS``."""
+
+
+@runtime_checkable
 class Users(Protocol):
     finds_by_email: bool
     """False where the CRM cannot be asked for an e-mail: the adapter then remembers those of its holders."""
@@ -278,7 +311,11 @@ class Points(Protocol):
         """Purchase lines of whole days, both ends included, newest first."""
 
     async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
-        """Put points on an account. ``reference`` is ours and stable across attempts."""
+        """Put points on an account. ``reference`` is ours, stable across attempts, and never repeats.
+
+        REFUSED with REFERENCE_TAKEN where the CRM knows the reference with another account or amount: what comes
+        back under a reference is compared with what was asked. So everywhere a ``reference`` is given.
+        """
 
 
 @runtime_checkable
