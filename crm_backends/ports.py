@@ -88,8 +88,8 @@ class Refusal(enum.StrEnum):
     """Phone or e-mail belongs to another customer."""
     NO_SUCH_CUSTOMER = "no_such_customer"
     REFERENCE_TAKEN = "reference_taken"
-    """The CRM knows our reference with other contents (phone, account, amount) than were asked for. Nothing was
-    written; a person has to look, since it may be somebody else's."""
+    """The CRM knows our reference with other contents (phone, account, amount) than were asked for. Nothing
+    was written; a person has to look, since it may be somebody else's."""
     CODE_UNKNOWN = "code_unknown"
     CODE_NOT_YET_VALID = "code_not_yet_valid"
     CODE_EXPIRED = "code_expired"
@@ -111,8 +111,8 @@ class Written:
     message: str | None = None
     """Text for the holder, when the programme (not an error body) provides one."""
     entries: tuple[str, ...] = ()
-    """What the CRM calls each of several entries that it keeps under our reference: the write took effect more
-    than once. Set, with the outcome DONE, only where the driver has seen more than one."""
+    """What the CRM calls each of several entries that it keeps under our reference: the write took effect
+    more than once. Set, with the outcome DONE, only where the driver has seen more than one."""
 
     @classmethod
     def done(
@@ -313,8 +313,8 @@ class Points(Protocol):
     async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
         """Put points on an account. ``reference`` is ours, stable across attempts, and never repeats.
 
-        REFUSED with REFERENCE_TAKEN where the CRM knows the reference with another account or amount: what comes
-        back under a reference is compared with what was asked. So everywhere a ``reference`` is given.
+        REFUSED with REFERENCE_TAKEN where the CRM knows the reference with another account or amount: what
+        comes back under a reference is compared with what was asked. So everywhere a ``reference`` is given.
         """
 
 
