@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import asyncpg
 from aiohttp import web
+from pydantic import SecretStr
 
 from adapter.api.app import PublicPort
 from adapter.api.auth import Authenticator, credentials_of
@@ -17,8 +19,8 @@ from adapter.delivery.housekeeping import Housekeeping
 from adapter.delivery.worker import Worker
 from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
-from adapter.loyalty.ports import Finder, Port, StoreBusy, StoreUnavailable
-from adapter.loyalty.programme import Programme
+from adapter.loyalty.ports import Finder, Port, StoreBusy, StoreUnavailable, Visibility
+from adapter.loyalty.programme import Programme, kinds_looked_for
 from adapter.ops.health import management_application
 from adapter.ops.metrics import Metrics
 from adapter.settings import Binding, Settings
@@ -31,8 +33,17 @@ from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.upkeep import PostgresUpkeep
+from adapter.store.visibility import PostgresVisibility
 from crm_backends import registry
-from crm_backends.ports import Backend, NoticesAbsence, Settlement, Support
+from crm_backends.ports import (
+    REFERENCE_LENGTH,
+    Backend,
+    LimitsReferences,
+    NoticesAbsence,
+    RepeatsHarmlessly,
+    Settlement,
+    Support,
+)
 from crm_backends.postgres.driver import PostgresBackend
 
 _WORKER_CONNECTIONS = 5
@@ -40,6 +51,15 @@ _HOUSEKEEPING_CONNECTIONS = 2
 _READY_PATIENCE = 1.0  # seconds for a connection
 FOREIGN: tuple[Port, ...] = ("points", "coupons")
 """Ports whose CRM may be another than that of the users."""
+
+
+_WRITES = (
+    (OperationKind.REGISTRATION, "users", "users.register"),
+    (OperationKind.RECEIPT, "points", "points.credit"),
+    (OperationKind.PROMO_CODE, "coupons", "coupons.redeem"),
+    (OperationKind.COUPONS, "coupons", "coupons.issue"),
+)
+"""Each kind of operation, the port that performs it, and as what."""
 
 
 @dataclass(slots=True)
@@ -56,8 +76,11 @@ class Service:
     gateway: Gateway = field(init=False)
     cards: PostgresCards = field(init=False)
     operations: PostgresOperations = field(init=False)
+    visibility: PostgresVisibility = field(init=False)
     balances: PostgresBalances | None = field(default=None, init=False)
     programme: Programme = field(init=False)
+    _fingerprints: dict[str, str] = field(default_factory=dict)
+    """Per port, which CRM it is."""
     _worker_pool: Any = None
     _worker: Worker | None = None
     _worker_task: asyncio.Task[None] | None = None
@@ -75,7 +98,7 @@ class Service:
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
         self.operations = PostgresOperations(gateway)
-        self.metrics = Metrics(PostgresDesk(gateway).waiting, self.left_alone)
+        self.metrics = Metrics(PostgresDesk(gateway).waiting, self._shown, self.left_alone)
         users: Any = self.by_port["users"]
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]
@@ -109,6 +132,13 @@ class Service:
             ),
             same_reference=tuple(port for port in FOREIGN if self._keeps_users_by_one_reference(port)),
             keeps_consents=can_keep,
+            harmless_again=frozenset(
+                kind for kind, port, operation in _WRITES if operation in _harmless_again(self.by_port[port])
+            ),
+            reference_lengths={kind: _reference_length(self.by_port[port]) for kind, port, _ in _WRITES},
+        )
+        self.visibility = PostgresVisibility(
+            gateway, {kind: self._fingerprints.get(port, "") for kind, port, _ in _WRITES}
         )
 
     def _keeps_users_by_one_reference(self, port: Port) -> bool:
@@ -145,6 +175,7 @@ class Service:
                 backend = registry.load(binding.driver).build(binding.settings, context)
                 built.append((binding, backend))
             by_port[port] = backend
+            self._fingerprints[port] = _fingerprint(binding)
         self.backends = [backend for _, backend in built]
         return by_port
 
@@ -157,6 +188,11 @@ class Service:
         application = management_application(self.problem)
         self.metrics.add_to(application)
         return application
+
+    async def _shown(self) -> Mapping[OperationKind, Visibility]:
+        """What the CRMs have shown, of each kind that is settled by looking."""
+        known = await self.visibility.known()
+        return {kind: known.get(kind, Visibility()) for kind in kinds_looked_for(self.programme)}
 
     def left_alone(self) -> dict[str, bool]:
         """Per port with a CRM that can be away: whether it is left alone because it did not answer."""
@@ -187,7 +223,7 @@ class Service:
             )
         delivery = self.settings.delivery
         self._worker = Worker(
-            Deliverer(self.programme, self.operations, delivery, self.metrics.delivered),
+            self.deliverer(),
             self._worker_pool,
             delivery.concurrency,
             listens=not self.settings.database.pooler,
@@ -200,6 +236,16 @@ class Service:
         upkeep = PostgresUpkeep(Gateway(self._housekeeping_pool, self.settings.database.acquire_timeout))
         self._housekeeping = Housekeeping(upkeep, self.settings)
         self._housekeeping_task = asyncio.create_task(self._housekeeping.run())
+
+    def deliverer(self) -> Deliverer:
+        """What carries operations to the CRMs, one at a time."""
+        return Deliverer(
+            self.programme,
+            self.operations,
+            self.visibility,
+            self.settings.delivery,
+            self.metrics.delivered,
+        )
 
     async def stop_delivery(self) -> None:
         """Let deliveries under way finish, and take up no more."""
@@ -216,6 +262,8 @@ class Service:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+        if self._worker is not None:
+            await self._worker.deliverer.close()
 
     async def close(self) -> None:
         """Stop delivering, then let go of every connection."""
@@ -236,6 +284,24 @@ class Service:
 def ports_of(service: Service, backend: Backend) -> Sequence[str]:
     """Which ports this backend is bound to."""
     return [port for port, bound in service.by_port.items() if bound is backend]
+
+
+def _fingerprint(binding: Binding) -> str:
+    """Tells one CRM from another: the driver and where it is. It does not tell where that is."""
+    where = getattr(binding.settings, "base_url", None) or getattr(binding.settings, "url", None)
+    if isinstance(where, SecretStr):
+        where = where.get_secret_value()
+    return hashlib.sha256(f"{binding.driver} {where}".encode()).hexdigest()[:16]
+
+
+def _harmless_again(backend: object) -> frozenset[str]:
+    """Operations that may be sent to this CRM again whenever they are not found there."""
+    return backend.harmless_again if isinstance(backend, RepeatsHarmlessly) else frozenset()
+
+
+def _reference_length(backend: object) -> int:
+    """Characters of the references that this CRM takes."""
+    return backend.reference_length if isinstance(backend, LimitsReferences) else REFERENCE_LENGTH
 
 
 def _settlement_of_issues(coupons: Any) -> Settlement:

@@ -444,8 +444,18 @@ class Delivery(Section):
     call_timeout: Seconds = Field(10.0, description="Seconds one delivery to the CRM may take.")
     settle_after: Seconds = Field(
         30.0,
-        description="Seconds after which an unknown outcome is looked up; a call that was cut off may still "
-        "be at work in the CRM.",
+        description="Seconds after which an unknown outcome is looked up, and for which the CRM has to "
+        'answer from then on before "not found" is believed; longer by itself where the CRM is later.',
+    )
+    proof_patience: Seconds = Field(
+        600.0,
+        description="Seconds for which something that the CRM has confirmed is looked for there; if it is "
+        "not found by then, no doubt is sent again any more because it is not found.",
+    )
+    ask_before_sending: bool = Field(
+        True,
+        description="Look a receipt's reference up before it is sent, where the CRM can be asked for it but "
+        "does not honour it: another adapter, or this one before its database was lost, may have sent it.",
     )
     retry_first: Seconds = Field(1.0, description="Seconds before the first retry; doubles, with jitter.")
     retry_ceiling: Seconds = Field(600.0, description="Longest pause between two retries, seconds.")

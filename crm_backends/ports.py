@@ -19,7 +19,7 @@ from __future__ import annotations
 import enum
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Protocol, runtime_checkable
@@ -113,6 +113,9 @@ class Written:
     entries: tuple[str, ...] = ()
     """What the CRM calls each of several entries that it keeps under our reference: the write took effect
     more than once. Set, with the outcome DONE, only where the driver has seen more than one."""
+    reason: str | None = field(default=None, compare=False)
+    """Why it ended so, for the operator: one sentence of ours, nothing of a CRM's body and nothing
+    personal."""
 
     @classmethod
     def done(
@@ -121,16 +124,16 @@ class Written:
         return cls(Outcome.DONE, crm_reference=crm_reference, points=points, message=message)
 
     @classmethod
-    def refused(cls, refusal: Refusal = Refusal.OTHER) -> Written:
-        return cls(Outcome.REFUSED, refusal=refusal)
+    def refused(cls, refusal: Refusal = Refusal.OTHER, reason: str | None = None) -> Written:
+        return cls(Outcome.REFUSED, refusal=refusal, reason=reason)
 
     @classmethod
-    def not_sent(cls) -> Written:
-        return cls(Outcome.NOT_SENT)
+    def not_sent(cls, reason: str | None = None) -> Written:
+        return cls(Outcome.NOT_SENT, reason=reason)
 
     @classmethod
-    def unknown(cls) -> Written:
-        return cls(Outcome.UNKNOWN)
+    def unknown(cls, reason: str | None = None) -> Written:
+        return cls(Outcome.UNKNOWN, reason=reason)
 
 
 class Settlement(enum.StrEnum):

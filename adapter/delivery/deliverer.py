@@ -1,12 +1,15 @@
 """One attempt to deliver one operation, and what its outcome leads to.
 
-``sent`` is written before the call and no database connection is held during it. Only a write that
-certainly did not reach the CRM is tried again; an unknown one is settled as the driver declares.
+``sent`` is written before the call and no database connection is held during it. Only a write that certainly
+did not reach the CRM is tried again; an unknown one is settled as the driver declares, and "not found" is
+believed only of a CRM that has proved it (``proof``), for as long as it has answered, and as two clocks agree
+(``clock``).
 """
 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,25 +19,38 @@ import structlog
 import tenacity
 
 from adapter.catalogue import Refused
+from adapter.delivery.answering import Answering
+from adapter.delivery.clock import DatabaseClock
 from adapter.delivery.pace import Pace
+from adapter.delivery.proof import TIMES_WORST, Proofs
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
+    CONFLICT,
+    DONE_TWICE,
     FINAL,
+    FOR_A_PERSON,
     IN_DOUBT,
     IN_DOUBT_ONCE,
+    NOT_FOUND_REFUTED,
+    NOT_FOUND_UNPROVED,
     Operation,
     OperationKind,
     OperationState,
 )
 from adapter.loyalty.occasions import receipt_credited
 from adapter.loyalty.performing import crm_account, perform, refusal_code, settle
-from adapter.loyalty.ports import StoreUnavailable
-from adapter.loyalty.programme import Programme
+from adapter.loyalty.ports import Proof, StoreUnavailable, VisibilityBook
+from adapter.loyalty.programme import Programme, kinds_looked_for
 from adapter.settings import Delivery
 from adapter.store.operations import PostgresOperations
 from crm_backends.ports import BackendError, Deadline, Outcome, Refusal, Settlement, Written
 
 log = structlog.get_logger("delivery")
+
+_LOOKS = 3
+"""Looks for a doubt, about, in the time for which its absence has to last."""
+_QUEUE_LATE = 2.0
+"""Seconds by which the queue may be late with what was put off: it looks for that once a second."""
 
 
 class Later(Exception):
@@ -49,11 +65,16 @@ class Later(Exception):
 class Deliverer:
     programme: Programme
     operations: PostgresOperations
+    visibility: VisibilityBook
     settings: Delivery
     observe: Callable[[OperationKind, str, Outcome], None] = lambda *_: None
     """Is told the outcome of every write that was ``sent``, and of every doubt ``settled``."""
+    clock: DatabaseClock = field(default_factory=DatabaseClock)
     pace: Mapping[OperationKind, Pace] = field(init=False)
     """Of everything but first attempts, per CRM."""
+    answering: Mapping[OperationKind, Answering] = field(init=False)
+    """Whether the CRM answers those who look for a doubt."""
+    proofs: Proofs = field(init=False)
 
     def __post_init__(self) -> None:
         backends = {
@@ -64,6 +85,17 @@ class Deliverer:
         }
         paces = {id(backend): Pace(self.settings.retries_per_second) for backend in backends.values()}
         object.__setattr__(self, "pace", {kind: paces[id(backend)] for kind, backend in backends.items()})
+        gap = self.settings.settle_after / _LOOKS + self.settings.call_timeout + _QUEUE_LATE
+        answering = {id(backend): Answering(gap) for backend in backends.values()}
+        object.__setattr__(
+            self, "answering", {kind: answering[id(backend)] for kind, backend in backends.items()}
+        )
+        object.__setattr__(
+            self, "proofs", Proofs(self.visibility, self.settings, self._look_up, self._see_whether_doubled)
+        )
+
+    async def close(self) -> None:
+        await self.proofs.close()
 
     async def deliver(self, operation_id: int, *, tries: int = 0) -> None:
         """Bring the operation one step on. ``tries``: how often it was looked at before.
@@ -73,8 +105,8 @@ class Deliverer:
             StoreUnavailable: the adapter's database does not answer; nothing is known to have changed.
         """
         compares = Settlement.COMPARE in self.programme.settlement.values()
-        known = await self.operations.get(operation_id) if tries or compares else None
-        if known is not None and (known.state in FINAL or known.state is OperationState.HELD):
+        known = await self._get(operation_id) if tries or compares else None
+        if known is not None and known.state in FINAL | FOR_A_PERSON:
             return
         if known is not None and tries:
             self._wait_for_its_turn(known)
@@ -84,13 +116,23 @@ class Deliverer:
         deadline = Deadline.after(self.settings.call_timeout)
         operation = None
         if known is None or not self._compares(known):
+            before = time.monotonic()
             operation = await self.operations.begin(operation_id, resendable=by_key)
+            if operation is not None:
+                self.clock.observe(before, operation.read_at, time.monotonic())
         elif known.state is OperationState.RECORDED:
             operation = await self._begin_comparable(known, tries, deadline)
         if operation is None:
             await self._not_to_be_sent(operation_id, tries)
         else:
             await self._conclude(operation, await self._attempt(operation, deadline), "sent")
+
+    async def _get(self, operation_id: int) -> Operation | None:
+        before = time.monotonic()
+        operation = await self.operations.get(operation_id)
+        if operation is not None:
+            self.clock.observe(before, operation.read_at, time.monotonic())
+        return operation
 
     def _wait_for_its_turn(self, operation: Operation) -> None:
         """Raise ``Later`` in a crowd.
@@ -100,6 +142,8 @@ class Deliverer:
         delay = self.pace[operation.kind].admit()
         if delay:
             raise Later(timedelta(seconds=delay))
+
+    # -- comparing -------------------------------------------------------------------------------------
 
     async def _begin_comparable(self, known: Operation, tries: int, deadline: Deadline) -> Operation | None:
         """Begin what is settled by comparing: with the account for itself, and its balance."""
@@ -111,10 +155,10 @@ class Deliverer:
                 raise Later(timedelta(seconds=self.settings.retry_first))
             before = await self.programme.points.balance(account, deadline=deadline)
         except (BackendError, StoreUnavailable) as error:
-            log.warning("delivery_postponed", operation=known.id, reason=type(error).__name__)
+            self._postponed(known, error)
             await self.operations.release(known)
             if self._is_late(known):
-                await self._hold_unsent(known)
+                await self._hold_unsent(known, str(error))
                 return None
             raise Later(self._pause(tries + 1)) from None
         return await self.operations.begin(known.id, before=before)
@@ -127,62 +171,158 @@ class Deliverer:
         """Long enough to send, to wait, and to compare; a lost holder must not block an account for ever."""
         return self.settings.settle_after * 3 + self.settings.call_timeout * 3
 
+    async def _release(self, operation: Operation, *, moved: bool = False) -> None:
+        """Let others have the account.
+
+        ``moved``: points were, or may have been, credited. Then not before the balance certainly shows them,
+        or the next would take them for its own.
+        """
+        if not self._compares(operation):
+            return
+        keep = 0.0
+        if moved:
+            visibility = await self.proofs.of(operation.kind)
+            proved = visibility.proof is Proof.PROVED
+            keep = TIMES_WORST * visibility.worst_seconds if proved else self.settings.settle_after
+        await self.operations.release(operation, keep)
+
+    # -- doubts ----------------------------------------------------------------------------------------
+
     async def _not_to_be_sent(self, operation_id: int, tries: int) -> None:
         """Over already, or sent by somebody who is either still at it or gone, or in doubt."""
-        operation = await self.operations.get(operation_id)
+        operation = await self._get(operation_id)
         if operation is None:
             return
-        age = operation.since_sent
         if operation.state is OperationState.RECORDED:
             raise Later(timedelta(seconds=self.settings.retry_first))
         if operation.state is OperationState.SENT:
-            if age < timedelta(seconds=self.settings.call_timeout * 2):
+            if self._age(operation) < self.settings.call_timeout * 2:
                 raise Later(timedelta(seconds=self.settings.call_timeout))
             await self._unknown(operation, abandoned=True)
         elif operation.state is OperationState.UNKNOWN:
-            patience = timedelta(seconds=self.settings.settle_after)
+            patience = await self.proofs.patience(operation.kind)
+            age = self._age(operation)
             if age < patience:
-                raise Later(patience - age)
-            await self._settle(operation, tries)
+                raise Later(timedelta(seconds=patience - age))
+            await self._settle(operation, tries, patience)
 
-    async def _settle(self, operation: Operation, tries: int) -> None:
+    def _age(self, operation: Operation) -> float:
+        """Seconds since it was last sent, as both clocks agree."""
+        return self.clock.age(operation.sent_at or operation.recorded_at)
+
+    async def _settle(self, operation: Operation, tries: int, patience: float) -> None:
         """Look an unknown outcome up; what cannot be told is held for a person."""
-        deadline = Deadline.after(self.settings.call_timeout)
         try:
-            written = await settle(self.programme, operation, deadline)
+            written = await self._look_up(operation, Deadline.after(self.settings.call_timeout))
         except (BackendError, StoreUnavailable) as error:
-            log.warning("settling_postponed", operation=operation.id, reason=type(error).__name__)
-            if not self._is_late(operation):
-                raise Later(self._pause(tries + 1)) from None
-            await self._hold(operation, IN_DOUBT)
-        else:
-            await self._conclude(operation, written, "settled")
+            log.warning(
+                "settling_postponed", operation=operation.id, reason=type(error).__name__, why=str(error)
+            )
+            if self._is_late(operation):
+                await self._hold(operation, IN_DOUBT, str(error))
+                return
+            # Nobody knows what the CRM did while it did not answer: the waiting begins anew.
+            self.answering[operation.kind].failed()
+            await self.operations.looked(operation, answered=False, unbroken=False, detail=str(error))
+            raise Later(self._pause(tries + 1)) from None
+        self.answering[operation.kind].answered()
+        if written.outcome is Outcome.NOT_SENT and self._needs_proof(operation.kind):
+            if not await self._is_absent(operation, patience):
+                return
+        elif written.outcome is Outcome.DONE and operation.answering_since is not None:
+            await self.proofs.found_late(operation.kind, self._age(operation))
+        await self._conclude(operation, written, "settled")
+
+    def _needs_proof(self, kind: OperationKind) -> bool:
+        """Whether "not found" proves nothing by itself; not where sending again has no second effect
+        anyway."""
+        return kind not in self.programme.harmless_again
+
+    async def _is_absent(self, operation: Operation, patience: float) -> bool:
+        """Whether what was not found may be sent again; if not, it is held.
+
+        Raises:
+            Later: it has not been missing for long enough, or the CRM has proved nothing yet.
+        """
+        visibility = await self.proofs.of(operation.kind)
+        if visibility.proof is Proof.REFUTED:
+            await self._hold(operation, NOT_FOUND_REFUTED)
+            return False
+        between = patience / _LOOKS
+        unbroken = False
+        if operation.looked_at is not None:
+            # In a crowd a doubt's turn comes seldom; then the looks for others vouch for the time between.
+            vouched_for = max(
+                between + self.settings.call_timeout + _QUEUE_LATE,
+                self.answering[operation.kind].seconds(),
+            )
+            unbroken = self.clock.age(operation.looked_at) < vouched_for
+        seen = await self.operations.looked(operation, answered=True, unbroken=unbroken)
+        if seen is None or seen.answering_since is None:
+            raise Later(timedelta(seconds=self.settings.retry_first))
+        missing_for = self.clock.age(seen.answering_since)
+        if missing_for < patience:
+            raise Later(timedelta(seconds=min(between, patience - missing_for)))
+        if visibility.proof is Proof.PROVED:
+            return True
+        if self._is_late(operation):
+            await self._hold(operation, NOT_FOUND_UNPROVED)
+            return False
+        raise Later(timedelta(seconds=patience))
+
+    async def _look_up(self, operation: Operation, deadline: Deadline) -> Written:
+        return await settle(self.programme, operation, deadline)
+
+    # -- sending ---------------------------------------------------------------------------------------
 
     async def _attempt(self, operation: Operation, deadline: Deadline) -> Written:
         if not deadline.remaining():
-            return Written.not_sent()
+            return Written.not_sent("no time was left to send it")
         try:
+            if self._asks_first(operation):
+                known = await self._look_up(operation, deadline)
+                if known.outcome in (Outcome.DONE, Outcome.REFUSED):
+                    log.warning("known_before_it_was_sent", operation=operation.id, kind=operation.kind)
+                    return known
+                if not deadline.remaining():
+                    return Written.not_sent("no time was left to send it")
             return await perform(self.programme, operation, deadline)
         except (BackendError, StoreUnavailable, Refused) as error:
-            log.warning("delivery_postponed", operation=operation.id, reason=type(error).__name__)
-            return Written.not_sent()
+            self._postponed(operation, error)
+            return Written.not_sent(str(error))
         except Exception as error:
             # A defect on our side: whether the call went out cannot be told from here.
             log.exception("delivery_failed", operation=operation.id, reason=type(error).__name__)
-            return Written.unknown()
+            return Written.unknown("a defect of the adapter; see the log")
+
+    def _asks_first(self, operation: Operation) -> bool:
+        """Whether the CRM is asked before it is sent: only a receipt's reference may be known there
+        already."""
+        return (
+            self.settings.ask_before_sending
+            and operation.kind is OperationKind.RECEIPT
+            and self.programme.settlement[operation.kind] is Settlement.PROBE
+        )
+
+    def _postponed(self, operation: Operation, error: Exception) -> None:
+        log.warning("delivery_postponed", operation=operation.id, reason=type(error).__name__, why=str(error))
+
+    # -- ending ----------------------------------------------------------------------------------------
 
     async def _conclude(
         self, operation: Operation, written: Written, step: Literal["sent", "settled"]
     ) -> None:
         try:
             if written.outcome is Outcome.NOT_SENT:
-                await self._not_sent(operation)
+                await self._not_sent(operation, written)
+            elif written.refusal is Refusal.REFERENCE_TAKEN:
+                await self._hold(operation, CONFLICT, written.reason)
             elif written.outcome is not Outcome.UNKNOWN:
-                await self._end(operation, written)
+                await self._end(operation, written, step)
             elif step == "sent":
-                await self._unknown(operation)
+                await self._unknown(operation, written.reason)
             else:
-                await self._hold(operation, IN_DOUBT)
+                await self._hold(operation, IN_DOUBT, written.reason)
         finally:  # counting and logging may fail; what the CRM has said is written down before
             self.observe(operation.kind, step, written.outcome)
             log.info(
@@ -191,11 +331,15 @@ class Deliverer:
                 kind=operation.kind,
                 attempt=operation.attempt,
                 outcome=written.outcome,
+                **({} if written.reason is None else {"why": written.reason}),
             )
 
-    async def _end(self, operation: Operation, written: Written) -> None:
+    async def _end(self, operation: Operation, written: Written, step: Literal["sent", "settled"]) -> None:
         """Write down what the CRM said. While the database is away the answer is only known here."""
         done = written.outcome is Outcome.DONE
+        done_at = time.monotonic()
+        ended = None
+        state = OperationState.DONE if done else OperationState.REFUSED
         async for attempt in tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
             wait=tenacity.wait_random_exponential(0.05, max=1),
@@ -205,51 +349,94 @@ class Deliverer:
             with attempt:
                 if done and operation.kind is OperationKind.RECEIPT:
                     await receipt_credited(self.programme, operation)
-                await self.operations.end(
+                ended = await self.operations.end(
                     operation,
-                    OperationState.DONE if done else OperationState.REFUSED,
+                    OperationState.DOUBLED if written.entries else state,
                     code=None if done else refusal_code(operation.kind, written.refusal),
                     points=written.points,
-                    crm_reference=written.crm_reference,
+                    crm_reference=", ".join(written.entries) or written.crm_reference,
                     message=written.message,
+                    reason=DONE_TWICE if written.entries else None,
                     nobody=written.refusal is Refusal.NO_SUCH_CUSTOMER,
+                    detail=written.reason,
                 )
-        await self._release(operation)
+        if written.entries and ended is not None:
+            self._say_doubled(operation, written)
+        if done and step == "sent" and ended is not None and await self._looks_for_it(operation, done_at):
+            return
+        await self._release(operation, moved=done)
 
-    async def _release(self, operation: Operation) -> None:
+    async def _looks_for_it(self, operation: Operation, done_at: float) -> bool:
+        """Have the operation that is done looked for, if it is one of those; it keeps its account
+        meanwhile."""
+        kind = operation.kind
+        if kind not in kinds_looked_for(self.programme):
+            return False
+        # Sent again after a doubt: should the first have been done as well, late, then that is seen.
+        again = operation.doubted
+        if not await self.proofs.is_due(kind) and not again:
+            return False
         if self._compares(operation):
-            await self.operations.release(operation)
+            await self.operations.release(operation, self.settings.proof_patience)
+        self.proofs.look_for(
+            operation,
+            done_at,
+            lambda: self._release(operation, moved=True),
+            not_before=await self.proofs.patience(kind) if again else 0.0,
+        )
+        return True
 
-    async def _not_sent(self, operation: Operation) -> None:
+    async def _see_whether_doubled(self, operation: Operation, found: Written) -> None:
+        """An operation that is done was looked for: is it there once?"""
+        if found.entries and await self.operations.found_twice(operation, found.entries):
+            self._say_doubled(operation, found)
+
+    def _say_doubled(self, operation: Operation, written: Written) -> None:
+        log.error(
+            "done_twice_in_the_crm",
+            operation=operation.id,
+            kind=operation.kind,
+            entries=len(written.entries),
+        )
+
+    async def _not_sent(self, operation: Operation, written: Written) -> None:
         if self._is_late(operation):
-            await self._hold_unsent(operation)
-        elif await self.operations.again(operation):
+            await self._hold_unsent(operation, written.reason)
+        elif await self.operations.again(operation, written.reason):
             await self._release(operation)
             raise Later(self._pause(operation.attempt))
 
-    async def _unknown(self, operation: Operation, *, abandoned: bool = False) -> None:
+    async def _unknown(
+        self, operation: Operation, detail: str | None = None, *, abandoned: bool = False
+    ) -> None:
         """In doubt from now on. ``abandoned``: by a process that is gone, so it was not our own last try."""
-        await self.operations.end(operation, OperationState.UNKNOWN)
+        await self.operations.end(operation, OperationState.UNKNOWN, detail=detail)
         how = self.programme.settlement[operation.kind]
         tried_for_long = self._is_late(operation) and not abandoned
         if how is Settlement.MANUAL or (how is Settlement.KEY and tried_for_long):
-            await self._hold(operation, IN_DOUBT)
+            await self._hold(operation, IN_DOUBT, detail)
         elif how is Settlement.KEY:
             raise Later(self._pause(operation.attempt))
         else:
-            raise Later(timedelta(seconds=self.settings.settle_after))
+            raise Later(timedelta(seconds=await self.proofs.patience(operation.kind)))
 
     def _is_late(self, operation: Operation) -> bool:
         return operation.age > timedelta(seconds=self.settings.give_up_after)
 
-    async def _hold_unsent(self, operation: Operation) -> None:
-        await self._hold(operation, IN_DOUBT_ONCE if operation.doubted else CERTAINLY_NOT_SENT)
+    async def _hold_unsent(self, operation: Operation, detail: str | None = None) -> None:
+        await self._hold(operation, IN_DOUBT_ONCE if operation.doubted else CERTAINLY_NOT_SENT, detail)
 
-    async def _hold(self, operation: Operation, reason: str) -> None:
-        held = await self.operations.end(operation, OperationState.HELD, reason=reason)
-        await self._release(operation)
+    async def _hold(self, operation: Operation, reason: str, detail: str | None = None) -> None:
+        held = await self.operations.end(operation, OperationState.HELD, reason=reason, detail=detail)
+        await self._release(operation, moved=reason != CERTAINLY_NOT_SENT)
         if held is not None:
-            log.error("held_for_a_person", operation=operation.id, kind=operation.kind, reason=reason)
+            log.error(
+                "held_for_a_person",
+                operation=operation.id,
+                kind=operation.kind,
+                reason=reason,
+                **({} if detail is None else {"why": detail}),
+            )
 
     def _pause(self, attempt: int) -> timedelta:
         """Exponential with full-range jitter, up to the ceiling."""

@@ -39,6 +39,7 @@ class Report:
     leases_dropped: int = 0
     bodies_purged: int = 0
     queue_history_trimmed: int = 0
+    jobs_brought_forward: int = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class Housekeeping:
                 leases_dropped=await self.upkeep.drop_leases(),
                 bodies_purged=await self._purge(),
                 queue_history_trimmed=await self._trim(),
+                jobs_brought_forward=await self._bring_forward(),
             )
         if done := {name: count for name, count in asdict(report).items() if count}:
             log.info("housekeeping", **done)
@@ -112,6 +114,13 @@ class Housekeeping:
             if time.monotonic() > until or self._stopping.is_set():
                 break
         return purged
+
+    async def _bring_forward(self) -> int:
+        """Jobs are put off by a retry's longest pause, a crowd, or a doubt's patience; by no more than
+        this."""
+        delivery = self.settings.delivery
+        longest = max(delivery.retry_ceiling, delivery.settle_after, delivery.call_timeout)
+        return await self.upkeep.bring_back_in_time(timedelta(seconds=longest * 2 + _LEAST_STALE))
 
     async def _trim(self) -> int:
         older = timedelta(days=self.settings.retention.queue_log_days)

@@ -160,6 +160,7 @@ async def _register(programme: Programme, profile: Profile, deadline: Deadline) 
         card_number=None,
         fingerprint="",
         request=fields,
+        reference=programme.new_reference(OperationKind.REGISTRATION),
     )
     operation, created = await programme.operations.record(new)
     if not created and operation.state is OperationState.DONE and operation.crm_reference is not None:

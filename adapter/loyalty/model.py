@@ -59,7 +59,8 @@ class OperationState(enum.StrEnum):
     recorded → sent → done | refused | unknown. Sent and unknown go back to recorded when it certainly did not
     reach the CRM; unknown → sent where our reference makes that harmless; unknown → done | refused once the
     doubt is settled. Recorded, sent and unknown → held when that takes too long, or only a person can tell;
-    held → recorded | done | refused as the person decides.
+    held → recorded | unknown | done | refused as the person decides. Unknown and done → doubled when the CRM
+    shows it more than once; doubled → done | refused as the person decides.
     """
 
     RECORDED = "recorded"
@@ -68,14 +69,22 @@ class OperationState(enum.StrEnum):
     DONE = "done"
     REFUSED = "refused"
     HELD = "held"
+    DOUBLED = "doubled"
+    """The CRM has done it more than once."""
 
 
 FINAL = frozenset({OperationState.DONE, OperationState.REFUSED})
+FOR_A_PERSON = frozenset({OperationState.HELD, OperationState.DOUBLED})
+"""States in which nothing happens by itself."""
 
 CERTAINLY_NOT_SENT = "never got through"
 """The one reason of being held for which sending again cannot double anything."""
 IN_DOUBT = "outcome unknown"
 IN_DOUBT_ONCE = "did not get through; an earlier attempt may have"
+NOT_FOUND_UNPROVED = "not found in the CRM, which has not shown that it finds our writes"
+NOT_FOUND_REFUTED = "not found in the CRM, which does not find all of our writes"
+CONFLICT = "the CRM knows our reference with other contents"
+DONE_TWICE = "found in the CRM more than once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +99,8 @@ class NewOperation:
     """What a true repeat has in common besides the identity."""
     request: Mapping[str, Any]
     """JSON the performer needs; may hold personal data, never leaves the database."""
+    reference: str
+    """What the CRM is given to recognise it by; see ``adapter.loyalty.references``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +114,8 @@ class Operation:
     state: OperationState
     attempt: int
     recorded_at: datetime
+    reference: str
+    """What the CRM is given to recognise it by; the same for every attempt."""
     sent_at: datetime | None = None
     finished_at: datetime | None = None
     code: Code | None = None
@@ -116,6 +129,10 @@ class Operation:
     """When a person last had it sent again."""
     doubted: bool = False
     """Whether an attempt ever ended as unknown: it may have reached the CRM, whatever came later."""
+    looked_at: datetime | None = None
+    """When a doubt was last looked for in the CRM and not found, or the CRM did not answer."""
+    answering_since: datetime | None = None
+    """Since when the CRM has answered without a break to those who looked for it; ``None``: it has not."""
     read_at: datetime | None = None
     """When this was read, by the database's clock, which all processes share."""
 
@@ -125,22 +142,12 @@ class Operation:
         return (self.read_at or self.recorded_at) - (self.requeued_at or self.recorded_at)
 
     @property
-    def since_sent(self) -> timedelta:
-        """How long ago it was last sent when this was read; since it was recorded, if never."""
-        return (self.read_at or self.recorded_at) - (self.sent_at or self.recorded_at)
-
-    @property
     def since_finished(self) -> timedelta:
         """How long ago it ended when this was read; nothing if it has not."""
         read_at = self.read_at or self.recorded_at
         return read_at - (self.finished_at or read_at)
 
-    @property
-    def reference(self) -> str:
-        """What the CRM is given to recognise this operation by; the same for every attempt."""
-        return reference_of(self.kind, self.id)
-
 
 def reference_of(kind: OperationKind, operation_id: int) -> str:
-    """``Operation.reference`` of the operation with this id."""
+    """The reference of an operation that was recorded by the version before this one."""
     return f"koshelek-{kind}-{operation_id}"

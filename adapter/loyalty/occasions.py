@@ -30,5 +30,6 @@ async def _record(programme: Programme, occasion: str | None, identity: str, num
         card_number=number,
         fingerprint="",
         request={"occasion": occasion},
+        reference=programme.new_reference(OperationKind.COUPONS),
     )
     await programme.operations.record(new)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import date
+import enum
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Literal, Protocol
 
-from adapter.loyalty.model import Card, NewOperation, Operation
+from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind
 from crm_backends.model import Balance, ChannelConsents, Customer
 from crm_backends.ports import Deadline
 
@@ -90,3 +92,43 @@ class OperationLedger(Protocol):
 
     async def wait(self, operation: Operation, seconds: float) -> Operation:
         """The operation as it stands once it is final or held, at the latest after ``seconds``."""
+
+
+class Proof(enum.StrEnum):
+    """Whether a CRM has shown that it finds what it was given, so that "not found" means something."""
+
+    NOT_PROVED = "not_proved"
+    """It has not yet: a doubt that is not found waits."""
+    PROVED = "proved"
+    """It has: a doubt that is not found, for long enough, may be sent again."""
+    REFUTED = "refuted"
+    """Something that was certainly done was not found: a doubt that is not found waits for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visibility:
+    """How soon a CRM shows what it has done, as far as it was tried out (the positive control)."""
+
+    proof: Proof = Proof.NOT_PROVED
+    worst_seconds: float = 0.0
+    """The longest it took; 0: it was there at the first look."""
+    found: int = 0
+    """How often something done was looked for and found."""
+    proved_at: datetime | None = None
+    """When that was last."""
+    looked_at: datetime | None = None
+    changed_at: datetime | None = None
+    """Since when the proof stands as it does."""
+
+
+class VisibilityBook(Protocol):
+    """What all processes know together of how soon the CRMs show what they have done."""
+
+    async def known(self) -> Mapping[OperationKind, Visibility]:
+        """Of each kind whose CRM has shown anything."""
+
+    async def found(self, kind: OperationKind, seconds: float) -> Visibility:
+        """Something that was done was found ``seconds`` later; 0: at the first look."""
+
+    async def not_found(self, kind: OperationKind) -> Visibility:
+        """Something that was done was not found, however long it was looked for."""

@@ -21,6 +21,7 @@ from adapter.loyalty.ports import (
     OperationLedger,
     Port,
 )
+from adapter.loyalty.references import new_reference
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
 from crm_backends.ports import BackendError, Coupons, Deadline, Outcome, Points, Settlement, Users, Written
@@ -52,10 +53,28 @@ class Programme:
     """Ports whose CRM is that of the users and keeps the owner under the very same reference."""
     keeps_consents: bool
     """Whether the users CRM can hold consents, by its capability."""
+    harmless_again: frozenset[OperationKind]
+    """Kinds whose CRM keeps something unique, so that one that is not found there may be sent again at
+    once."""
+    reference_lengths: Mapping[OperationKind, int]
+    """Characters of a reference that the CRM of a kind takes."""
 
     def now(self) -> datetime:
         """Current time, aware, in the programme's zone."""
         return datetime.now(UTC).astimezone(self.settings.zone)
+
+    def new_reference(self, kind: OperationKind) -> str:
+        """A random reference, for an operation of this kind that is about to be recorded."""
+        return new_reference(self.reference_lengths[kind])
+
+
+def kinds_looked_for(programme: Programme) -> frozenset[OperationKind]:
+    """Kinds whose doubts are settled by looking in the CRM, and where "not found" has to be proved to
+    count."""
+    by_looking = (Settlement.PROBE, Settlement.COMPARE)
+    return frozenset(kind for kind, how in programme.settlement.items() if how in by_looking).difference(
+        programme.harmless_again
+    )
 
 
 async def known_card(programme: Programme, number: str) -> Card:

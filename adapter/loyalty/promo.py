@@ -26,6 +26,7 @@ async def use_promo_code(programme: Programme, card: Card, code: str, deadline: 
         card_number=card.number,
         fingerprint="",
         request={"code": code},
+        reference=programme.new_reference(OperationKind.PROMO_CODE),
     )
     operation, created = await programme.operations.record(new)
     if not created and _is_second_use(programme, operation):

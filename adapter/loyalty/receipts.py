@@ -13,6 +13,7 @@ from adapter.loyalty.earning import admit, points_for
 from adapter.loyalty.fiscal import parse_receipt
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
 from adapter.loyalty.programme import Programme
+from adapter.loyalty.references import receipt_reference
 from crm_backends.ports import Deadline
 
 
@@ -46,6 +47,12 @@ async def register_receipt(
             "n": receipt.settlement,
             "points": None if points is None else str(points),
         },
+        reference=receipt_reference(
+            receipt.fiscal_drive,
+            receipt.document,
+            receipt.sign,
+            programme.reference_lengths[OperationKind.RECEIPT],
+        ),
     )
     operation, _ = await programme.operations.record(new)
     if operation.card_number != card.number:

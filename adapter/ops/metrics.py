@@ -18,8 +18,8 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
-from adapter.loyalty.model import OperationKind, OperationState
-from adapter.loyalty.ports import StoreBusy, StoreUnavailable
+from adapter.loyalty.model import FOR_A_PERSON, OperationKind
+from adapter.loyalty.ports import Proof, StoreBusy, StoreUnavailable, Visibility
 from adapter.store.desk import OPEN, Waiting
 from crm_backends.ports import Outcome
 
@@ -31,6 +31,8 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 3.5, 5.0)
 class Metrics:
     waiting: Callable[[], Awaitable[Sequence[Waiting]]]
     """What is open now. Raises ``StoreUnavailable``."""
+    shown: Callable[[], Awaitable[Mapping[OperationKind, Visibility]]]
+    """How soon the CRMs show what they have done. Raises ``StoreUnavailable``."""
     away: Callable[[], Mapping[str, bool]]
     """Per port, whether its CRM is left alone because it did not answer."""
     _registry: CollectorRegistry = field(default_factory=CollectorRegistry)
@@ -82,14 +84,16 @@ class Metrics:
             MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
         up = True
         waiting: Sequence[Waiting] | None = None
+        shown: Mapping[OperationKind, Visibility] = {}
         try:
             waiting = await self.waiting()
+            shown = await self.shown()
         except StoreBusy:
             pass  # it answers, only not us
         except StoreUnavailable:
             up = False
         now = CollectorRegistry()
-        now.register(_Now(up, waiting, self.away()))
+        now.register(_Now(up, waiting, shown, self.away()))
         return generate_latest(counted) + generate_latest(now)
 
     def add_to(self, application: web.Application) -> None:
@@ -107,6 +111,7 @@ class _Now(Collector):
 
     up: bool
     waiting: Sequence[Waiting] | None
+    shown: Mapping[OperationKind, Visibility]
     away: Mapping[str, bool]
 
     def collect(self) -> Iterable[Metric]:
@@ -121,8 +126,27 @@ class _Now(Collector):
         for port, is_away in self.away.items():
             left_alone.add_metric((port,), float(is_away))
         yield left_alone
+        yield from _of_visibility(self.shown)
         if self.waiting is not None:
             yield from _of_operations(self.waiting)
+
+
+def _of_visibility(shown: Mapping[OperationKind, Visibility]) -> Iterable[Metric]:
+    seconds = GaugeMetricFamily(
+        "koshelek_crm_visibility_seconds",
+        "The longest it took a CRM to show something it had confirmed; 0: it was there at the first look.",
+        labels=("kind",),
+    )
+    proof = GaugeMetricFamily(
+        "koshelek_crm_visibility",
+        "Whether a CRM has proved that it finds what it was given: 1 for the state that holds.",
+        labels=("kind", "state"),
+    )
+    for kind, visibility in shown.items():
+        seconds.add_metric((kind,), visibility.worst_seconds)
+        for state in Proof:
+            proof.add_metric((kind, state), float(state is visibility.proof))
+    yield from (seconds, proof)
 
 
 def _of_operations(waiting: Sequence[Waiting]) -> Iterable[Metric]:
@@ -147,6 +171,6 @@ def _of_operations(waiting: Sequence[Waiting]) -> Iterable[Metric]:
             one = found.get((kind, state))
             counts.add_metric((kind, state), one.count if one else 0)
         ages = {state: found[kind, state].oldest_seconds for state in OPEN if (kind, state) in found}
-        held.add_metric((kind,), ages.pop(OperationState.HELD, 0.0))
+        held.add_metric((kind,), max(ages.pop(state, 0.0) for state in FOR_A_PERSON))
         oldest.add_metric((kind,), max(ages.values(), default=0.0))
     yield from (counts, oldest, held)

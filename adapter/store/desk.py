@@ -38,7 +38,7 @@ _TOGETHER = 500
 
 _COLUMNS = """
     operation.id, kind, card_number, state, operation.attempt, recorded_at, sent_at, finished_at, code,
-    points, crm_reference, reason, doubted, history.held_at,
+    points, crm_reference, reason, detail, doubted, reference, history.held_at,
     -- Of a registration nothing: it is a person's profile.
     CASE WHEN kind <> 'registration' THEN request END AS request
 """
@@ -178,7 +178,7 @@ def _item(row: asyncpg.Record) -> Item:
         id=row["id"],
         kind=kind,
         state=OperationState(row["state"]),
-        reference=reference_of(kind, row["id"]),
+        reference=row["reference"] or reference_of(kind, row["id"]),
         card_number=row["card_number"],
         attempt=row["attempt"],
         recorded_at=row["recorded_at"],

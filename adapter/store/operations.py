@@ -16,7 +16,16 @@ from decimal import Decimal
 import asyncpg
 
 from adapter.catalogue import Code
-from adapter.loyalty.model import FINAL, NewOperation, Operation, OperationKind, OperationState
+from adapter.loyalty.model import (
+    DONE_TWICE,
+    FINAL,
+    FOR_A_PERSON,
+    NewOperation,
+    Operation,
+    OperationKind,
+    OperationState,
+    reference_of,
+)
 from adapter.store.pool import Gateway
 from adapter.store.queue import enqueue
 from adapter.store.together import Together
@@ -24,12 +33,13 @@ from crm_backends.model import Balance
 
 _COLUMNS = (
     "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
-    "finished_at, code, points, crm_reference, message, before, requeued_at, doubted"
+    "finished_at, code, points, crm_reference, message, before, requeued_at, doubted, reference, looked_at, "
+    "answering_since"
 )
 
 _INSERT = """
-    INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[])
+    INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[])
     ON CONFLICT (kind, identity) WHERE live DO NOTHING
     RETURNING kind, identity, id, recorded_at
 """
@@ -45,7 +55,8 @@ _QUALIFIED = ", ".join(f"operation.{column}" for column in _COLUMNS.split(", "))
 
 _BEGIN = f"""
     UPDATE koshelek.operations AS operation
-       SET state = 'sent', attempt = attempt + 1, sent_at = now(), before = begun.balance
+       SET state = 'sent', attempt = attempt + 1, begun = attempt + 1, sent_at = now(),
+           before = begun.balance, looked_at = NULL, answering_since = NULL
       FROM unnest($1::bigint[], $2::jsonb[], $3::text[]) AS begun (operation_id, balance, resendable)
      WHERE operation.id = begun.operation_id
        AND (state = 'recorded'
@@ -62,6 +73,7 @@ _END = f"""
     UPDATE koshelek.operations AS operation
        SET state = ended.state, code = ended.code, points = ended.points,
            crm_reference = ended.crm_reference, message = ended.message, reason = ended.reason,
+           detail = CASE WHEN ended.state <> 'done' THEN coalesce(ended.detail, operation.detail) END,
            finished_at = CASE WHEN ended.state IN ('done', 'refused') THEN now() END,
            -- A registration needs no personal data once it is over.
            request = CASE WHEN kind = 'registration' AND ended.state IN ('done', 'refused')
@@ -71,14 +83,38 @@ _END = f"""
            live = ended.state <> 'refused'
                OR (kind = 'receipt' AND (operation.doubted OR NOT ended.nobody))
       FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[],
-                  $8::text[], $9::boolean[])
-           AS ended (operation_id, attempt, state, code, points, crm_reference, message, reason, nobody)
+                  $8::text[], $9::boolean[], $10::text[])
+           AS ended (operation_id, attempt, state, code, points, crm_reference, message, reason, nobody,
+                     detail)
      WHERE operation.id = ended.operation_id AND operation.attempt = ended.attempt
        -- What nobody has begun since may be held without being sent.
        AND (operation.state IN ('sent', 'unknown')
             OR (operation.state = 'recorded' AND ended.state = 'held'))
     RETURNING {_QUALIFIED}, now() AS read_at
 """  # noqa: S608
+
+_LOOKED = f"""
+    UPDATE koshelek.operations AS operation
+       SET looked_at = now(), detail = coalesce($5, detail),
+           answering_since = CASE WHEN $3 AND $4 THEN coalesce(answering_since, now()) WHEN $3 THEN now() END
+     WHERE id = $1 AND attempt = $2 AND state = 'unknown'
+    RETURNING {_QUALIFIED}, now() AS read_at
+"""  # noqa: S608
+
+_DROP_LEASE = """
+    DELETE FROM koshelek.account_leases AS lease
+     WHERE operation_id = $1 AND NOT EXISTS (
+               SELECT FROM koshelek.operations AS operation
+                WHERE operation.id = lease.operation_id AND operation.state IN ('sent', 'unknown')
+           )
+"""
+_KEEP_LEASE = """
+    UPDATE koshelek.account_leases AS lease SET until = now() + $2::interval
+     WHERE operation_id = $1 AND NOT EXISTS (
+               SELECT FROM koshelek.operations AS operation
+                WHERE operation.id = lease.operation_id AND operation.state IN ('sent', 'unknown')
+           )
+"""
 
 _MAX_TOGETHER = 100
 _POLL = 0.05
@@ -95,14 +131,16 @@ def _recorded(new: NewOperation, row: asyncpg.Record) -> Operation:
         state=OperationState.RECORDED,
         attempt=0,
         recorded_at=row["recorded_at"],
+        reference=new.reference,
         read_at=row["recorded_at"],
     )
 
 
 def _operation(row: asyncpg.Record) -> Operation:
+    kind = OperationKind(row["kind"])
     return Operation(
         id=row["id"],
-        kind=OperationKind(row["kind"]),
+        kind=kind,
         identity=row["identity"],
         card_number=row["card_number"],
         fingerprint=row["fingerprint"],
@@ -110,6 +148,7 @@ def _operation(row: asyncpg.Record) -> Operation:
         state=OperationState(row["state"]),
         attempt=row["attempt"],
         recorded_at=row["recorded_at"],
+        reference=row["reference"] or reference_of(kind, row["id"]),
         sent_at=row["sent_at"],
         finished_at=row["finished_at"],
         code=Code(row["code"]) if row["code"] else None,
@@ -119,6 +158,8 @@ def _operation(row: asyncpg.Record) -> Operation:
         before=_balance(row["before"]),
         requeued_at=row["requeued_at"],
         doubted=row["doubted"],
+        looked_at=row["looked_at"],
+        answering_since=row["answering_since"],
         read_at=row["read_at"],
     )
 
@@ -140,6 +181,7 @@ class _End:
     message: str | None
     reason: str | None
     nobody: bool
+    detail: str | None
 
 
 class PostgresOperations:
@@ -168,6 +210,7 @@ class PostgresOperations:
                     [new.card_number for new in ordered],
                     [new.fingerprint for new in ordered],
                     [json.dumps(new.request) for new in ordered],
+                    [new.reference for new in ordered],
                 )
                 inserted = {(row["kind"], row["identity"]): row for row in rows}
                 if inserted:
@@ -244,7 +287,8 @@ class PostgresOperations:
                 ON CONFLICT (account) DO UPDATE
                    SET operation_id = EXCLUDED.operation_id, until = EXCLUDED.until
                  WHERE lease.operation_id = EXCLUDED.operation_id
-                    OR (lease.until < now() AND NOT EXISTS (
+                    -- One that lasts longer than any was taken before the database's clock was put back.
+                    OR ((lease.until < now() OR lease.until > EXCLUDED.until + $3::interval) AND NOT EXISTS (
                            SELECT FROM koshelek.operations AS holder
                             WHERE holder.id = lease.operation_id AND holder.state IN ('sent', 'unknown')
                         ))
@@ -256,30 +300,62 @@ class PostgresOperations:
             )
         return row is not None
 
-    async def release(self, operation: Operation) -> None:
-        """Give up the lease the operation may have, unless another attempt of it is under way."""
+    async def release(self, operation: Operation, keep: float = 0.0) -> None:
+        """Give up the lease the operation may have, unless another attempt of it is under way.
+
+        ``keep``: seconds for which nobody else may have the account yet.
+        """
         async with self.gateway.connection() as connection:
             await connection.execute(
-                """
-                DELETE FROM koshelek.account_leases AS lease
-                 WHERE operation_id = $1 AND NOT EXISTS (
-                           SELECT FROM koshelek.operations AS operation
-                            WHERE operation.id = lease.operation_id AND operation.state IN ('sent', 'unknown')
-                       )
-                """,
+                _KEEP_LEASE if keep else _DROP_LEASE,
                 operation.id,
+                *([timedelta(seconds=keep)] if keep else []),
             )
 
-    async def again(self, operation: Operation) -> bool:
-        """Put an operation that certainly has not reached the CRM back to recorded."""
+    async def again(self, operation: Operation, detail: str | None = None) -> bool:
+        """Put an operation that certainly has not reached the CRM back to recorded.
+
+        ``detail``: why it did not, in words of ours that quote nothing.
+        """
         async with self.gateway.connection() as connection:
             tag = await connection.execute(
                 """
-                UPDATE koshelek.operations SET state = 'recorded'
+                UPDATE koshelek.operations
+                   SET state = 'recorded', begun = NULL, detail = coalesce($3, detail)
                  WHERE id = $1 AND attempt = $2 AND state IN ('sent', 'unknown')
                 """,
                 operation.id,
                 operation.attempt,
+                detail,
+            )
+        return bool(tag == "UPDATE 1")
+
+    async def looked(
+        self, operation: Operation, *, answered: bool, unbroken: bool, detail: str | None = None
+    ) -> Operation | None:
+        """Note that a doubt was looked for; ``None``: it is none any more, or a later attempt's.
+
+        ``answered``: the CRM did, and it was not there. ``unbroken``: the CRM has answered ever since it was
+        looked for before.
+        """
+        async with self.gateway.connection() as connection:
+            row = await connection.fetchrow(
+                _LOOKED, operation.id, operation.attempt, answered, unbroken, detail
+            )
+        return _operation(row) if row else None
+
+    async def found_twice(self, operation: Operation, entries: Sequence[str]) -> bool:
+        """An operation that is done was found in the CRM more than once: it waits for a person now."""
+        async with self.gateway.connection() as connection:
+            tag = await connection.execute(
+                """
+                UPDATE koshelek.operations
+                   SET state = 'doubled', reason = $2, crm_reference = $3, finished_at = NULL
+                 WHERE id = $1 AND state = 'done'
+                """,
+                operation.id,
+                DONE_TWICE,
+                ", ".join(entries),
             )
         return bool(tag == "UPDATE 1")
 
@@ -294,14 +370,15 @@ class PostgresOperations:
         message: str | None = None,
         reason: str | None = None,
         nobody: bool = False,
+        detail: str | None = None,
     ) -> Operation | None:
         """Write how this attempt ended; ``None`` when a later attempt has taken over.
 
-        ``reason``: why it is held, in words of ours that quote nothing. ``nobody``: it is refused because the
-        CRM knows no such customer.
+        ``reason``: why it waits for a person, one of a few. ``detail``: what the driver said; both in words
+        of ours that quote nothing. ``nobody``: it is refused because the CRM knows no such customer.
         """
         ended = await self._ending(
-            _End(operation, state, code, points, crm_reference, message, reason, nobody)
+            _End(operation, state, code, points, crm_reference, message, reason, nobody, detail)
         )
         if ended is not None:
             self._tell(ended)
@@ -320,12 +397,13 @@ class PostgresOperations:
                 [end.message for end in ends],
                 [end.reason for end in ends],
                 [end.nobody for end in ends],
+                [end.detail for end in ends],
             )
         ended = {(row["id"], row["attempt"]): _operation(row) for row in rows}
         return [ended.pop((end.operation.id, end.operation.attempt), None) for end in ends]
 
     async def wait(self, operation: Operation, seconds: float) -> Operation:
-        if seconds <= 0 or operation.state in FINAL or operation.state is OperationState.HELD:
+        if seconds <= 0 or operation.state in FINAL | FOR_A_PERSON:
             return operation
         ended: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
         self._waiters.setdefault(operation.id, set()).add(ended)
@@ -343,7 +421,7 @@ class PostgresOperations:
                 self._waiters.pop(operation.id, None)
 
     def _tell(self, operation: Operation) -> None:
-        if operation.state in FINAL or operation.state is OperationState.HELD:
+        if operation.state in FINAL | FOR_A_PERSON:
             for waiter in self._waiters.get(operation.id, ()):
                 if not waiter.done():
                     waiter.set_result(operation)

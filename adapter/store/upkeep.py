@@ -28,7 +28,9 @@ _SLACK = timedelta(days=1)
 
 _CLAIM = """
     UPDATE koshelek.housekeeping SET begun_at = now()
-     WHERE task = 'pass' AND begun_at <= now() - $1::interval
+     WHERE task = 'pass'
+       -- A pass in the future was before the database's clock was put back.
+       AND (begun_at <= now() - $1::interval OR begun_at > now())
 """
 
 # For as long again as it lasted a reservation stays known as expired, so that a late caller is told so
@@ -73,6 +75,15 @@ _DROP_LEASES = """
                SELECT FROM koshelek.operations AS holder
                 WHERE holder.id = lease.operation_id AND holder.state IN ('sent', 'unknown')
            )
+"""
+
+# The queue goes by the database's clock. When that was put back, jobs put off a little would wait for an
+# hour, and those of a process that has died would not be taken over before.
+_BACK_IN_TIME = """
+    UPDATE {queue} SET execute_after = least(execute_after, now() + $2::interval),
+                       heartbeat = least(heartbeat, now())
+     WHERE entrypoint = $1 AND status IN ('queued', 'picked')
+       AND (execute_after > now() + $2::interval OR heartbeat > now() + '1 minute'::interval)
 """
 
 # Ids grow with time, so a portion from the lower end needs no index on the time.
@@ -182,6 +193,16 @@ class PostgresUpkeep:
             await connection.execute(_FAILED_JOBS.format(queue=table), DELIVER, payloads, timeout=_PATIENCE)
             await enqueue(connection, [row["id"] for row in rows], AGAIN)
         return Restored(jobs=len(rows), doubts=count(tag))
+
+    async def bring_back_in_time(self, longest: timedelta) -> int:
+        """Bring jobs forward that are put off by more than ``longest``: the clock was put back."""
+        async with self._gateway.connection() as connection:
+            queue = queries(AsyncpgDriver(connection))  # type: ignore[arg-type]
+            table = queue.qbe.settings.qualified.queue_table
+            tag = await connection.execute(
+                _BACK_IN_TIME.format(queue=table), DELIVER, longest, timeout=_PATIENCE
+            )
+            return count(tag)
 
     async def drop_leases(self) -> int:
         """Remove leases of accounts that nobody came back for."""

@@ -120,11 +120,12 @@ class HttpClient:
         answer = await self._repeat(Call(method, path, changes=True, **details), _write_again)
         if isinstance(answer, Reply):
             return answer
+        error = answer.error(self.name)
         if answer.reached is Reached.PERHAPS:
-            return Written.unknown()
+            return Written.unknown(str(error))
         if answer.kind is BackendUnavailable:
-            return Written.not_sent()
-        raise answer.error(self.name)
+            return Written.not_sent(str(error))
+        raise error
 
     async def _repeat(self, call: Call, again: Callable[[Fault], bool]) -> Reply | Fault:
         """Try until there is a reply, a fault that will not pass, or no time."""

@@ -58,7 +58,7 @@ class Crm(ABC):
         """What the CRM calls the person."""
 
     @abstractmethod
-    def key(self, operation: int, account: str, points: Decimal) -> Hashable:
+    def key(self, reference: str, account: str, points: Decimal) -> Hashable:
         """What an effect of this operation is known by in ``effects``; several may share one."""
 
     @abstractmethod
@@ -120,8 +120,8 @@ class KeyCrm(Crm):
     def account(self, person: int) -> str:
         return str(person)
 
-    def key(self, operation: int, account: str, points: Decimal) -> Hashable:
-        return f"koshelek-receipt-{operation}"
+    def key(self, reference: str, account: str, points: Decimal) -> Hashable:
+        return reference
 
     async def effects(self) -> Counter[Hashable]:
         connection = await asyncpg.connect(self._url)
@@ -221,8 +221,8 @@ class ProbeCrm(SandboxCrm):
     def account(self, person: int) -> str:
         return f"person-{person}"
 
-    def key(self, operation: int, account: str, points: Decimal) -> Hashable:
-        return f"koshelek-receipt-{operation}"
+    def key(self, reference: str, account: str, points: Decimal) -> Hashable:
+        return reference
 
     def _key_of(self, customer: str | None, amount: Decimal | None, reference: str | None) -> Hashable:
         return reference
@@ -254,7 +254,7 @@ class CompareCrm(SandboxCrm):
     def account(self, person: int) -> str:
         return str(9_160_000_000 + person)
 
-    def key(self, operation: int, account: str, points: Decimal) -> Hashable:
+    def key(self, reference: str, account: str, points: Decimal) -> Hashable:
         return account, points
 
     def _key_of(self, customer: str | None, amount: Decimal | None, reference: str | None) -> Hashable:

@@ -61,6 +61,7 @@ class Row:
     """An operation as the adapter's table has it."""
 
     id: int
+    reference: str
     identity: str
     state: str
     points: Decimal | None
@@ -74,7 +75,8 @@ async def rows(url: str) -> list[Row]:
     connection = await asyncpg.connect(url)
     try:
         found = await connection.fetch("""
-            SELECT o.id, o.identity, o.state, o.points, (o.request ->> 'points')::numeric AS asked,
+            SELECT o.id, coalesce(o.reference, 'koshelek-receipt-' || o.id) AS reference, o.identity, o.state,
+            o.points, (o.request ->> 'points')::numeric AS asked,
                    c.points_reference AS account,
                    EXISTS (SELECT FROM koshelek.pgqueuer q
                             WHERE q.payload = convert_to(o.id::text, 'UTF8')) AS has_job
@@ -145,7 +147,7 @@ def _against_ledger(crm: Crm, table: list[Row], effects: Counter[Hashable]) -> t
     """Effects too many, and credits without an effect."""
     groups: dict[Hashable, list[Row]] = defaultdict(list)
     for row in table:
-        groups[crm.key(row.id, row.account, row.asked)].append(row)
+        groups[crm.key(row.reference, row.account, row.asked)].append(row)
     duplicated = [f"an effect that nobody asked for: {key}" for key in effects if key not in groups]
     missing = []
     for key, group in groups.items():

@@ -37,10 +37,12 @@ from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
 from tests.faults.servers import Server, own_server
 from tests.faults.stage import DRIVE, card_number
+from tests.integration.clocks import FollowsTheDatabase
 from tests.integration.conftest import settings_for_tests
 
 PEOPLE = 2
 DELIVERY = {"call_timeout": 1.0, "settle_after": 2.0, "retry_first": 0.01, "retry_ceiling": 0.02}
+LOOK = DELIVERY["settle_after"] / 3
 LEASE = DELIVERY["settle_after"] * 3 + DELIVERY["call_timeout"] * 3
 
 Reply = Literal[
@@ -204,6 +206,7 @@ class World:
             "TRUNCATE koshelek.operations, koshelek.account_leases, koshelek.operation_events, "
             "koshelek.purge_later"
         )
+        await self.service.visibility.found(OperationKind.RECEIPT, 0.0)
 
     def close(self) -> None:
         self.run(self.service.close())
@@ -227,7 +230,13 @@ class Ledger(RuleBasedStateMachine):
             points=self.crm,
             settlement={**world.service.programme.settlement, OperationKind.RECEIPT: self.settlement},
         )
-        self.deliverer = Deliverer(self.programme, world.operations, world.service.settings.delivery)
+        self.deliverer = Deliverer(
+            self.programme,
+            world.operations,
+            world.service.visibility,
+            world.service.settings.delivery,
+            clock=FollowsTheDatabase(),
+        )
         self.sent: list[tuple[int, int, int]] = []
         """Person, roubles, and the id of the operation."""
         self.former: list[int] = []
@@ -304,7 +313,11 @@ class Ledger(RuleBasedStateMachine):
         self.crm.reply = "well"
         self.check()
 
-    @rule(seconds=st.sampled_from([DELIVERY["call_timeout"] * 2, DELIVERY["settle_after"], LEASE, 3600.0]))
+    @rule(
+        seconds=st.sampled_from(
+            [LOOK, LOOK, DELIVERY["call_timeout"] * 2, DELIVERY["settle_after"], LEASE, 3600.0]
+        )
+    )
     def time_passes(self, seconds: float) -> None:
         self.world.run(self._age(seconds))
 
@@ -313,7 +326,8 @@ class Ledger(RuleBasedStateMachine):
         interval = timedelta(seconds=seconds)
         await self.world.sql(
             "UPDATE koshelek.operations "
-            "SET recorded_at = recorded_at - $1::interval, sent_at = sent_at - $1::interval",
+            "SET recorded_at = recorded_at - $1::interval, sent_at = sent_at - $1::interval, "
+            "looked_at = looked_at - $1::interval, answering_since = answering_since - $1::interval",
             interval,
         )
         await self.world.sql("UPDATE koshelek.account_leases SET until = until - $1::interval", interval)
@@ -347,12 +361,13 @@ class Ledger(RuleBasedStateMachine):
         """With a CRM that is well everything comes to its end, and is right."""
         if not hasattr(self, "sent"):
             return
-        for _ in range(12):
+        self.world.run(self.deliverer.close())
+        for seconds in (3600, *[LOOK] * 5) * 8:
             states = self.world.run(self._states())
             if all(operation.state in FINAL for operation in states.values()):
                 break
             self.world.run(self._decide())
-            self.world.run(self._age(3600))
+            self.world.run(self._age(seconds))
             for operation in states.values():
                 self.world.run(self._deliver(operation.id))
         assert all(operation.state in FINAL for operation in self.world.run(self._states()).values())

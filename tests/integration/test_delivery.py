@@ -26,6 +26,7 @@ from adapter.store.desk import PostgresDesk
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
 
+from .clocks import FollowsTheDatabase
 from .conftest import Adapter, StartAdapter, new_phone
 
 QR = "/v1/promo/qrCode"
@@ -45,6 +46,9 @@ class ScriptedCrm:
         self.answers: Iterator[Written | str | Exception] = iter(answers)
         self.settlements: Iterator[Written | Exception] = iter(settlements)
         self.references: list[str] = []
+        self.known: dict[str, Written] = {}
+        """What a look-up of a reference tells, where nothing is in doubt; also whenever it is asked again."""
+        self.is_sent = bool(answers)
         self.effects: list[str] = []
         self.before: list[Balance | None] = []
         self.at_once = self.most_at_once = 0
@@ -69,8 +73,13 @@ class ScriptedCrm:
         await asyncio.sleep(0.02)
         self.at_once -= 1
         answer = next(self.answers)
+        self.known.pop(reference, None)
+        if isinstance(answer, BackendUnavailable):
+            self.known[reference] = NOT_SENT
         if isinstance(answer, Exception):
             raise answer
+        if answer in (DONE, NOT_SENT):
+            self.known[reference] = answer
         if answer in (LOST, DONE):
             self.effects.append(reference)
         return UNKNOWN if isinstance(answer, str) else answer
@@ -85,10 +94,15 @@ class ScriptedCrm:
         before: Balance | None,
         deadline: Deadline,
     ) -> Written:
+        if reference in self.known:
+            return self.known[reference]
+        if self.is_sent and reference not in self.references:
+            return NOT_SENT  # asked before it is sent for the first time
         self.before.append(before)
         answer = next(self.settlements)
         if isinstance(answer, Exception):
             raise answer
+        self.known[reference] = answer
         return answer
 
 
@@ -103,7 +117,7 @@ def crm(adapter: Adapter, scripted: ScriptedCrm, settlement: Settlement) -> Iter
         settlement={**adapter.service.programme.settlement, OperationKind.RECEIPT: settlement},
     )
     before = worker.deliverer
-    worker.deliverer = dataclasses.replace(before, programme=programme)
+    worker.deliverer = dataclasses.replace(before, programme=programme, clock=FollowsTheDatabase())
     try:
         yield
     finally:
@@ -112,11 +126,14 @@ def crm(adapter: Adapter, scripted: ScriptedCrm, settlement: Settlement) -> Iter
 
 @pytest.fixture
 async def adapter(start: StartAdapter) -> Adapter:
-    return await start(
+    """One whose points CRM has already proved that it finds what it was given."""
+    adapter = await start(
         receipts={"wait": 10.0},
         server={"deadline": 15.0},
         delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5},
     )
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+    return adapter
 
 
 async def send(adapter: Adapter) -> Any:

@@ -15,6 +15,7 @@ import pytest
 
 from adapter.catalogue import Code
 from adapter.loyalty.model import CERTAINLY_NOT_SENT, NewOperation, OperationKind, OperationState
+from adapter.loyalty.references import new_reference
 from adapter.store.desk import CannotDecide, PostgresDesk
 from adapter.store.embedded import EmbeddedServer
 from adapter.store.migrate import latest_version, migrate, migrations
@@ -86,6 +87,7 @@ async def held_registration(adapter: Adapter) -> int:
             card_number=None,
             fingerprint="",
             request={"phone": PHONE, "first_name": NAME},
+            reference=new_reference(),
         )
     )
     await hold(adapter, operation.id)
@@ -140,7 +142,7 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
         "id": first.id,
         "kind": "receipt",
         "state": "held",
-        "reference": f"koshelek-receipt-{first.id}",
+        "reference": first.reference,
         "card": f"***{first.card[-4:]}",
         "attempt": 1,
         "recorded": "",

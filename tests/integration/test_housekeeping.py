@@ -17,6 +17,7 @@ import pytest
 
 from adapter.delivery.housekeeping import Housekeeping, Report
 from adapter.loyalty.model import NewOperation, Operation, OperationKind, OperationState
+from adapter.loyalty.references import new_reference
 from adapter.settings import Settings
 from adapter.store.desk import PostgresDesk
 from adapter.store.operations import PostgresOperations
@@ -57,7 +58,7 @@ class House:
     async def record(self, identity: str, kind: OperationKind = OperationKind.RECEIPT) -> Operation:
         """A new operation with its job."""
         operation, created = await self.operations.record(
-            NewOperation(kind, identity, "29", "100:1", {"points": "5", "fn": "private"})
+            NewOperation(kind, identity, "29", "100:1", {"points": "5", "fn": "private"}, new_reference())
         )
         assert created
         return operation
@@ -267,7 +268,7 @@ async def test_old_details_go_and_what_a_repeat_needs_stays(house: House) -> Non
     assert (row["message"], row["before"], row["crm_reference"]) == (None, None, None)
     assert (row["identity"], row["card_number"], row["fingerprint"]) == ("0", "29", "100:1")
     again, created = await house.operations.record(
-        NewOperation(OperationKind.RECEIPT, "1", "29", "100:1", {})
+        NewOperation(OperationKind.RECEIPT, "1", "29", "100:1", {}, new_reference())
     )
     assert (again.id, again.state, created) == (old_refused.id, OperationState.REFUSED, False)
     # The held one is settled at last; its details stay for as long as those of any other.

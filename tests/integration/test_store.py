@@ -15,6 +15,7 @@ from adapter.catalogue import Code
 from adapter.loyalty.model import NewOperation, OperationKind
 from adapter.loyalty.numbers import range_number
 from adapter.loyalty.ports import StoreUnavailable
+from adapter.loyalty.references import new_reference
 from adapter.settings import Database
 from adapter.store import pool as pools
 from adapter.store.emails import PostgresEmails
@@ -71,7 +72,10 @@ async def test_a_number_that_an_import_is_about_to_take_is_passed_over(adapter: 
 
 async def test_batches_that_share_receipts_do_not_wait_for_each_other_in_a_circle(adapter: Adapter) -> None:
     """Both meet a receipt that a third is about to record, each on its way through the others."""
-    news = [NewOperation(OperationKind.RECEIPT, f"{number:02}", "29", "1:1", {}) for number in range(9)]
+    news = [
+        NewOperation(OperationKind.RECEIPT, f"{number:02}", "29", "1:1", {}, new_reference())
+        for number in range(9)
+    ]
     orders = (news, [*reversed(news)])
     async with adapter.service.pool.acquire() as connection:
         third = connection.transaction()

@@ -1,0 +1,189 @@
+"""Absence is proof only when it has been proved: the positive control.
+
+Before "not found" may lead to sending again, the CRM has shown that it finds what it was given, and how soon.
+So some of what it has confirmed is looked for as if it were in doubt: the first ones, then one in a hundred,
+and at least one an hour while there is traffic. What is learnt is kept in the store, for all processes. It
+may not know any driver, nor what is done with a doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+
+import structlog
+
+from adapter.loyalty.model import Operation, OperationKind
+from adapter.loyalty.ports import Proof, StoreUnavailable, Visibility, VisibilityBook
+from adapter.settings import Delivery
+from crm_backends.ports import BackendError, Deadline, Outcome, Written
+
+log = structlog.get_logger("delivery")
+
+TIMES_WORST = 3
+"""A doubt waits for so many times the longest time it ever took the CRM to show something."""
+_FIRST = 10
+"""So many of the first are looked for, each of them."""
+_ONE_IN = 100
+_AT_LEAST_EVERY = 3600.0  # seconds, while there is traffic
+_AT_ONCE = 4
+"""Looked for at the same time, per process."""
+_FRESH = 2.0  # seconds for which what the store says is believed
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two looks for the same
+
+Ask = Callable[[Operation, Deadline], Awaitable[Written]]
+"""Look for an operation in the CRM. Raises ``BackendError`` or ``StoreUnavailable``."""
+Found = Callable[[Operation, Written], Awaitable[None]]
+"""Is told what was found of an operation that is done."""
+
+
+@dataclass(slots=True)
+class Proofs:
+    """What the CRMs have shown, and the looking for more."""
+
+    book: VisibilityBook
+    settings: Delivery
+    ask: Ask
+    found: Found
+    _known: Mapping[OperationKind, Visibility] = field(default_factory=dict)
+    _known_at: float = float("-inf")
+    _credits: Counter[OperationKind] = field(default_factory=Counter)
+    """Confirmed since one was looked for."""
+    _owed: dict[OperationKind, int] = field(default_factory=dict)
+    """So many have to be confirmed before the next is looked for: a hundred for each look that the last
+    took."""
+    _looked_at: dict[OperationKind, float] = field(default_factory=dict)
+    _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _missing: dict[int, tuple[OperationKind, float]] = field(default_factory=dict)
+    """Operations that were looked for and not found yet, and since when they are done."""
+
+    async def of(self, kind: OperationKind) -> Visibility:
+        """What the CRM of this kind has shown. Raises ``StoreUnavailable``."""
+        if time.monotonic() - self._known_at > _FRESH:
+            await self._read()
+        return self._known.get(kind, Visibility())
+
+    async def _read(self) -> None:
+        asked = time.monotonic()
+        known = await self.book.known()
+        for kind, visibility in known.items():
+            self._say_what_changed(kind, self._known.get(kind, Visibility()), visibility)
+        self._known, self._known_at = known, asked
+
+    def _say_what_changed(self, kind: OperationKind, before: Visibility, now: Visibility) -> None:
+        if self._known_at == float("-inf") or before.proof is now.proof:
+            return
+        say = log.error if now.proof is Proof.REFUTED else log.info
+        say(
+            "crm_visibility_changed",
+            kind=kind,
+            before=before.proof,
+            now=now.proof,
+            worst_seconds=round(now.worst_seconds, 3),
+        )
+
+    async def patience(self, kind: OperationKind) -> float:
+        """Seconds for which a doubt of this kind waits, and then once more while the CRM answers."""
+        worst = (await self.of(kind)).worst_seconds
+        now = time.monotonic()
+        missing = (now - since for its_kind, since in self._missing.values() if its_kind is kind)
+        return max(self.settings.settle_after, TIMES_WORST * max(worst, *missing, 0.0))
+
+    async def is_due(self, kind: OperationKind) -> bool:
+        """Whether the operation that was just confirmed is one to be looked for."""
+        self._credits[kind] += 1
+        visibility = await self.of(kind)
+        if len(self._running) >= _AT_ONCE or visibility.proof is Proof.REFUTED:
+            return False
+        if visibility.found < _FIRST:
+            return True
+        now = time.monotonic()
+        if kind not in self._looked_at:
+            self._looked_at[kind] = now  # another process may have looked for one just now
+        waited = now - self._looked_at[kind]
+        if self._credits[kind] < self._owed.get(kind, _ONE_IN) and waited < _AT_LEAST_EVERY:
+            return False
+        self._credits[kind], self._looked_at[kind] = 0, now
+        return True
+
+    def look_for(
+        self,
+        operation: Operation,
+        since: float,
+        afterwards: Callable[[], Awaitable[None]] | None = None,
+        *,
+        not_before: float = 0.0,
+    ) -> None:
+        """Look, in the background, for an operation that the CRM confirmed at ``since`` (monotonic seconds).
+
+        ``afterwards`` is done in any case. ``not_before``: seconds to wait before the first look.
+        """
+
+        async def looking() -> None:
+            try:
+                await self._look_for(operation, since, not_before)
+            except StoreUnavailable:
+                pass  # what was learnt is lost; there will be others
+            except Exception as error:
+                log.exception("looking_failed", operation=operation.id, reason=type(error).__name__)
+            finally:
+                self._missing.pop(operation.id, None)
+                if afterwards is not None:
+                    with contextlib.suppress(StoreUnavailable):
+                        await afterwards()
+
+        task = asyncio.create_task(looking())
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _look_for(self, operation: Operation, since: float, not_before: float) -> None:
+        kind = operation.kind
+        expected = (await self.of(kind)).worst_seconds
+        pause = max(expected, not_before)
+        looks = 0
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                written = await self.ask(operation, Deadline.after(self.settings.call_timeout))
+            except BackendError:
+                # That it does not answer says nothing of how soon it shows what it has done.
+                since, pause = time.monotonic(), _LONGEST_PAUSE / 10
+                continue
+            looks += 1
+            seconds = time.monotonic() - since
+            if written.outcome is Outcome.DONE:
+                await self._learn(await self.book.found(kind, self._took(looks, seconds, expected)), kind)
+                await self.found(operation, written)
+                break
+            if written.outcome is not Outcome.NOT_SENT:
+                break  # it cannot be told
+            if seconds > self.settings.proof_patience:
+                await self._learn(await self.book.not_found(kind), kind)
+                break
+            self._missing[operation.id] = kind, since
+            pause = min(max(_FIRST_PAUSE, seconds / 2), _LONGEST_PAUSE)
+        self._owed[kind] = _ONE_IN * max(1, looks)
+
+    @staticmethod
+    def _took(looks: int, seconds: float, expected: float) -> float:
+        """How long it took to be seen: nothing where the first look, made when it was expected, saw it."""
+        return expected if looks == 1 else seconds
+
+    async def _learn(self, now: Visibility, kind: OperationKind) -> None:
+        self._say_what_changed(kind, self._known.get(kind, Visibility()), now)
+        self._known = {**self._known, kind: now}
+
+    async def found_late(self, kind: OperationKind, seconds: float) -> None:
+        """A doubt that was not found at first is there now, at this age: the CRM is as late as that."""
+        await self._learn(await self.book.found(kind, seconds), kind)
+        log.warning("crm_was_late", kind=kind, seconds=round(seconds, 1))
+
+    async def close(self) -> None:
+        """Stop looking; what is not known by now others will find out."""
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
