@@ -98,7 +98,7 @@ class Service:
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
         self.operations = PostgresOperations(gateway)
-        self.metrics = Metrics(PostgresDesk(gateway).waiting, self._shown, self.left_alone)
+        self.metrics = Metrics(PostgresDesk(gateway).waiting, self.shown, self.left_alone)
         users: Any = self.by_port["users"]
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]
@@ -189,7 +189,7 @@ class Service:
         self.metrics.add_to(application)
         return application
 
-    async def _shown(self) -> Mapping[OperationKind, Visibility]:
+    async def shown(self) -> Mapping[OperationKind, Visibility]:
         """What the CRMs have shown, of each kind that is settled by looking."""
         known = await self.visibility.known()
         return {kind: known.get(kind, Visibility()) for kind in kinds_looked_for(self.programme)}

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adapter import __version__, desk
+from adapter import decisions as decisions  # its commands belong to the desk's
 from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ It may not know any command. What takes long to import is imported where it is u
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
 import typer
 
 if TYPE_CHECKING:
+    from adapter.bootstrap import Service
     from adapter.settings import Settings
     from adapter.store.pool import Gateway
 
@@ -26,10 +28,28 @@ DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded datab
 Arguments = ParamSpec("Arguments")
 
 
+def visible(text: str) -> str:
+    """The text without anything that a terminal would obey, or that hides or turns what stands there.
+
+    What a CRM or a caller has said may hold control characters; each is shown as its number.
+    """
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
+
+
+def say(text: str) -> None:
+    """Print one line on standard output."""
+    typer.echo(visible(text))
+
+
+def say_json(value: object) -> None:
+    """Print JSON in one line; what would not be visible is escaped, which means the same there."""
+    typer.echo(visible(json.dumps(value, ensure_ascii=False)))
+
+
 def fail(message: str) -> NoReturn:
     """Say why on standard error, a line each, and end with status 1."""
     for line in message.splitlines():
-        typer.echo(f"error: {line}", err=True)
+        typer.echo(f"error: {visible(line)}", err=True)
     raise typer.Exit(1)
 
 
@@ -72,6 +92,23 @@ def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]
             await work(Gateway(pool, 10.0))
         finally:
             await pool.close()
+
+    with serving.database(settings, join=True, upgrade=False) as url:
+        serving.run(lambda: main(url))
+
+
+def with_service(settings: Settings, work: Callable[[Service], Awaitable[None]]) -> None:
+    """Run ``work`` with the whole adapter, its CRMs included, beside one that may be running."""
+    from adapter import serving
+    from adapter.bootstrap import Service
+
+    async def main(url: str) -> None:
+        service = Service(settings, url, upgrade=False)
+        try:
+            await service.open()
+            await work(service)
+        finally:
+            await service.close()
 
     with serving.database(settings, join=True, upgrade=False) as url:
         serving.run(lambda: main(url))

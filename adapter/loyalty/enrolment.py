@@ -29,6 +29,8 @@ from crm_backends.ports import Deadline
 _WIRE_NAMES = {"first_name": "firstname", "birth_date": "birthDate"}
 _JUST_NOW = timedelta(minutes=1)
 """Age of a registration that a call beside this one may have made since this one looked for the person."""
+_BELIEVED = timedelta(hours=1)
+"""For so long a registration that is done is believed, although the CRM does not show the person."""
 
 
 async def reserve_number(programme: Programme) -> Card:
@@ -133,11 +135,14 @@ async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, de
         await programme.users.update(known.reference, gaps, deadline=deadline)
 
 
-def _is_still(customer: Customer, profile: Profile, registration: Operation) -> bool:
+def _is_still(customer: Customer | None, profile: Profile, registration: Operation) -> bool:
     """Whether who was registered with this phone, or e-mail, still has it: numbers go to other people.
 
-    A CRM that does not tell it is believed only while the registration is new.
+    A CRM that does not show the person, or does not tell the phone, is believed only once the registration is
+    old: its search may be behind what it has just confirmed.
     """
+    if customer is None:
+        return registration.since_finished < _BELIEVED
     has = customer.profile.email if profile.phone is None else customer.profile.phone
     wanted = profile.phone or profile.email or ""
     if has is None:
@@ -164,9 +169,9 @@ async def _register(programme: Programme, profile: Profile, deadline: Deadline) 
     )
     operation, created = await programme.operations.record(new)
     if not created and operation.state is OperationState.DONE and operation.crm_reference is not None:
-        # Registered by a call beside this one, unless the CRM has lost the customer since.
+        # Registered by a call before or beside this one, unless the CRM has lost the customer since.
         customer = await programme.users.get(operation.crm_reference, deadline=deadline)
-        if customer is not None and _is_still(customer, profile, operation):
+        if _is_still(customer, profile, operation):
             return operation.crm_reference
         await programme.operations.retire(operation)
         operation, _ = await programme.operations.record(new)

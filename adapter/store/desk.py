@@ -18,19 +18,28 @@ import asyncpg
 from adapter.catalogue import Code
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
+    DONE_TWICE,
     FINAL,
+    FOR_A_PERSON,
     OperationKind,
     OperationState,
     reference_of,
 )
 from adapter.loyalty.performing import refusal_code
+from adapter.loyalty.references import SHORTEST, new_reference
 from adapter.store.pool import Gateway
 from adapter.store.queue import AGAIN, enqueue
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
 
-OPEN = (OperationState.RECORDED, OperationState.SENT, OperationState.UNKNOWN, OperationState.HELD)
+OPEN = (
+    OperationState.RECORDED,
+    OperationState.SENT,
+    OperationState.UNKNOWN,
+    OperationState.HELD,
+    OperationState.DOUBLED,
+)
 """States that are not the end."""
 _COUNTED = 10_000
 _PATIENCE = 60.0  # seconds; a person waits longer than a caller
@@ -69,6 +78,11 @@ _WAITING = """
            ) AS oldest
      WHERE state = open.name
      GROUP BY kind, state
+    UNION ALL
+    SELECT kind, state, count(*), greatest(0, extract(epoch FROM now() - min(recorded_at)))::float8
+      FROM (SELECT kind, state, recorded_at FROM koshelek.operations
+             WHERE state = 'doubled' ORDER BY state, id LIMIT $2) AS doubled
+     GROUP BY kind, state
 """
 _LOCK = """
     SELECT id, kind, state, points, request FROM koshelek.operations WHERE id = ANY($1) ORDER BY id FOR UPDATE
@@ -78,18 +92,35 @@ _LAST_DECISION = """
      WHERE operation_id = $1 AND who IS NOT NULL ORDER BY id DESC LIMIT 1
 """
 _WHO_AND_WHY = "SELECT set_config('koshelek.who', $1, true), set_config('koshelek.note', $2, true)"
+# As a doubt it is looked for in the CRM once more, and sent only if it is not there.
 _REQUEUE = """
-    UPDATE koshelek.operations SET state = 'recorded', reason = NULL, before = NULL, requeued_at = now()
+    UPDATE koshelek.operations
+       SET state = CASE WHEN $2 THEN 'unknown' ELSE 'recorded' END, reason = NULL, before = NULL,
+           requeued_at = now(), looked_at = NULL, answering_since = NULL
      WHERE id = ANY($1)
 """
 # What the end of a delivery writes, by another hand.
 _SETTLE = """
     UPDATE koshelek.operations
        SET state = $2, code = $3, points = $4, crm_reference = coalesce($5, crm_reference), reason = NULL,
-           finished_at = now(),
+           detail = NULL, finished_at = now(),
            request = CASE WHEN kind = 'registration' THEN '{}' ELSE request END,
            live = NOT (kind <> 'receipt' AND $2 = 'refused')
      WHERE id = $1
+"""
+_DOUBLED = """
+    UPDATE koshelek.operations SET state = 'doubled', reason = $2, crm_reference = $3 WHERE id = $1
+"""
+# Where the state stays, the trigger that keeps what happened has nothing to tell.
+_CORRECTED = """
+    INSERT INTO koshelek.operation_events (operation_id, who, from_state, to_state, attempt, note)
+    SELECT id, $2, state, state, attempt, $3 FROM koshelek.operations WHERE id = $1
+"""
+_COUPONS = """
+    INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference)
+    SELECT 'coupons', 'receipt:' || id, card_number, '', $2, $3 FROM koshelek.operations WHERE id = $1
+    ON CONFLICT (kind, identity) WHERE live DO NOTHING
+    RETURNING id
 """
 _RELEASE = "DELETE FROM koshelek.account_leases WHERE operation_id = ANY($1)"
 
@@ -124,6 +155,9 @@ class Item:
     held_at: datetime | None
     """Since when it waits for a person; ``None`` where that was not kept."""
     reason: str | None
+    """Why it waits for a person, one of a few."""
+    detail: str | None
+    """Why it was last put off, refused or held, as the CRM's driver says it."""
     code: Code | None
     points: Decimal | None
     """Points credited, or that are to be; ``None``: the CRM computes them, or it is no receipt."""
@@ -186,6 +220,7 @@ def _item(row: asyncpg.Record) -> Item:
         finished_at=row["finished_at"],
         held_at=row["held_at"],
         reason=row["reason"],
+        detail=row["detail"],
         code=Code(row["code"]) if row["code"] else None,
         points=Decimal(expected) if expected is not None else row["points"],
         crm_reference=row["crm_reference"],
@@ -204,8 +239,11 @@ class PostgresDesk:
 
     async def held(self, kind: OperationKind | None, limit: int, *, after: int = 0) -> list[Item]:
         """Those that wait for a person, oldest first."""
-        conditions = [("state = {}", OperationState.HELD), ("kind = {}", kind), ("id > {}", after)]
-        return await self._list(conditions, limit, "ASC")
+        found: list[Item] = []
+        for state in FOR_A_PERSON:  # one by one: each has an index of its own
+            conditions = [("state = {}", state), ("kind = {}", kind), ("id > {}", after)]
+            found += await self._list(conditions, limit, "ASC")
+        return sorted(found, key=lambda item: item.id)[:limit]
 
     async def newest(
         self,
@@ -280,10 +318,13 @@ class PostgresDesk:
             yield portion
             after = portion[-1].id
 
-    async def requeue(self, operation_ids: Sequence[int], *, by: str, note: str) -> dict[int, str]:
+    async def requeue(
+        self, operation_ids: Sequence[int], *, by: str, note: str, as_doubts: bool = False
+    ) -> dict[int, str]:
         """Send held operations again: back to recorded, each with a new job, all or none of them.
 
-        Returns the ids that were left alone, each with the reason as one sentence.
+        ``as_doubts``: each is looked for in the CRM first, and sent only if it is not there. Returns the ids
+        that were left alone, each with the reason as one sentence.
         """
         left: dict[int, str] = {}
         async with self._gateway.connection() as connection, connection.transaction():
@@ -299,7 +340,7 @@ class PostgresDesk:
                     )
             if chosen:
                 await connection.execute(_WHO_AND_WHY, by, note)
-                await connection.execute(_REQUEUE, chosen)
+                await connection.execute(_REQUEUE, chosen, as_doubts)
                 await connection.execute(_RELEASE, chosen)
                 await enqueue(connection, chosen, AGAIN)
         return left
@@ -313,29 +354,33 @@ class PostgresDesk:
         note: str,
         points: Decimal | None = None,
         customer: str | None = None,
+        occasion: str | None = None,
+        correct: bool = False,
     ) -> Settled:
         """End a held or doubtful operation as a person found out that it ended in the CRM.
 
-        ``state`` is done or refused. ``points``: what the CRM credited, where it is not what we asked
-        for. ``customer``: the CRM's reference of the person, for a registration that is done. The caller
-        who waits or asks again gets the usual answer. Raises ``CannotDecide``.
+        ``state`` is done or refused. ``points``: what the CRM credited, where it is not what we asked for.
+        ``customer``: what the CRM calls the result, for a registration the person. ``occasion``: on which a
+        receipt that was credited gives coupons. ``correct``: what a person decided before was wrong; both
+        decisions are kept. The caller who waits or asks again gets the usual answer. Raises ``CannotDecide``.
         """
         async with self._gateway.connection() as connection, connection.transaction():
             row = await connection.fetchrow(_LOCK, [operation_id], timeout=_PATIENCE)
             if row is None:
                 raise CannotDecide(f"there is no operation {operation_id}")
-            now = OperationState(row["state"])
+            now, kind = OperationState(row["state"]), OperationKind(row["kind"])
             if now in FINAL:
                 told = f"operation {operation_id} is already {now}{await _by_whom(connection, operation_id)}"
-                if now is state and points in (None, row["points"]):
+                if now is state and points in (None, row["points"]) and customer is None:
                     return Settled(now, told)
-                raise CannotDecide(told)
-            if now not in (OperationState.HELD, OperationState.UNKNOWN):
+                if not correct:
+                    raise CannotDecide(f"{told}; --correct changes what a person decided")
+                await _must_be_a_persons(connection, operation_id)
+            elif now not in (*FOR_A_PERSON, OperationState.UNKNOWN):
                 raise CannotDecide(
                     f"operation {operation_id} is {now}: it is being delivered; only a held or unknown one "
                     "can be settled"
                 )
-            kind = OperationKind(row["kind"])
             code = None if state is OperationState.DONE else refusal_code(kind, None)
             points = _points_of(kind, state, points, json.loads(row["request"]))
             if kind is OperationKind.REGISTRATION and state is OperationState.DONE and not customer:
@@ -344,9 +389,50 @@ class PostgresDesk:
                     "person it has registered"
                 )
             await connection.execute(_WHO_AND_WHY, by, note)
-            await connection.execute(_SETTLE, operation_id, state, code, points, customer)
+            if now is state:
+                await connection.execute(_CORRECTED, operation_id, by, note)
+            try:
+                async with connection.transaction():
+                    await connection.execute(_SETTLE, operation_id, state, code, points, customer)
+            except asyncpg.UniqueViolationError:
+                raise CannotDecide(
+                    f"what operation {operation_id} stood for has been recorded anew since; decide about that"
+                ) from None
             await connection.execute(_RELEASE, [operation_id])
+            if kind is OperationKind.RECEIPT and state is OperationState.DONE and occasion is not None:
+                await _give_coupons(connection, operation_id, occasion)
         return Settled(state)
+
+    async def doubled(self, operation_id: int, entries: Sequence[str], *, by: str, note: str) -> bool:
+        """A held operation was found in the CRM more than once; tells whether it still was held."""
+        async with self._gateway.connection() as connection, connection.transaction():
+            row = await connection.fetchrow(_LOCK, [operation_id], timeout=_PATIENCE)
+            if row is None or row["state"] != OperationState.HELD:
+                return False
+            await connection.execute(_WHO_AND_WHY, by, note)
+            await connection.execute(_DOUBLED, operation_id, DONE_TWICE, ", ".join(entries))
+        return True
+
+
+async def _must_be_a_persons(connection: Connection, operation_id: int) -> None:
+    """Raise ``CannotDecide`` unless it was a person who ended the operation."""
+    row = await connection.fetchrow(_LAST_DECISION, operation_id)
+    if row is None or row["to_state"] not in FINAL:
+        raise CannotDecide(f"operation {operation_id} was ended by the CRM's own answer, not by a person")
+
+
+async def _give_coupons(connection: Connection, operation_id: int, occasion: str) -> None:
+    """What a receipt that is credited gives besides, once (``loyalty.occasions`` for those settled by
+    hand)."""
+    new = await connection.fetchval(
+        # The shortest reference fits every CRM; which it is, is not known here.
+        _COUPONS,
+        operation_id,
+        json.dumps({"occasion": occasion}),
+        new_reference(SHORTEST),
+    )
+    if new is not None:
+        await enqueue(connection, [new])
 
 
 def _points_of(
@@ -366,5 +452,6 @@ async def _by_whom(connection: Connection, operation_id: int) -> str:
     row = await connection.fetchrow(_LAST_DECISION, operation_id)
     if row is None:
         return ""
-    did = "sent it again" if row["to_state"] == OperationState.RECORDED else "settled it"
+    again = (OperationState.RECORDED, OperationState.UNKNOWN)
+    did = "sent it again" if row["to_state"] in again else "settled it"
     return f"; {row['who']} {did} at {row['at']:%Y-%m-%d %H:%M:%S %Z}"

@@ -108,7 +108,7 @@ _OLD = """
 # needed for a moment only.
 _PURGE = """
     UPDATE koshelek.operations
-       SET request = '{}', message = NULL, before = NULL, reason = NULL,
+       SET request = '{}', message = NULL, before = NULL, reason = NULL, detail = NULL,
            crm_reference = NULL, live = live AND kind <> 'registration',
            identity = CASE WHEN kind = 'registration' THEN id::text ELSE identity END
      WHERE id = ANY($1)

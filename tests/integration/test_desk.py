@@ -36,6 +36,7 @@ class Sent:
     id: int
     card: str
     qr: str
+    reference: str
 
 
 @pytest.fixture
@@ -59,7 +60,9 @@ async def send(adapter: Adapter) -> Sent:
     """A receipt that waits to be delivered."""
     card, qr = await card_of_somebody(adapter), adapter.qr()
     assert (await adapter.post(QR, {"qrCode": qr, "cardNumber": card})).body["status"] == "accepted"
-    return Sent(await adapter.sql("SELECT max(id) FROM koshelek.operations"), card, qr)
+    operation = await adapter.sql("SELECT max(id) FROM koshelek.operations")
+    reference = await adapter.sql("SELECT reference FROM koshelek.operations WHERE id = $1", operation)
+    return Sent(operation, card, qr, reference)
 
 
 async def hold(adapter: Adapter, operation_id: int) -> None:
@@ -150,6 +153,7 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
         "held": "",
         "finished": None,
         "waiting": "0 min",
+        "detail": None,
         "reason": None,
         "may_double": True,
         "points": "62",
@@ -242,12 +246,13 @@ async def test_a_requeued_receipt_is_delivered_with_the_same_reference(
 async def test_a_doubtful_one_is_sent_again_only_after_a_yes(adapter: Adapter, receipts: Command) -> None:
     sent = await held_receipt(adapter)
     for given in ("n\n", ""):
-        asked = await receipts("requeue", str(sent.id), "--note", "why not", given=given)
+        words = ("requeue", str(sent.id), "--without-asking", "--note", "why not")
+        asked = await receipts(*words, given=given)
         assert asked.status == 1
         assert "credited twice" in asked.err
         assert str(sent.id) in asked.err
     assert await adapter.sql("SELECT state FROM koshelek.operations WHERE id = $1", sent.id) == "held"
-    assert (await receipts("requeue", str(sent.id), "--note", "sure", given="y\n")).status == 0
+    assert (await receipts(*words, given="y\n")).status == 0
 
 
 async def test_one_that_never_got_through_needs_no_yes_unless_there_was_a_doubt_before(
@@ -266,7 +271,8 @@ async def test_one_that_never_got_through_needs_no_yes_unless_there_was_a_doubt_
         ("never got through", False),
         ("never got through", True),
     ]
-    assert (await receipts("requeue", str(doubted.id), "--note", "CRM is back")).status == 1
+    blindly = ("--without-asking", "--note", "CRM is back")
+    assert (await receipts("requeue", str(doubted.id), *blindly)).status == 1
     done = await receipts("requeue", str(sent.id), "--note", "CRM is back")
     assert (done.status, done.err) == (0, "")
 

@@ -1,0 +1,76 @@
+"""Ask the CRM again about what is held for a person. It sends nothing, and it may not know who asks or
+why."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from adapter.loyalty.model import Operation
+from adapter.loyalty.performing import settle
+from adapter.loyalty.ports import Proof, StoreUnavailable, Visibility, VisibilityBook
+from adapter.loyalty.programme import Programme, kinds_looked_for
+from crm_backends.ports import BackendError, Deadline, Outcome, Refusal, Settlement, Written
+
+
+class Answer(enum.StrEnum):
+    """What the CRM says of a held operation."""
+
+    FOUND = "found"
+    """It is there, once."""
+    FOUND_TWICE = "found_twice"
+    CONFLICT = "conflict"
+    """Something else is there under our reference."""
+    ABSENT = "absent"
+    """It is not there, and the CRM has proved that it would be found."""
+    NOT_FOUND = "not_found"
+    """It is not found; that proves nothing of this CRM."""
+    CANNOT_TELL = "cannot_tell"
+    HARMLESS = "harmless"
+    """Nobody needs to ask: sent again it has no second effect."""
+    NOBODY_TO_ASK = "nobody_to_ask"
+    """This CRM cannot be asked about it, or not any more."""
+    NO_ANSWER = "no_answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    answer: Answer
+    written: Written | None = None
+    detail: str | None = None
+    """Why there is no answer, in the driver's words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recheck:
+    programme: Programme
+    visibility: VisibilityBook
+    call_timeout: float
+    """Seconds one question may take."""
+
+    async def ask(self, operation: Operation) -> Asked:
+        """What became of ``operation``. Raises ``StoreUnavailable``."""
+        how = self.programme.settlement[operation.kind]
+        if how is Settlement.KEY:
+            return Asked(Answer.HARMLESS)
+        # A balance tells nothing once others have had the account.
+        if how is not Settlement.PROBE:
+            return Asked(Answer.NOBODY_TO_ASK)
+        try:
+            written = await settle(self.programme, operation, Deadline.after(self.call_timeout))
+        except StoreUnavailable:
+            raise
+        except BackendError as error:
+            return Asked(Answer.NO_ANSWER, detail=str(error))
+        if written.entries:
+            return Asked(Answer.FOUND_TWICE, written)
+        if written.outcome is Outcome.DONE:
+            return Asked(Answer.FOUND, written)
+        if written.refusal is Refusal.REFERENCE_TAKEN:
+            return Asked(Answer.CONFLICT, written)
+        if written.outcome is not Outcome.NOT_SENT:
+            return Asked(Answer.CANNOT_TELL, written)
+        if operation.kind not in kinds_looked_for(self.programme):
+            return Asked(Answer.ABSENT, written)
+        known = (await self.visibility.known()).get(operation.kind, Visibility())
+        return Asked(Answer.ABSENT if known.proof is Proof.PROVED else Answer.NOT_FOUND, written)

@@ -1,0 +1,253 @@
+"""Held operations are asked about: what the CRM has is settled, and nothing is sent that may be there
+already."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from adapter.loyalty.model import Operation, OperationKind, OperationState
+from contracts.sandbox import Sandbox, perx
+from contracts.sandbox import running as sandbox_running
+from crm_backends.model import Credit
+from crm_backends.ports import Deadline, Outcome
+from tests.integration.processes import Ended, run
+
+from .conftest import Adapter, StartAdapter, new_phone
+
+QR = "/v1/promo/qrCode"
+CRM = """
+driver = "perx"
+base_url = "{url}"
+client_id = "{id}"
+client_secret = "{secret}"
+loyalty_program_id = {programme}
+identifier_secret = "only for tests, and long enough"
+occasions = {{ visit = {reward} }}
+"""
+Command = Callable[..., Awaitable[Ended]]
+
+
+@pytest.fixture
+async def crm() -> AsyncIterator[Sandbox]:
+    async with sandbox_running("perx") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def adapter(start: StartAdapter, crm: Sandbox) -> Adapter:
+    """An adapter over Perx that records and does not deliver receipts until it is told to."""
+    adapter = await start(
+        crm={
+            "driver": "perx",
+            "base_url": crm.base_url,
+            "client_id": perx.CLIENT_ID,
+            "client_secret": perx.CLIENT_SECRET,
+            "loyalty_program_id": perx.LOYALTY_PROGRAM_ID,
+            "identifier_secret": "only for tests, and long enough",
+            "occasions": {"visit": perx.COFFEE},
+        },
+        receipts={"wait": 0},
+        coupons={"receipt_occasion": "visit"},
+        delivery={"retry_first": 0.05, "settle_after": 0.3, "call_timeout": 1.0},
+    )
+    return adapter
+
+
+@pytest.fixture
+def receipts(tmp_path: Path, database: str, crm: Sandbox) -> Command:
+    """Runs ``koshelek-adapter receipts`` as a person does, beside the running adapter."""
+    section = CRM.format(
+        url=crm.base_url,
+        id=perx.CLIENT_ID,
+        secret=perx.CLIENT_SECRET,
+        programme=perx.LOYALTY_PROGRAM_ID,
+        reward=perx.COFFEE,
+    )
+    (tmp_path / "koshelek-adapter.toml").write_text(
+        f'[database]\nurl = "{database}"\n[coupons]\nreceipt_occasion = "visit"\n[crm]{section}',
+        encoding="utf-8",
+    )
+
+    async def command(*words: str, given: str = "") -> Ended:
+        env = {"LOGNAME": "olga"}
+        return await asyncio.to_thread(run, "receipts", *words, cwd=tmp_path, env=env, given=given)
+
+    return command
+
+
+async def held(adapter: Adapter, *, times: int) -> Operation:
+    """A receipt in doubt that waits for a person; the CRM has it so many times."""
+    if adapter.service._worker_task is None or adapter.service._worker_task.done():
+        await adapter.service.start_delivery()
+    card = await adapter.issue(phone=new_phone())
+    await adapter.service.stop_delivery()
+    assert (await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": card})).status == 200
+    operations = adapter.service.operations
+    newest = "SELECT max(id) FROM koshelek.operations WHERE kind = 'receipt'"
+    operation = await operations.begin(await adapter.sql(newest))
+    assert operation is not None
+    points = adapter.service.programme.points
+    owner = await adapter.service.cards.get(card)
+    assert points is not None
+    assert owner is not None
+    account = owner.points_reference or owner.users_reference or ""
+    for _ in range(times):
+        written = await points.credit(
+            account,
+            Credit(points=Decimal(62), description=""),
+            reference=operation.reference,
+            deadline=Deadline.after(5),
+        )
+        assert written.outcome is Outcome.DONE
+    await operations.end(operation, OperationState.UNKNOWN)
+    await operations.end(operation, OperationState.HELD, reason="outcome unknown")
+    await adapter.sql("DELETE FROM koshelek.pgqueuer WHERE payload = $1", str(operation.id).encode())
+    return operation
+
+
+def credits(crm: Sandbox) -> int:
+    return len(crm.ledger().select("points_credited"))
+
+
+async def state_of(adapter: Adapter, operation: Operation) -> str:
+    return str(await adapter.sql("SELECT state FROM koshelek.operations WHERE id = $1", operation.id))
+
+
+async def until(happened: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await happened():  # noqa: ASYNC110 - another process may do it
+            await asyncio.sleep(0.05)
+
+
+async def test_what_is_found_is_settled_and_gives_its_coupons(
+    adapter: Adapter, crm: Sandbox, receipts: Command
+) -> None:
+    there, missing = await held(adapter, times=1), await held(adapter, times=0)
+    asked = await receipts("recheck", "--all-held")
+    assert asked.status == 0, asked
+    assert f"operation {there.id}: found in the CRM; it is done now" in asked.out
+    assert f"operation {missing.id}: not found, but this CRM has not proved" in asked.out
+    assert (await state_of(adapter, there), await state_of(adapter, missing)) == ("done", "held")
+    assert credits(crm) == 1
+    given = "SELECT count(*) FROM koshelek.operations WHERE kind = 'coupons' AND identity = $1"
+    assert await adapter.sql(given, f"receipt:{there.id}") == 1
+
+
+async def test_requeue_asks_first_and_does_not_send_what_is_there(
+    adapter: Adapter, crm: Sandbox, receipts: Command
+) -> None:
+    operations = [await held(adapter, times=1) for _ in range(3)]
+    done = await receipts("requeue", "--all-held", "--note", "the CRM is back")
+    assert (done.status, done.out) == (0, "3 were in the CRM and are done now\n0 will be sent again\n")
+    await adapter.service.start_delivery()
+    await asyncio.sleep(1)
+    assert credits(crm) == 3
+    assert [await state_of(adapter, one) for one in operations] == ["done"] * 3
+
+
+async def test_what_is_not_found_is_sent_again_only_where_that_proves_something(
+    adapter: Adapter, crm: Sandbox, receipts: Command
+) -> None:
+    operation = await held(adapter, times=0)
+    refused = await receipts("requeue", str(operation.id), "--note", "why not")
+    assert refused.status == 1
+    assert "has not proved that it finds our writes" in refused.err
+    assert "--without-asking" in refused.err
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+    assert (await receipts("requeue", str(operation.id), "--note", "proved now")).status == 0
+    assert await state_of(adapter, operation) == "unknown"
+    await adapter.service.start_delivery()
+
+    async def done() -> bool:
+        return await state_of(adapter, operation) == "done"
+
+    await until(done)
+    assert credits(crm) == 1
+
+
+async def test_blindly_it_is_sent_on_an_explicit_word(
+    adapter: Adapter, crm: Sandbox, receipts: Command
+) -> None:
+    operation = await held(adapter, times=0)
+    words = ("requeue", str(operation.id), "--without-asking", "--note", "looked there myself")
+    assert (await receipts(*words, given="n\n")).status == 1
+    assert (await receipts(*words, "--yes")).status == 0
+    assert await state_of(adapter, operation) == "recorded"
+
+
+async def test_a_crm_that_gives_no_answer_leaves_everything_as_it_is(
+    adapter: Adapter, crm: Sandbox, receipts: Command
+) -> None:
+    operation = await held(adapter, times=0)
+    crm.fault("error_before", "*", times=50, seconds=0, status=503)
+    asked = await receipts("recheck", str(operation.id))
+    assert asked.status == 1
+    assert "the CRM gave no answer" in asked.out
+    assert await state_of(adapter, operation) == "held"
+
+
+async def test_a_wrong_decision_is_corrected_and_both_are_kept(adapter: Adapter, receipts: Command) -> None:
+    operation = await held(adapter, times=1)
+    number = str(operation.id)
+    assert (await receipts("settle", number, "--as", "refused", "--note", "forged")).status == 0
+    other_way = ("settle", number, "--as", "credited", "--note", "it is there after all")
+    told = await receipts(*other_way, "--by", "ivan")
+    assert (told.status, "--correct changes what a person decided" in told.err) == (1, True)
+    assert (await receipts(*other_way, "--by", "ivan", "--correct")).status == 0
+    assert (await receipts(*other_way, "--by", "ivan", "--correct", "--points", "60")).status == 0
+    history = json.loads((await receipts("show", number, "--json")).out)["history"]
+    decided = [(event["by"], event["from"], event["to"]) for event in history if event["by"]]
+    assert decided == [
+        ("olga", "held", "refused"),
+        ("ivan", "refused", "done"),
+        ("ivan", "done", "done"),
+    ]
+    assert await adapter.sql("SELECT points FROM koshelek.operations WHERE id = $1", operation.id) == 60
+
+
+async def test_what_the_crm_itself_ended_is_nobodys_to_correct(adapter: Adapter, receipts: Command) -> None:
+    card = await adapter.issue(phone=new_phone())
+    assert (await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": card})).status == 200
+    newest = await adapter.sql("SELECT max(id) FROM koshelek.operations WHERE kind = 'receipt'")
+
+    async def done() -> bool:
+        return bool(await adapter.sql("SELECT state = 'done' FROM koshelek.operations WHERE id = $1", newest))
+
+    await until(done)
+    told = await receipts("settle", str(newest), "--as", "refused", "--note", "no", "--correct")
+    assert (told.status, "was ended by the CRM's own answer" in told.err) == (1, True)
+
+
+async def test_control_characters_do_not_reach_the_terminal(adapter: Adapter, receipts: Command) -> None:
+    operation = await held(adapter, times=0)
+    nasty = "\x1b[31mred\x9b\u202e\u200b"
+    await adapter.sql("UPDATE koshelek.operations SET crm_reference = $2 WHERE id = $1", operation.id, nasty)
+    for words in (("show", str(operation.id)), ("show", str(operation.id), "--json"), ("held", "--json")):
+        out = (await receipts(*words)).out
+        assert all(char.isprintable() or char == "\n" for char in out), words
+        assert "\\u001b[31mred" in out
+    shown = json.loads((await receipts("show", str(operation.id), "--json")).out)
+    assert shown["crm_reference"] == nasty
+
+
+async def test_the_proof_is_shown_and_forgotten(adapter: Adapter, receipts: Command) -> None:
+    assert "receipt: not proved, found 0 times" in (await receipts("proof")).out
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 1.25)
+    assert "receipt: proved, found 1 times, at worst after 1.25 s" in (await receipts("proof")).out
+    await adapter.service.visibility.not_found(OperationKind.RECEIPT)
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+    (shown,) = [
+        one for one in json.loads((await receipts("proof", "--json")).out) if one["kind"] == "receipt"
+    ]
+    assert (shown["proof"], shown["worst_seconds"]) == ("refuted", 1.25)
+    metrics = (await adapter.service.metrics.exposition()).decode()
+    assert 'koshelek_crm_visibility{kind="receipt",state="refuted"} 1.0' in metrics
+    assert 'koshelek_crm_visibility_seconds{kind="receipt"} 1.25' in metrics
+    assert "has to be proved anew" in (await receipts("proof", "--forget", "receipt")).out
+    assert "receipt: not proved" in (await receipts("proof")).out
