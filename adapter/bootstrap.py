@@ -245,6 +245,7 @@ class Service:
             self.visibility,
             self.settings.delivery,
             self.metrics.delivered,
+            self.metrics.explained,
         )
 
     async def stop_delivery(self) -> None:

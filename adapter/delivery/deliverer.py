@@ -69,6 +69,8 @@ class Deliverer:
     settings: Delivery
     observe: Callable[[OperationKind, str, Outcome], None] = lambda *_: None
     """Is told the outcome of every write that was ``sent``, and of every doubt ``settled``."""
+    explain: Callable[[OperationKind, str, str], None] = lambda *_: None
+    """Is told whenever an operation is ``postponed``, ``refused`` or ``held``, with the reason's class."""
     clock: DatabaseClock = field(default_factory=DatabaseClock)
     pace: Mapping[OperationKind, Pace] = field(init=False)
     """Of everything but first attempts, per CRM."""
@@ -160,6 +162,7 @@ class Deliverer:
             if self._is_late(known):
                 await self._hold_unsent(known, str(error))
                 return None
+            await self.operations.explain(known, str(error))
             raise Later(self._pause(tries + 1)) from None
         return await self.operations.begin(known.id, before=before)
 
@@ -215,9 +218,7 @@ class Deliverer:
         try:
             written = await self._look_up(operation, Deadline.after(self.settings.call_timeout))
         except (BackendError, StoreUnavailable) as error:
-            log.warning(
-                "settling_postponed", operation=operation.id, reason=type(error).__name__, why=str(error)
-            )
+            self._postponed(operation, error, "settling_postponed")
             if self._is_late(operation):
                 await self._hold(operation, IN_DOUBT, str(error))
                 return
@@ -304,8 +305,11 @@ class Deliverer:
             and self.programme.settlement[operation.kind] is Settlement.PROBE
         )
 
-    def _postponed(self, operation: Operation, error: Exception) -> None:
-        log.warning("delivery_postponed", operation=operation.id, reason=type(error).__name__, why=str(error))
+    def _postponed(self, operation: Operation, error: Exception, event: str = "delivery_postponed") -> None:
+        """Say why; the sentence is ours or the driver's, and quotes nothing."""
+        reason = type(error).__name__
+        log.warning(event, operation=operation.id, kind=operation.kind, reason=reason, why=str(error))
+        self.explain(operation.kind, "postponed", reason)
 
     # -- ending ----------------------------------------------------------------------------------------
 
@@ -325,6 +329,8 @@ class Deliverer:
                 await self._hold(operation, IN_DOUBT, written.reason)
         finally:  # counting and logging may fail; what the CRM has said is written down before
             self.observe(operation.kind, step, written.outcome)
+            if written.refusal is not None:
+                self.explain(operation.kind, "refused", written.refusal)
             log.info(
                 "delivered" if step == "sent" else "settled",
                 operation=operation.id,
@@ -430,6 +436,7 @@ class Deliverer:
         held = await self.operations.end(operation, OperationState.HELD, reason=reason, detail=detail)
         await self._release(operation, moved=reason != CERTAINLY_NOT_SENT)
         if held is not None:
+            self.explain(operation.kind, "held", reason)
             log.error(
                 "held_for_a_person",
                 operation=operation.id,

@@ -39,6 +39,7 @@ class Metrics:
     _seconds: Histogram = field(init=False)
     _refused: Counter = field(init=False)
     _deliveries: Counter = field(init=False)
+    _reasons: Counter = field(init=False)
     _known: dict[tuple[str, int], Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -62,6 +63,16 @@ class Metrics:
             ("kind", "step", "outcome"),
             registry=self._registry,
         )
+        self._reasons = Counter(
+            "koshelek_delivery_reasons",
+            "Why operations were postponed, refused by the CRM, or held for a person.",
+            ("kind", "what", "reason"),
+            registry=self._registry,
+        )
+
+    def explained(self, kind: OperationKind, what: str, reason: str) -> None:
+        """An operation was postponed, refused or held for a reason of this class."""
+        self._reasons.labels(kind, what, reason).inc()
 
     def delivered(self, kind: OperationKind, step: str, outcome: Outcome) -> None:
         """A write was sent, or a doubt looked up, and this came of it."""

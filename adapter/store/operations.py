@@ -330,6 +330,15 @@ class PostgresOperations:
             )
         return bool(tag == "UPDATE 1")
 
+    async def explain(self, operation: Operation, detail: str) -> None:
+        """Note why an operation is not sent yet, in words of ours that quote nothing."""
+        async with self.gateway.connection() as connection:
+            await connection.execute(
+                "UPDATE koshelek.operations SET detail = $2 WHERE id = $1 AND state = 'recorded'",
+                operation.id,
+                detail,
+            )
+
     async def looked(
         self, operation: Operation, *, answered: bool, unbroken: bool, detail: str | None = None
     ) -> Operation | None:

@@ -16,6 +16,7 @@ from adapter.catalogue import Code
 from adapter.delivery.deliverer import Later
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
+    CONFLICT,
     IN_DOUBT,
     IN_DOUBT_ONCE,
     Operation,
@@ -24,7 +25,15 @@ from adapter.loyalty.model import (
 )
 from adapter.store.desk import PostgresDesk
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
-from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
+from crm_backends.ports import (
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Deadline,
+    Refusal,
+    Settlement,
+    Written,
+)
 
 from .clocks import FollowsTheDatabase
 from .conftest import Adapter, StartAdapter, new_phone
@@ -74,7 +83,7 @@ class ScriptedCrm:
         self.at_once -= 1
         answer = next(self.answers)
         self.known.pop(reference, None)
-        if isinstance(answer, BackendUnavailable):
+        if isinstance(answer, BackendError):
             self.known[reference] = NOT_SENT
         if isinstance(answer, Exception):
             raise answer
@@ -552,3 +561,45 @@ async def test_what_is_to_be_compared_is_never_begun_without_its_account(
         monkeypatch.undo()
         assert await looked_at(unhurried, operation) is None
     assert scripted.effects == [operation.reference]
+
+
+async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
+    unhurried: Adapter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The driver's sentence, not the name of a class alone."""
+    (operation,) = await recorded_receipts(unhurried, 1)
+    sentence = "perx: the programme 7 does not exist (status 404)"
+    scripted = ScriptedCrm([BackendMisconfigured(sentence), DONE], [])
+    desk = PostgresDesk(unhurried.service.gateway)
+    with crm(unhurried, scripted, Settlement.PROBE):
+        assert await looked_at(unhurried, operation) is not None
+        shown = await desk.show(operation.id)
+        assert shown is not None
+        assert (shown[0].state, shown[0].detail) == (OperationState.RECORDED, sentence)
+        assert sentence in capsys.readouterr().out
+        told = (await unhurried.service.metrics.exposition()).decode()
+        labels = 'kind="receipt",reason="BackendMisconfigured",what="postponed"'
+        assert f"koshelek_delivery_reasons_total{{{labels}}} 1.0" in told
+        assert await looked_at(unhurried, operation) is None
+    shown = await desk.show(operation.id)
+    assert shown is not None
+    assert (shown[0].state, shown[0].detail) == (OperationState.DONE, None)
+
+
+async def test_why_it_was_refused_is_kept(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = ScriptedCrm([Written.refused(Refusal.OTHER, "perx: says no (status 422)")], [])
+    with crm(unhurried, scripted, Settlement.PROBE):
+        assert await looked_at(unhurried, operation) is None
+    shown = await PostgresDesk(unhurried.service.gateway).show(operation.id)
+    assert shown is not None
+    assert (shown[0].state, shown[0].detail) == (OperationState.REFUSED, "perx: says no (status 422)")
+
+
+async def test_a_reference_known_with_other_contents_is_held_for_a_person(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = ScriptedCrm([Written.refused(Refusal.REFERENCE_TAKEN)], [])
+    with crm(unhurried, scripted, Settlement.KEY):
+        assert await looked_at(unhurried, operation) is None
+    assert await reason(unhurried) == CONFLICT
+    assert (await receipt(unhurried)).state is OperationState.HELD
