@@ -25,6 +25,7 @@ from crm_backends.http.gates import Breaker, BreakerState, Bulkhead, Ticket
 from crm_backends.http.settings import HttpSettings
 from crm_backends.http.wire import Answer, Wire
 from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Written
+from crm_backends.spent import spending
 
 _LEAST = 0.02
 """Seconds below which a call is not begun: a write begun so late would only end in doubt."""
@@ -101,7 +102,8 @@ class HttpClient:
             BackendMisconfigured: a redirect, or an answer that is too long; the certificate is not trusted.
             ValueError: the path has a segment of dots.
         """
-        answer = await self._repeat(Call(method, path, **details), _read_again)
+        with spending(self.name):
+            answer = await self._repeat(Call(method, path, **details), _read_again)
         if isinstance(answer, Fault):
             raise answer.error(self.name)
         return answer
@@ -117,7 +119,8 @@ class HttpClient:
             BackendCredentials, BackendMisconfigured: as ``read``, only where nothing can have been done.
             ValueError: the path has a segment of dots.
         """
-        answer = await self._repeat(Call(method, path, changes=True, **details), _write_again)
+        with spending(self.name):
+            answer = await self._repeat(Call(method, path, changes=True, **details), _write_again)
         if isinstance(answer, Reply):
             return answer
         error = answer.error(self.name)
