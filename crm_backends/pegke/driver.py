@@ -7,7 +7,7 @@ adapter, nor how requests and replies look: that is ``dialects`` and ``answers``
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -328,7 +328,9 @@ class PegkeBackend:
         before: Balance | None,
         deadline: Deadline,
     ) -> Written:
-        """Tell by the balance, and by the movements where it was moved otherwise too.
+        """Tell by the balance and, where they can be read, by the movements of just these points since then.
+
+        Several such movements are DONE with each of them named: one of them is ours at most.
 
         Raises:
             BackendError: Pegke cannot be asked now.
@@ -337,26 +339,29 @@ class PegkeBackend:
         if points is None or not self._dialect.has_balance:
             return Written.unknown()
         now = await self.balance(account, deadline=deadline)
-        if before is not None and now.total == before.total + points:
-            return Written.done(points=points)
-        alike = functools.partial(self._alike, account, points, deadline=deadline)
+        since = since.replace(microsecond=0)  # their times may be whole seconds
+        slack = timedelta(seconds=self._settings.clock_slack)
+        alike = await self._alike(account, points, since - slack, deadline=deadline)
+        after = [entry for entry in alike or () if entry.at >= since]
+        done = Written.done(points=points)
+        if len(after) > 1:
+            return dataclasses.replace(done, entries=tuple(_named(entry) for entry in reversed(after)))
         if before is not None and now.total == before.total:
             # Given and spent again leaves the balance as it was; a movement like ours would show it.
-            slack = timedelta(seconds=self._settings.clock_slack)
-            return Written.not_sent() if await alike(since - slack) in (0, None) else Written.unknown()
-        # Their times may be whole seconds.
-        if await alike(since.replace(microsecond=0)) == 1:
-            return Written.done(points=points)
-        return Written.unknown()
+            return Written.unknown() if alike else Written.not_sent()
+        if alike is None and before is not None and now.total == before.total + points:
+            return done
+        # Where movements are read, one has to be there: a balance may show late what another credit did.
+        return done if after else Written.unknown()
 
     async def _alike(
         self, account: str, points: Decimal, since: datetime, *, deadline: Deadline
-    ) -> int | None:
-        """How many movements of just these points there are from ``since`` on; ``None`` without a history."""
+    ) -> list[PointsEntry] | None:
+        """The movements of just these points from ``since`` on, newest first; ``None`` without a history."""
         if not self._dialect.has_history:
             return None
         entries = await self.entries(account, limit=_SEARCHED, deadline=deadline)
-        return sum(entry.amount == points and entry.at >= since for entry in entries)
+        return [entry for entry in entries if entry.amount == points and entry.at >= since]
 
     async def _read(self, client: HttpClient, request: Request, deadline: Deadline) -> Reply:
         """A reply of 2xx or of 4xx that says something of the request.
@@ -379,6 +384,11 @@ async def _opened(client: HttpClient) -> AsyncIterator[HttpClient]:
         yield client
     finally:
         await client.close()
+
+
+def _named(entry: PointsEntry) -> str:
+    """How a person finds a movement: Pegke has no number for it."""
+    return f"{entry.amount:f} at {entry.at.isoformat()}"
 
 
 def _prefix(wanted: str | None, region: str) -> str:
