@@ -337,7 +337,7 @@ class PegkeBackend:
         """
         points = credit.points
         if points is None or not self._dialect.has_balance:
-            return Written.unknown()
+            return Written.unknown("pegke: there is no balance to compare")
         now = await self.balance(account, deadline=deadline)
         since = since.replace(microsecond=0)  # their times may be whole seconds
         slack = timedelta(seconds=self._settings.clock_slack)
@@ -348,11 +348,17 @@ class PegkeBackend:
             return dataclasses.replace(done, entries=tuple(_named(entry) for entry in reversed(after)))
         if before is not None and now.total == before.total:
             # Given and spent again leaves the balance as it was; a movement like ours would show it.
-            return Written.unknown() if alike else Written.not_sent()
+            if not alike:
+                return Written.not_sent()
+            return Written.unknown("pegke: the balance is as before, but a movement like it is there")
         if alike is None and before is not None and now.total == before.total + points:
             return done
         # Where movements are read, one has to be there: a balance may show late what another credit did.
-        return done if after else Written.unknown()
+        if after:
+            return done
+        return Written.unknown(
+            "pegke: the balance has changed, and no movement shows that it was this credit"
+        )
 
     async def _alike(
         self, account: str, points: Decimal, since: datetime, *, deadline: Deadline

@@ -232,9 +232,10 @@ class PerxBackend:
         by_phone = profile.phone is not None
         asked, kept = (profile.phone, told.phone) if by_phone else (profile.email, told.email)
         if asked is None or kept is None:
-            return Written.unknown()
-        is_same = asked.casefold() == kept.casefold()
-        return Written.done(identifier) if is_same else Written.refused(Refusal.REFERENCE_TAKEN)
+            return Written.unknown("perx: tells the customer without the phone or e-mail to compare")
+        if asked.casefold() == kept.casefold():
+            return Written.done(identifier)
+        return Written.refused(Refusal.REFERENCE_TAKEN, "perx: the identifier is another person's")
 
     async def _taken(self, profile: Profile, identifier: str, deadline: Deadline) -> Written:
         """What a refused registration comes to: the customer may have been made a moment ago.
@@ -244,11 +245,11 @@ class PerxBackend:
         """
         try:
             known = await self._registered(profile, identifier, deadline, closely=True)
-        except BackendError:
-            return Written.unknown()
+        except BackendError as error:
+            return Written.unknown(str(error))
         now = time.monotonic()
         if known is None and now - self._refused_at.first(identifier, now) < self._settings.search_lag:
-            return Written.unknown()
+            return Written.unknown("perx: refuses to create a customer whom its searches do not show")
         self._refused_at.forget(identifier)
         return known or Written.refused()
 
@@ -490,15 +491,17 @@ class PerxBackend:
             BackendError: Perx could not be asked.
         """
         rows = [row async for row in self._history(account, deadline, reference)]
+        if not rows and credit.points is None:
+            return Written.unknown("perx: the history does not show the sale; it may have earned nothing")
         if not rows:
-            return Written.unknown() if credit.points is None else Written.not_sent()
+            return Written.not_sent()
         ours = [row for row in rows if answers.own_reference(row) == reference]
         if not ours:
             if not await self._filters_by(reference, rows, account, deadline):
-                return Written.unknown()
+                return Written.unknown("perx: the history is not filtered by the reference as it was sent")
             ours = rows
         if not all(answers.is_what_was_asked(row, credit) for row in ours):
-            return Written.refused(Refusal.REFERENCE_TAKEN)
+            return Written.refused(Refusal.REFERENCE_TAKEN, "perx: has other points or another sum under it")
         found = [str(row.get("id")) for row in reversed(ours)]
         written = Written.done(found[0], answers.row_points(ours[-1]))
         return dataclasses.replace(written, entries=tuple(found)) if len(found) > 1 else written
@@ -593,7 +596,7 @@ class PerxBackend:
         """
         target = self._settings.promo_codes.get(fold(code))
         if target is None or target.reward is None:
-            return Written.unknown()
+            return Written.unknown("perx: nobody can tell what a trigger, or a code without a reward, did")
         earliest = since - timedelta(seconds=self._settings.clock_tolerance)
         found: list[Mapping[str, Any]] = []
         last = True
@@ -608,14 +611,16 @@ class PerxBackend:
             last = page.last
         if not found and last:
             return Written.not_sent()
-        if len(found) != 1 or not last or self._settings.is_shared(target.reward):
-            return Written.unknown()
+        if self._settings.is_shared(target.reward):
+            return Written.unknown("perx: another code or occasion gives the same reward")
+        if len(found) != 1 or not last:
+            return Written.unknown("perx: there are several vouchers that the code may have given")
         (row,) = found
         if not answers.is_of(row, target.reward) or not answers.issued_since(row, earliest, self._zone):
-            return Written.unknown()
+            return Written.unknown("perx: a voucher does not tell its reward, or when it was issued")
         written = _voucher(row)
         if self._vouchers_of.first(written.crm_reference or "", reference) != reference:
-            return Written.unknown()  # another operation was told it while the list was read
+            return Written.unknown("perx: the voucher is another operation's")
         return written
 
     # -- vouchers at the till: for programs that use this class, no port has them ------------------------
