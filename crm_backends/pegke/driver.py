@@ -330,7 +330,7 @@ class PegkeBackend:
     ) -> Written:
         """Tell by the balance and, where they can be read, by the movements of just these points since then.
 
-        Several such movements are DONE with each of them named: one of them is ours at most.
+        Several that account for all that the balance rose by are DONE with each of them named: given twice.
 
         Raises:
             BackendError: Pegke cannot be asked now.
@@ -344,21 +344,23 @@ class PegkeBackend:
         alike = await self._alike(account, points, since - slack, deadline=deadline)
         after = [entry for entry in alike or () if entry.at >= since]
         done = Written.done(points=points)
-        if len(after) > 1:
+        rose = None if before is None else now.total - before.total
+        if len(after) > 1 and rose == len(after) * points:
             return dataclasses.replace(done, entries=tuple(_named(entry) for entry in reversed(after)))
-        if before is not None and now.total == before.total:
+        if rose == 0:
             # Given and spent again leaves the balance as it was; a movement like ours would show it.
             if not alike:
                 return Written.not_sent()
             return Written.unknown("pegke: the balance is as before, but a movement like it is there")
-        if alike is None and before is not None and now.total == before.total + points:
+        if alike is None and rose == points:
+            return done
+        if len(after) > 1 and rose == points:
+            # Of those in the very second of sending some may be earlier credits.
+            after = [entry for entry in after if entry.at >= since + timedelta(seconds=1)] or after[:1]
+        if len(after) == 1:
             return done
         # Where movements are read, one has to be there: a balance may show late what another credit did.
-        if after:
-            return done
-        return Written.unknown(
-            "pegke: the balance has changed, and no movement shows that it was this credit"
-        )
+        return Written.unknown("pegke: the movements do not tell whether it was given")
 
     async def _alike(
         self, account: str, points: Decimal, since: datetime, *, deadline: Deadline

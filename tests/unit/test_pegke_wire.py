@@ -570,12 +570,10 @@ def moved(*rows: tuple[str, int]) -> dict[str, Any]:
     return {"json": {"data": {"history": [{"date": f"{at}Z", "points": amount} for at, amount in rows]}}}
 
 
-TWICE = Written(
-    Outcome.DONE,
-    points=Decimal(10),
-    entries=("10 at 2026-05-01T12:00:00+00:00", "10 at 2026-05-01T12:00:05+00:00"),
-)
-"""Both movements, in the order of their times."""
+def twice(*seconds: str) -> Written:
+    """Both movements are named, in the order of their times."""
+    entries = tuple(f"10 at 2026-05-01T12:00:{second}+00:00" for second in seconds)
+    return Written(Outcome.DONE, points=Decimal(10), entries=entries)
 
 
 @pytest.mark.parametrize(
@@ -597,10 +595,24 @@ TWICE = Written(
             [("2026-05-01 12:00:05", -3), ("2026-05-01 12:00:00", 10)],
             Written.done(points=Decimal(10)),
         ),
-        (20, 30, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], TWICE),
-        (20, 37, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], TWICE),
-        (20, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], TWICE),
-        (None, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], TWICE),
+        (
+            20,
+            30,
+            [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)],
+            Written.done(points=Decimal(10)),
+        ),
+        (
+            20,
+            30,
+            [("2026-05-01 12:00:00", 10), ("2026-05-01 12:00:00", 10)],
+            Written.done(points=Decimal(10)),
+        ),
+        (20, 30, [("2026-05-01 12:00:06", 10), ("2026-05-01 12:00:05", 10)], Written.unknown()),
+        (20, 37, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], Written.unknown()),
+        (20, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], twice("00", "05")),
+        (20, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:05", 10)], twice("05", "05")),
+        (20, 50, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], Written.unknown()),
+        (None, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], Written.unknown()),
         (
             20,
             30,
