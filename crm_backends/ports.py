@@ -336,8 +336,9 @@ class Coupons(Protocol):
 
 
 # What a driver rated PROBE or COMPARE has besides, one for each kind of write that may end as UNKNOWN. The
-# answer is DONE (it happened), NOT_SENT (it certainly did not, and may be sent again) or UNKNOWN (nobody
-# can tell, so a person has to).
+# answer is DONE (it happened), NOT_SENT (it certainly did not, and may be sent again), REFUSED with
+# REFERENCE_TAKEN (something else happened under the reference) or UNKNOWN (nobody can tell, so a person
+# has to).
 
 
 @runtime_checkable

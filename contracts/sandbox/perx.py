@@ -65,6 +65,8 @@ class PerxSwitches(Switches):
     token_seconds: int = Field(default=7200, ge=1)
     absent_status: Literal[200, 404] = 404
     """Status with which a search says that there is no such customer (code 1 or 40)."""
+    search_seconds: float = Field(default=0, ge=0)
+    """After which the two searches show a customer that was created; all else knows it at once."""
     reserved_state: Literal["reserved", "redemption_in_progress"] = "reserved"
     """State of a voucher after redeem with confirm=false."""
     released_state: Literal["issued", "released"] = "issued"
@@ -87,6 +89,8 @@ class Account:
     email: str | None = None
     personal_properties: dict[str, Any] = field(default_factory=dict)
     membership_state: str = "active"
+    searched_from: datetime | None = None
+    """When the searches begin to show it; ``None``: they do."""
     points: Decimal = Decimal(0)
     in_progress: Decimal = Decimal(0)
     aging: list[tuple[date, Decimal]] = field(default_factory=list)
@@ -405,14 +409,15 @@ class Perx(StandIn):
     def create_user_account(self, call: Call) -> Reply:
         if self._by_identifier(call.body["identifier"]) is not None:
             raise self._error(400, 4, "Identifier has already been taken")
-        account = self._add_account(identifier=call.body["identifier"])
+        shown_at = now() + timedelta(seconds=self.switches.search_seconds)
+        account = self._add_account(identifier=call.body["identifier"], searched_from=shown_at)
         self._write(account, call.body)
         self.record(call, "customer_created", customer=account.identifier)
         return Reply({"data": account.as_json()})
 
     def search_user_account(self, call: Call) -> Reply:
         account = self._by_identifier(call.query["identifier"])
-        if account is None:
+        if account is None or not self._is_searched(account):
             raise self._error(self.switches.absent_status, 1, "User account not found")
         return Reply({"data": account.as_json()})
 
@@ -431,9 +436,13 @@ class Perx(StandIn):
         digits = call.query["phone"].lstrip("+")
         for account in self.accounts.values():
             phone = account.phone or account.personal_properties.get("phone")
-            if isinstance(phone, str) and phone.lstrip("+") == digits:
+            if isinstance(phone, str) and phone.lstrip("+") == digits and self._is_searched(account):
                 return Reply({"data": account.as_json()})
         raise self._error(self.switches.absent_status, 40, "User account not found")
+
+    @staticmethod
+    def _is_searched(account: Account) -> bool:
+        return account.searched_from is None or account.searched_from <= now()
 
     def get_customer(self, call: Call) -> Reply:
         return Reply({"data": self._own_customer(call).as_json()})

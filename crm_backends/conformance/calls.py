@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import secrets
+import string
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -17,7 +18,16 @@ from typing import cast
 from crm_backends.conformance.base import is_there, soon
 from crm_backends.conformance.rig import ZONE, Rig
 from crm_backends.model import ChannelConsents, Credit, Customer, FiscalReceipt, Holder, Profile
-from crm_backends.ports import Backend, Coupons, Deadline, Points, Users, Written
+from crm_backends.ports import (
+    REFERENCE_LENGTH,
+    Backend,
+    Coupons,
+    Deadline,
+    LimitsReferences,
+    Points,
+    Users,
+    Written,
+)
 
 FIVE = Decimal(5)
 CONSENTS = ChannelConsents(allow=frozenset({"sms"}), deny=frozenset({"call"}))
@@ -40,9 +50,10 @@ def new_person() -> Profile:
     )
 
 
-def new_reference() -> str:
-    """A reference of ours that was never used."""
-    return f"kit-{secrets.token_hex(8)}"
+def new_reference(backend: Backend | None = None) -> str:
+    """A reference as the adapter makes them, which was never used: no longer than the driver says."""
+    length = backend.reference_length if isinstance(backend, LimitsReferences) else REFERENCE_LENGTH
+    return "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(length))
 
 
 def five() -> Credit:
@@ -160,6 +171,7 @@ async def _purchases(backend: Backend, about: Subject, deadline: Deadline) -> ob
 
 Call = Callable[[Backend, Subject, Deadline], Awaitable[object]]
 Write = Callable[[Backend, Subject, Deadline], Awaitable[Written]]
+KeyedWrite = Callable[[Backend, Subject, str, Deadline], Awaitable[Written]]
 
 READS: Mapping[str, Call] = {
     "users.find": _find,
@@ -174,23 +186,29 @@ READS: Mapping[str, Call] = {
 LISTING: Mapping[str, Call] = {"users.list_phones": lambda b, about, d: listed(b)}
 """The read without one."""
 
-WRITES: Mapping[str, Write] = {
-    "users.register": lambda b, about, d: users(b).register(
-        about.newcomer, reference=new_reference(), deadline=d
+KEYED: Mapping[str, KeyedWrite] = {
+    "users.register": lambda b, about, r, d: users(b).register(about.newcomer, reference=r, deadline=d),
+    "points.credit": lambda b, about, r, d: points(b).credit(about.points, five(), reference=r, deadline=d),
+    "coupons.issue": lambda b, about, r, d: coupons(b).issue(
+        about.coupons, about.occasion, reference=r, deadline=d
     ),
+    "coupons.redeem": lambda b, about, r, d: coupons(b).redeem(
+        about.coupons, about.code, reference=r, deadline=d
+    ),
+}
+"""The writes that carry a reference of ours, which is given."""
+
+
+def _under_a_new_reference(write: KeyedWrite) -> Write:
+    return lambda b, about, d: write(b, about, new_reference(b), d)
+
+
+WRITES: Mapping[str, Write] = {
     "users.update": lambda b, about, d: users(b).update(
         about.customer, Profile(locality="Чухлома"), deadline=d
     ),
     "users.set_consents": lambda b, about, d: users(b).set_consents(about.customer, CONSENTS, deadline=d),
-    "points.credit": lambda b, about, d: points(b).credit(
-        about.points, five(), reference=new_reference(), deadline=d
-    ),
-    "coupons.issue": lambda b, about, d: coupons(b).issue(
-        about.coupons, about.occasion, reference=new_reference(), deadline=d
-    ),
-    "coupons.redeem": lambda b, about, d: coupons(b).redeem(
-        about.coupons, about.code, reference=new_reference(), deadline=d
-    ),
+    **{operation: _under_a_new_reference(write) for operation, write in KEYED.items()},
 }
 
 CALLS: Mapping[str, Call] = {**READS, **LISTING, **WRITES}

@@ -7,7 +7,7 @@ This module may not know any driver.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 import pytest
@@ -71,7 +71,7 @@ class BaseCoupons(Conformance):
         before = await _offers(backend, account)
         async with effects(rig, "coupons.issue", 1):
             written = await coupons(backend).issue(
-                account, await rig.occasion(), reference=new_reference(), deadline=soon()
+                account, await rig.occasion(), reference=new_reference(backend), deadline=soon()
             )
         assert written.outcome is Outcome.DONE
         if is_there(backend, "coupons.offers"):
@@ -83,7 +83,7 @@ class BaseCoupons(Conformance):
         account = await _new_account(rig, backend)
         async with nothing_changes(rig):
             written = await coupons(backend).issue(
-                account, "no-such-occasion", reference=new_reference(), deadline=soon()
+                account, "no-such-occasion", reference=new_reference(backend), deadline=soon()
             )
         assert written.outcome in (Outcome.DONE, Outcome.REFUSED)
 
@@ -168,7 +168,7 @@ class BaseCoupons(Conformance):
     async def test_coupons_whose_answer_is_lost_are_given_once(self, rig: Rig, backend: Backend) -> None:
         """C15. Coupons whose answer is lost are UNKNOWN; with settlement by key, asked again, given once."""
         account, occasion = await _new_account(rig, backend), await rig.occasion()
-        reference = new_reference()
+        reference = new_reference(backend)
         async with effects(rig, "coupons.issue", 1):
             await rig.lose_reply("coupons.issue")
             port = coupons(backend)
@@ -178,6 +178,37 @@ class BaseCoupons(Conformance):
                 again = await port.issue(account, occasion, reference=reference, deadline=soon())
                 assert again.outcome is Outcome.DONE
 
+    @needs("coupons.issue", Settlement.KEY)
+    async def test_a_reference_of_another_holders_coupons_is_a_conflict(
+        self, rig: Rig, backend: Backend
+    ) -> None:
+        """C16. A reference that is known with the coupons of another holder is a conflict, never done."""
+        occasion, reference = await rig.occasion(), new_reference(backend)
+        one, other = await _new_account(rig, backend), await _new_account(rig, backend)
+        port = coupons(backend)
+        first = await port.issue(one, occasion, reference=reference, deadline=soon())
+        assert first.outcome is Outcome.DONE
+        async with nothing_changes(rig):
+            taken = await port.issue(other, occasion, reference=reference, deadline=soon())
+            assert_refused(taken, Refusal.REFERENCE_TAKEN)
+            assert await port.issue(one, occasion, reference=reference, deadline=soon()) == first
+
+    @needs("coupons.redeem", Settlement.KEY, Settlement.PROBE)
+    async def test_a_reference_of_another_redemption_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """C17. A reference that is known with another holder or another code is a conflict, never done."""
+        first = await _Use.of(rig, backend)
+        assert (await first.send()).outcome is Outcome.DONE
+        others = [
+            replace(first, account=await _new_account(rig, backend)),
+            replace(first, code=await rig.code(first.account)),
+        ]
+        for other in others:
+            async with nothing_changes(rig):
+                settled = await other.settle()
+            if backend.settlement is Settlement.KEY or settled.outcome is Outcome.REFUSED:
+                assert_refused(settled, Refusal.REFERENCE_TAKEN)
+            assert settled.outcome is not Outcome.DONE
+
 
 @dataclass(slots=True)
 class _Use:
@@ -186,8 +217,11 @@ class _Use:
     backend: Backend
     account: str
     code: str
-    reference: str = field(default_factory=new_reference)
+    reference: str = ""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        self.reference = self.reference or new_reference(self.backend)
 
     @classmethod
     async def of(cls, rig: Rig, backend: Backend) -> _Use:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from crm_backends import registry
 from crm_backends.conformance.base import (
     Conformance,
+    effects,
     ended,
     in_time,
     is_there,
@@ -29,11 +30,13 @@ from crm_backends.conformance.base import (
 )
 from crm_backends.conformance.calls import (
     CALLS,
+    KEYED,
     LISTING,
     READS,
     WRITES,
     Call,
     Subject,
+    new_reference,
     new_subject,
     those_there,
 )
@@ -50,6 +53,7 @@ from crm_backends.ports import (
     Finding,
     Outcome,
     Points,
+    RepeatsHarmlessly,
     Settlement,
     SettlesCredit,
     SettlesRedeem,
@@ -265,6 +269,24 @@ class BaseGeneral(Conformance):
         for secret in _never_told(rig, (about.person, about.newcomer)):
             where = [text for text in told if secret.lower() in text.lower()]
             assert where == [], f"{secret!r} is told"
+
+    async def test_what_may_be_sent_again_harmlessly_takes_effect_once(
+        self, rig: Rig, backend: Backend
+    ) -> None:
+        """G17. A write declared harmless_again that is settled as not sent and sent again happens once."""
+        harmless = backend.harmless_again if isinstance(backend, RepeatsHarmlessly) else frozenset()
+        if not harmless:
+            pytest.skip("the driver declares no write that may be sent again harmlessly")
+        assert harmless <= set(KEYED)
+        for operation in sorted(harmless):
+            assert is_there(backend, operation), operation
+            about, reference = await new_subject(rig, backend), new_reference(backend)
+            async with effects(rig, operation, 1):
+                await rig.lose_reply(operation)
+                lost = await KEYED[operation](backend, about, reference, soon())
+                assert lost == Written.unknown(), operation
+                again = await KEYED[operation](backend, about, reference, soon())
+                assert again.outcome is not Outcome.NOT_SENT, operation
 
 
 def _undescribed(model: type[BaseModel]) -> list[str]:

@@ -7,7 +7,7 @@ This module may not know any driver.
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
@@ -146,7 +146,7 @@ class BasePoints(Conformance):
         """P9. A credit of an account nobody has is REFUSED as such."""
         async with nothing_changes(rig):
             written = await points(backend).credit(
-                rig.nobody, five(), reference=new_reference(), deadline=soon()
+                rig.nobody, five(), reference=new_reference(backend), deadline=soon()
             )
         assert_refused(written, Refusal.NO_SUCH_CUSTOMER)
 
@@ -215,6 +215,38 @@ class BasePoints(Conformance):
         assert await second.send() == Written.unknown()
         assert (await second.settle()).outcome is not Outcome.DONE
 
+    @needs("points.credit", Settlement.KEY, Settlement.PROBE)
+    async def test_a_reference_of_another_amount_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """P15. A reference that is known with another amount is a conflict, never done."""
+        first = await _Attempt.of(rig, backend)
+        assert (await first.send()).outcome is Outcome.DONE
+        other = replace(first, credit=replace(first.credit, points=Decimal(7)))
+        async with nothing_changes(rig):
+            assert_refused(await other.settle(), Refusal.REFERENCE_TAKEN)
+            assert (await first.settle()).points == FIVE
+
+    @needs("points.credit", Settlement.KEY, Settlement.PROBE)
+    async def test_a_reference_of_another_account_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """P16. A reference that is known with another account is a conflict, never done."""
+        first = await _Attempt.of(rig, backend)
+        assert (await first.send()).outcome is Outcome.DONE
+        other = replace(first, account=await _new_account(rig, backend))
+        async with nothing_changes(rig):
+            assert_refused(await other.settle(), Refusal.REFERENCE_TAKEN)
+
+    @needs("points.credit", Settlement.PROBE, Settlement.COMPARE)
+    async def test_a_credit_that_is_there_twice_is_told_as_twice(self, rig: Rig, backend: Backend) -> None:
+        """P17. A credit that is there twice is told with both entries, and with the points of one."""
+        attempt = await _Attempt.of(rig, backend)
+        assert (await attempt.send()).outcome is Outcome.DONE
+        await rig.double(attempt.account, attempt.reference)
+        settled = await attempt.settle()
+        if backend.settlement is Settlement.PROBE or settled.outcome is Outcome.DONE:
+            assert (settled.outcome, settled.points) == (Outcome.DONE, FIVE)
+            assert len(settled.entries) == 2
+        else:
+            assert settled == Written.unknown()
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -225,8 +257,11 @@ class _Attempt:
     credit: Credit
     before: Balance | None
     """Read beforehand for drivers that compare."""
-    reference: str = field(default_factory=new_reference)
+    reference: str = ""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def __post_init__(self) -> None:
+        self.reference = self.reference or new_reference(self.backend)
 
     @classmethod
     async def of(cls, rig: Rig, backend: Backend, credit: Credit | None = None) -> _Attempt:

@@ -89,6 +89,13 @@ class Rig(abc.ABC):
         """Points that the CRM itself moves, as a till would: earned, or spent when negative."""
         raise NotProvided("move", "points.balance and points.entries")
 
+    async def double(self, account: str, reference: str) -> None:
+        """The credit of five points that the CRM keeps under this reference is there a second time.
+
+        As if it had been sent twice. Where the CRM keeps no references: another credit just like it.
+        """
+        raise NotProvided("double", "points.credit")
+
     async def purchase(self, account: str, at: datetime, amount_kopecks: int) -> None:
         """A purchase of one line, written by the till."""
         raise NotProvided("purchase", "points.purchases")
@@ -104,7 +111,7 @@ class Rig(abc.ABC):
         raise NotProvided("occasion", "coupons.issue")
 
     async def code(self, account: str) -> str:
-        """A new code this holder can use, once."""
+        """A new code this holder can use, once; asked again it is another."""
         raise NotProvided("code", "coupons.redeem")
 
     async def refused_codes(self, account: str) -> Mapping[str, Refusal]:

@@ -106,7 +106,7 @@ class BaseUsers(Conformance):
         """U8. A registration is DONE with the reference by which the customer is known from then on."""
         person = new_person()
         async with effects(rig, "users.register", 1):
-            written = await users(backend).register(person, reference=new_reference(), deadline=soon())
+            written = await users(backend).register(person, reference=new_reference(backend), deadline=soon())
         assert written.outcome is Outcome.DONE
         assert written.crm_reference
         if is_there(backend, "users.get"):
@@ -120,7 +120,7 @@ class BaseUsers(Conformance):
         holder = await rig.new_customer(new_person())
         again = dataclasses.replace(new_person(), phone=holder.profile.phone)
         async with effects(rig, "users.register", 0):
-            written = await users(backend).register(again, reference=new_reference(), deadline=soon())
+            written = await users(backend).register(again, reference=new_reference(backend), deadline=soon())
         if written.outcome is Outcome.DONE:
             assert written.crm_reference == holder.users_reference
         else:
@@ -135,7 +135,7 @@ class BaseUsers(Conformance):
         async with effects(rig, "users.register", 1):
             ends = await asyncio.gather(
                 *(
-                    users(backend).register(person, reference=new_reference(), deadline=soon())
+                    users(backend).register(person, reference=new_reference(backend), deadline=soon())
                     for _ in range(10)
                 )
             )
@@ -198,7 +198,7 @@ class BaseUsers(Conformance):
     @needs("users.register")
     async def test_a_registration_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
         """U16. A registration whose answer is lost is UNKNOWN, is settled as declared, and happened once."""
-        person, reference = new_person(), new_reference()
+        person, reference = new_person(), new_reference(backend)
         async with effects(rig, "users.register", 1):
             await rig.lose_reply("users.register")
             sent = await users(backend).register(person, reference=reference, deadline=soon())
@@ -215,7 +215,7 @@ class BaseUsers(Conformance):
         self, rig: Rig, backend: Backend
     ) -> None:
         """U17. A registration that was lost on its way is UNKNOWN, and is never settled as DONE."""
-        person, reference = new_person(), new_reference()
+        person, reference = new_person(), new_reference(backend)
         async with effects(rig, "users.register", 0):
             await rig.lose_request("users.register")
             sent = await users(backend).register(person, reference=reference, deadline=soon())
@@ -227,6 +227,19 @@ class BaseUsers(Conformance):
             async with effects(rig, "users.register", 1):
                 again = await users(backend).register(person, reference=reference, deadline=soon())
             assert again.outcome is Outcome.DONE
+
+    @needs("users.register", Settlement.KEY, Settlement.PROBE)
+    async def test_a_reference_of_another_person_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """U18. A reference that is known with another person is a conflict, never done."""
+        reference = new_reference(backend)
+        first = await users(backend).register(new_person(), reference=reference, deadline=soon())
+        assert first.outcome is Outcome.DONE
+        async with nothing_changes(rig):
+            settled = await _settle(backend, new_person(), reference)
+        if backend.settlement is Settlement.KEY or settled.outcome is Outcome.REFUSED:
+            assert_refused(settled, Refusal.REFERENCE_TAKEN)
+        assert settled.outcome is not Outcome.DONE
+        assert settled.crm_reference is None
 
 
 async def assert_as_declared(rig: Rig, backend: Backend, operation: str) -> None:

@@ -7,7 +7,7 @@ adapter, nor how requests and replies look: that is ``dialects`` and ``answers``
 from __future__ import annotations
 
 import contextlib
-import functools
+import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -328,35 +328,48 @@ class PegkeBackend:
         before: Balance | None,
         deadline: Deadline,
     ) -> Written:
-        """Tell by the balance, and by the movements where it was moved otherwise too.
+        """Tell by the balance and, where they can be read, by the movements of just these points since then.
+
+        Several that account for all that the balance rose by are DONE with each of them named: given twice.
 
         Raises:
             BackendError: Pegke cannot be asked now.
         """
         points = credit.points
         if points is None or not self._dialect.has_balance:
-            return Written.unknown()
+            return Written.unknown("pegke: there is no balance to compare")
         now = await self.balance(account, deadline=deadline)
-        if before is not None and now.total == before.total + points:
-            return Written.done(points=points)
-        alike = functools.partial(self._alike, account, points, deadline=deadline)
-        if before is not None and now.total == before.total:
+        since = since.replace(microsecond=0)  # their times may be whole seconds
+        slack = timedelta(seconds=self._settings.clock_slack)
+        alike = await self._alike(account, points, since - slack, deadline=deadline)
+        after = [entry for entry in alike or () if entry.at >= since]
+        done = Written.done(points=points)
+        rose = None if before is None else now.total - before.total
+        if len(after) > 1 and rose == len(after) * points:
+            return dataclasses.replace(done, entries=tuple(_named(entry) for entry in reversed(after)))
+        if rose == 0:
             # Given and spent again leaves the balance as it was; a movement like ours would show it.
-            slack = timedelta(seconds=self._settings.clock_slack)
-            return Written.not_sent() if await alike(since - slack) in (0, None) else Written.unknown()
-        # Their times may be whole seconds.
-        if await alike(since.replace(microsecond=0)) == 1:
-            return Written.done(points=points)
-        return Written.unknown()
+            if not alike:
+                return Written.not_sent()
+            return Written.unknown("pegke: the balance is as before, but a movement like it is there")
+        if alike is None and rose == points:
+            return done
+        if len(after) > 1 and rose == points:
+            # Of those in the very second of sending some may be earlier credits.
+            after = [entry for entry in after if entry.at >= since + timedelta(seconds=1)] or after[:1]
+        if len(after) == 1:
+            return done
+        # Where movements are read, one has to be there: a balance may show late what another credit did.
+        return Written.unknown("pegke: the movements do not tell whether it was given")
 
     async def _alike(
         self, account: str, points: Decimal, since: datetime, *, deadline: Deadline
-    ) -> int | None:
-        """How many movements of just these points there are from ``since`` on; ``None`` without a history."""
+    ) -> list[PointsEntry] | None:
+        """The movements of just these points from ``since`` on, newest first; ``None`` without a history."""
         if not self._dialect.has_history:
             return None
         entries = await self.entries(account, limit=_SEARCHED, deadline=deadline)
-        return sum(entry.amount == points and entry.at >= since for entry in entries)
+        return [entry for entry in entries if entry.amount == points and entry.at >= since]
 
     async def _read(self, client: HttpClient, request: Request, deadline: Deadline) -> Reply:
         """A reply of 2xx or of 4xx that says something of the request.
@@ -379,6 +392,11 @@ async def _opened(client: HttpClient) -> AsyncIterator[HttpClient]:
         yield client
     finally:
         await client.close()
+
+
+def _named(entry: PointsEntry) -> str:
+    """How a person finds a movement: Pegke has no number for it."""
+    return f"{entry.amount:f} at {entry.at.isoformat()}"
 
 
 def _prefix(wanted: str | None, region: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from crm_backends.http import Reply
-from crm_backends.model import Balance, Offer, PointsEntry, Purchase
+from crm_backends.model import Balance, Credit, Offer, PointsEntry, Purchase
 from crm_backends.ports import BackendMisconfigured
 
 REWARD_LIMIT = 4103
@@ -190,25 +190,40 @@ def entry(row: Mapping[str, Any], zone: ZoneInfo) -> PointsEntry:
 
 def purchase(row: Mapping[str, Any], zone: ZoneInfo) -> Purchase | None:
     """The purchase behind a movement, if there is one; Perx knows its sum and nothing of its lines."""
-    kopecks = number(row.get("transacted_cents"))
-    if kopecks is None:
-        money = number(row.get("transacted_amount"))
-        kopecks = None if money is None else money * 100
+    kopecks = _kopecks(row)
     if not kopecks:
         return None
     return Purchase(
         at=moved_at(row, zone),
         item=_name(row),
-        amount_kopecks=int(kopecks.to_integral_value()),
+        amount_kopecks=kopecks,
         quantity=Decimal(1),
         location="",
         bonuses=row_points(row),
     )
 
 
+def _kopecks(row: Mapping[str, Any]) -> int | None:
+    """The sum of the purchase, where the row has one."""
+    kopecks = number(row.get("transacted_cents"))
+    if kopecks is None:
+        money = number(row.get("transacted_amount"))
+        kopecks = None if money is None else money * 100
+    return None if kopecks is None else int(kopecks.to_integral_value())
+
+
 def own_reference(row: Mapping[str, Any]) -> object:
     """The reference a row repeats, where it does."""
     return mapping(mapping(row.get("transaction_details")).get("data")).get("transaction_reference")
+
+
+def is_what_was_asked(row: Mapping[str, Any], credit: Credit) -> bool:
+    """Whether a row has the contents of this credit: its points, or, left to the rules, the receipt's sum."""
+    points = row_points(row)
+    if credit.points is not None:
+        return points == credit.points
+    kopecks, receipt = _kopecks(row), credit.receipt
+    return points >= 0 and (kopecks is None or receipt is None or kopecks == receipt.total_kopecks)
 
 
 def _name(row: Mapping[str, Any]) -> str:

@@ -30,11 +30,18 @@ _NO_CONSENTS = Capability(
     Support.NOT_IMPLEMENTED, "consent_prefix is not set: the adapter keeps the consents"
 )
 _PURCHASES = _partial("one line for each receipt: no items, no quantities, no place")
+_CREDIT = _partial(
+    "a reference that another customer has is not noticed: Perx shows each customer's history alone"
+)
 _CREDIT_BY_RULES = _partial(
-    "a sale left to Perx's rules whose answer was lost is held for a person if the history does not show it"
+    f"{_CREDIT.note}; a sale left to Perx's rules whose answer was lost is held for a person if the history "
+    "does not show it"
 )
 _ISSUE = _partial("Perx takes no reference here, so a lost answer stays unknown")
-_REDEEM = _partial("codes come from the settings; a trigger whose answer was lost cannot be settled")
+_REDEEM = _partial(
+    "codes come from the settings; a trigger whose answer was lost cannot be settled, nor a reward that "
+    "other codes or occasions give too"
+)
 
 BEST: Mapping[str, Capability] = {
     "users.find": _FIND,
@@ -46,7 +53,7 @@ BEST: Mapping[str, Capability] = {
     "points.balance": FULL,
     "points.entries": FULL,
     "points.purchases": _PURCHASES,
-    "points.credit": FULL,
+    "points.credit": _CREDIT,
     "coupons.offers": FULL,
     "coupons.issue": _ISSUE,
     "coupons.redeem": _REDEEM,

@@ -6,7 +6,9 @@ call is made (``calls``) nor what an answer looks like (``answers``).
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -29,6 +31,7 @@ from crm_backends.perx import answers, checking, people
 from crm_backends.perx.answers import REWARD_LIMIT, Said, Verdict, mapping
 from crm_backends.perx.calls import Account, Calls, segment
 from crm_backends.perx.capabilities import capabilities
+from crm_backends.perx.memory import Memory
 from crm_backends.perx.settings import PerxSettings, fold
 from crm_backends.ports import (
     BackendCredentials,
@@ -57,6 +60,8 @@ _SALE = 1
 _LOTS_SHOWN = 5
 """Lots of points that will expire, at most, in one list of entries: what was moved is to be seen too."""
 _ASIDE = frozenset({"reserved", "redemption_in_progress"})
+_REMEMBERED = 10_000
+"""Vouchers, and refused registrations, that one process remembers."""
 
 Write = TypeVar("Write", bound=Callable[..., Coroutine[Any, Any, Written]])
 
@@ -91,6 +96,10 @@ class PerxBackend:
         self._settings = settings
         self._zone = context.timezone
         self._calls = Calls(NAME, settings)
+        self._vouchers_of: Memory[str] = Memory(_REMEMBERED)
+        """Number of a voucher that was told as the result of a write -> reference of that write."""
+        self._refused_at: Memory[float] = Memory(_REMEMBERED)
+        """Identifier that Perx refuses to create although nobody is found -> since when."""
         self.capabilities = capabilities(settings)
 
     async def open(self) -> None:
@@ -105,6 +114,11 @@ class PerxBackend:
     def left_alone(self) -> bool:
         """See ``NoticesAbsence``."""
         return self._calls.left_alone
+
+    @property
+    def harmless_again(self) -> frozenset[str]:
+        """Registrations: an identifier that we make, from phone or reference, is unique in Perx."""
+        return frozenset() if self._settings.identifier == "membership" else frozenset({"users.register"})
 
     async def check(self) -> Sequence[Finding]:
         """Get each kind of token and make a read with it; changes nothing, works before ``open`` as well."""
@@ -184,37 +198,73 @@ class PerxBackend:
             return people.reference_identifier(self._settings, reference)
         return None if profile.phone is None else people.phone_identifier(self._settings, profile.phone)
 
-    async def _registered(self, profile: Profile, identifier: str, deadline: Deadline) -> Written | None:
-        """DONE with the customer that is there already, or a conflict; ``None``: there is none."""
+    async def _registered(
+        self, profile: Profile, identifier: str, deadline: Deadline, *, closely: bool = False
+    ) -> Written | None:
+        """What the customer that is there already means for this registration; ``None``: nobody is there.
+
+        ``closely``: ask as the customer too, since a search may not show a new customer yet.
+        """
         if self._settings.searches_by_phone and profile.phone is not None:
             found = await self._by_phone(profile.phone, deadline)
             if found is not None:
                 return Written.done(found.reference)
         account = await self._calls.account(identifier, deadline)
+        if account is None and closely:
+            account = await self._calls.data_as(identifier, "/v4/customers/me", "the customer", deadline)
         if account is None:
             return None
-        phone = people.customer(self._settings, account, self._zone).profile.phone
-        if None not in (phone, profile.phone) and phone != profile.phone:
-            return Written.refused(Refusal.CONFLICT)
-        return Written.done(identifier)
+        if account.get("identifier") != identifier:
+            raise BackendMisconfigured("perx: another customer is told than the one asked for")
+        told = people.customer(self._settings, account, self._zone).profile
+        return self._compared(profile, told, identifier)
+
+    def _compared(self, profile: Profile, told: Profile, identifier: str) -> Written:
+        """DONE where the customer of the identifier is the person who is to be registered.
+
+        An identifier made of the phone speaks for the person, unless Perx tells another phone. One made of
+        the reference does not: it is believed only where Perx tells the same phone, or e-mail without one.
+        """
+        if self._settings.identifier == "hmac_phone":
+            if None not in (told.phone, profile.phone) and told.phone != profile.phone:
+                return Written.refused(Refusal.CONFLICT)
+            return Written.done(identifier)
+        by_phone = profile.phone is not None
+        asked, kept = (profile.phone, told.phone) if by_phone else (profile.email, told.email)
+        if asked is None or kept is None:
+            return Written.unknown("perx: tells the customer without the phone or e-mail to compare")
+        if asked.casefold() == kept.casefold():
+            return Written.done(identifier)
+        return Written.refused(Refusal.REFERENCE_TAKEN, "perx: the identifier is another person's")
 
     async def _taken(self, profile: Profile, identifier: str, deadline: Deadline) -> Written:
-        """What a refused registration comes to: somebody else may have made it at the same moment."""
+        """What a refused registration comes to: the customer may have been made a moment ago.
+
+        Perx does not say in a known way that identifier or phone are taken, and its searches are behind. So
+        with nobody to be seen a refusal is a doubt, and final only when it stands after ``search_lag``.
+        """
         try:
-            known = await self._registered(profile, identifier, deadline)
-        except (BackendUnavailable, BackendCredentials):
-            return Written.unknown()
+            known = await self._registered(profile, identifier, deadline, closely=True)
+        except BackendError as error:
+            return Written.unknown(str(error))
+        now = time.monotonic()
+        if known is None and now - self._refused_at.first(identifier, now) < self._settings.search_lag:
+            return Written.unknown("perx: refuses to create a customer whom its searches do not show")
+        self._refused_at.forget(identifier)
         return known or Written.refused()
 
     async def settle_register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
-        """Look the customer up: the identifier of a registration is the same at each attempt."""
+        """Look the customer up: the identifier of a registration is the same at each attempt.
+
+        REFUSED with REFERENCE_TAKEN where the identifier, made of the reference, is another person's.
+        """
         identifier = self._new_identifier(profile, reference)
         if identifier is None:
             return Written.not_sent()
-        known = await self._registered(profile, identifier, deadline)
+        known = await self._registered(profile, identifier, deadline, closely=True)
         if known is None:
             return Written.not_sent()
-        return known if known.outcome is Outcome.DONE else Written.unknown()
+        return Written.unknown() if known.refusal is Refusal.CONFLICT else known
 
     @_write
     async def update(self, customer: str, profile: Profile, *, deadline: Deadline) -> Written:
@@ -432,24 +482,42 @@ class PerxBackend:
     ) -> Written:
         """Look our reference up in the history: DONE with its points, NOT_SENT where it is not there.
 
-        A sale left to the rules may be awarded nothing, and nobody knows whether the history shows it then:
-        not there, it is UNKNOWN.
+        What is there is compared with what was asked: other points, or another sum of the receipt, are a
+        conflict. Several rows that are as asked were credited several times: all are named, the points are
+        those of one. A sale left to the rules may be awarded nothing, and nobody knows whether the history
+        shows it then: not there, it is UNKNOWN.
 
         Raises:
             BackendError: Perx could not be asked.
         """
         rows = [row async for row in self._history(account, deadline, reference)]
+        if not rows and credit.points is None:
+            return Written.unknown("perx: the history does not show the sale; it may have earned nothing")
         if not rows:
-            return Written.unknown() if credit.points is None else Written.not_sent()
+            return Written.not_sent()
         ours = [row for row in rows if answers.own_reference(row) == reference]
         if not ours:
-            # Rows need not repeat the reference; then the filter has to prove that it filters.
-            async for _ in self._history(account, deadline, f"{reference}-not"):
-                return Written.unknown()
+            if not await self._filters_by(reference, rows, account, deadline):
+                return Written.unknown("perx: the history is not filtered by the reference as it was sent")
             ours = rows
-        return Written.done(
-            str(ours[0].get("id")), sum((answers.row_points(row) for row in ours), Decimal(0))
-        )
+        if not all(answers.is_what_was_asked(row, credit) for row in ours):
+            return Written.refused(Refusal.REFERENCE_TAKEN, "perx: has other points or another sum under it")
+        found = [str(row.get("id")) for row in reversed(ours)]
+        written = Written.done(found[0], answers.row_points(ours[-1]))
+        return dataclasses.replace(written, entries=tuple(found)) if len(found) > 1 else written
+
+    async def _filters_by(
+        self, reference: str, rows: Sequence[Mapping[str, Any]], account: str, deadline: Deadline
+    ) -> bool:
+        """Whether rows that do not repeat their reference have this one: only if the filter proves to filter.
+
+        Another reference, letter by letter, tells that it does not.
+        """
+        if any(answers.own_reference(row) not in (None, reference) for row in rows):
+            return False
+        async for _ in self._history(account, deadline, f"{reference}-not"):
+            return False
+        return True
 
     # -- coupons ---------------------------------------------------------------------------------------
 
@@ -473,7 +541,7 @@ class PerxBackend:
         if reward is None:
             return Written.done()
         answer = await self._issue(account, reward, deadline)
-        return await self._ended(answer, account, deadline, _issued)
+        return await self._issued(answer, account, reference, deadline)
 
     @_write
     async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
@@ -488,7 +556,16 @@ class PerxBackend:
         answer = await self._issue(account, target.reward, deadline)
         if isinstance(answer, Verdict) and answer.said is Said.NO:
             return Written.refused(await self._why_not(account, target.reward, answer, deadline))
-        return await self._ended(answer, account, deadline, _issued)
+        return await self._issued(answer, account, reference, deadline)
+
+    async def _issued(
+        self, answer: Verdict | Written, account: str, reference: str, deadline: Deadline
+    ) -> Written:
+        """How the issue of a voucher ended; the voucher is remembered as this operation's."""
+        written = await self._ended(answer, account, deadline, _voucher)
+        if written.crm_reference is not None:
+            self._vouchers_of.first(written.crm_reference, reference)
+        return written
 
     async def _issue(self, account: str, reward: int, deadline: Deadline) -> Verdict | Written:
         return await self._calls.write_as(account, "POST", f"/v4/rewards/{reward}/issue", deadline)
@@ -510,24 +587,41 @@ class PerxBackend:
     ) -> Written:
         """Look for a voucher of the code's reward issued since then; of a trigger nobody can tell.
 
+        Perx keeps no reference with a voucher. So DONE takes one voucher that nothing else of ours can have
+        got: no other code and no occasion gives the reward, no other operation of this process was told it,
+        and no second one was, or may have been, issued since then. NOT_SENT takes that there is none.
+
         Raises:
             BackendError: Perx could not be asked.
         """
         target = self._settings.promo_codes.get(fold(code))
         if target is None or target.reward is None:
-            return Written.unknown()
+            return Written.unknown("perx: nobody can tell what a trigger, or a code without a reward, did")
         earliest = since - timedelta(seconds=self._settings.clock_tolerance)
-        in_doubt, last = False, True
+        found: list[Mapping[str, Any]] = []
+        last = True
         async for page in self._vouchers(account, "all", deadline):
-            for row in page.rows:
-                if mapping(row.get("reward")).get("id", target.reward) != target.reward:
-                    continue
-                issued = answers.issued_since(row, earliest, self._zone)
-                if issued and answers.is_of(row, target.reward):
-                    return Written.done(str(row.get("id")))
-                in_doubt = in_doubt or issued is not False
+            found += [
+                row
+                for row in page.rows
+                if mapping(row.get("reward")).get("id", target.reward) == target.reward
+                and answers.issued_since(row, earliest, self._zone) is not False
+                and self._vouchers_of.get(str(row.get("id"))) in (None, reference)
+            ]
             last = page.last
-        return Written.not_sent() if last and not in_doubt else Written.unknown()
+        if not found and last:
+            return Written.not_sent()
+        if self._settings.is_shared(target.reward):
+            return Written.unknown("perx: another code or occasion gives the same reward")
+        if len(found) != 1 or not last:
+            return Written.unknown("perx: there are several vouchers that the code may have given")
+        (row,) = found
+        if not answers.is_of(row, target.reward) or not answers.issued_since(row, earliest, self._zone):
+            return Written.unknown("perx: a voucher does not tell its reward, or when it was issued")
+        written = _voucher(row)
+        if self._vouchers_of.first(written.crm_reference or "", reference) != reference:
+            return Written.unknown("perx: the voucher is another operation's")
+        return written
 
     # -- vouchers at the till: for programs that use this class, no port has them ------------------------
 
@@ -620,7 +714,7 @@ def _credited(data: Mapping[str, Any], field: str) -> Written:
     return Written.unknown() if data.get("id") is None else Written.done(str(data["id"]), points)
 
 
-def _issued(data: Mapping[str, Any]) -> Written:
+def _voucher(data: Mapping[str, Any]) -> Written:
     return Written.unknown() if data.get("id") is None else Written.done(str(data["id"]))
 
 

@@ -115,6 +115,14 @@ class PerxSettings(HttpSettings):
         default=5.0, ge=0, le=300, description="Seconds Perx's clock may be behind ours when settling."
     )
 
+    search_lag: float = Field(
+        default=5.0,
+        ge=0,
+        le=300,
+        description="Seconds Perx's searches may be behind its writes: a registration that is refused while "
+        "they show nobody is in doubt until it is refused again after them.",
+    )
+
     page_size: int = Field(default=100, ge=1, le=500, description="Rows asked for at once in a list.")
     most_pages: int = Field(
         default=50, ge=1, le=10_000, description="Pages read at most for one list; older rows are left out."
@@ -161,6 +169,11 @@ class PerxSettings(HttpSettings):
     def phone_told(self) -> bool:
         """Whether Perx is told phones, and so tells them back."""
         return self.send_phone or "phone" in self.properties
+
+    def is_shared(self, reward: int) -> bool:
+        """Whether more than one promo code or occasion gives this reward."""
+        given = [*self.occasions.values(), *(target.reward for target in self.promo_codes.values())]
+        return given.count(reward) > 1
 
     @property
     def names_account_by(self) -> Literal["users_reference", "phone", "card_number"]:

@@ -51,9 +51,16 @@ CREATE TABLE IF NOT EXISTS crm.points_ledger (
     created_at      timestamptz NOT NULL DEFAULT now(),
     available_from  timestamptz NOT NULL DEFAULT now(),
     valid_until     date,
+    total_kopecks   bigint,
     CHECK ((amount >= 0) = (remaining IS NOT NULL)),
     CHECK (remaining BETWEEN 0 AND amount)
 );
+ALTER TABLE crm.points_ledger ADD COLUMN IF NOT EXISTS total_kopecks bigint;
+COMMENT ON COLUMN crm.points_ledger.reference IS
+    'Whose row this is: the adapter''s, 26 capitals and digits; a row that another program writes has none, or one '
+    'of another form, such as ''till:'' and a number.';
+COMMENT ON COLUMN crm.points_ledger.total_kopecks IS
+    'Of the receipt credited under the reference, to compare with when the reference comes again; null: not known.';
 COMMENT ON COLUMN crm.points_ledger.valid_until IS 'Last day on which the lot counts; null = for ever.';
 CREATE INDEX IF NOT EXISTS points_ledger_customer ON crm.points_ledger (customer_id, created_at, id);
 CREATE INDEX IF NOT EXISTS points_ledger_lots ON crm.points_ledger (customer_id) WHERE remaining > 0;
@@ -145,7 +152,8 @@ $$;
 
 -- Spend points at the till: lots that expire first go first. Returns the points spent.
 -- The same reference again spends nothing and returns the same points.
--- Raises P0001 "not enough points" or "no such customer".
+-- Raises P0001 "not enough points", "no such customer", or "reference taken": it is there with another customer
+-- or other points.
 CREATE OR REPLACE FUNCTION crm.spend_points(
     customer bigint, points numeric, description text, reference text, today date DEFAULT CURRENT_DATE
 ) RETURNS numeric
@@ -153,7 +161,7 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     wanted   ALIAS FOR $2;
-    spent    numeric;
+    kept     crm.points_ledger;
     in_hand  numeric;
 BEGIN
     IF wanted IS NULL OR wanted <= 0 OR wanted <> round(wanted, 2) THEN
@@ -165,11 +173,12 @@ BEGIN
         RAISE EXCEPTION 'no such customer';
     END IF;
 
-    SELECT -l.amount INTO spent
-    FROM crm.points_ledger l
-    WHERE l.reference = spend_points.reference AND l.customer_id = customer AND l.amount < 0;
+    SELECT * INTO kept FROM crm.points_ledger l WHERE l.reference = spend_points.reference;
     IF FOUND THEN
-        RETURN spent;
+        IF kept.customer_id = customer AND kept.amount = -wanted THEN
+            RETURN wanted;
+        END IF;
+        RAISE EXCEPTION 'reference taken';
     END IF;
 
     SELECT coalesce(sum(l.remaining), 0) INTO in_hand
@@ -197,8 +206,9 @@ END
 $$;
 
 -- Use a promo code. Codes compare without regard to case and outer blanks. Returns one row:
--- outcome 'done', 'no_such_customer', 'code_unknown', 'code_not_yet_valid', 'code_expired', 'code_used'
--- or 'code_exhausted'; points and message when done. The same reference again returns the same row.
+-- outcome 'done', 'no_such_customer', 'code_unknown', 'code_not_yet_valid', 'code_expired', 'code_used',
+-- 'code_exhausted' or 'reference_taken'; points and message when done. The same reference again returns the same
+-- row; with another customer or another code it is taken, and nothing is done.
 CREATE OR REPLACE FUNCTION crm.redeem_code(
     customer bigint, wanted_code text, wanted_reference text, today date DEFAULT CURRENT_DATE
 ) RETURNS TABLE (outcome text, points numeric, message text)
@@ -206,24 +216,30 @@ LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
     promo  crm.promo_codes;
+    kept   crm.promo_redemptions;
     mine   integer;
 BEGIN
     IF NOT EXISTS (SELECT FROM crm.customers WHERE id = customer) THEN
         RETURN QUERY SELECT 'no_such_customer', NULL::numeric, NULL::text;
         RETURN;
     END IF;
-    -- The lock makes redemptions of one code follow each other, so that the counts below hold.
+    -- Calls with one reference follow each other, whatever their codes; so do those with one code, so that the
+    -- counts below hold. Always in this order, lest two wait for each other.
+    PERFORM pg_advisory_xact_lock(hashtextextended(wanted_reference, 0));
     SELECT * INTO promo FROM crm.promo_codes c
     WHERE upper(btrim(c.code)) = upper(btrim(wanted_code)) FOR NO KEY UPDATE;
-    IF NOT FOUND THEN
-        RETURN QUERY SELECT 'code_unknown', NULL::numeric, NULL::text;
+
+    SELECT * INTO kept FROM crm.promo_redemptions r WHERE r.reference = wanted_reference;
+    IF FOUND THEN
+        IF kept.customer_id = customer AND kept.code_id = promo.id THEN
+            RETURN QUERY SELECT 'done', kept.points, kept.message;
+        ELSE
+            RETURN QUERY SELECT 'reference_taken', NULL::numeric, NULL::text;
+        END IF;
         RETURN;
     END IF;
-
-    RETURN QUERY
-        SELECT 'done', r.points, r.message FROM crm.promo_redemptions r
-        WHERE r.reference = wanted_reference AND r.customer_id = customer AND r.code_id = promo.id;
-    IF FOUND THEN
+    IF promo.id IS NULL THEN
+        RETURN QUERY SELECT 'code_unknown', NULL::numeric, NULL::text;
         RETURN;
     END IF;
 
@@ -248,5 +264,40 @@ BEGIN
         WHERE promo.points > 0;
         RETURN QUERY SELECT 'done', promo.points, promo.message;
     END IF;
+END
+$$;
+
+-- Give a customer all offers of an occasion. Returns one row: outcome 'done', 'no_such_customer' or
+-- 'reference_taken'; coupons are the ids, with commas, null where the occasion has no offers. The same reference
+-- again returns the same row; with another customer it is taken, and nothing is given.
+CREATE OR REPLACE FUNCTION crm.issue_offers(customer bigint, wanted_occasion text, wanted_reference text)
+RETURNS TABLE (outcome text, coupons text)
+LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+BEGIN
+    IF NOT EXISTS (SELECT FROM crm.customers WHERE id = customer) THEN
+        RETURN QUERY SELECT 'no_such_customer', NULL::text;
+        RETURN;
+    END IF;
+    -- Calls with one reference follow each other: each sees what the one before has given.
+    PERFORM pg_advisory_xact_lock(hashtextextended(wanted_reference, 0));
+    IF EXISTS (
+        SELECT FROM crm.customer_offers i WHERE i.reference = wanted_reference AND i.customer_id <> customer
+    ) THEN
+        RETURN QUERY SELECT 'reference_taken', NULL::text;
+        RETURN;
+    END IF;
+    IF NOT EXISTS (SELECT FROM crm.customer_offers i WHERE i.reference = wanted_reference) THEN
+        INSERT INTO crm.customer_offers (customer_id, offer_id, reference)
+        SELECT customer, o.id, wanted_reference
+        FROM crm.offers o
+        WHERE o.occasion = wanted_occasion AND o.active
+          AND (o.valid_from IS NULL OR o.valid_from <= now())
+          AND (o.valid_until IS NULL OR o.valid_until > now())
+        ORDER BY o.id;
+    END IF;
+    RETURN QUERY
+        SELECT 'done', string_agg(i.id::text, ',' ORDER BY i.id)
+        FROM crm.customer_offers i WHERE i.reference = wanted_reference;
 END
 $$;

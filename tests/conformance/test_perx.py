@@ -41,7 +41,7 @@ BY_TOKEN = {
     "send_names": True,
     "properties": {"locality": "city"},
 }
-SOLD_OUT = 104
+SOLD_OUT, SECOND_GIFT = 104, 105
 OPERATIONS = {
     "users.register": "createUserAccount",
     "points.credit": "submitLoyaltyTransaction",
@@ -68,6 +68,7 @@ class PerxRig(RelayedRig):
         super().__init__(relay)
         self._sandbox = sandbox
         self._chosen = chosen
+        self._codes = iter(("hello", "again"))
 
     @property
     def crm(self) -> perx.Perx:
@@ -81,7 +82,11 @@ class PerxRig(RelayedRig):
             "loyalty_program_id": perx.LOYALTY_PROGRAM_ID,
             "identifier_secret": KEY,
             "occasions": {"visit": perx.COFFEE},
-            "promo_codes": {"HELLO": {"reward": perx.GIFT}, "GONE": {"reward": SOLD_OUT}},
+            "promo_codes": {
+                "HELLO": {"reward": perx.GIFT},
+                "AGAIN": {"reward": SECOND_GIFT},
+                "GONE": {"reward": SOLD_OUT},
+            },
             "breaker_pause": 0.2,
         }
         return PerxSettings.model_validate({**fields, **self._chosen})
@@ -134,6 +139,12 @@ class PerxRig(RelayedRig):
         owner.points += points
         self.crm._move(owner, points, "till", None)
 
+    async def double(self, account: str, reference: str) -> None:
+        owner = self._account(account)
+        (row,) = [row for row in self.crm.movements if row.reference == reference]
+        owner.points += row.amount
+        self.crm._move(owner, row.amount, row.name, reference)
+
     async def purchase(self, account: str, at: datetime, amount_kopecks: int) -> None:
         self.crm._move(
             self._account(account),
@@ -155,7 +166,7 @@ class PerxRig(RelayedRig):
         return "visit"
 
     async def code(self, account: str) -> str:
-        return "hello"
+        return next(self._codes)
 
     async def refused_codes(self, account: str) -> Mapping[str, Refusal]:
         return {"gone": Refusal.CODE_EXHAUSTED}
@@ -167,8 +178,9 @@ class PerxRig(RelayedRig):
 
 
 async def a_rig(monkeypatch: pytest.MonkeyPatch, chosen: Mapping[str, object]) -> AsyncIterator[PerxRig]:
-    sold_out = perx.Reward(SOLD_OUT, "Sold out", "", per_customer=0)
-    monkeypatch.setitem(cast(dict[int, Any], perx.REWARDS), SOLD_OUT, sold_out)
+    for number, most in ((SOLD_OUT, 0), (SECOND_GIFT, 1)):
+        reward = perx.Reward(number, f"Reward {number}", "", per_customer=most)
+        monkeypatch.setitem(cast(dict[int, Any], perx.REWARDS), number, reward)
     async with running("perx") as sandbox:
         address = urlsplit(sandbox.base_url)
         async with Relay.to(address.hostname or "", address.port or 0) as relay:
@@ -191,6 +203,9 @@ NOT_TOLD = {
     "U8": "the same: the registered customer is known by reference, and told without the phone",
     "U11": "a field the settings do not name is not sent, so it is not told back",
 }
+OTHERS_UNSEEN = {
+    "P16": "Perx shows each customer's history alone: nobody can ask whether another one has a reference",
+}
 
 
 class TestGeneral(BaseGeneral):
@@ -202,7 +217,7 @@ class TestUsers(BaseUsers):
 
 
 class TestPoints(BasePoints):
-    pass
+    divergences = OTHERS_UNSEEN
 
 
 class TestCoupons(BaseCoupons):

@@ -56,6 +56,7 @@ class Crms:
                 "consumer_code": pegke.CONSUMER_CODE,
                 "consumer_secret": pegke.CONSUMER_SECRET,
                 "country_prefix": "7",
+                "history_timezone": "UTC",
                 "breaker_pause": 0.2,
             },
             "coupons": {

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, cast
@@ -169,6 +170,137 @@ async def test_a_registration_under_a_fault_happens_at_most_once_and_is_settled(
         settled = await backend.settle_register(person, reference="r", deadline=soon())
         assert settled.outcome is SETTLED[effects]
     assert sandbox.ledger().count("customer_created") == effects
+
+
+# -- references that are known already, promo codes that share a reward -----------------------------------
+
+
+async def settled(backend: PerxBackend, credit: Credit, reference: str) -> Written:
+    return await backend.settle_credit(
+        ID, credit, reference=reference, since=datetime.now(UTC), before=None, deadline=soon()
+    )
+
+
+async def test_a_credit_under_a_known_reference_is_done_only_with_the_same_contents(
+    sandbox: Sandbox, backend: PerxBackend
+) -> None:
+    """As after a restored database, or by a second adapter: settling asks before anything is sent."""
+    sale = Credit(None, "Purchase", new_receipt())
+    assert (await backend.credit(ID, FIVE, reference="R", deadline=soon())).outcome is Outcome.DONE
+    assert (await backend.credit(ID, sale, reference="S", deadline=soon())).points == 12
+    receipt = dataclasses.replace(new_receipt(), total_kopecks=125001)
+    taken = Written.refused(Refusal.REFERENCE_TAKEN)
+    for credit, reference, points in ((FIVE, "R", 5), (sale, "S", 12)):
+        assert (await settled(backend, credit, reference)).points == points
+    for credit, reference in ((Credit(Decimal(6), ""), "R"), (Credit(None, "", receipt), "S")):
+        assert await settled(backend, credit, reference) == taken
+    assert sandbox.ledger().count("points_credited") == 2
+
+
+async def test_a_credit_that_perx_has_twice_names_both_rows(sandbox: Sandbox, backend: PerxBackend) -> None:
+    ends = [await backend.credit(ID, FIVE, reference="R", deadline=soon()) for _ in range(2)]
+    assert sandbox.ledger().count("points_credited", reference="R") == 2
+    written = await settled(backend, FIVE, "R")
+    assert (written.outcome, written.points) == (Outcome.DONE, Decimal(5))
+    assert written.entries == tuple(end.crm_reference for end in ends)
+
+
+async def test_promo_codes_that_share_a_reward_do_not_vouch_for_each_other(sandbox: Sandbox) -> None:
+    codes = {"SPRING": {"reward": perx.DISCOUNT}, "MAY": {"reward": perx.DISCOUNT}}
+    backend = build(sandbox, promo_codes=codes)
+    await backend.open()
+    since = datetime.now(UTC)
+    sandbox.fault("hang_up_before", "issueReward")
+    assert await backend.redeem(ID, "MAY", reference="lost", deadline=soon()) == Written.unknown()
+
+    async def settle(driver: PerxBackend) -> Written:
+        return await driver.settle_redeem(ID, "MAY", reference="lost", since=since, deadline=soon())
+
+    # The discount that the customer has from the start was issued just now, too.
+    assert await settle(backend) == Written.unknown()
+    for voucher in cast(perx.Perx, sandbox.stand_in).vouchers.values():
+        voucher.valid_from -= timedelta(days=1)
+    assert await settle(backend) == Written.not_sent()
+    assert (await backend.redeem(ID, "SPRING", reference="r", deadline=soon())).outcome is Outcome.DONE
+    # This process knows whose voucher that is, another one cannot.
+    other = build(sandbox, promo_codes=codes)
+    await other.open()
+    assert [await settle(driver) for driver in (backend, other)] == [Written.not_sent(), Written.unknown()]
+    for driver in (backend, other):
+        await driver.close()
+
+
+# -- registrations while the searches are behind -----------------------------------------------------------
+
+BY_TOKEN = {"identifier": "token", "send_phone": True}
+BY_PHONE = {"find_by": None, "merchant_identifier": None}
+
+
+@pytest.fixture
+async def lagging() -> AsyncIterator[Sandbox]:
+    """Its searches show a new customer after a minute, which is never here."""
+    async with running("perx", search_seconds=60) as sandbox:
+        yield sandbox
+        assert sandbox.ledger().invalid_calls == []
+
+
+@asynccontextmanager
+async def opened(sandbox: Sandbox, count: int, chosen: Mapping[str, Any]) -> AsyncIterator[list[PerxBackend]]:
+    """Drivers as of so many processes."""
+    drivers = [build(sandbox, **chosen) for _ in range(count)]
+    for driver in drivers:
+        await driver.open()
+    yield drivers
+    for driver in drivers:
+        await driver.close()
+
+
+@pytest.mark.parametrize("chosen", [BY_PHONE, BY_TOKEN])
+async def test_a_registration_sent_again_unseen_makes_no_second_customer(
+    lagging: Sandbox, chosen: Mapping[str, Any]
+) -> None:
+    person, reference = new_person(), new_reference()
+    async with opened(lagging, 3, chosen) as drivers:
+        lagging.fault("hang_up_after", "createUserAccount")
+        lost = await drivers[0].register(person, reference=reference, deadline=soon())
+        assert lost == Written.unknown()
+        ends = [await driver.register(person, reference=reference, deadline=soon()) for driver in drivers]
+        ends.append(await drivers[0].settle_register(person, reference=reference, deadline=soon()))
+    assert {end.outcome for end in ends} == {Outcome.DONE}
+    assert len({end.crm_reference for end in ends}) == 1
+    assert lagging.ledger().count("customer_created") == 1
+
+
+@pytest.mark.parametrize("chosen", [BY_PHONE, BY_TOKEN])
+async def test_a_registration_refused_while_nobody_can_be_seen_is_no_refusal(
+    lagging: Sandbox, chosen: Mapping[str, Any]
+) -> None:
+    """Not even the customer's own token works yet: in doubt, and DONE as soon as the customer is seen."""
+    person, reference = new_person(), new_reference()
+    async with opened(lagging, 2, chosen) as (first, second):
+        assert (await first.register(person, reference=reference, deadline=soon())).outcome is Outcome.DONE
+        lagging.fault("error_before", "getCustomer", times=None, status=404)
+        refused = await second.register(person, reference=reference, deadline=soon())
+        assert refused == Written.unknown()
+        lagging.clear_faults()
+        settled = await second.settle_register(person, reference=reference, deadline=soon())
+        assert settled.outcome is Outcome.DONE
+    assert lagging.ledger().count("customer_created") == 1
+
+
+async def test_a_reference_of_somebody_else_gives_no_stranger(sandbox: Sandbox) -> None:
+    """Two databases that count alike, as by references of the version before."""
+    one, other = new_person(), new_person()
+    async with opened(sandbox, 2, BY_TOKEN) as (first, second):
+        reference = "koshelek-registration-1"
+        assert (await first.register(one, reference=reference, deadline=soon())).outcome is Outcome.DONE
+        taken = Written.refused(Refusal.REFERENCE_TAKEN)
+        assert await second.register(other, reference=reference, deadline=soon()) == taken
+        assert await second.settle_register(other, reference=reference, deadline=soon()) == taken
+        again = await second.register(other, reference=new_reference(), deadline=soon())
+        assert again.outcome is Outcome.DONE
+        assert await second.find(phone=one.phone, email=None, birth_date=None, deadline=soon())
+    assert sandbox.ledger().count("customer_created") == 2
 
 
 async def test_a_late_answer_leaves_the_credit_in_doubt(sandbox: Sandbox, backend: PerxBackend) -> None:

@@ -252,7 +252,7 @@ async def test_the_example_of_the_readme_fits_the_tables_it_speaks_of(
     connection = await asyncpg.connect(fresh_database)
     await connection.execute(
         "CREATE SCHEMA shop; CREATE TABLE shop.clients (client_no text, tel text, mail text, born date);"
-        "CREATE TABLE shop.moves (client_no text, points numeric, note text, doc text UNIQUE);"
+        "CREATE TABLE shop.moves (client_no text, points numeric(14, 2), note text, doc text UNIQUE);"
         "INSERT INTO shop.clients VALUES ('7', '79001234567', 'A@example.com', '1990-02-03')"
     )
     await connection.close()
@@ -261,8 +261,20 @@ async def test_the_example_of_the_readme_fits_the_tables_it_speaks_of(
     await crm.open()
     (anna,) = await crm.find(phone="+79001234567", email="a@EXAMPLE.com", birth_date=None, deadline=soon())
     assert (anna.reference, anna.profile.phone) == ("7", "+79001234567")
-    for points in (5, 6):
-        end = await crm.credit("7", Credit(Decimal(points), "x"), reference="op-1", deadline=soon())
-        assert end == Written.done(points=Decimal(5))
+    taken = Written.refused(Refusal.REFERENCE_TAKEN)
+    done = Written.done(points=Decimal("5.13"))
+    receipt = FiscalReceipt("0001", "2", "3", 97588, datetime(2025, 5, 18, 22, 5, tzinfo=ZONE), 1)
+    for account, asked, expected in (
+        ("7", Decimal("5.125"), done),
+        ("7", Decimal("5.125"), done),
+        ("7", Decimal(6), taken),
+        ("8", Decimal("5.125"), taken),
+        ("7", None, done),
+    ):
+        end = await crm.credit(account, Credit(asked, "x", receipt), reference="OP1", deadline=soon())
+        assert end == expected
+    for _ in range(2):
+        end = await crm.credit("7", Credit(None, "x", receipt), reference="OP2", deadline=soon())
+        assert end == Written.done(points=Decimal(9))
     await crm.close()
     assert [name for name, _ in examples] == ["users_find", "points_credit"]

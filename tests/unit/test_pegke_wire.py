@@ -27,6 +27,7 @@ from crm_backends.ports import (
     Deadline,
     HolderUnnamed,
     NotSupported,
+    Outcome,
     Refusal,
     Settlement,
     Support,
@@ -569,11 +570,20 @@ def moved(*rows: tuple[str, int]) -> dict[str, Any]:
     return {"json": {"data": {"history": [{"date": f"{at}Z", "points": amount} for at, amount in rows]}}}
 
 
+def twice(*seconds: str) -> Written:
+    """Both movements are named, in the order of their times."""
+    entries = tuple(f"10 at 2026-05-01T12:00:{second}+00:00" for second in seconds)
+    return Written(Outcome.DONE, points=Decimal(10), entries=entries)
+
+
 @pytest.mark.parametrize(
     ("before", "now", "rows", "written"),
     [
         (20, 30, None, Written.done(points=Decimal(10))),
-        (20, 30, [], Written.done(points=Decimal(10))),
+        (20, 30, [("2026-05-01 12:00:00", 10)], Written.done(points=Decimal(10))),
+        (20, 30, [("2026-05-01 11:59:59", 10)], Written.unknown()),
+        (20, 30, [], Written.unknown()),
+        (20, 30, [("2026-05-01 11:59:00", 10)], Written.unknown()),
         (20, 20, None, Written.not_sent()),
         (20, 20, [("2026-05-01 11:59:00", 10)], Written.not_sent()),
         (20, 20, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:06", -10)], Written.unknown()),
@@ -585,7 +595,30 @@ def moved(*rows: tuple[str, int]) -> dict[str, Any]:
             [("2026-05-01 12:00:05", -3), ("2026-05-01 12:00:00", 10)],
             Written.done(points=Decimal(10)),
         ),
+        (
+            20,
+            30,
+            [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)],
+            Written.done(points=Decimal(10)),
+        ),
+        (
+            20,
+            30,
+            [("2026-05-01 12:00:00", 10), ("2026-05-01 12:00:00", 10)],
+            Written.done(points=Decimal(10)),
+        ),
+        (20, 30, [("2026-05-01 12:00:06", 10), ("2026-05-01 12:00:05", 10)], Written.unknown()),
         (20, 37, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], Written.unknown()),
+        (20, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], twice("00", "05")),
+        (20, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:05", 10)], twice("05", "05")),
+        (20, 50, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], Written.unknown()),
+        (None, 40, [("2026-05-01 12:00:05", 10), ("2026-05-01 12:00:00", 10)], Written.unknown()),
+        (
+            20,
+            30,
+            [("2026-05-01 12:00:05", 10), ("2026-05-01 11:59:55", 10)],
+            Written.done(points=Decimal(10)),
+        ),
         (20, 27, [("2026-05-01 11:59:59", 10)], Written.unknown()),
         (20, 23, [("2026-05-01 12:00:05", 3)], Written.unknown()),
         (None, 20, None, Written.unknown()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import json
@@ -17,7 +18,7 @@ import respx
 from pydantic import ValidationError
 
 from crm_backends.model import Balance, ChannelConsents, Credit, FiscalReceipt, Holder, Profile
-from crm_backends.perx import PerxBackend, PerxSettings
+from crm_backends.perx import PerxBackend, PerxSettings, people
 from crm_backends.ports import (
     BackendCredentials,
     BackendMisconfigured,
@@ -287,14 +288,108 @@ async def test_registering_again_is_done_with_the_customer_there(perx: Tenant) -
 async def test_a_token_identifier_is_the_same_for_one_reference_and_tells_nothing(perx: Tenant) -> None:
     perx.nobody()
     perx.answer("GET", "/v4/merchant_admin/user_accounts/search", {"code": 40, "message": "absent"})
+    perx.answer("GET", "/v4/customers/me", {"code": 1, "message": "absent"}, 404)
     route = perx.answer("POST", "/v4/pos/user_accounts", {"code": 4, "message": "no"}, 400)
     backend = await perx.driver(identifier="token", merchant_identifier="till", send_phone=True)
     for reference in ("one", "one", "two"):
         written = await backend.register(PERSON, reference=reference, deadline=soon())
-        assert written.outcome is Outcome.REFUSED
+        assert written.outcome is Outcome.UNKNOWN
     first, again, other = (sent(route, n)[2]["identifier"] for n in range(3))
     assert first == again != other
     assert len(first) == 36
+
+
+TOKEN: Mapping[str, Any] = {"identifier": "token", "merchant_identifier": "till", "send_phone": True}
+NO_ONE = {"code": 40, "message": "absent"}
+
+
+def token_account(perx: Tenant, reference: str, **fields: object) -> dict[str, object]:
+    """The account of a reference, which the search by identifier shows and the one by phone does not."""
+    perx.answer("GET", "/v4/merchant_admin/user_accounts/search", NO_ONE)
+    identifier = people.reference_identifier(settings(**TOKEN), reference)
+    return {"id": 5, "identifier": identifier, **fields}
+
+
+@pytest.mark.parametrize(
+    ("person", "told", "expected"),
+    [
+        (PERSON, {"phone": PHONE}, Outcome.DONE),
+        (PERSON, {"phone": PHONE.removeprefix("+")}, Outcome.DONE),
+        (PERSON, {"phone": "+79990000002"}, Refusal.REFERENCE_TAKEN),
+        (PERSON, {"phone": "+79990000002", "email": PERSON.email}, Refusal.REFERENCE_TAKEN),
+        (PERSON, {"phone": None}, Outcome.UNKNOWN),
+        (Profile(email="A@B.ru"), {"phone": "+79990000002", "email": "a@b.ru"}, Outcome.DONE),
+        (Profile(email="a@b.ru"), {"email": "b@b.ru"}, Refusal.REFERENCE_TAKEN),
+        (Profile(email="a@b.ru"), {}, Outcome.UNKNOWN),
+    ],
+)
+async def test_an_account_made_by_reference_is_believed_only_if_it_is_the_persons(
+    perx: Tenant, person: Profile, told: dict[str, object], expected: Outcome | Refusal
+) -> None:
+    account = token_account(perx, "R", **told)
+    perx.answer("GET", "/v4/pos/user_accounts/search", {"data": account})
+    create = perx.answer("POST", "/v4/pos/user_accounts", {"data": account})
+    backend = await perx.driver(**TOKEN)
+    for written in (
+        await backend.register(person, reference="R", deadline=soon()),
+        await backend.settle_register(person, reference="R", deadline=soon()),
+    ):
+        assert expected in (written.outcome, written.refusal)
+        assert written.crm_reference == (account["identifier"] if expected is Outcome.DONE else None)
+    assert not create.called
+
+
+async def test_an_account_made_by_phone_that_has_another_phone_now_is_a_conflict(perx: Tenant) -> None:
+    perx.account(phone="+79990000002")
+    backend = await perx.driver(send_phone=True)
+    assert await backend.register(PERSON, reference="r", deadline=soon()) == Written.refused(Refusal.CONFLICT)
+    assert await backend.settle_register(PERSON, reference="r", deadline=soon()) == Written.unknown()
+
+
+@pytest.mark.parametrize("chosen", [{}, TOKEN])
+async def test_a_refused_registration_is_in_doubt_while_the_searches_may_be_behind(
+    perx: Tenant, chosen: Mapping[str, Any]
+) -> None:
+    perx.nobody()
+    perx.answer("GET", "/v4/merchant_admin/user_accounts/search", NO_ONE)
+    perx.answer("POST", "/v4/pos/user_accounts", {"code": 4, "message": "Identifier has been taken"}, 400)
+    identifier = people.reference_identifier(settings(**chosen), "r") if chosen else ID
+    perx.refused.add(f"user_account(identifier:{identifier})")
+    patient = await perx.driver(**chosen)
+    for _ in range(2):
+        assert await patient.register(PERSON, reference="r", deadline=soon()) == Written.unknown()
+    assert await patient.settle_register(PERSON, reference="r", deadline=soon()) == Written.not_sent()
+    at_once = await perx.driver(**chosen, search_lag=0.05)
+    assert await at_once.register(PERSON, reference="r", deadline=soon()) == Written.unknown()
+    await asyncio.sleep(0.06)
+    assert await at_once.register(PERSON, reference="r", deadline=soon()) == Written.refused()
+
+
+@pytest.mark.parametrize(
+    ("phone", "expected"), [(PHONE, Outcome.DONE), ("+79990000002", Refusal.REFERENCE_TAKEN)]
+)
+async def test_a_customer_that_the_searches_do_not_show_yet_is_asked_by_its_token(
+    perx: Tenant, phone: str, expected: Outcome | Refusal
+) -> None:
+    account = token_account(perx, "r", phone=phone)
+    perx.nobody()
+    perx.answer("POST", "/v4/pos/user_accounts", {"code": 4, "message": "Identifier has been taken"}, 400)
+    own = perx.answer("GET", "/v4/customers/me", {"data": account})
+    backend = await perx.driver(**TOKEN)
+    for written in (
+        await backend.register(PERSON, reference="r", deadline=soon()),
+        await backend.settle_register(PERSON, reference="r", deadline=soon()),
+    ):
+        assert expected in (written.outcome, written.refusal)
+    assert sent(own) == ("Bearer for-user", {}, None)
+
+
+async def test_what_may_be_sent_again(perx: Tenant) -> None:
+    registering = frozenset({"users.register"})
+    assert (await perx.driver()).harmless_again == registering
+    assert (await perx.driver(**TOKEN)).harmless_again == registering
+    membership = await perx.driver(identifier="membership", merchant_identifier="till")
+    assert membership.harmless_again == frozenset()
 
 
 async def test_membership_numbers_are_not_made_up(perx: Tenant) -> None:
@@ -548,14 +643,64 @@ async def test_a_credit_is_settled_by_its_reference(perx: Tenant) -> None:
     assert await settle(backend) == Written.done("1", Decimal(5))
 
 
+SALE = Credit(None, "", RECEIPT)
+TAKEN = Written.refused(Refusal.REFERENCE_TAKEN)
+OURS: Mapping[str, Any] = {
+    "transaction_details": {"type": "Transaction", "data": {"transaction_reference": "ref-1"}}
+}
+
+
+@pytest.mark.parametrize(
+    ("credit", "rows", "expected"),
+    [
+        (Credit(Decimal(5), ""), [row(1, 5.0, **OURS)], Written.done("1", Decimal(5))),
+        (Credit(Decimal(5), ""), [row(1, 6, **OURS)], TAKEN),
+        (Credit(Decimal(5), ""), [row(1, -5, **OURS)], TAKEN),
+        (Credit(Decimal(5), ""), [row(1, 5, **OURS), row(2, 6, **OURS)], TAKEN),
+        (SALE, [row(1, 12, transacted_cents=125050, **OURS)], Written.done("1", Decimal(12))),
+        (SALE, [row(1, 12, transacted_amount="1250.5", **OURS)], Written.done("1", Decimal(12))),
+        (SALE, [row(1, 0, transacted_cents=125050, **OURS)], Written.done("1", Decimal(0))),
+        (SALE, [row(1, 12, **OURS)], Written.done("1", Decimal(12))),
+        (SALE, [row(1, 12, transacted_cents=125051, **OURS)], TAKEN),
+        (SALE, [row(1, 12, transacted_amount="1250.6", **OURS)], TAKEN),
+        (SALE, [row(1, -12, **OURS)], TAKEN),
+    ],
+)
+async def test_what_is_found_under_a_reference_is_compared_with_what_was_asked(
+    perx: Tenant, credit: Credit, rows: list[dict[str, object]], expected: Written
+) -> None:
+    history(perx, rows)
+    backend = await perx.driver()
+    settled = await backend.settle_credit(
+        ID, credit, reference="ref-1", since=SINCE, before=None, deadline=soon()
+    )
+    assert settled == expected
+
+
+async def test_a_credit_that_is_there_twice_names_both_rows_and_the_points_of_one(perx: Tenant) -> None:
+    history(perx, [row(8, 5, **OURS), row(9, 5, **OURS)])
+    backend = await perx.driver()
+    settled = await settle(backend)
+    assert (settled.outcome, settled.points) == (Outcome.DONE, Decimal(5))
+    assert (settled.crm_reference, settled.entries) == ("9", ("9", "8"))
+
+
+@pytest.mark.parametrize("kept", ["REF-1", "ref-", "ref-10"])
+async def test_a_reference_that_is_kept_otherwise_than_it_was_sent_proves_nothing(
+    perx: Tenant, kept: str
+) -> None:
+    details = {"type": "Transaction", "data": {"transaction_reference": kept}}
+    history(perx, [row(1, 5, transaction_details=details)], [])
+    assert await settle(await perx.driver()) == Written.unknown()
+
+
 async def test_a_sale_left_to_the_rules_that_the_history_does_not_show_is_in_doubt(perx: Tenant) -> None:
     """It may have been awarded nothing, and nobody knows whether a row is made then."""
     history(perx, [])
     backend = await perx.driver()
     assert backend.capabilities["points.credit"].support is Support.PARTIAL
-    sale = Credit(None, "", RECEIPT)
     settled = await backend.settle_credit(
-        ID, sale, reference="ref-1", since=SINCE, before=None, deadline=soon()
+        ID, SALE, reference="ref-1", since=SINCE, before=None, deadline=soon()
     )
     assert settled == Written.unknown()
 
@@ -666,6 +811,48 @@ async def test_a_redemption_is_settled_by_the_vouchers_issued_since(
     backend = await perx.driver(most_pages=2)
     assert await backend.settle_redeem(ID, "spring", reference="r", since=SINCE, deadline=soon()) == expected
     assert sent(route)[1]["type"] == "all"
+
+
+AFTER = {"issued_date": "2025-03-01T12:00:01.000Z"}
+BEFORE = {"issued_date": "2025-02-01T12:00:01.000Z"}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "rows", "expected"),
+    [
+        ({}, [voucher(1, 12, **AFTER), voucher(2, 12, **BEFORE)], Written.done("1")),
+        ({}, [voucher(1, 12, **AFTER), voucher(2, 12, **AFTER)], Written.unknown()),
+        ({}, [voucher(1, 12, **AFTER), voucher(2, 12)], Written.unknown()),
+        ({"promo_codes": {"spring": {"reward": 12}, "may": {"reward": 12}}}, [], Written.not_sent()),
+        (
+            {"promo_codes": {"spring": {"reward": 12}, "may": {"reward": 12}}},
+            [voucher(1, 12, **AFTER)],
+            Written.unknown(),
+        ),
+        ({"occasions": {"visit": 12}}, [voucher(1, 12, **AFTER)], Written.unknown()),
+        ({"occasions": {"visit": 12}}, [voucher(1, 12, **BEFORE)], Written.not_sent()),
+    ],
+)
+async def test_a_voucher_that_something_else_may_have_got_proves_nothing(
+    perx: Tenant, chosen: dict[str, Any], rows: list[dict[str, object]], expected: Written
+) -> None:
+    vouchers(perx, *rows)
+    backend = await perx.driver(**chosen)
+    assert await backend.settle_redeem(ID, "spring", reference="r", since=SINCE, deadline=soon()) == expected
+
+
+async def test_a_voucher_is_counted_for_one_operation_alone(perx: Tenant) -> None:
+    perx.answer("POST", "/v4/rewards/12/issue", {"data": voucher(1, 12, **AFTER)})
+    vouchers(perx, voucher(1, 12, **AFTER))
+    backend = await perx.driver()
+    assert await backend.redeem(ID, "spring", reference="first", deadline=soon()) == Written.done("1")
+    for reference, expected in (("second", Written.not_sent()), ("first", Written.done("1"))):
+        settled = await backend.settle_redeem(ID, "spring", reference=reference, since=SINCE, deadline=soon())
+        assert settled == expected
+    vouchers(perx, voucher(1, 12, **AFTER), voucher(2, 12, **AFTER))
+    for reference, expected in (("second", Written.done("2")), ("third", Written.not_sent())):
+        settled = await backend.settle_redeem(ID, "spring", reference=reference, since=SINCE, deadline=soon())
+        assert settled == expected
 
 
 async def test_a_voucher_is_reserved_confirmed_and_released(perx: Tenant) -> None:

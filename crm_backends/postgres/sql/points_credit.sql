@@ -5,19 +5,28 @@
 --   :total_kopecks bigint, :settled_at timestamptz,
 --   :settlement integer (1 sale, 2 return of a sale, 3 expense, 4 return of an expense).
 -- Result, one row: points numeric (as credited, also when this reference came before);
---   optional: reference (the CRM's name for it), message text (for the holder), outcome text.
+--   optional: reference (the CRM's name for it), message text (for the holder), outcome text ('done' or a refusal;
+--   'reference_taken': the reference is known with another account, amount or total; nothing was written).
 --   No row means 'no_such_customer'.
 WITH lot AS (
-    INSERT INTO crm.points_ledger AS ledger
-        (customer_id, amount, remaining, description, reference, valid_until)
-    SELECT id, points, points, :description, :reference, crm.last_day_of_new_points(:today)
+    INSERT INTO crm.points_ledger
+        (customer_id, amount, remaining, description, reference, valid_until, total_kopecks)
+    SELECT id, points, points, :description, :reference, crm.last_day_of_new_points(:today), :total_kopecks
     FROM crm.customers
     CROSS JOIN (SELECT coalesce(:points, crm.points_for_receipt(:total_kopecks, :settlement)) AS points) AS earned
     WHERE id = :account::bigint
-    -- Touch the row of an earlier attempt to get it back; DO NOTHING would return no row.
+    -- Touch the row that has the reference already to get it back; DO NOTHING would return no row.
     ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference
-        WHERE ledger.customer_id = EXCLUDED.customer_id AND ledger.remaining IS NOT NULL
-    RETURNING id, customer_id, amount, xmax = 0 AS is_new
+    RETURNING id, customer_id, amount, total_kopecks, xmax = 0 AS is_new
+), compared AS (
+    -- What is there is believed only if it is what was asked for. A row of points spent has a negative amount,
+    -- which none that is asked for equals. By the CRM's own rule there is no amount to compare, but the total.
+    SELECT *, is_new OR (
+        customer_id = :account::bigint AND amount >= 0
+        AND amount = coalesce(round(:points, 2), amount)
+        AND (total_kopecks = :total_kopecks) IS NOT FALSE
+    ) AS is_ours
+    FROM lot
 ), line AS (
     INSERT INTO crm.purchases (customer_id, at, item, amount_kopecks, bonuses,
                                fiscal_drive, fiscal_document, fiscal_sign)
@@ -31,4 +40,7 @@ WITH lot AS (
                       WHERE fiscal_drive = :fiscal_drive AND fiscal_document = :fiscal_document
                         AND fiscal_sign = :fiscal_sign)
 )
-SELECT amount AS points, id AS reference FROM lot
+SELECT CASE WHEN is_ours THEN amount END AS points,
+       CASE WHEN is_ours THEN id END AS reference,
+       CASE WHEN is_ours THEN 'done' ELSE 'reference_taken' END AS outcome
+FROM compared

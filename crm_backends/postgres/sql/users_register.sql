@@ -1,14 +1,22 @@
 -- Create a customer; a phone that has one already gets that customer, unchanged.
--- An e-mail of another customer violates a unique index, which is reported as a conflict.
+-- A customer known by the reference is given only if it is who was asked for: by phone, or by e-mail where no
+-- phone was given. An e-mail of another customer violates a unique index, which is reported as a conflict.
 -- Parameters: :reference text (ours, the same on every attempt), :phone text (E.164 with plus, or null),
 --   :email, :first_name, :patronymic, :surname text, :birth_date date, :sex text ('m', 'f'),
 --   :country_code, :locality text; each null when not given.
--- Result, one row: reference (any type); optional: outcome text ('done' or a refusal such as 'conflict').
---   No row means 'conflict'.
-WITH known AS (
+-- Result, one row: reference (any type); optional: outcome text ('done', or a refusal such as 'conflict';
+--   'reference_taken': the reference is known with another person). No row means 'conflict'.
+WITH same_phone AS (
     SELECT id FROM crm.customers WHERE phone = :phone
-    UNION
-    SELECT id FROM crm.customers WHERE reference = :reference
+), known AS (
+    SELECT id, 'done' AS outcome FROM same_phone
+    UNION ALL
+    SELECT CASE WHEN is_ours THEN id END, CASE WHEN is_ours THEN 'done' ELSE 'reference_taken' END
+    FROM (
+        SELECT id, :phone IS NULL AND lower(email) IS NOT DISTINCT FROM lower(:email) AS is_ours
+        FROM crm.customers
+        WHERE reference = :reference AND NOT EXISTS (SELECT FROM same_phone)
+    ) AS same_reference
 ), created AS (
     INSERT INTO crm.customers (phone, email, first_name, patronymic, surname, birth_date, sex,
                                country_code, locality, reference)
@@ -19,7 +27,6 @@ WITH known AS (
     ON CONFLICT (phone) DO UPDATE SET phone = EXCLUDED.phone
     RETURNING id
 )
-SELECT id AS reference FROM known
+SELECT id AS reference, outcome FROM known
 UNION ALL
-SELECT id FROM created
-LIMIT 1
+SELECT id, 'done' FROM created

@@ -1,0 +1,289 @@
+"""The PostgreSQL driver and references that are known already, with the same contents or with others.
+
+What is there under a reference is believed only if it is what was asked for; else it is a conflict, and
+nothing is written. The tables are the judge.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+
+from crm_backends.model import Credit, FiscalReceipt, Profile
+from crm_backends.ports import Deadline, Outcome, Refusal, Written
+from crm_backends.postgres import PostgresSettings
+from crm_backends.postgres.driver import PostgresBackend
+from crm_backends.registry import BackendContext
+
+ZONE = ZoneInfo("Europe/Moscow")
+PHONE = "+79001234567"
+ANNA = Profile(phone=PHONE, email="Anna@example.com", first_name="Анна")
+RECEIPT = FiscalReceipt(
+    "0000100001101254", "99456", "1250448795", 97588, datetime(2025, 5, 18, 22, 5, tzinfo=ZONE), 1
+)
+TAKEN = Written.refused(Refusal.REFERENCE_TAKEN)
+
+
+def soon() -> Deadline:
+    return Deadline.after(20)
+
+
+@pytest.fixture
+async def pool(fresh_database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    async with asyncpg.create_pool(fresh_database, min_size=0, max_size=20) as pool:
+        yield pool
+
+
+@pytest.fixture
+async def crm(pool: asyncpg.Pool[asyncpg.Record], fresh_database: str) -> PostgresBackend:
+    driver = PostgresBackend(
+        PostgresSettings(statement_timeout=20), BackendContext(fresh_database, pool, ZONE, "RU")
+    )
+    await driver.open()
+    return driver
+
+
+@pytest.fixture
+async def anna(crm: PostgresBackend) -> str:
+    written = await crm.register(ANNA, reference="r-anna", deadline=soon())
+    assert written.crm_reference
+    return written.crm_reference
+
+
+async def _points(crm: PostgresBackend, account: str) -> Decimal:
+    return (await crm.balance(account, deadline=soon())).total
+
+
+async def _lot(pool: asyncpg.Pool[asyncpg.Record], account: str, points: int) -> None:
+    """Points that the till gave."""
+    await pool.execute(
+        "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description)"
+        " VALUES ($1, $2, $2, 'lot')",
+        int(account),
+        points,
+    )
+
+
+async def _code(pool: asyncpg.Pool[asyncpg.Record], code: str) -> None:
+    await pool.execute("INSERT INTO crm.promo_codes (code, points) VALUES ($1, 50)", code)
+
+
+async def _people(crm: PostgresBackend, count: int) -> list[str]:
+    ends = [
+        await crm.register(Profile(phone=f"+7922{n:07}"), reference=f"p{n}", deadline=soon())
+        for n in range(count)
+    ]
+    return [str(end.crm_reference) for end in ends]
+
+
+async def _contents(pool: asyncpg.Pool[asyncpg.Record]) -> list[object]:
+    """All rows of the tables that a write may change."""
+    tables = (
+        "customers", "points_ledger", "purchases", "customer_offers", "promo_redemptions", "promo_codes",
+    )  # fmt: skip
+    return [await pool.fetch(f"SELECT * FROM crm.{table} ORDER BY id") for table in tables]
+
+
+async def test_a_credit_under_a_known_reference_is_done_only_with_the_same_contents(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    (other,) = await _people(crm, 1)
+    first = await crm.credit(anna, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+    before = await _contents(pool)
+    dearer = dataclasses.replace(RECEIPT, total_kopecks=97589)
+    for account, credit, expected in (
+        (anna, Credit(Decimal(5), "y", RECEIPT), first),
+        (anna, Credit(None, "x", RECEIPT), first),
+        (other, Credit(Decimal(5), "x", RECEIPT), TAKEN),
+        (anna, Credit(Decimal(500), "x", RECEIPT), TAKEN),
+        (anna, Credit(Decimal(5), "x", dearer), TAKEN),
+        (anna, Credit(None, "x", dearer), TAKEN),
+        (other, Credit(None, "x", RECEIPT), TAKEN),
+    ):
+        assert await crm.credit(account, credit, reference="R", deadline=soon()) == expected
+    assert await _contents(pool) == before
+
+
+async def test_points_left_to_the_crm_are_the_first_ones_though_the_rule_has_changed(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    credit = Credit(None, "x", RECEIPT)
+    first = await crm.credit(anna, credit, reference="R", deadline=soon())
+    await pool.execute("UPDATE crm.programme SET points_per_rouble = 1")
+    assert await crm.credit(anna, credit, reference="R", deadline=soon()) == first
+    # A row of the version before does not know its total.
+    await pool.execute("UPDATE crm.points_ledger SET total_kopecks = NULL")
+    assert await crm.credit(anna, credit, reference="R", deadline=soon()) == first
+
+
+async def test_a_row_of_the_till_under_our_reference_is_a_conflict(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    await _lot(pool, anna, 100)
+    await pool.execute("SELECT crm.spend_points($1, 5, 'till', 'R')", int(anna))
+    for points_asked in (Decimal(5), Decimal(-5), None):
+        end = await crm.credit(anna, Credit(points_asked, "x", RECEIPT), reference="R", deadline=soon())
+        assert end.outcome is Outcome.REFUSED
+        assert end.refusal is (Refusal.OTHER if points_asked == -5 else Refusal.REFERENCE_TAKEN)
+    assert await _points(crm, anna) == 95
+
+
+async def test_the_till_spends_under_a_reference_only_what_it_spent_before(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    (other,) = await _people(crm, 1)
+    for account in (anna, other):
+        await _lot(pool, account, 100)
+    spend = "SELECT crm.spend_points($1, $2, 'till', 'till:1')"
+    for _ in range(2):
+        assert await pool.fetchval(spend, int(anna), 5) == 5
+    for account, wanted in ((other, 5), (anna, 6)):
+        with pytest.raises(asyncpg.RaiseError, match="reference taken"):
+            await pool.execute(spend, int(account), wanted)
+    assert [await _points(crm, who) for who in (anna, other)] == [95, 100]
+
+
+async def test_credits_of_two_accounts_at_once_under_one_reference_are_one(
+    crm: PostgresBackend, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    people = await _people(crm, 4)
+    ends = await asyncio.gather(
+        *(
+            crm.credit(who, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+            for who in people * 4
+        )
+    )
+    assert await pool.fetchval("SELECT count(*) FROM crm.points_ledger") == 1
+    assert await pool.fetchval("SELECT count(*) FROM crm.purchases") == 1
+    assert sum(end.outcome is Outcome.DONE for end in ends) == 4
+    assert {end for end in ends if end.outcome is not Outcome.DONE} == {TAKEN}
+
+
+async def test_a_registration_under_a_known_reference_gives_no_strangers_customer(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    (bob,) = await _people(crm, 1)
+    await crm.register(Profile(email="only@example.com"), reference="R-MAIL", deadline=soon())
+    before = await _contents(pool)
+    done = Written.done(crm_reference=anna)
+    for person, reference, expected in (
+        (ANNA, "r-anna", done),
+        (Profile(phone=PHONE), "r-anna", done),
+        (Profile(phone="+79229999999", email="new@example.com"), "r-anna", TAKEN),
+        (Profile(phone="+79229999999"), "r-anna", TAKEN),
+        (Profile(phone="+79220000000"), "r-anna", Written.done(crm_reference=bob)),  # the phone decides
+        (Profile(email="new@example.com"), "r-anna", TAKEN),
+        (Profile(email="aNNa@example.com"), "r-anna", done),
+        (Profile(email="ONLY@example.com"), "R-MAIL", None),
+        (Profile(phone="+79229999999", email="only@example.com"), "R-MAIL", TAKEN),
+    ):
+        end = await crm.register(person, reference=reference, deadline=soon())
+        assert end == expected or (expected is None and end.outcome is Outcome.DONE)
+    assert await _contents(pool) == before
+
+
+async def test_a_customer_whose_phone_has_changed_since_is_not_given_for_the_old_one(
+    crm: PostgresBackend, anna: str
+) -> None:
+    await crm.update(anna, Profile(phone="+79228888888"), deadline=soon())
+    assert await crm.register(Profile(phone=PHONE), reference="r-anna", deadline=soon()) == TAKEN
+
+
+async def test_two_people_registered_at_once_under_one_reference_are_one_and_a_conflict(
+    crm: PostgresBackend, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    people = [Profile(phone=f"+7933000000{n}") for n in range(4)]
+    ends = await asyncio.gather(
+        *(crm.register(person, reference="R", deadline=soon()) for person in people * 4)
+    )
+    assert await pool.fetchval("SELECT count(*) FROM crm.customers") == 1
+    assert sum(end.outcome is Outcome.DONE for end in ends) == 4
+    assert {end for end in ends if end.outcome is not Outcome.DONE} == {TAKEN}
+
+
+async def test_coupons_under_a_known_reference_go_to_nobody_else(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    (other,) = await _people(crm, 1)
+    await pool.execute("INSERT INTO crm.offers (title, occasion) VALUES ('a', 'visit'), ('b', 'sale')")
+    first = await crm.issue(anna, "visit", reference="R", deadline=soon())
+    assert first.outcome is Outcome.DONE
+    before = await _contents(pool)
+    for who, occasion, expected in (
+        (anna, "visit", first),
+        (other, "visit", TAKEN),
+        (other, "sale", TAKEN),
+        (other, "nothing", TAKEN),
+    ):
+        assert await crm.issue(who, occasion, reference="R", deadline=soon()) == expected
+    assert await _contents(pool) == before
+
+
+async def test_occasions_of_two_holders_at_once_under_one_reference_give_to_one(
+    crm: PostgresBackend, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    await pool.execute("INSERT INTO crm.offers (title, occasion) VALUES ('a', 'visit'), ('b', 'sale')")
+    asked = [(who, occasion) for who in await _people(crm, 4) for occasion in ("visit", "sale")]
+    ends = await asyncio.gather(
+        *(crm.issue(who, occasion, reference="R", deadline=soon()) for who, occasion in asked * 3)
+    )
+    assert await pool.fetchval("SELECT count(DISTINCT customer_id) FROM crm.customer_offers") == 1
+    assert await pool.fetchval("SELECT count(*) FROM crm.customer_offers") == 1
+    assert {end for end in ends if end.outcome is not Outcome.DONE} == {TAKEN}
+
+
+async def test_a_redemption_under_a_known_reference_is_done_only_with_the_same_contents(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    (other,) = await _people(crm, 1)
+    for code in ("spring", "summer"):
+        await _code(pool, code)
+    first = await crm.redeem(anna, "spring", reference="R", deadline=soon())
+    assert first == Written.done(points=Decimal(50))
+    before = await _contents(pool)
+    for who, code, expected in (
+        (anna, " SPRING", first),
+        (other, "spring", TAKEN),
+        (anna, "summer", TAKEN),
+        (anna, "no such code", TAKEN),
+    ):
+        assert await crm.redeem(who, code, reference="R", deadline=soon()) == expected
+    assert await _contents(pool) == before
+
+
+async def test_codes_used_at_once_under_one_reference_are_one(
+    crm: PostgresBackend, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    for code in ("spring", "summer"):
+        await _code(pool, code)
+    asked = [(who, code) for who in await _people(crm, 4) for code in ("spring", "summer")]
+    ends = await asyncio.gather(
+        *(crm.redeem(who, code, reference="R", deadline=soon()) for who, code in asked * 3)
+    )
+    assert await pool.fetchval("SELECT count(*) FROM crm.promo_redemptions") == 1
+    assert await pool.fetchval("SELECT sum(uses) FROM crm.promo_codes") == 1
+    assert sum(end.outcome is Outcome.DONE for end in ends) == 3
+    assert {end for end in ends if end.outcome is not Outcome.DONE} == {TAKEN}
+
+
+async def test_the_schema_of_the_version_before_is_brought_up_to_date(
+    fresh_database: str, pool: asyncpg.Pool[asyncpg.Record], crm: PostgresBackend, anna: str
+) -> None:
+    await crm.credit(anna, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+    await pool.execute(
+        "ALTER TABLE crm.points_ledger DROP COLUMN total_kopecks; DROP FUNCTION crm.issue_offers;"
+        "COMMENT ON SCHEMA crm IS 'koshelek-adapter of another day'"
+    )
+    driver = PostgresBackend(PostgresSettings(), BackendContext(fresh_database, pool, ZONE, "RU"))
+    assert not all(finding.ok for finding in await driver.check())
+    await driver.open()
+    assert all(finding.ok for finding in await driver.check())
+    again = await driver.credit(anna, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+    assert again.points == 5
