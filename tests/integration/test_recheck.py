@@ -181,6 +181,25 @@ async def test_blindly_it_is_sent_on_an_explicit_word(
     assert await state_of(adapter, operation) == "recorded"
 
 
+async def test_what_the_crm_has_twice_waits_in_a_state_of_its_own(
+    adapter: Adapter, crm: Sandbox, receipts: Command
+) -> None:
+    operation = await held(adapter, times=2)
+    asked = await receipts("recheck", str(operation.id))
+    assert "MORE THAN ONCE" in asked.out
+    (shown,) = json.loads((await receipts("held", "--json")).out)
+    assert shown["state"] == "doubled"
+    entries = shown["crm_reference"].split(", ")
+    assert len(set(entries)) == 2
+    metrics = (await adapter.service.metrics.exposition()).decode()
+    assert 'koshelek_operations{kind="receipt",state="doubled"} 1.0' in metrics
+    refused = await receipts("requeue", str(operation.id), "--note", "no")
+    assert "is doubled, only a held one can be sent again" in refused.err
+    words = ("settle", str(operation.id), "--as", "credited", "--note", "one taken back")
+    assert (await receipts(*words)).status == 0
+    assert await state_of(adapter, operation) == "done"
+
+
 async def test_a_crm_that_gives_no_answer_leaves_everything_as_it_is(
     adapter: Adapter, crm: Sandbox, receipts: Command
 ) -> None:
