@@ -127,7 +127,10 @@ class Deliverer:
         if operation is None:
             await self._not_to_be_sent(operation_id, tries)
         else:
-            await self._conclude(operation, await self._attempt(operation, deadline), "sent")
+            written = await self._attempt(operation, deadline)
+            if written.outcome is Outcome.REFUSED and operation.doubted:
+                written = await self._was_done_before(operation, written)
+            await self._conclude(operation, written, "sent")
 
     async def _get(self, operation_id: int) -> Operation | None:
         before = time.monotonic()
@@ -153,7 +156,9 @@ class Deliverer:
             account = await crm_account(self.programme, known, deadline)
             if account is None or self.programme.points is None:
                 return await self.operations.begin(known.id)
-            if not await self.operations.lease(known, account, self._lease_seconds):
+            if not await self.operations.lease(
+                known, account, self._lease_seconds, self._longest_lease_seconds
+            ):
                 raise Later(timedelta(seconds=self.settings.retry_first))
             before = await self.programme.points.balance(account, deadline=deadline)
         except (BackendError, StoreUnavailable) as error:
@@ -173,6 +178,12 @@ class Deliverer:
     def _lease_seconds(self) -> float:
         """Long enough to send, to wait, and to compare; a lost holder must not block an account for ever."""
         return self.settings.settle_after * 3 + self.settings.call_timeout * 3
+
+    @property
+    def _longest_lease_seconds(self) -> float:
+        """Nothing is kept for longer: an account that is looked at, or not lent out before it shows a
+        credit."""
+        return max(self._lease_seconds, self.settings.proof_patience * TIMES_WORST) + 60
 
     async def _release(self, operation: Operation, *, moved: bool = False) -> None:
         """Let others have the account.
@@ -295,6 +306,16 @@ class Deliverer:
             # A defect on our side: whether the call went out cannot be told from here.
             log.exception("delivery_failed", operation=operation.id, reason=type(error).__name__)
             return Written.unknown("a defect of the adapter; see the log")
+
+    async def _was_done_before(self, operation: Operation, refused: Written) -> Written:
+        """What an attempt that was in doubt came to, late, where the next one is refused because of it."""
+        if self.programme.settlement[operation.kind] is not Settlement.PROBE:
+            return refused
+        try:
+            found = await self._look_up(operation, Deadline.after(self.settings.call_timeout))
+        except (BackendError, StoreUnavailable) as error:
+            return Written.unknown(str(error))
+        return found if found.outcome is Outcome.DONE else refused
 
     def _asks_first(self, operation: Operation) -> bool:
         """Whether the CRM is asked before it is sent: only a receipt's reference may be known there

@@ -159,10 +159,11 @@ class Proofs:
                 await self._learn(await self.book.found(kind, self._took(looks, seconds, expected)), kind)
                 await self.found(operation, written)
                 break
-            if written.outcome is not Outcome.NOT_SENT:
-                break  # it cannot be told
+            if written.outcome is Outcome.REFUSED:
+                break
             if seconds > self.settings.proof_patience:
-                await self._learn(await self.book.not_found(kind), kind)
+                if written.outcome is Outcome.NOT_SENT:  # else it cannot be told, which proves nothing
+                    await self._learn(await self.book.not_found(kind), kind)
                 break
             self._missing[operation.id] = kind, since
             pause = min(max(_FIRST_PAUSE, seconds / 2), _LONGEST_PAUSE)

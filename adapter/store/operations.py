@@ -116,6 +116,7 @@ _KEEP_LEASE = """
            )
 """
 
+_FOR_EVER = 10 * 365 * 86_400.0  # seconds
 _MAX_TOGETHER = 100
 _POLL = 0.05
 
@@ -273,8 +274,13 @@ class PostgresOperations:
         begun = {row["id"]: _operation(row) for row in rows}
         return [begun.pop(begin.operation_id, None) for begin in begins]
 
-    async def lease(self, operation: Operation, account: str, seconds: float) -> bool:
+    async def lease(
+        self, operation: Operation, account: str, seconds: float, longest: float = float("inf")
+    ) -> bool:
         """Take the account for this operation alone; ``False``: another one has it.
+
+        ``longest``: seconds for which any is ever kept; one that lasts longer was taken before the database's
+        clock was put back.
 
         The lease ends with ``release``, or after ``seconds`` should its holder be gone; but never while the
         operation may have reached the CRM, for nothing else may touch the balance before that is settled.
@@ -287,8 +293,7 @@ class PostgresOperations:
                 ON CONFLICT (account) DO UPDATE
                    SET operation_id = EXCLUDED.operation_id, until = EXCLUDED.until
                  WHERE lease.operation_id = EXCLUDED.operation_id
-                    -- One that lasts longer than any was taken before the database's clock was put back.
-                    OR ((lease.until < now() OR lease.until > EXCLUDED.until + $3::interval) AND NOT EXISTS (
+                    OR ((lease.until < now() OR lease.until > now() + $4::interval) AND NOT EXISTS (
                            SELECT FROM koshelek.operations AS holder
                             WHERE holder.id = lease.operation_id AND holder.state IN ('sent', 'unknown')
                         ))
@@ -297,6 +302,7 @@ class PostgresOperations:
                 account,
                 operation.id,
                 timedelta(seconds=seconds),
+                timedelta(seconds=min(longest, _FOR_EVER)),
             )
         return row is not None
 

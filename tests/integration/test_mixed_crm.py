@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from adapter.catalogue import Code
+from adapter.loyalty.model import OperationKind
 from adapter.loyalty.numbers import range_number
 from contracts.sandbox import Sandbox, pegke, perx, running, xerts
 from crm_backends.ports import Deadline
@@ -77,12 +78,17 @@ async def crms() -> AsyncIterator[Crms]:
 
 @pytest.fixture
 async def adapter(start: StartAdapter, crms: Crms) -> Adapter:
-    return await start(
+    adapter = await start(
         crm=crms.settings("users", "points", "coupons"),
         koshelek={"offers_path": "/v1/card/{cardNumber}/offers"},
-        receipts={"wait": 5.0},
+        receipts={"wait": 15.0},
+        promo={"wait": 15.0},
+        server={"deadline": 20.0},
         delivery=DELIVERY,
     )
+    # Pegke has proved already that it shows what it was given; else the first doubt would wait for that.
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+    return adapter
 
 
 async def enrol(adapter: Adapter, crms: Crms) -> str:

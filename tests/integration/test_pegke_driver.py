@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from adapter.loyalty.model import OperationKind
 from contracts.sandbox import Sandbox, running
 from contracts.sandbox import pegke as stand_in
 from contracts.sandbox.faults import FaultKind
@@ -271,7 +272,10 @@ async def started(start: StartAdapter, sandbox: Sandbox, dialect: str, **more: A
         "users": {"driver": "postgres"},
         "points": {"driver": "pegke", **values_for(sandbox, dialect, **more)},
     }
-    return await start(crm=crm, delivery=DELIVERY, receipts={"wait": 5.0})
+    adapter = await start(crm=crm, delivery=DELIVERY, receipts={"wait": 15.0}, server={"deadline": 20.0})
+    # Pegke has proved already that it shows what it was given; else the first doubt would wait for that.
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+    return adapter
 
 
 async def card_in_both(adapter: Adapter, sandbox: Sandbox) -> tuple[str, str]:
