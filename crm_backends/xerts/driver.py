@@ -7,7 +7,6 @@ what became of a redemption is seen by ``redeemedOn`` of the coupon.
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid5
@@ -24,7 +23,6 @@ from crm_backends.ports import (
     Capability,
     Deadline,
     Finding,
-    Outcome,
     Refusal,
     Settlement,
     Support,
@@ -33,7 +31,9 @@ from crm_backends.ports import (
 from crm_backends.registry import BackendContext
 from crm_backends.xerts import answers
 from crm_backends.xerts.answers import Unreadable, XertsCoupon
-from crm_backends.xerts.settings import LOGIN, XertsSettings
+from crm_backends.xerts.checking import Check
+from crm_backends.xerts.existence import Devices
+from crm_backends.xerts.settings import XertsSettings
 
 NAME = "xerts"
 
@@ -56,9 +56,6 @@ _ACTIVATION = Capability(
 )
 
 _ALL_SITES = "all"
-_KNOWN_DEVICES = 10_000
-_CHECK_SECONDS = 10.0
-_WRONG_CALL = (405, 406)
 
 
 class XertsBackend:
@@ -75,8 +72,7 @@ class XertsBackend:
         self._zone = context.timezone
         self._http = HttpClient(NAME, settings, settings.key())
         self._code = re.compile(settings.code_pattern)
-        self._devices: OrderedDict[str, None] = OrderedDict()
-        """Devices that are known to exist, longest unused first."""
+        self._devices = Devices(self._http, settings)
         self._is_open = False
         activates = settings.promo == "activate"
         self.settlement = Settlement.MANUAL if activates else Settlement.PROBE
@@ -97,53 +93,27 @@ class XertsBackend:
         """See ``NoticesAbsence``."""
         return self._http.left_alone
 
-    async def check(self) -> Sequence[Finding]:
-        """List the coupons of a device that nobody has, at every site we use, and log in where there is one.
+    @property
+    def harmless_again(self) -> frozenset[str]:
+        """See ``RepeatsHarmlessly``: a coupon is redeemed once, afterwards its code is answered with 404.
 
-        Changes nothing, works before ``open`` as well.
+        Of an activation, which may be shown to the staff twice, the reference says no such thing.
         """
+        return frozenset() if self._settings.promo == "activate" else frozenset({"coupons.redeem"})
+
+    async def check(self) -> Sequence[Finding]:
+        """See ``checking``. Changes nothing, works before ``open`` as well."""
         borrowed = not self._is_open
-        findings: list[Finding] = []
-        subject = "API key"
+        nobody = self.device_of("koshelek-adapter check")
         try:
             if borrowed:
                 await self._http.open()
-            device = self.device_of("koshelek-adapter check")
-            await self._list(_ALL_SITES, device, Deadline.after(_CHECK_SECONDS))
-            findings.append(Finding(subject, True, "reached, the API key is accepted"))
-            for number, site in enumerate(self._settings.sites(), 1):
-                subject = f"site {number}"
-                await self._list(site, device, Deadline.after(_CHECK_SECONDS))
-                findings.append(Finding(subject, True, "its coupons can be listed"))
-            if self._settings.session() is not None:
-                subject = "login"
-                findings.append(await self._check_login())
+            return await Check(self._http, self._settings, self._devices, self._list, nobody).findings()
         except BackendError as error:
-            findings.append(Finding(subject, False, str(error), _remedy(error)))
+            return [Finding("connection", False, str(error), "correct the settings of the connection")]
         finally:
             if borrowed:
                 await self._http.close()
-        return findings
-
-    async def _check_login(self) -> Finding:
-        """Log in as a read of its own: a session more is no change anybody sees."""
-        settings = self._settings
-        password = settings.password.get_secret_value() if settings.password else ""
-        reply = await self._http.read(
-            "POST",
-            LOGIN,
-            json={"email": settings.email, "password": password},
-            accept=(401, 403),
-            deadline=Deadline.after(_CHECK_SECONDS),
-        )
-        if reply.ok:
-            return Finding("login", True, "the member is logged in")
-        return Finding(
-            "login",
-            False,
-            f"the member cannot log in (status {reply.status})",
-            "correct email and password; only the management commands need them",
-        )
 
     # -- reads -----------------------------------------------------------------------------------------
 
@@ -172,10 +142,19 @@ class XertsBackend:
 
     async def _list(self, site: str, device: str, deadline: Deadline) -> list[XertsCoupon]:
         reply = await self._http.read("GET", self._settings.coupons_path(site, device), deadline=deadline)
+        reason = f"status {reply.status}"
+        if answers.lacks_call(reply.status, reply.body):
+            raise BackendMisconfigured(
+                f"{NAME}: has no call that lists coupons ({reason}); compare base_url and coupon_paths with "
+                "the vendor's server"
+            )
         if reply.status == 404 and self._settings.no_coupons == "404":
             return []
         if not reply.ok:
-            raise BackendMisconfigured(f"{NAME}: does not list coupons (status {reply.status})")
+            raise BackendMisconfigured(
+                f"{NAME}: does not list coupons ({reason}); compare site and occasions with the vendor's "
+                "server, and see no_coupons"
+            )
         try:
             return answers.coupons(reply.body, self._zone)
         except Unreadable as error:
@@ -194,12 +173,20 @@ class XertsBackend:
         if site is None:
             return Written.refused()
         try:
-            await self._ensure_device(account, deadline)
+            await self._devices.ensure(account, deadline)
         except (BackendUnavailable, BackendCredentials):
             return Written.not_sent()
-        answer = await self._write("POST", self._settings.issue_path(site, account), deadline)
+        answer = await self._write(
+            "POST", self._settings.issue_path(site, account), "issues coupons", deadline
+        )
         if isinstance(answer, Written):
             return answer
+        if answer.status == 404:
+            setting = self._settings.site_setting(occasion)
+            raise BackendMisconfigured(
+                f"{NAME}: there is no such site as {setting} names, or it has no offers (status 404); "
+                f"correct {setting}, or attach an offer to that site"
+            )
         if not answer.ok:
             return Written.refused()
         try:
@@ -207,40 +194,6 @@ class XertsBackend:
         except Unreadable:
             return Written.unknown()
         return Written.done(",".join(coupon.reference for coupon in issued) or None)
-
-    async def _ensure_device(self, device: str, deadline: Deadline) -> None:
-        """Create the device if there is none. Its id is ours, so a repetition does no harm.
-
-        Raises:
-            BackendError: it is not known whether the device exists.
-        """
-        settings = self._settings
-        if settings.create_devices == "by_issue":
-            return
-        if device in self._devices:
-            self._devices.move_to_end(device)
-            return
-        if not await self._device_exists(device, deadline):
-            body = {"id": device, "deviceModel": settings.device_model, "deviceOs": settings.device_os}
-            answer = await self._http.write("POST", settings.device_path(), json=body, deadline=deadline)
-            if isinstance(answer, Written):
-                raise BackendUnavailable(f"{NAME}: the device is not created yet")
-            # 422 is the answer to an id that another call has created meanwhile.
-            if not answer.ok and answer.status != 422:
-                raise BackendMisconfigured(f"{NAME}: does not create devices (status {answer.status})")
-        self._devices[device] = None
-        if len(self._devices) > _KNOWN_DEVICES:
-            self._devices.popitem(last=False)
-
-    async def _device_exists(self, device: str, deadline: Deadline) -> bool:
-        method, path = self._settings.device_check_method, self._settings.device_path(device)
-        reply = await self._http.read(method, path, deadline=deadline)
-        if not reply.ok:
-            raise BackendMisconfigured(f"{NAME}: does not tell devices (status {reply.status})")
-        try:
-            return answers.exists(reply.body)
-        except Unreadable as error:
-            raise BackendMisconfigured(f"{NAME}: the answer about a device is unreadable: {error}") from None
 
     # -- codes -----------------------------------------------------------------------------------------
 
@@ -254,7 +207,7 @@ class XertsBackend:
         code = self._as_sent(code)
         if not self._code.fullmatch(code):
             return Written.refused(Refusal.CODE_UNKNOWN)
-        site = self._settings.site
+        site, own = self._settings.site, None
         if self._settings.redeem_site == "coupon":
             try:
                 own = _with_code(await self.coupons(account, deadline=deadline), code)
@@ -263,11 +216,13 @@ class XertsBackend:
             if own is None or own.redeemed_at is not None:
                 return Written.refused(_why_not(own))
             site = own.site.reference if own.site else site
-        answer = await self._write("PUT", self._settings.use_path(site, account, code), deadline)
+        answer = await self._write(
+            "PUT", self._settings.use_path(site, account, code), "uses a code", deadline
+        )
         if isinstance(answer, Written):
             return answer
         if answer.ok:
-            return self._used(answer, code)
+            return self._used(answer, code, own)
         if answer.status == 410:
             return Written.refused(Refusal.CODE_EXPIRED)
         if answer.status == 404:
@@ -278,8 +233,11 @@ class XertsBackend:
         code = code.strip()
         return code.upper() if self._settings.uppercase_codes else code
 
-    def _used(self, answer: Reply, code: str) -> Written:
-        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain."""
+    def _used(self, answer: Reply, code: str, own: XertsCoupon | None) -> Written:
+        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain.
+
+        A LoopBack leaves the offer out there; ``own`` is the coupon as it was listed just before, with it.
+        """
         try:
             coupon = answers.coupon(answer.body, self._zone)
         except Unreadable:
@@ -287,14 +245,24 @@ class XertsBackend:
         redeems = self._settings.promo == "redeem"
         if not coupon.has_code(code) or (redeems and coupon.redeemed_at is None):
             return Written.unknown()
-        return _done(coupon)
+        return _done(coupon, own)
 
     async def _refused(self, account: str, code: str, deadline: Deadline) -> Written:
-        """404 means unknown as well as redeemed; the list of coupons tells which."""
+        """404 means unknown as well as redeemed; the list of coupons tells which.
+
+        Nothing has been done. Until the list can be read the holder is told nothing: it may be a coupon that
+        is open, and then the fault is in our settings.
+        """
         try:
-            return Written.refused(_why_not(_with_code(await self.coupons(account, deadline=deadline), code)))
-        except BackendError:
-            return Written.refused()  # that it said no is certain, only why is not
+            own = _with_code(await self.coupons(account, deadline=deadline), code)
+        except (BackendUnavailable, BackendCredentials):
+            return Written.not_sent()
+        if own is not None and own.is_open(datetime.now(UTC)):
+            raise BackendMisconfigured(
+                f"{NAME}: lists a coupon as open and does not take its code at the site it was sent to "
+                "(status 404); compare site, redeem_site and promo with the vendor's server"
+            )
+        return Written.refused(_why_not(own))
 
     async def settle_redeem(
         self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
@@ -317,14 +285,17 @@ class XertsBackend:
             return Written.not_sent()
         return Written.unknown()
 
-    async def _write(self, method: str, path: str, deadline: Deadline) -> Reply | Written:
+    async def _write(self, method: str, path: str, does: str, deadline: Deadline) -> Reply | Written:
         """A write without a body; refused credentials mean that nothing was done."""
         try:
             answer = await self._http.write(method, path, deadline=deadline)
         except BackendCredentials:
             return Written.not_sent()
-        if isinstance(answer, Reply) and answer.status in _WRONG_CALL:
-            raise BackendMisconfigured(f"{NAME}: does not take this call (status {answer.status})")
+        if isinstance(answer, Reply) and answers.lacks_call(answer.status, answer.body):
+            raise BackendMisconfigured(
+                f"{NAME}: has no call that {does} (status {answer.status}); compare base_url and promo with "
+                "the vendor's server"
+            )
         return answer
 
 
@@ -336,22 +307,12 @@ def _with_code(coupons: Sequence[XertsCoupon], code: str) -> XertsCoupon | None:
 
 
 def _why_not(coupon: XertsCoupon | None) -> Refusal:
-    """Why a coupon's code is refused."""
+    """Why the code of a coupon that is not open is refused."""
     if coupon is None:
         return Refusal.CODE_UNKNOWN
-    if coupon.redeemed_at is not None:
-        return Refusal.CODE_USED
-    return Refusal.CODE_EXPIRED if coupon.is_expired(datetime.now(UTC)) else Refusal.OTHER
+    return Refusal.CODE_EXPIRED if coupon.redeemed_at is None else Refusal.CODE_USED
 
 
-def _done(coupon: XertsCoupon) -> Written:
-    message = coupon.offer.title if coupon.offer and coupon.offer.title else None
-    return Written(Outcome.DONE, crm_reference=coupon.reference, message=message)
-
-
-def _remedy(error: BackendError) -> str:
-    if isinstance(error, BackendCredentials):
-        return "ask the vendor for a valid api_key of this app"
-    if isinstance(error, BackendMisconfigured):
-        return "compare site, occasions and coupon_paths with the vendor's server; see also no_coupons"
-    return "look at base_url, and whether this machine may connect to it; then ask the vendor"
+def _done(coupon: XertsCoupon, listed: XertsCoupon | None = None) -> Written:
+    titles = [one.offer.title for one in (coupon, listed) if one and one.offer and one.offer.title]
+    return Written.done(coupon.reference, message=titles[0] if titles else None)
