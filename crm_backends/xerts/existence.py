@@ -45,8 +45,8 @@ class Devices:
         self._settings = settings
         self._known: OrderedDict[str, None] = OrderedDict()
         """Longest unused first."""
-        self._way: int | None = None
-        """Which of the calls answers here, once that is known."""
+        self._way = 0
+        """Which of the calls told last; it is asked first."""
 
     async def ensure(self, device: str, deadline: Deadline) -> None:
         """Create the device if there is none. Its id is ours, so a repetition does no harm.
@@ -73,13 +73,13 @@ class Devices:
             BackendError: as every read.
         """
         refused = False
-        for number, (method, path) in enumerate(self._settings.device_calls(device)):
-            if self._way not in (None, number):
-                continue
+        calls = self._settings.device_calls(device)
+        for way in sorted(range(len(calls)), key=lambda way: way != self._way):
+            method, path = calls[way]
             reply = await self._http.read(method, path, accept=_REFUSED, deadline=deadline)
             told = answers.existence(reply.status, reply.body, device)
             if told is not None:
-                self._way = number
+                self._way = way
                 return told
             refused = refused or reply.status in _REFUSED
         if refused:
