@@ -97,7 +97,7 @@ class XertsSettings(HttpSettings):
     no_coupons: Literal["empty", "404"] = Field(
         default="empty",
         description="How the list of a device without coupons is answered: empty, or by 404. With 404 a "
-        "wrong path or site is not noticed.",
+        "wrong site is not noticed.",
     )
     device_paths: Literal["devices", "device"] = Field(
         default="devices", description="Devices are under /api/devices, or under /api/device/."
