@@ -7,6 +7,7 @@ what became of a redemption is seen by ``redeemedOn`` of the coupon.
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import uuid5
@@ -23,6 +24,7 @@ from crm_backends.ports import (
     Capability,
     Deadline,
     Finding,
+    Outcome,
     Refusal,
     Settlement,
     Support,
@@ -56,6 +58,8 @@ _ACTIVATION = Capability(
 )
 
 _ALL_SITES = "all"
+_DOUBTS = 10_000
+_NO_TIME = f"{NAME}: no time left to ask"
 
 
 class XertsBackend:
@@ -73,6 +77,8 @@ class XertsBackend:
         self._http = HttpClient(NAME, settings, settings.key())
         self._code = re.compile(settings.code_pattern)
         self._devices = Devices(self._http, settings)
+        self._doubts: OrderedDict[str, datetime] = OrderedDict()
+        """Uses of codes that ended as unknown, by our reference, and when they were first sent."""
         self._is_open = False
         activates = settings.promo == "activate"
         self.settlement = Settlement.MANUAL if activates else Settlement.PROBE
@@ -124,7 +130,7 @@ class XertsBackend:
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """The holder's device id. Every card has one; Xerts learns of it with its first coupons."""
         if not deadline.remaining():
-            raise BackendUnavailable(f"{NAME}: no time left to ask")
+            raise BackendUnavailable(_NO_TIME)
         return self.device_of(holder.card_number)
 
     async def coupons(self, account: str, *, deadline: Deadline) -> Sequence[XertsCoupon]:
@@ -168,14 +174,14 @@ class XertsBackend:
         An issue that ends as UNKNOWN stays so: the coupons Xerts lists do not say which call made them.
         """
         if not deadline.remaining():
-            return Written.not_sent()
+            return Written.not_sent(_NO_TIME)
         site = self._settings.site_for(occasion)
         if site is None:
-            return Written.refused()
+            return Written.refused(reason=f"{NAME}: the occasion has no site; see occasions and any_occasion")
         try:
             await self._devices.ensure(account, deadline)
-        except (BackendUnavailable, BackendCredentials):
-            return Written.not_sent()
+        except (BackendUnavailable, BackendCredentials) as error:
+            return Written.not_sent(str(error))
         answer = await self._write(
             "POST", self._settings.issue_path(site, account), "issues coupons", deadline
         )
@@ -188,11 +194,11 @@ class XertsBackend:
                 f"correct {setting}, or attach an offer to that site"
             )
         if not answer.ok:
-            return Written.refused()
+            return Written.refused(reason=f"{NAME}: refuses to issue coupons (status {answer.status})")
         try:
             issued = answers.coupons(answer.body, self._zone)
-        except Unreadable:
-            return Written.unknown()
+        except Unreadable as error:
+            return Written.unknown(f"{NAME}: may have issued coupons, the answer is unreadable: {error}")
         return Written.done(",".join(coupon.reference for coupon in issued) or None)
 
     # -- codes -----------------------------------------------------------------------------------------
@@ -203,94 +209,126 @@ class XertsBackend:
         ``crm_reference`` is the coupon's id, ``message`` the title of its offer.
         """
         if not deadline.remaining():
-            return Written.not_sent()
+            return Written.not_sent(_NO_TIME)
         code = self._as_sent(code)
         if not self._code.fullmatch(code):
-            return Written.refused(Refusal.CODE_UNKNOWN)
+            return Written.refused(Refusal.CODE_UNKNOWN, f"{NAME}: not of the form in code_pattern")
         site, own = self._settings.site, None
         if self._settings.redeem_site == "coupon":
             try:
                 own = _with_code(await self.coupons(account, deadline=deadline), code)
-            except (BackendUnavailable, BackendCredentials):
-                return Written.not_sent()
+            except (BackendUnavailable, BackendCredentials) as error:
+                return Written.not_sent(str(error))
             if own is None or own.redeemed_at is not None:
-                return Written.refused(_why_not(own))
+                return self._why_not(own, reference)
             site = own.site.reference if own.site else site
+        began = datetime.now(UTC)
         answer = await self._write(
             "PUT", self._settings.use_path(site, account, code), "uses a code", deadline
         )
-        if isinstance(answer, Written):
-            return answer
-        if answer.ok:
-            return self._used(answer, code, own)
-        if answer.status == 410:
-            return Written.refused(Refusal.CODE_EXPIRED)
-        if answer.status == 404:
-            return await self._refused(account, code, deadline)
-        return Written.refused()
+        if isinstance(answer, Reply):
+            written = await self._ended(answer, account, code, own, reference, deadline)
+        else:
+            written = answer
+        if written.outcome is Outcome.UNKNOWN:
+            self._doubts.setdefault(reference, began)
+            if len(self._doubts) > _DOUBTS:
+                self._doubts.popitem(last=False)
+        return written
 
     def _as_sent(self, code: str) -> str:
         code = code.strip()
         return code.upper() if self._settings.uppercase_codes else code
 
-    def _used(self, answer: Reply, code: str, own: XertsCoupon | None) -> Written:
-        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain.
-
-        A LoopBack leaves the offer out there; ``own`` is the coupon as it was listed just before, with it.
-        """
-        try:
-            coupon = answers.coupon(answer.body, self._zone)
-        except Unreadable:
-            return Written.unknown()
-        redeems = self._settings.promo == "redeem"
-        if not coupon.has_code(code) or (redeems and coupon.redeemed_at is None):
-            return Written.unknown()
-        return _done(coupon, own)
-
-    async def _refused(self, account: str, code: str, deadline: Deadline) -> Written:
-        """404 means unknown as well as redeemed; the list of coupons tells which.
-
-        Nothing has been done. Until the list can be read the holder is told nothing: it may be a coupon that
-        is open, and then the fault is in our settings.
-        """
+    async def _ended(
+        self,
+        answer: Reply,
+        account: str,
+        code: str,
+        own: XertsCoupon | None,
+        reference: str,
+        deadline: Deadline,
+    ) -> Written:
+        """What an answer to the use of a code means; ``own`` is its coupon, where it was listed before."""
+        if answer.ok:
+            return self._used(answer, code, own)
+        if answer.status == 410:
+            return Written.refused(Refusal.CODE_EXPIRED, f"{NAME}: the coupon is gone (status 410)")
+        if answer.status != 404:
+            return Written.refused(reason=f"{NAME}: refuses the code (status {answer.status})")
+        # Unknown as well as redeemed; the list tells which. Nothing has been done, and until it can be read
+        # the holder is told nothing: if the coupon is open, the fault is in our settings.
         try:
             own = _with_code(await self.coupons(account, deadline=deadline), code)
-        except (BackendUnavailable, BackendCredentials):
-            return Written.not_sent()
+        except (BackendUnavailable, BackendCredentials) as error:
+            return Written.not_sent(str(error))
         if own is not None and own.is_open(datetime.now(UTC)):
             raise BackendMisconfigured(
                 f"{NAME}: lists a coupon as open and does not take its code at the site it was sent to "
                 "(status 404); compare site, redeem_site and promo with the vendor's server"
             )
-        return Written.refused(_why_not(own))
+        return self._why_not(own, reference)
+
+    def _used(self, answer: Reply, code: str, own: XertsCoupon | None) -> Written:
+        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain.
+
+        A LoopBack leaves the offer out there; ``own`` has it.
+        """
+        try:
+            coupon = answers.coupon(answer.body, self._zone)
+        except Unreadable as error:
+            return Written.unknown(f"{NAME}: may have used the code, the answer is unreadable: {error}")
+        redeems = self._settings.promo == "redeem"
+        if not coupon.has_code(code) or (redeems and coupon.redeemed_at is None):
+            return Written.unknown(f"{NAME}: took the code, and its answer shows no coupon that was redeemed")
+        return _done(coupon, own)
+
+    def _why_not(self, coupon: XertsCoupon | None, reference: str) -> Written:
+        """How the use of a code ends whose coupon is not open."""
+        if coupon is None:
+            return Written.refused(Refusal.CODE_UNKNOWN, f"{NAME}: no coupon of this holder has the code")
+        if coupon.redeemed_at is None:
+            return Written.refused(Refusal.CODE_EXPIRED, f"{NAME}: the coupon has expired")
+        since = self._doubts.get(reference)
+        if since is not None and self._is_redeemed(coupon, since):
+            return _done(coupon)  # by this very use: sent before, in doubt, and carried out late
+        return Written.refused(Refusal.CODE_USED, f"{NAME}: the coupon has been redeemed before")
+
+    def _is_redeemed(self, coupon: XertsCoupon, since: datetime) -> bool:
+        """Whether it was redeemed at or after ``since``, give or take the clock tolerance."""
+        earliest = since - timedelta(seconds=self._settings.clock_tolerance)
+        return coupon.redeemed_at is not None and coupon.redeemed_at >= earliest
 
     async def settle_redeem(
         self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
     ) -> Written:
-        """Look for ``redeemedOn`` at or after ``since``, give or take the clock tolerance.
+        """Look for a coupon with this code that was redeemed since the code was sent.
 
         A coupon that is not redeemed was not redeemed by this call; sending it again does no harm, since a
         coupon is redeemed once. One redeemed before is in doubt: that may be their clock. An activation
         leaves no trace: UNKNOWN.
         """
         if self._settings.promo == "activate":
-            return Written.unknown()
+            return Written.unknown(f"{NAME}: an activation leaves nothing to look for; ask the site's staff")
         code = self._as_sent(code)
-        earliest = since - timedelta(seconds=self._settings.clock_tolerance)
         found = [coupon for coupon in await self.coupons(account, deadline=deadline) if coupon.has_code(code)]
         for coupon in found:
-            if coupon.redeemed_at is not None and coupon.redeemed_at >= earliest:
+            if self._is_redeemed(coupon, min(since, self._doubts.get(reference, since))):
                 return _done(coupon)
-        if found and all(coupon.redeemed_at is None for coupon in found):
-            return Written.not_sent()
-        return Written.unknown()
+        if not found:
+            return Written.unknown(f"{NAME}: lists no coupon of this holder with the code any more")
+        if all(coupon.redeemed_at is None for coupon in found):
+            return Written.not_sent(f"{NAME}: the coupon is not redeemed")
+        return Written.unknown(
+            f"{NAME}: the coupon was redeemed before this code was sent, by their clock; see clock_tolerance"
+        )
 
     async def _write(self, method: str, path: str, does: str, deadline: Deadline) -> Reply | Written:
         """A write without a body; refused credentials mean that nothing was done."""
         try:
             answer = await self._http.write(method, path, deadline=deadline)
-        except BackendCredentials:
-            return Written.not_sent()
+        except BackendCredentials as error:
+            return Written.not_sent(str(error))
         if isinstance(answer, Reply) and answers.lacks_call(answer.status, answer.body):
             raise BackendMisconfigured(
                 f"{NAME}: has no call that {does} (status {answer.status}); compare base_url and promo with "
@@ -304,13 +342,6 @@ def _with_code(coupons: Sequence[XertsCoupon], code: str) -> XertsCoupon | None:
     found = [coupon for coupon in coupons if coupon.has_code(code)]
     now = datetime.now(UTC)
     return next((coupon for coupon in found if coupon.is_open(now)), found[0] if found else None)
-
-
-def _why_not(coupon: XertsCoupon | None) -> Refusal:
-    """Why the code of a coupon that is not open is refused."""
-    if coupon is None:
-        return Refusal.CODE_UNKNOWN
-    return Refusal.CODE_EXPIRED if coupon.redeemed_at is None else Refusal.CODE_USED
 
 
 def _done(coupon: XertsCoupon, listed: XertsCoupon | None = None) -> Written:

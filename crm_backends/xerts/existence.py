@@ -60,7 +60,7 @@ class Devices:
             self._known.move_to_end(device)
             return
         if not await self.exists(device, deadline):
-            await self._create(device, deadline)
+            await self.create(device, deadline)
         self._known[device] = None
         if len(self._known) > _KNOWN_DEVICES:
             self._known.popitem(last=False)
@@ -89,7 +89,12 @@ class Devices:
             'device_check and device_paths, or set create_devices = "by_issue"'
         )
 
-    async def _create(self, device: str, deadline: Deadline) -> None:
+    async def create(self, device: str, deadline: Deadline) -> None:
+        """Create the device; one that another call has created meanwhile will do.
+
+        Raises:
+            BackendError: it is not known whether the device exists.
+        """
         settings = self._settings
         body = {"id": device, "deviceModel": settings.device_model, "deviceOs": settings.device_os}
         # A LoopBack answers 500, 409 or 422 to an id that another call has created meanwhile. So that 500 is

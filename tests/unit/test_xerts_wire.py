@@ -587,6 +587,43 @@ async def test_a_doubt_is_settled_by_redeemed_on(
     assert (await settle(await opened(build()), since)).outcome is outcome
 
 
+async def test_a_use_that_was_carried_out_late_is_ours(wire: respx.MockRouter, build: Build) -> None:
+    """Sent, in doubt, not redeemed when it was looked for, so sent again; meanwhile the first was done."""
+    late = {**REDEEMED, "redeemedOn": datetime.now(UTC).isoformat()}
+    listed = [[COUPON], [COUPON], [late], [late]]
+    wire.get(LIST).mock(side_effect=[httpx.Response(200, json={"results": one}) for one in listed])
+    used = wire.put(f"/api/coupons/sites/{OTHER}/devices/{DEVICE}/redeem/{CODE}").respond(503, json=ERROR)
+    backend = await opened(build())
+    since = datetime.now(UTC)
+    assert (await redeem(backend)).outcome is Outcome.UNKNOWN
+    assert (await settle(backend, since)).outcome is Outcome.NOT_SENT
+    assert await redeem(backend) == Written.done(str(COUPON["id"]), message="Pie of the day")
+    another = await backend.redeem(DEVICE, CODE, reference="other", deadline=soon())
+    assert another == Written.refused(Refusal.CODE_USED)
+    assert used.call_count == 1
+
+
+async def test_every_end_but_done_says_why_without_names(wire: respx.MockRouter, build: Build) -> None:
+    wire.get(LIST).respond(json={"results": [REDEEMED]})
+    wire.put(url__startswith=f"{BASE}/api/coupons/").mock(
+        side_effect=[httpx.Response(status, json=ERROR) for status in (503, 404, 422, 410, 401, 429, 200)]
+    )
+    wire.post(url__startswith=f"{BASE}/api/siteOffers/").mock(
+        side_effect=[httpx.Response(status, json=ERROR) for status in (503, 422, 401, 200)]
+    )
+    backend = await opened(build(redeem_site="default"))
+    ends = [await redeem(backend) for _ in range(7)] + [await redeem(backend, "?")]
+    ends += [await issue(backend) for _ in range(4)]
+    ends += [await issue(await opened(build(any_occasion=False)))]
+    ends += [await settle(backend, datetime.now(UTC)), await settle(build(promo="activate"))]
+    for end in ends:
+        assert end.outcome is not Outcome.DONE
+        assert end.reason is not None
+        assert end.reason.startswith("xerts: ")
+        for private in ("planted", DEVICE, CODE, KEY):
+            assert private not in end.reason
+
+
 # -- management ----------------------------------------------------------------------------------------
 
 LOGIN = {"id": "token-1", "ttl": 1209600, "created": "2016-05-26T05:17:55.231Z", "userId": "member-1"}
