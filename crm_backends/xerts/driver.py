@@ -190,8 +190,8 @@ class XertsBackend:
         if answer.status == 404:
             setting = self._settings.site_setting(occasion)
             raise BackendMisconfigured(
-                f"{NAME}: there is no such site as {setting} names, or it has no offers (status 404); "
-                f"correct {setting}, or attach an offer to that site"
+                f"{NAME}: the site in {setting} is unknown there, or has no offers (status 404); "
+                f"correct {setting}, or attach an offer to it"
             )
         if not answer.ok:
             return Written.refused(reason=f"{NAME}: refuses to issue coupons (status {answer.status})")

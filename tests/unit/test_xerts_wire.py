@@ -422,7 +422,7 @@ async def test_a_site_that_issues_nothing_is_for_the_operator(wire: respx.MockRo
     wire.post(f"/api/siteOffers/{OTHER}/device/{DEVICE}").respond(404, json=ERROR)
     backend = await opened(build(occasions={"visit": OTHER}))
     for occasion, setting in (("receipt", "site"), ("visit", "occasions.visit")):
-        with pytest.raises(BackendMisconfigured, match=f"no such site as {setting} names") as caught:
+        with pytest.raises(BackendMisconfigured, match=f"the site in {setting} is unknown") as caught:
             await issue(backend, occasion)
         assert "planted" not in str(caught.value)
         assert DEVICE not in str(caught.value)
