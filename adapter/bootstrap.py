@@ -136,6 +136,7 @@ class Service:
                 kind for kind, port, operation in _WRITES if operation in _harmless_again(self.by_port[port])
             ),
             reference_lengths={kind: _reference_length(self.by_port[port]) for kind, port, _ in _WRITES},
+            lists_users=users.capabilities["users.list_phones"].support in (Support.FULL, Support.PARTIAL),
         )
         self.visibility = PostgresVisibility(
             gateway, {kind: self._fingerprints.get(port, "") for kind, port, _ in _WRITES}

@@ -17,6 +17,7 @@ from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, w
 
 if TYPE_CHECKING:
     import urllib.error
+    from zoneinfo import ZoneInfo
 
 app = typer.Typer(
     help="The Koshelek Loyalty Online API in front of the CRM you already have.",
@@ -332,17 +333,17 @@ def _card_command(
         fail(f"nothing was changed: the card is {state}, only one in somebody's hands can be blocked")
 
 
-def _driver_settings(driver: str, port: str, config: Path | None) -> Any:
-    """The settings of a driver, from whichever port it is bound to, or the end of the command."""
+def _driver_settings(driver: str, port: str, config: Path | None) -> tuple[Any, ZoneInfo]:
+    """The settings of a driver, from whichever port it is bound to, and the zone; or the command ends."""
     from adapter.settings import SettingsError, read_settings, settings_path
 
     try:
-        bindings = read_settings(settings_path(config)).crm.bindings()
+        settings = read_settings(settings_path(config))
     except SettingsError as error:
         fail(str(error))
-    for binding in bindings.values():
+    for binding in settings.crm.bindings().values():
         if binding is not None and binding.driver == driver:
-            return binding.settings
+            return binding.settings, settings.zone
     fail(f'crm.{port}.driver: is not "{driver}"; this command works on its settings')
 
 

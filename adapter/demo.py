@@ -54,6 +54,8 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
 
 
 CRMS = ("perx", "pegke", "xerts")
+PERX_CODE = "COFFEE"
+"""A promo code for a reward of Perx; its vouchers have codes, too, which are for the till."""
 
 
 def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
@@ -101,7 +103,7 @@ def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any
             "send_phone": True,
             "properties": {"birth_date": "birthday"},
             "credit_by": "points",
-            "promo_codes": {"COFFEE": {"reward": perx.COFFEE}, "GIFT": {"reward": perx.GIFT}},
+            "promo_codes": {PERX_CODE: {"reward": perx.COFFEE}, "GIFT": {"reward": perx.GIFT}},
         }
     if "pegke" in running:
         drivers["pegke"] = {
@@ -159,8 +161,10 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
         "receipt_holder": "existing",
         "promo_holder": "existing",
     }
-    coupons = service.programme.coupons
-    if coupons is not None and reference is not None:
+    coupons, bound = service.programme.coupons, service.settings.crm.bindings()["coupons"]
+    if bound is not None and bound.driver == "perx":
+        people["promo_code"] = PERX_CODE
+    elif coupons is not None and reference is not None:
         holder = Holder(ANNA, reference, Profile(phone=anna.phone))
         account = await coupons.coupons_account(holder, deadline=deadline)
         if account is not None:

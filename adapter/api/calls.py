@@ -14,7 +14,7 @@ from aiohttp import web
 
 from adapter.api import wire
 from adapter.catalogue import Code, Refused
-from adapter.loyalty import enrolment, finding, fiscal, holder, promo, receipts
+from adapter.loyalty import enrolment, finding, fiscal, holder, listing, promo, receipts
 from adapter.loyalty.model import Card, OperationState
 from adapter.loyalty.programme import Programme
 from crm_backends.ports import Deadline
@@ -143,12 +143,12 @@ async def offers(call: Call) -> wire.Json:
 
 async def all_users(call: Call) -> Streamed:
     """KLO-9."""
-    return Streamed(_parts(holder.all_phones(call.programme), wire.listed_phones_json))
+    return Streamed(_parts(listing.all_phones(call.programme), wire.listed_phones_json))
 
 
 async def all_users_extended(call: Call) -> Streamed:
     """KLO-9, extended."""
-    return Streamed(_parts(holder.all_users(call.programme), wire.listed_users_json))
+    return Streamed(_parts(listing.all_users(call.programme), wire.listed_users_json))
 
 
 async def _parts(

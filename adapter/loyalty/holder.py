@@ -1,11 +1,11 @@
 """What a card holder sees and changes: card and balance, profile, consents, purchases, offers.
 
-KLO-2, KLO-3, KLO-4, KLO-7, KLO-8 and the lists of KLO-9.
+KLO-2, KLO-3, KLO-4, KLO-7 and KLO-8.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -19,7 +19,6 @@ from crm_backends.model import (
     Balance,
     ChannelConsents,
     Customer,
-    ListedPhone,
     Offer,
     PointsEntry,
     Profile,
@@ -184,13 +183,3 @@ async def offers(programme: Programme, number: str, deadline: Deadline) -> Seque
     if account is None:
         return ()
     return await programme.coupons.offers(account, deadline=deadline)
-
-
-def all_phones(programme: Programme) -> AsyncIterator[Sequence[str]]:
-    """Every phone of the programme (E.164), in batches (KLO-9)."""
-    return programme.users.list_phones()
-
-
-def all_users(programme: Programme) -> AsyncIterator[Sequence[ListedPhone]]:
-    """The same with what the partner selects about each (KLO-9 extended)."""
-    return programme.users.list_users()

@@ -44,6 +44,9 @@ class CardRegistry(Protocol):
     async def adopt(self, number: str, users_reference: str) -> Card | None:
         """Enter a card that the CRM keeps; ``None`` when the number or the customer is taken otherwise."""
 
+    async def owners(self, *, after: str, limit: int) -> Sequence[str]:
+        """References of customers who own a card, in the order of the references, those after ``after``."""
+
     async def remember_account(self, number: str, port: Port, reference: str) -> None:
         """Note under which reference another CRM keeps the owner of this card."""
 

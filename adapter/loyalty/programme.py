@@ -53,6 +53,8 @@ class Programme:
     """Ports whose CRM is that of the users and keeps the owner under the very same reference."""
     keeps_consents: bool
     """Whether the users CRM can hold consents, by its capability."""
+    lists_users: bool
+    """Whether the users CRM can list the phones of all users, by its capability."""
     harmless_again: frozenset[OperationKind]
     """Kinds whose CRM keeps something unique, so that one that is not found there may be sent again at
     once."""

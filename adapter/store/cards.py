@@ -31,6 +31,14 @@ _GET_MANY = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE number = ANY($1)"  # n
 _OF_CUSTOMER = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE users_reference = $1"  # noqa: S608
 _OF_CUSTOMERS = f"SELECT {_COLUMNS} FROM koshelek.cards WHERE users_reference = ANY($1)"  # noqa: S608
 
+_OWNERS = """
+    SELECT users_reference
+      FROM koshelek.cards
+     WHERE users_reference > $1
+     ORDER BY users_reference
+     LIMIT $2
+"""
+
 _TAKE = f"""
     UPDATE koshelek.cards
        SET state = $1, users_reference = $2, reserved_until = now() + $3::interval,
@@ -155,6 +163,11 @@ class PostgresCards:
             if row is None:  # perhaps a call beside this one was faster
                 row = await connection.fetchrow(_OF_CUSTOMER, users_reference)
         return _card(row) if row else None
+
+    async def owners(self, *, after: str, limit: int) -> Sequence[str]:
+        async with self._gateway.connection() as connection:
+            rows = await connection.fetch(_OWNERS, after, limit)
+        return [row["users_reference"] for row in rows]
 
     async def remember_account(self, number: str, port: Port, reference: str) -> None:
         async with self._gateway.connection() as connection:

@@ -80,7 +80,8 @@ class Operation:
     replies: Mapping[str, Draft202012Validator | None]
     """Status (or ``default``) to what a JSON reply must be; ``None``: nothing is said of the body."""
     variants: Mapping[str, Mapping[str, Mapping[str, str]]]
-    """Switch to its value to the ``path`` or ``method`` that replaces the one above."""
+    """Switch to its value to the ``path`` or ``method`` that replaces the one above, or to the end of the
+    path that is left out (``without``)."""
 
     def served_at(self, switches: Mapping[str, Any]) -> tuple[str, str]:
         """Method and path under the given switches."""
@@ -88,6 +89,7 @@ class Operation:
         for switch, values in self.variants.items():
             change = values.get(str(switches.get(switch)), {})
             method, path = change.get("method", method).upper(), change.get("path", path)
+            path = path.removesuffix(change.get("without", ""))
         return method, path
 
     def read_parameters(

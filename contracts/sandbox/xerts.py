@@ -3,7 +3,7 @@
 What it does is in ``contracts/crm/xerts.yaml``. A coupon is redeemed once, afterwards its code is answered
 with 404; asking again for a site's coupons issues them again. Errors carry a ``stack``, as such servers
 send it, so that a client can be seen not to pass it on. Where the reference contradicts itself, a switch
-chooses. It may not know any client.
+chooses; where it is silent, this does as a LoopBack with its models does. It may not know any client.
 
 Effects: ``member_created``, ``vendor_created``, ``site_created``, ``site_admin_set``, ``offer_created``,
 ``offer_assigned``, ``device_created``, ``coupon_issued``, ``coupon_activated``, ``coupon_redeemed``. The
@@ -18,7 +18,7 @@ import string
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, ClassVar, Literal, NoReturn
 
 from aiohttp import web
@@ -75,12 +75,15 @@ class XertsSwitches(Switches):
     coupon_paths: Literal["sites", "site", "site_devices"] = "sites"
     """/coupons/sites/S/devices/D, /coupons/site/S/device/D, or /coupons/site/S/devices/D."""
     device_paths: Literal["devices", "device"] = "devices"
-    device_check_method: Literal["POST", "GET"] = "POST"
+    device_check: Literal["exists", "GET", "POST"] = "exists"
+    """GET /devices/D/exists as a LoopBack has it, GET /devices/D, or POST /devices/D as the reference."""
     site_admin_method: Literal["PUT", "POST"] = "PUT"
     site_coupons_method: Literal["GET", "POST"] = "GET"
     vendor_offers_path: Literal["vendors", "vendor"] = "vendors"
     token_header: Literal["Authorization", "Authentication"] = "Authorization"  # noqa: S105 - a name
     coupon_ids: Literal["uuid", "integer"] = "uuid"
+    taken_id: Literal["500", "409", "422"] = "500"
+    """The answer to a new device whose id is taken; a LoopBack gives 500 or, from version 3 on, 409."""
     gps: Literal["number", "string"] = "number"
     reports: Literal["map", "list", "seed"] = "map"
     """Rows by id, a list of rows, or the text of the reference, which is not JSON."""
@@ -161,6 +164,7 @@ class Xerts(StandIn):
             "listSiteCoupons": self.list_site_coupons,
             "createDevice": self.create_device,
             "checkDevice": self.check_device,
+            "checkSite": self.check_site,
             "createMember": self.create_member,
             "login": self.login,
             "createVendor": self.create_vendor,
@@ -322,7 +326,8 @@ class Xerts(StandIn):
 
     def create_coupons(self, call: Call) -> Reply:
         site, device = call.path["siteId"], call.path["deviceId"]
-        self._there(self.sites.get(site), "Site")
+        if not any(site_offer.site == site for site_offer in self.site_offers):
+            self.refuse(404, "Didnt return anything.")
         if device not in self.devices:
             self.devices[device] = {"id": device, "deviceModel": None, "deviceOs": None}
             self.record(call, "device_created", customer=device, reference=device)
@@ -333,8 +338,6 @@ class Xerts(StandIn):
 
     def list_device_coupons(self, call: Call) -> Reply:
         site, device = call.path["siteId"], call.path["deviceId"]
-        if site != "all":
-            self._there(self.sites.get(site), "Site")
         return self._coupons(
             coupon
             for coupon in self.coupons
@@ -346,7 +349,7 @@ class Xerts(StandIn):
         if not coupon.activated:
             coupon.activated, coupon.updated = True, now()
             self.record(call, "coupon_activated", customer=coupon.device, reference=coupon.code)
-        return Reply({"results": self._coupon(coupon)})
+        return Reply({"results": self._bare(coupon)})
 
     def redeem_coupon(self, call: Call) -> Reply:
         coupon = self._open_coupon(call)
@@ -354,10 +357,9 @@ class Xerts(StandIn):
             self._no_coupon()
         coupon.redeemed = coupon.updated = now()
         self.record(call, "coupon_redeemed", customer=coupon.device, reference=coupon.code)
-        return Reply({"results": self._coupon(coupon)})
+        return Reply({"results": self._bare(coupon)})
 
     def list_site_coupons(self, call: Call) -> Reply:
-        self._there(self.sites.get(call.path["id"]), "Site")
         return self._coupons(coupon for coupon in self.coupons if coupon.site_offer.site == call.path["id"])
 
     def _open_coupon(self, call: Call) -> Coupon:
@@ -373,7 +375,7 @@ class Xerts(StandIn):
         self._no_coupon()
 
     def _no_coupon(self) -> NoReturn:
-        self.refuse(404, "No such coupon; it may have been redeemed")
+        self.refuse(404, "Coupon not found honey. Check if it's already been redeemed.")
 
     def _issue(self, device: str, site: str) -> list[Coupon]:
         """Coupons for every offer that the site may still issue."""
@@ -416,6 +418,17 @@ class Xerts(StandIn):
         return Reply({"results": [self._coupon(coupon) for coupon in coupons]})
 
     def _coupon(self, coupon: Coupon) -> Record:
+        """A coupon as lists have it, with what it is made of."""
+        site = self.sites.get(coupon.site_offer.site)
+        return {
+            **self._bare(coupon),
+            "offer": self.offers[coupon.site_offer.offer],
+            **({"redemptionSite": self._site(site)} if site else {}),
+            "triggers": coupon.site_offer.fields.get("triggers", []),
+        }
+
+    def _bare(self, coupon: Coupon) -> Record:
+        """A coupon as it is answered to whoever uses it."""
         integer = self.switches.coupon_ids == "integer"
         record: Record = {
             "id": coupon.number if integer else _fixed(f"coupon {coupon.number}"),
@@ -424,9 +437,6 @@ class Xerts(StandIn):
             "createdOn": stamp(coupon.created),
             "updatedOn": stamp(coupon.updated),
             "siteOfferId": coupon.site_offer.id,
-            "offer": self.offers[coupon.site_offer.offer],
-            "redemptionSite": self._site(self.sites[coupon.site_offer.site]),
-            "triggers": coupon.site_offer.fields.get("triggers", []),
         }
         if coupon.expires is not None:
             record["expiresOn"] = stamp(coupon.expires)
@@ -439,13 +449,16 @@ class Xerts(StandIn):
     def create_device(self, call: Call) -> Reply:
         device = {key: call.body.get(key) for key in ("id", "deviceModel", "deviceOs")}
         if device["id"] in self.devices:
-            self.refuse(422, "The `Device` instance is not valid. Details: `id` is not unique")
+            self.refuse(int(self.switches.taken_id), "Duplicate entry for Device.id")
         self.devices[device["id"]] = device
         self.record(call, "device_created", customer=device["id"], reference=device["id"])
         return Reply(device)
 
     def check_device(self, call: Call) -> Reply:
         return Reply({"exists": call.path["id"] in self.devices})
+
+    def check_site(self, call: Call) -> Reply:
+        return Reply({"exists": call.path["id"] in self.sites})
 
     # Management
 
@@ -501,18 +514,15 @@ class Xerts(StandIn):
 
     def assign_offer(self, call: Call) -> Reply:
         offer = self._there(self.offers.get(call.path["id"]), "Offer")
-        site = self._there(self.sites.get(call.path["siteId"]), "Site")["id"]
+        site = call.path["siteId"]
         self._owned(call, offer["vendorId"])
         if call.body.get("instanceExpiresOn") is not None and _moment(call.body["instanceExpiresOn"]) is None:
             self.refuse(422, "The `SiteOffer` instance is not valid. Details: `instanceExpiresOn` is no date")
-        fields = {"triggers": [], **call.body}
         for site_offer in self.site_offers:
             if (site_offer.offer, site_offer.site) == (offer["id"], site):
-                site_offer.fields.update(fields)
-                break
-        else:
-            site_offer = SiteOffer(self._next_id(), offer["id"], site, fields)
-            self.site_offers.append(site_offer)
+                return Reply(site_offer.as_json())
+        site_offer = SiteOffer(self._next_id(), offer["id"], site, {"triggers": [], **call.body})
+        self.site_offers.append(site_offer)
         self.record(call, "offer_assigned", reference=site_offer.id)
         return Reply(site_offer.as_json())
 
@@ -599,15 +609,13 @@ class Xerts(StandIn):
 
 
 def _moment(text: str | None) -> datetime | None:
-    """A day or a moment as text; ``None`` for neither. A day means its end."""
+    """A day or a moment as text; ``None`` for neither. A day means its beginning in UTC."""
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         return None
-    if "T" not in text:
-        return datetime.combine(moment.date(), time.max, UTC)
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

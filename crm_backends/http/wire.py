@@ -173,6 +173,8 @@ class Wire:
             connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=_tls(settings.ca_file)),
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie would be another customer's
             headers=HEADERS,
+            # Without a body aiohttp would call it octet-stream, which strict servers refuse with 415.
+            skip_auto_headers=("Content-Type",),
             request_class=_Request,
             trust_env=False,
         )

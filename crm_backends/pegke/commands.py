@@ -18,11 +18,10 @@ from crm_backends.pegke.settings import PegkeSettings
 from crm_backends.ports import BackendError, Deadline, Outcome
 from crm_backends.registry import BackendContext
 
-LoadSettings = Callable[[Path | None], PegkeSettings]
+LoadSettings = Callable[[Path | None], tuple[PegkeSettings, ZoneInfo]]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file of the adapter.")]
 
 _PATIENCE = 30.0  # seconds
-_NOWHERE = BackendContext(database_url="", database_pool=None, timezone=ZoneInfo("UTC"), region="")
 _WRONG = {
     Outcome.REFUSED: "pegke: refuses to give the token up",
     Outcome.NOT_SENT: "pegke: does not answer; the token was not given up",
@@ -34,8 +33,8 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
     """The commands.
 
     Args:
-        load_settings: gives the driver's settings for the file named by ``--config`` (``None``: not named),
-            or ends the command.
+        load_settings: gives the driver's settings and the programme's zone, for the file named by
+            ``--config`` (``None``: not named), or ends the command.
     """
     app = typer.Typer(
         help="Commands for Pegke.",
@@ -48,9 +47,10 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
     @app.command("invalidate-token")
     def invalidate_token(config: ConfigFile = None) -> None:
         """Give up the application's token, as after a leak. Running processes take a new one."""
-        settings = load_settings(config)
+        settings, zone = load_settings(config)
+        nowhere = BackendContext(database_url="", database_pool=None, timezone=zone, region="")
         try:
-            backend = PegkeBackend(settings, _NOWHERE)
+            backend = PegkeBackend(settings, nowhere)
             written = asyncio.run(backend.invalidate_token(deadline=Deadline.after(_PATIENCE)))
             problem = _WRONG.get(written.outcome)
         except BackendError as error:

@@ -8,10 +8,11 @@ names fields only.
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
@@ -217,17 +218,78 @@ def _trigger(value: object, zone: ZoneInfo) -> XertsTrigger:
 # -- devices, what was made, logins --------------------------------------------------------------------
 
 
-def exists(body: object) -> bool:
-    """Whether a device exists."""
-    known = _object(unwrapped(body), "an object").get("exists")
-    if not isinstance(known, bool):
-        raise Unreadable("exists is neither true nor false")
-    return known
+def existence(status: int, body: object, identifier: str) -> bool | None:
+    """Whether the thing with this identifier exists; ``None``: the answer does not say.
+
+    Asked in one of two ways, for ``{"exists": true}`` or for the thing itself.
+    """
+    fields = unwrapped(body)
+    if status == 404:
+        error = fields.get("error") if isinstance(fields, Mapping) else None
+        unknown = isinstance(error, Mapping) and error.get("code") == "MODEL_NOT_FOUND"
+        return False if unknown else None
+    if not 200 <= status < 300 or not isinstance(fields, Mapping):
+        return None
+    known = fields.get("exists")
+    if isinstance(known, bool):
+        return known
+    return True if _optional_id(fields.get("id")) == identifier else None
+
+
+_ROUTE = re.compile(r"\b[A-Z]{3,7} /")
+
+
+def lacks_call(status: int, body: object) -> bool:
+    """Whether an answer says that there is no such call, not that there is no such site, device or coupon.
+
+    A LoopBack says both with 404. What its router says names the method and the path, in any language; what
+    a model says does not. A 404 that is no error of a LoopBack comes from something before it.
+    """
+    if status in (405, 406):
+        return True
+    if status != 404:
+        return False
+    error = body.get("error") if isinstance(body, Mapping) else None
+    message = error.get("message") if isinstance(error, Mapping) else None
+    return not isinstance(message, str) or _ROUTE.search(message) is not None
 
 
 def made(body: object, name: str = "id") -> str:
     """Identifier of what was made or changed."""
     return identifier(_object(unwrapped(body), "an object"), name)
+
+
+def other_terms(body: object, asked: Mapping[str, object]) -> list[str]:
+    """Names of the terms that an attached offer has, and has otherwise than asked for; ``None``: not asked.
+
+    A term that the answer leaves out is not one that differs.
+    """
+    fields = _object(unwrapped(body), "an object")
+    return [
+        name
+        for name, wanted in asked.items()
+        if wanted is not None and fields.get(name) is not None and not _same(fields[name], wanted)
+    ]
+
+
+def _same(found: object, wanted: object) -> bool:
+    """Whether two values are one: moments in any spelling, numbers but for their last digits."""
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_same, found, wanted))
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(_same(found.get(k), v) for k, v in wanted.items())
+    if found == wanted:
+        return True
+    there, asked = {"value": found}, {"value": wanted}
+    try:
+        if isinstance(wanted, str):
+            moment, meant = (_moment(one, "value", ZoneInfo("UTC")) for one in (there, asked))
+            slack = timedelta(seconds=1) if "T" in str(found) else timedelta(days=1)  # some keep no more
+            return moment is not None and meant is not None and abs(moment - meant) < slack
+        number, limit = _number(there, "value"), _number(asked, "value")
+        return number is not None and limit is not None and math.isclose(number, limit, rel_tol=1e-9)
+    except Unreadable:
+        return False
 
 
 # -- reports -------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from crm_backends.xerts.answers import GeoPoint, Report, XertsCoupon
 from crm_backends.xerts.management import Campaign, Management, NewMember, NewOffer, NewVendor
 from crm_backends.xerts.settings import XertsSettings
 
-LoadSettings = Callable[[Path | None], XertsSettings]
+LoadSettings = Callable[[Path | None], tuple[XertsSettings, ZoneInfo]]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
@@ -52,8 +52,9 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
     """The commands.
 
     Args:
-        load_settings: gives the driver's settings for the file named by ``--config`` (``None``: not named).
-            The text of what it raises is shown, but not that of pydantic, which quotes the values.
+        load_settings: gives the driver's settings and the programme's zone, for the file named by
+            ``--config`` (``None``: not named). The text of what it raises is shown, but not that of
+            pydantic, which quotes the values.
     """
     app = _group("Set up a programme on Xerts, and read its reports.")
     groups = {
@@ -68,10 +69,10 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         app.add_typer(group, name=name)
 
     def run(config: Path | None, work: Callable[[Management], Awaitable[Result]]) -> Result:
-        settings = _loaded(load_settings, config)
+        settings, zone = _loaded(load_settings, config)
 
         async def managed() -> Result:
-            async with Management(settings, ZoneInfo("UTC")) as management:
+            async with Management(settings, zone) as management:
                 return await work(management)
 
         return asyncio.run(managed())
@@ -184,7 +185,10 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         triggers: Annotated[Path | None, typer.Option(help="JSON file with the list of triggers.")] = None,
         config: ConfigFile = None,
     ) -> None:
-        """Let a site issue an offer; prints the id of the site's offer."""
+        """Let a site issue an offer; prints the id of the site's offer.
+
+        Days are meant in the programme's zone (koshelek.timezone).
+        """
         campaign = Campaign(
             cost=_decimal(cost, "--cost"),
             limit=limit,
@@ -207,7 +211,7 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         csv_file: CsvFile = None,
         config: ConfigFile = None,
     ) -> None:
-        """List the coupons of a site; times are UTC."""
+        """List the coupons of a site; times are in the programme's zone (koshelek.timezone)."""
         coupons = run(config, lambda xerts: xerts.site_coupons(site))
         now = datetime.now(UTC)
         rows = [_coupon_row(coupon) for coupon in coupons if not only_open or coupon.is_open(now)]
@@ -264,7 +268,7 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def _loaded(load_settings: LoadSettings, config: Path | None) -> XertsSettings:
+def _loaded(load_settings: LoadSettings, config: Path | None) -> tuple[XertsSettings, ZoneInfo]:
     try:
         return load_settings(config)
     except ValidationError as error:

@@ -33,7 +33,9 @@ from crm_backends.ports import (
 from crm_backends.registry import BackendContext
 from crm_backends.xerts import answers
 from crm_backends.xerts.answers import Unreadable, XertsCoupon
-from crm_backends.xerts.settings import LOGIN, XertsSettings
+from crm_backends.xerts.checking import Check
+from crm_backends.xerts.existence import Devices
+from crm_backends.xerts.settings import XertsSettings
 
 NAME = "xerts"
 
@@ -56,9 +58,8 @@ _ACTIVATION = Capability(
 )
 
 _ALL_SITES = "all"
-_KNOWN_DEVICES = 10_000
-_CHECK_SECONDS = 10.0
-_WRONG_CALL = (405, 406)
+_DOUBTS = 10_000
+_NO_TIME = f"{NAME}: no time left to ask"
 
 
 class XertsBackend:
@@ -75,8 +76,9 @@ class XertsBackend:
         self._zone = context.timezone
         self._http = HttpClient(NAME, settings, settings.key())
         self._code = re.compile(settings.code_pattern)
-        self._devices: OrderedDict[str, None] = OrderedDict()
-        """Devices that are known to exist, longest unused first."""
+        self._devices = Devices(self._http, settings)
+        self._doubts: OrderedDict[str, datetime] = OrderedDict()
+        """Uses of codes that ended as unknown, by our reference, and when they were first sent."""
         self._is_open = False
         activates = settings.promo == "activate"
         self.settlement = Settlement.MANUAL if activates else Settlement.PROBE
@@ -97,53 +99,27 @@ class XertsBackend:
         """See ``NoticesAbsence``."""
         return self._http.left_alone
 
-    async def check(self) -> Sequence[Finding]:
-        """List the coupons of a device that nobody has, at every site we use, and log in where there is one.
+    @property
+    def harmless_again(self) -> frozenset[str]:
+        """See ``RepeatsHarmlessly``: a coupon is redeemed once, afterwards its code is answered with 404.
 
-        Changes nothing, works before ``open`` as well.
+        Of an activation, which may be shown to the staff twice, the reference says no such thing.
         """
+        return frozenset() if self._settings.promo == "activate" else frozenset({"coupons.redeem"})
+
+    async def check(self) -> Sequence[Finding]:
+        """See ``checking``. Changes nothing, works before ``open`` as well."""
         borrowed = not self._is_open
-        findings: list[Finding] = []
-        subject = "API key"
+        nobody = self.device_of("koshelek-adapter check")
         try:
             if borrowed:
                 await self._http.open()
-            device = self.device_of("koshelek-adapter check")
-            await self._list(_ALL_SITES, device, Deadline.after(_CHECK_SECONDS))
-            findings.append(Finding(subject, True, "reached, the API key is accepted"))
-            for number, site in enumerate(self._settings.sites(), 1):
-                subject = f"site {number}"
-                await self._list(site, device, Deadline.after(_CHECK_SECONDS))
-                findings.append(Finding(subject, True, "its coupons can be listed"))
-            if self._settings.session() is not None:
-                subject = "login"
-                findings.append(await self._check_login())
+            return await Check(self._http, self._settings, self._devices, self._list, nobody).findings()
         except BackendError as error:
-            findings.append(Finding(subject, False, str(error), _remedy(error)))
+            return [Finding("connection", False, str(error), "correct the settings of the connection")]
         finally:
             if borrowed:
                 await self._http.close()
-        return findings
-
-    async def _check_login(self) -> Finding:
-        """Log in as a read of its own: a session more is no change anybody sees."""
-        settings = self._settings
-        password = settings.password.get_secret_value() if settings.password else ""
-        reply = await self._http.read(
-            "POST",
-            LOGIN,
-            json={"email": settings.email, "password": password},
-            accept=(401, 403),
-            deadline=Deadline.after(_CHECK_SECONDS),
-        )
-        if reply.ok:
-            return Finding("login", True, "the member is logged in")
-        return Finding(
-            "login",
-            False,
-            f"the member cannot log in (status {reply.status})",
-            "correct email and password; only the management commands need them",
-        )
 
     # -- reads -----------------------------------------------------------------------------------------
 
@@ -154,7 +130,7 @@ class XertsBackend:
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """The holder's device id. Every card has one; Xerts learns of it with its first coupons."""
         if not deadline.remaining():
-            raise BackendUnavailable(f"{NAME}: no time left to ask")
+            raise BackendUnavailable(_NO_TIME)
         return self.device_of(holder.card_number)
 
     async def coupons(self, account: str, *, deadline: Deadline) -> Sequence[XertsCoupon]:
@@ -172,10 +148,19 @@ class XertsBackend:
 
     async def _list(self, site: str, device: str, deadline: Deadline) -> list[XertsCoupon]:
         reply = await self._http.read("GET", self._settings.coupons_path(site, device), deadline=deadline)
+        reason = f"status {reply.status}"
+        if answers.lacks_call(reply.status, reply.body):
+            raise BackendMisconfigured(
+                f"{NAME}: has no call that lists coupons ({reason}); compare base_url and coupon_paths with "
+                "the vendor's server"
+            )
         if reply.status == 404 and self._settings.no_coupons == "404":
             return []
         if not reply.ok:
-            raise BackendMisconfigured(f"{NAME}: does not list coupons (status {reply.status})")
+            raise BackendMisconfigured(
+                f"{NAME}: does not list coupons ({reason}); compare site and occasions with the vendor's "
+                "server, and see no_coupons"
+            )
         try:
             return answers.coupons(reply.body, self._zone)
         except Unreadable as error:
@@ -189,58 +174,32 @@ class XertsBackend:
         An issue that ends as UNKNOWN stays so: the coupons Xerts lists do not say which call made them.
         """
         if not deadline.remaining():
-            return Written.not_sent()
+            return Written.not_sent(_NO_TIME)
         site = self._settings.site_for(occasion)
         if site is None:
-            return Written.refused()
+            return Written.refused(reason=f"{NAME}: the occasion has no site; see occasions and any_occasion")
         try:
-            await self._ensure_device(account, deadline)
-        except (BackendUnavailable, BackendCredentials):
-            return Written.not_sent()
-        answer = await self._write("POST", self._settings.issue_path(site, account), deadline)
+            await self._devices.ensure(account, deadline)
+        except (BackendUnavailable, BackendCredentials) as error:
+            return Written.not_sent(str(error))
+        answer = await self._write(
+            "POST", self._settings.issue_path(site, account), "issues coupons", deadline
+        )
         if isinstance(answer, Written):
             return answer
+        if answer.status == 404:
+            setting = self._settings.site_setting(occasion)
+            raise BackendMisconfigured(
+                f"{NAME}: the site in {setting} is unknown there, or has no offers (status 404); "
+                f"correct {setting}, or attach an offer to it"
+            )
         if not answer.ok:
-            return Written.refused()
+            return Written.refused(reason=f"{NAME}: refuses to issue coupons (status {answer.status})")
         try:
             issued = answers.coupons(answer.body, self._zone)
-        except Unreadable:
-            return Written.unknown()
-        return Written.done(",".join(coupon.reference for coupon in issued) or None)
-
-    async def _ensure_device(self, device: str, deadline: Deadline) -> None:
-        """Create the device if there is none. Its id is ours, so a repetition does no harm.
-
-        Raises:
-            BackendError: it is not known whether the device exists.
-        """
-        settings = self._settings
-        if settings.create_devices == "by_issue":
-            return
-        if device in self._devices:
-            self._devices.move_to_end(device)
-            return
-        if not await self._device_exists(device, deadline):
-            body = {"id": device, "deviceModel": settings.device_model, "deviceOs": settings.device_os}
-            answer = await self._http.write("POST", settings.device_path(), json=body, deadline=deadline)
-            if isinstance(answer, Written):
-                raise BackendUnavailable(f"{NAME}: the device is not created yet")
-            # 422 is the answer to an id that another call has created meanwhile.
-            if not answer.ok and answer.status != 422:
-                raise BackendMisconfigured(f"{NAME}: does not create devices (status {answer.status})")
-        self._devices[device] = None
-        if len(self._devices) > _KNOWN_DEVICES:
-            self._devices.popitem(last=False)
-
-    async def _device_exists(self, device: str, deadline: Deadline) -> bool:
-        method, path = self._settings.device_check_method, self._settings.device_path(device)
-        reply = await self._http.read(method, path, deadline=deadline)
-        if not reply.ok:
-            raise BackendMisconfigured(f"{NAME}: does not tell devices (status {reply.status})")
-        try:
-            return answers.exists(reply.body)
         except Unreadable as error:
-            raise BackendMisconfigured(f"{NAME}: the answer about a device is unreadable: {error}") from None
+            return Written.unknown(f"{NAME}: may have issued coupons, the answer is unreadable: {error}")
+        return Written.done(",".join(coupon.reference for coupon in issued) or None)
 
     # -- codes -----------------------------------------------------------------------------------------
 
@@ -250,81 +209,131 @@ class XertsBackend:
         ``crm_reference`` is the coupon's id, ``message`` the title of its offer.
         """
         if not deadline.remaining():
-            return Written.not_sent()
+            return Written.not_sent(_NO_TIME)
         code = self._as_sent(code)
         if not self._code.fullmatch(code):
-            return Written.refused(Refusal.CODE_UNKNOWN)
-        site = self._settings.site
+            return Written.refused(Refusal.CODE_UNKNOWN, f"{NAME}: not of the form in code_pattern")
+        site, own = self._settings.site, None
         if self._settings.redeem_site == "coupon":
             try:
                 own = _with_code(await self.coupons(account, deadline=deadline), code)
-            except (BackendUnavailable, BackendCredentials):
-                return Written.not_sent()
+            except (BackendUnavailable, BackendCredentials) as error:
+                return Written.not_sent(str(error))
             if own is None or own.redeemed_at is not None:
-                return Written.refused(_why_not(own))
+                return self._why_not(own, reference)
             site = own.site.reference if own.site else site
-        answer = await self._write("PUT", self._settings.use_path(site, account, code), deadline)
-        if isinstance(answer, Written):
-            return answer
-        if answer.ok:
-            return self._used(answer, code)
-        if answer.status == 410:
-            return Written.refused(Refusal.CODE_EXPIRED)
-        if answer.status == 404:
-            return await self._refused(account, code, deadline)
-        return Written.refused()
+        began = datetime.now(UTC)
+        answer = await self._write(
+            "PUT", self._settings.use_path(site, account, code), "uses a code", deadline
+        )
+        if isinstance(answer, Reply):
+            written = await self._ended(answer, account, code, own, reference, deadline)
+        else:
+            written = answer
+        if written.outcome is Outcome.UNKNOWN:
+            self._doubts.setdefault(reference, began)
+            if len(self._doubts) > _DOUBTS:
+                self._doubts.popitem(last=False)
+        return written
 
     def _as_sent(self, code: str) -> str:
         code = code.strip()
         return code.upper() if self._settings.uppercase_codes else code
 
-    def _used(self, answer: Reply, code: str) -> Written:
-        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain."""
+    async def _ended(
+        self,
+        answer: Reply,
+        account: str,
+        code: str,
+        own: XertsCoupon | None,
+        reference: str,
+        deadline: Deadline,
+    ) -> Written:
+        """What an answer to the use of a code means; ``own`` is its coupon, where it was listed before."""
+        if answer.ok:
+            return self._used(answer, code, own)
+        if answer.status == 410:
+            return Written.refused(Refusal.CODE_EXPIRED, f"{NAME}: the coupon is gone (status 410)")
+        if answer.status != 404:
+            return Written.refused(reason=f"{NAME}: refuses the code (status {answer.status})")
+        # Unknown as well as redeemed; the list tells which. Nothing has been done, and until it can be read
+        # the holder is told nothing: if the coupon is open, the fault is in our settings.
+        try:
+            own = _with_code(await self.coupons(account, deadline=deadline), code)
+        except (BackendUnavailable, BackendCredentials) as error:
+            return Written.not_sent(str(error))
+        if own is not None and own.is_open(datetime.now(UTC)):
+            raise BackendMisconfigured(
+                f"{NAME}: lists a coupon as open and does not take its code at the site it was sent to "
+                "(status 404); compare site, redeem_site and promo with the vendor's server"
+            )
+        return self._why_not(own, reference)
+
+    def _used(self, answer: Reply, code: str, own: XertsCoupon | None) -> Written:
+        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain.
+
+        A LoopBack leaves the offer out there; ``own`` has it.
+        """
         try:
             coupon = answers.coupon(answer.body, self._zone)
-        except Unreadable:
-            return Written.unknown()
+        except Unreadable as error:
+            return Written.unknown(f"{NAME}: may have used the code, the answer is unreadable: {error}")
         redeems = self._settings.promo == "redeem"
         if not coupon.has_code(code) or (redeems and coupon.redeemed_at is None):
-            return Written.unknown()
-        return _done(coupon)
+            return Written.unknown(f"{NAME}: took the code, and its answer shows no coupon that was redeemed")
+        return _done(coupon, own)
 
-    async def _refused(self, account: str, code: str, deadline: Deadline) -> Written:
-        """404 means unknown as well as redeemed; the list of coupons tells which."""
-        try:
-            return Written.refused(_why_not(_with_code(await self.coupons(account, deadline=deadline), code)))
-        except BackendError:
-            return Written.refused()  # that it said no is certain, only why is not
+    def _why_not(self, coupon: XertsCoupon | None, reference: str) -> Written:
+        """How the use of a code ends whose coupon is not open."""
+        if coupon is None:
+            return Written.refused(Refusal.CODE_UNKNOWN, f"{NAME}: no coupon of this holder has the code")
+        if coupon.redeemed_at is None:
+            return Written.refused(Refusal.CODE_EXPIRED, f"{NAME}: the coupon has expired")
+        since = self._doubts.get(reference)
+        if since is not None and self._is_redeemed(coupon, since):
+            return _done(coupon)  # by this very use: sent before, in doubt, and carried out late
+        return Written.refused(Refusal.CODE_USED, f"{NAME}: the coupon has been redeemed before")
+
+    def _is_redeemed(self, coupon: XertsCoupon, since: datetime) -> bool:
+        """Whether it was redeemed at or after ``since``, give or take the clock tolerance."""
+        earliest = since - timedelta(seconds=self._settings.clock_tolerance)
+        return coupon.redeemed_at is not None and coupon.redeemed_at >= earliest
 
     async def settle_redeem(
         self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
     ) -> Written:
-        """Look for ``redeemedOn`` at or after ``since``, give or take the clock tolerance.
+        """Look for a coupon with this code that was redeemed since the code was sent.
 
         A coupon that is not redeemed was not redeemed by this call; sending it again does no harm, since a
         coupon is redeemed once. One redeemed before is in doubt: that may be their clock. An activation
         leaves no trace: UNKNOWN.
         """
         if self._settings.promo == "activate":
-            return Written.unknown()
+            return Written.unknown(f"{NAME}: an activation leaves nothing to look for; ask the site's staff")
         code = self._as_sent(code)
-        earliest = since - timedelta(seconds=self._settings.clock_tolerance)
         found = [coupon for coupon in await self.coupons(account, deadline=deadline) if coupon.has_code(code)]
         for coupon in found:
-            if coupon.redeemed_at is not None and coupon.redeemed_at >= earliest:
+            if self._is_redeemed(coupon, min(since, self._doubts.get(reference, since))):
                 return _done(coupon)
-        if found and all(coupon.redeemed_at is None for coupon in found):
-            return Written.not_sent()
-        return Written.unknown()
+        if not found:
+            return Written.unknown(f"{NAME}: lists no coupon of this holder with the code any more")
+        if all(coupon.redeemed_at is None for coupon in found):
+            return Written.not_sent(f"{NAME}: the coupon is not redeemed")
+        return Written.unknown(
+            f"{NAME}: the coupon was redeemed before this code was sent, by their clock; see clock_tolerance"
+        )
 
-    async def _write(self, method: str, path: str, deadline: Deadline) -> Reply | Written:
+    async def _write(self, method: str, path: str, does: str, deadline: Deadline) -> Reply | Written:
         """A write without a body; refused credentials mean that nothing was done."""
         try:
             answer = await self._http.write(method, path, deadline=deadline)
-        except BackendCredentials:
-            return Written.not_sent()
-        if isinstance(answer, Reply) and answer.status in _WRONG_CALL:
-            raise BackendMisconfigured(f"{NAME}: does not take this call (status {answer.status})")
+        except BackendCredentials as error:
+            return Written.not_sent(str(error))
+        if isinstance(answer, Reply) and answers.lacks_call(answer.status, answer.body):
+            raise BackendMisconfigured(
+                f"{NAME}: has no call that {does} (status {answer.status}); compare base_url and promo with "
+                "the vendor's server"
+            )
         return answer
 
 
@@ -335,23 +344,6 @@ def _with_code(coupons: Sequence[XertsCoupon], code: str) -> XertsCoupon | None:
     return next((coupon for coupon in found if coupon.is_open(now)), found[0] if found else None)
 
 
-def _why_not(coupon: XertsCoupon | None) -> Refusal:
-    """Why a coupon's code is refused."""
-    if coupon is None:
-        return Refusal.CODE_UNKNOWN
-    if coupon.redeemed_at is not None:
-        return Refusal.CODE_USED
-    return Refusal.CODE_EXPIRED if coupon.is_expired(datetime.now(UTC)) else Refusal.OTHER
-
-
-def _done(coupon: XertsCoupon) -> Written:
-    message = coupon.offer.title if coupon.offer and coupon.offer.title else None
-    return Written(Outcome.DONE, crm_reference=coupon.reference, message=message)
-
-
-def _remedy(error: BackendError) -> str:
-    if isinstance(error, BackendCredentials):
-        return "ask the vendor for a valid api_key of this app"
-    if isinstance(error, BackendMisconfigured):
-        return "compare site, occasions and coupon_paths with the vendor's server; see also no_coupons"
-    return "look at base_url, and whether this machine may connect to it; then ask the vendor"
+def _done(coupon: XertsCoupon, listed: XertsCoupon | None = None) -> Written:
+    titles = [one.offer.title for one in (coupon, listed) if one and one.offer and one.offer.title]
+    return Written.done(coupon.reference, message=titles[0] if titles else None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from types import TracebackType
 from typing import Self
@@ -26,6 +26,7 @@ from crm_backends.ports import (
 )
 from crm_backends.xerts import answers
 from crm_backends.xerts.answers import GeoPoint, Report, Unreadable, XertsCoupon
+from crm_backends.xerts.existence import site_exists
 from crm_backends.xerts.settings import LOGIN, Area, XertsSettings, part
 
 _PATIENCE = 30.0
@@ -35,6 +36,10 @@ _RADII = ("triggerLocationRadius", "triggerRadius")
 
 class Declined(BackendError):
     """Xerts understood and said no; nothing was changed."""
+
+
+class OtherTerms(BackendError):
+    """The site has the offer already, on other terms than were asked for; nothing was changed."""
 
 
 class InDoubt(BackendError):
@@ -97,7 +102,7 @@ class Campaign:
     """``None``: ``cost`` times ``limit``."""
     first_day: date | None = None
     last_day: date | None = None
-    """After it nothing is issued or redeemed."""
+    """The last day, in the programme's zone, on which coupons are issued and redeemed."""
     coupon_days: int | None = None
     """Days a coupon lives."""
     triggers: Sequence[Mapping[str, object]] = field(default_factory=tuple)
@@ -106,6 +111,8 @@ class Campaign:
 
 class Management:
     """The management calls; for ``async with``.
+
+    ``zone`` is the programme's: days are meant in it.
 
     Raises (each call):
         Declined: Xerts said no.
@@ -209,32 +216,72 @@ class Management:
         return await self._make("offers", "POST", path, body)
 
     async def attach_offer(self, offer: str, site: str, campaign: Campaign) -> str:
-        """Let a site issue an offer; the id of the site's offer."""
+        """Let a site issue an offer; the id of the site's offer.
+
+        A LoopBack also attaches to a site that there is none of, and answers a second attachment with what
+        the first one made, changing nothing.
+
+        Raises:
+            OtherTerms: the offer is attached already, on other terms.
+        """
+        if await self._site_exists(site) is False:
+            raise Declined("xerts: there is no such site; nothing was changed")
         total = campaign.cost * campaign.limit if campaign.total_cost is None else campaign.total_cost
-        body = {
+        terms = {
             "instanceCost": float(campaign.cost),
             "instanceLimit": campaign.limit,
-            "instanceIssues": campaign.issued,
             "totalCost": float(total),
-            "instanceStartIssueOn": campaign.first_day.isoformat() if campaign.first_day else None,
-            "instanceExpiresOn": campaign.last_day.isoformat() if campaign.last_day else None,
+            "instanceStartIssueOn": self._begin(campaign.first_day),
+            "instanceExpiresOn": self._end(campaign.last_day),
             "couponExpiresAfterDays": campaign.coupon_days,
             "triggers": [self._trigger(trigger) for trigger in campaign.triggers] or None,
         }
-        return await self._make(
-            "offer_sites", "PUT", f"api/offers/{part(offer)}/sites/rel/{part(site)}", body
-        )
+        path = f"api/offers/{part(offer)}/sites/rel/{part(site)}"
+        body = {**terms, "instanceIssues": campaign.issued}
+        reply = await self._written("offer_sites", "PUT", path, body)
+        attached = _made_id(reply)
+        if differing := answers.other_terms(reply.body, terms):
+            raise OtherTerms(
+                f"xerts: the site has this offer already ({attached}), with another "
+                f"{', '.join(differing)}; nothing was changed, see the vendor's console"
+            )
+        return attached
+
+    async def _site_exists(self, site: str) -> bool | None:
+        for client in (self._by_key, self._by_login):
+            exists = None if client is None else await site_exists(client, site, _soon())
+            if exists is not None:
+                return exists
+        return None
+
+    def _begin(self, day: date | None) -> str | None:
+        """The first moment of a day, as Xerts writes moments."""
+        if day is None:
+            return None
+        moment = datetime.combine(day, time.min, self._zone).astimezone(UTC)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+    def _end(self, day: date | None) -> str | None:
+        """The last moment of a day; sent as the day alone it would be over when the day begins in UTC."""
+        if day is None:
+            return None
+        next_day = datetime.combine(day + timedelta(days=1), time.min, self._zone).astimezone(UTC)
+        moment = next_day - timedelta(milliseconds=1)
+        return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     # -- what is there ---------------------------------------------------------------------------------
 
     async def site_coupons(self, site: str) -> Sequence[XertsCoupon]:
-        """All coupons that were issued at a site."""
+        """All coupons that were issued at a site. A LoopBack lists none for a site that there is none of."""
         method = self._settings.site_coupons_method
         reply = await self._read("coupons", method, f"api/sites/{part(site)}/coupons")
         try:
-            return answers.coupons(reply.body, self._zone)
+            coupons = answers.coupons(reply.body, self._zone)
         except Unreadable as error:
             raise _unreadable(error) from None
+        if not coupons and await self._site_exists(site) is False:
+            raise Declined("xerts: there is no such site")
+        return coupons
 
     async def vendor_report(self, vendor: str, first: date, last: date | None = None) -> Report:
         """A vendor's coupons, a row for each site; without ``last`` up to now."""
@@ -266,18 +313,19 @@ class Management:
 
     async def _make(self, area: Area, method: str, path: str, fields: Mapping[str, object]) -> str:
         """Make or change something with the fields that are given; the identifier in the answer."""
+        return _made_id(await self._written(area, method, path, fields))
+
+    async def _written(self, area: Area, method: str, path: str, fields: Mapping[str, object]) -> Reply:
+        """The answer to a write with the fields that are given; a 2xx."""
         body = {name: value for name, value in fields.items() if value is not None}
         answer = await self._client(area).write(method, path, json=body, deadline=_soon())
         if isinstance(answer, Written):
             if answer.outcome is Outcome.NOT_SENT:
                 raise BackendUnavailable("xerts: does not answer or has no time now; nothing was done")
             raise InDoubt("xerts: it is not known whether this was done; look before you ask again")
-        try:
-            return _made(answer)
-        except BackendMisconfigured:
-            raise InDoubt(
-                "xerts: this was taken, but the answer is unreadable; look for what it made"
-            ) from None
+        if not answer.ok:
+            raise _declined(answer)
+        return answer
 
     async def _read(
         self, area: Area, method: str, path: str, params: Mapping[str, str | int] | None = None
@@ -312,13 +360,23 @@ def _made(reply: Reply, name: str = "id") -> str:
         raise _unreadable(error) from None
 
 
+def _made_id(reply: Reply) -> str:
+    """The identifier in the answer to a write that was taken."""
+    try:
+        return answers.made(reply.body)
+    except Unreadable:
+        raise InDoubt("xerts: this was taken, but the answer is unreadable; look for what it made") from None
+
+
 def _declined(reply: Reply) -> Declined:
-    reason = {
-        400: "it finds the request wrong",
-        404: "it knows nothing of that id",
-        405: "it does not take this method; see the settings of methods and paths",
-        422: "it finds a value wrong, or there is such a one already",
-    }.get(reply.status, "without a reason that can be told")
+    if answers.lacks_call(reply.status, reply.body):
+        reason = "it has no such call; see the settings of methods and paths"
+    else:
+        reason = {
+            400: "it finds the request wrong",
+            404: "it knows nothing of that id",
+            422: "it finds a value wrong, or there is such a one already",
+        }.get(reply.status, "without a reason that can be told")
     return Declined(f"xerts: said no, {reason} (status {reply.status})")
 
 

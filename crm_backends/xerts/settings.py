@@ -6,7 +6,7 @@ Where the vendor's reference contradicts itself, a setting chooses. It may not o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 from uuid import UUID
@@ -97,13 +97,15 @@ class XertsSettings(HttpSettings):
     no_coupons: Literal["empty", "404"] = Field(
         default="empty",
         description="How the list of a device without coupons is answered: empty, or by 404. With 404 a "
-        "wrong path or site is not noticed.",
+        "wrong site is not noticed.",
     )
     device_paths: Literal["devices", "device"] = Field(
         default="devices", description="Devices are under /api/devices, or under /api/device/."
     )
-    device_check_method: Literal["POST", "GET"] = Field(
-        default="POST", description="Method that asks whether a device exists."
+    device_check: Literal["find", "exists", "GET", "POST"] = Field(
+        default="find",
+        description="How the server is asked whether a device exists: GET …/ID/exists as a LoopBack has it, "
+        "GET …/ID, or POST …/ID as the reference prints it. `find` tries them in this order until one tells.",
     )
     site_admin_method: Literal["PUT", "POST"] = Field(
         default="PUT", description="Method that makes a member a site's administrator."
@@ -147,9 +149,16 @@ class XertsSettings(HttpSettings):
         """The site whose offers an occasion issues; ``None``: it issues nothing."""
         return self.occasions.get(occasion, self.site if self.any_occasion else None)
 
-    def sites(self) -> list[str]:
-        """All sites that are named, each once."""
-        return list(dict.fromkeys([self.site, *self.occasions.values()]))
+    def site_setting(self, occasion: str) -> str:
+        """The setting that names the site of an occasion."""
+        return f"occasions.{occasion}" if occasion in self.occasions else "site"
+
+    def sites(self) -> Mapping[str, str]:
+        """All sites that are named, each once, with the setting that names it."""
+        named = {self.site: "site"}
+        for occasion, site in self.occasions.items():
+            named.setdefault(site, f"occasions.{occasion}")
+        return named
 
     def key(self) -> Auth:
         """The proof that goes with every request."""
@@ -183,11 +192,15 @@ class XertsSettings(HttpSettings):
             return f"api/coupons/sites/{part(site)}/activate/{part(code)}"
         return f"api/coupons/sites/{part(site)}/devices/{part(device)}/redeem/{part(code)}"
 
-    def device_path(self, device: str = "") -> str:
-        """One device, or where devices are created."""
-        if device:
-            return f"api/{self.device_paths}/{part(device)}"
+    def new_device_path(self) -> str:
+        """Creates a device."""
         return "api/devices" if self.device_paths == "devices" else "api/device/"
+
+    def device_calls(self, device: str) -> Sequence[tuple[str, str]]:
+        """Calls, as method and path, that may tell whether a device exists; the likeliest first."""
+        path = f"api/{self.device_paths}/{part(device)}"
+        calls = {"exists": ("GET", f"{path}/exists"), "GET": ("GET", path), "POST": ("POST", path)}
+        return list(calls.values()) if self.device_check == "find" else [calls[self.device_check]]
 
 
 LOGIN = "api/members/login"

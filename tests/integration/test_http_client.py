@@ -344,6 +344,19 @@ async def test_a_token_refused_twice_is_a_matter_of_credentials(way: Way) -> Non
 # -- connections that are kept ---------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
+async def test_a_write_without_a_body_says_nothing_of_its_type(method: str) -> None:
+    async with RawServer(says_each_time(answer(200, b"{}"))).running() as server, client(server.url) as crm:
+        await crm.write(method, "/activate", deadline=soon())
+        await crm.write(method, "/points", json=BODY, deadline=soon())
+        bare, described = server.seen
+    assert bare.body == b""
+    assert "content-type" not in bare.headers
+    if method != "DELETE":
+        assert bare.headers["content-length"] == "0"
+    assert described.headers["content-type"] == "application/json"
+
+
 async def test_connections_are_reused() -> None:
     async with serving() as (server, crm):
         for _ in range(5):

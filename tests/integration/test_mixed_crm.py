@@ -279,8 +279,49 @@ async def test_coupons_in_doubt_are_not_given_twice(start: StartAdapter, crms: C
     assert effects(crms.xerts) - once == once - before
 
 
-async def test_what_no_bound_crm_can_do_has_its_own_code(adapter: Adapter) -> None:
-    assert (await adapter.get("/v1/card/getAllUsers")).code == Code.NOT_SUPPORTED
+async def test_a_wrong_site_of_coupons_waits_and_says_so(start: StartAdapter, crms: Crms) -> None:
+    wrong = crms.settings("users", "coupons")
+    wrong["coupons"] |= {"site": "no-such-site", "occasions": {}}
+    adapter = await start(crm=wrong, coupons={"card_occasion": "visit"}, delivery=DELIVERY)
+    await enrol(adapter, crms)
+    detail = None
+    while detail is None:
+        await asyncio.sleep(0.05)
+        detail = await adapter.service.pool.fetchval(
+            "SELECT detail FROM koshelek.operations WHERE kind = 'coupons' AND state = 'recorded'"
+        )
+    assert detail == (
+        "xerts: the site in site is unknown there, or has no offers (status 404); correct site, or attach an "
+        "offer to it"
+    )
+
+
+async def test_what_no_bound_crm_can_do_has_its_own_code(start: StartAdapter, crms: Crms) -> None:
+    adapter = await start(crm=crms.settings("users", "points"))
+    number = await enrol(adapter, crms)
+    promo = {"cardNumber": number, "code": "ABCDE"}
+    assert (await adapter.post("/v1/promo/code", promo)).code == Code.NOT_SUPPORTED
+
+
+async def test_where_the_crm_cannot_list_phones_the_owners_of_cards_are_listed(
+    start: StartAdapter, crms: Crms
+) -> None:
+    """More than fit into one part of the answer; a customer without a card is not the adapter's to know."""
+    settings = crms.settings("users")
+    settings["users"] |= {"send_phone": True}
+    adapter = await start(crm=settings)
+    assert (await adapter.get("/v1/card/getAllUsers")).body == []
+    phones = [new_phone() for _ in range(40)]
+    for phone in phones:
+        await adapter.issue(phone=phone)
+    answer = await adapter.get("/v1/card/getAllUsers")
+    assert sorted(answer.body) == sorted(phones)
+    extended = await adapter.get("/v1/card/getAllUsersExtended")
+    assert sorted(extended.body, key=lambda row: row["phone"]) == [
+        {"phone": phone, "params": []} for phone in sorted(phones)
+    ]
+    crms.perx.fault("error_before", "*", times=None)
+    assert (await adapter.get("/v1/card/getAllUsers")).code == Code.CRM_DOWN
 
 
 async def test_the_card_is_shown_with_the_last_balance_while_the_crm_is_away(

@@ -79,6 +79,10 @@ async def test_a_site_issues_its_offers_and_creates_the_device(call: Caller) -> 
     assert len(await coupons(call, "new-device")) == 4
     unknown = await call("createCoupons", siteId="nowhere", deviceId="new-device")
     assert unknown.body["error"]["status"] == 404
+    assert await coupons(call, "new-device", site="nowhere") == []
+    assert (await call("listSiteCoupons", id="nowhere")).body == {"results": []}
+    assert (await call("checkSite", id="nowhere")).body == {"exists": False}
+    assert (await call("checkSite", id=SITE_ID)).body == {"exists": True}
 
 
 async def test_issuing_again_can_be_off() -> None:
@@ -91,6 +95,7 @@ async def test_issuing_again_can_be_off() -> None:
 async def test_coupon_is_redeemed_once(call: Caller) -> None:
     answer = await redeem(call, OPEN_CODE)
     assert answer.body["results"]["redeemedOn"]
+    assert "offer" not in answer.body["results"]
     again = await redeem(call, OPEN_CODE)
     assert again.status == 404
     assert (await redeem(call, "ZZZZZ")).status == 404
@@ -127,8 +132,15 @@ async def test_devices_are_created_once(call: Caller) -> None:
     assert (await call("checkDevice", id="tablet")).body == {"exists": False}
     assert (await call("createDevice", json=device)).body == device
     again = await call("createDevice", json=device)
-    assert again.status == 422
+    assert again.status == 500
     assert call.ledger.count("device_created", reference="tablet") == 1
+
+
+@pytest.mark.parametrize("status", ["409", "422"])
+async def test_a_taken_id_can_be_told_otherwise(status: str) -> None:
+    async with calling("xerts", taken_id=status) as call:
+        again = await call("createDevice", json={"id": DEVICE_ID}, headers=KEY)
+        assert again.status == int(status)
 
 
 async def test_a_programme_is_set_up_from_a_member_to_a_report(call: Caller) -> None:
@@ -148,6 +160,12 @@ async def test_a_programme_is_set_up_from_a_member_to_a_report(call: Caller) -> 
     terms = {**TERMS, "instanceExpiresOn": "2099-01-01", "triggers": [{"id": "t", "triggerAfterMinutes": 5}]}
     put = await call("assignOffer", id=offer, siteId=site["id"], json=terms, headers=headers)
     assert put.body["offerId"] == offer
+    other = {**terms, "instanceLimit": 5}
+    assert (
+        await call("assignOffer", id=offer, siteId=site["id"], json=other, headers=headers)
+    ).body == put.body
+    nowhere = await call("assignOffer", id=offer, siteId="nowhere", json=terms, headers=headers)
+    assert nowhere.body["siteId"] == "nowhere"
     issued = await call("createCoupons", siteId=site["id"], deviceId="d")
     (row,) = issued.body["results"]
     assert row["triggers"] == terms["triggers"]
@@ -162,7 +180,7 @@ async def test_a_programme_is_set_up_from_a_member_to_a_report(call: Caller) -> 
     assert report.body["vendors"][vendor]["label"] == "Second"
     made = ["member", "vendor", "site", "offer"]
     assert [call.ledger.count(f"{what}_created") for what in made] == [1, 1, 1, 1]
-    assert call.ledger.count("offer_assigned") == call.ledger.count("site_admin_set") == 1
+    assert (call.ledger.count("offer_assigned"), call.ledger.count("site_admin_set")) == (2, 1)
     assert not call.ledger.invalid_calls
 
 
@@ -205,14 +223,14 @@ async def test_invalid_calls_are_answered_and_recorded(call: Caller) -> None:
     assert (await call("reportVendor", id=VENDOR_ID, headers=headers)).status == 422
     iso = {"from": "2020-01-01"}
     assert (await call("reportVendor", id=VENDOR_ID, query=iso, headers=headers)).status == 422
-    assert (await call("activateCoupon", siteId=SITE_ID, code="TOO-LONG")).status == 422
+    assert (await call("createDevice", json={"id": ""})).status == 422
     assert (await call.raw("GET", f"/api/coupons/site/all/device/{DEVICE_ID}", headers=KEY)).status == 404
     assert (await call.raw("POST", "/api/devices", data="{", headers=KEY)).status == 422
     assert [each.operation for each in call.ledger.invalid_calls] == [
         "createDevice",
         "reportVendor",
         "reportVendor",
-        "activateCoupon",
+        "createDevice",
         None,
         "createDevice",
     ]
@@ -224,8 +242,9 @@ async def test_invalid_calls_are_answered_and_recorded(call: Caller) -> None:
     [
         ("coupon_paths", "site", "GET", f"/api/coupons/site/all/device/{DEVICE_ID}"),
         ("coupon_paths", "site_devices", "GET", f"/api/coupons/site/{SITE_ID}/devices/{DEVICE_ID}"),
-        ("device_paths", "device", "POST", f"/api/device/{DEVICE_ID}"),
-        ("device_check_method", "GET", "GET", f"/api/devices/{DEVICE_ID}"),
+        ("device_paths", "device", "GET", f"/api/device/{DEVICE_ID}/exists"),
+        ("device_check", "GET", "GET", f"/api/devices/{DEVICE_ID}"),
+        ("device_check", "POST", "POST", f"/api/devices/{DEVICE_ID}"),
         ("site_coupons_method", "POST", "POST", f"/api/sites/{SITE_ID}/coupons"),
     ],
 )

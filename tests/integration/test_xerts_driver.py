@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from pydantic import SecretStr
@@ -28,6 +29,7 @@ from crm_backends.xerts.answers import XertsCoupon
 from crm_backends.xerts.commands import make_app
 from crm_backends.xerts.management import Campaign, Management, NewMember, NewOffer
 
+MOSCOW = ZoneInfo("Europe/Moscow")
 HOLDER = Holder(card_number="2900000000017", users_reference="17", profile=Profile())
 
 
@@ -136,8 +138,8 @@ async def test_a_site_that_has_nothing_more_gives_nothing() -> None:
 @pytest.mark.parametrize(
     "spelling",
     [
-        {"coupon_paths": "site", "device_paths": "device", "device_check_method": "GET"},
-        {"coupon_paths": "site_devices"},
+        {"coupon_paths": "site", "device_paths": "device", "device_check": "GET"},
+        {"coupon_paths": "site_devices", "device_paths": "device", "device_check": "POST"},
     ],
 )
 @pytest.mark.parametrize("ids", ["uuid", "integer"])
@@ -236,8 +238,10 @@ async def bad_findings(**changes: Any) -> list[tuple[str, str]]:
 
 async def test_check_names_what_is_wrong() -> None:
     ((subject, remedy),) = await bad_findings(occasions={"visit": "no-such-site"})
-    assert subject == "site 2"
-    assert "occasions" in remedy
+    assert subject == "occasions.visit"
+    assert "correct occasions.visit" in remedy
+    ((subject, remedy),) = await bad_findings(site="no-such-site")
+    assert subject == "site"
     ((subject, remedy),) = await bad_findings(password=SecretStr("wrong"))
     assert subject == "login"
     assert "password" in remedy
@@ -314,7 +318,7 @@ async def commanded(
     switches: dict[str, Any] | None = None, **changes: Any
 ) -> AsyncIterator[tuple[Sandbox, Run]]:
     async with running("xerts", **(switches or {})) as sandbox:
-        app = make_app(lambda config: settings(sandbox, **changes))
+        app = make_app(lambda config: (settings(sandbox, **changes), MOSCOW))
 
         async def run(*args: str, status: int = 0) -> str:
             """Standard output of a command; of one that fails, standard error."""
@@ -360,7 +364,12 @@ async def test_a_programme_is_set_up_by_commands(tmp_path: Path) -> None:
         ).strip()  # fmt: skip
         (site_offer,) = [there for there in crm.site_offers if there.id == attached]
         assert site_offer.fields["totalCost"] == 120
+        assert site_offer.fields["instanceExpiresOn"] == "2099-05-26T20:59:59.999Z"
         assert site_offer.fields["triggers"] == [{"id": "1", "triggerAfterMinutes": 5}]
+        again = ("offer", "attach", offer, site, "--limit", "1000", "--expires", "26.05.2099", "--cost")
+        assert (await run(*again, "0.12")).strip() == attached
+        told = await run(*again, "5", status=1)
+        assert f"({attached}), with another instanceCost, totalCost; nothing was changed" in told
         assert await run("coupons", "list", site) == (
             "code  offer  issued  expires  redeemed  device\n----  -----  ------  -------  --------  ------\n"
         )
@@ -414,11 +423,13 @@ async def test_a_mistake_is_one_sentence(tmp_path: Path) -> None:
     attach = ("offer", "attach", "o", "s", "--limit", "1", "--cost")
     report = ("report", "site", xerts.SITE_ID, "--from")
     wrong = {
-        ("coupons", "list", "nowhere"): "knows nothing of that id",
+        ("coupons", "list", "nowhere"): "there is no such site",
+        ("site", "create", "nowhere", "--title", "t"): "knows nothing of that id",
         ("coupons", "list", ".."): "made of dots",
         (*report, "yesterday"): "is not a day",
         (*report, "2026-02-02", "--to", "2026-02-01"): "--to is before --from",
         (*report, "2026-02-02", "--csv", f"{tmp_path}/no/such"): "cannot be written",
+        (*attach, "1"): "there is no such site; nothing was changed",
         (*attach, "much"): "--cost is not a number",
         (*attach, "1", "--triggers", str(bad)): "is not JSON",
         (*attach, "1", "--triggers", str(tmp_path / "none")): "cannot be read",
@@ -455,7 +466,7 @@ async def test_refused_credentials_and_settings_are_one_sentence() -> None:
 def test_what_the_settings_file_lacks_is_one_sentence() -> None:
     asked: list[Path | None] = []
 
-    def load(config: Path | None) -> XertsSettings:
+    def load(config: Path | None) -> tuple[XertsSettings, ZoneInfo]:
         asked.append(config)
         raise LookupError("there is no [crm.coupons] of xerts")
 

@@ -101,11 +101,6 @@ def test_an_adapter_of_version_1_0_0_keeps_every_clause_of_it(tmp_path: Path) ->
     assert by_name["enrolment.issues"] is State.DISABLED
 
 
-def test_the_mixed_demo_keeps_every_clause(tmp_path: Path) -> None:
-    with demo(tmp_path, "mixed") as options_file:
-        assert broken(run_suite(options_file)) == {}
-
-
 def test_check_judges_the_adapters_own_answers_whatever_the_password(tmp_path: Path) -> None:
     assert processes.run("config", "new", cwd=tmp_path).status == 0
     hashed = processes.run("config", "hash", cwd=tmp_path, given="a long enough password").out.strip()

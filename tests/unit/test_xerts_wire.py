@@ -23,6 +23,7 @@ from crm_backends.ports import (
     Deadline,
     Outcome,
     Refusal,
+    RepeatsHarmlessly,
     Settlement,
     Support,
     Written,
@@ -38,6 +39,7 @@ from crm_backends.xerts.management import (
     NewMember,
     NewOffer,
     NewVendor,
+    OtherTerms,
 )
 
 BASE = "https://xerts.test"
@@ -280,21 +282,22 @@ async def test_an_occasion_without_a_site_issues_nothing(wire: respx.MockRouter,
 
 
 @pytest.mark.parametrize(
-    ("paths", "method", "one", "many"),
+    ("paths", "way", "method", "one", "many"),
     [
-        ("devices", "POST", f"/api/devices/{DEVICE}", "/api/devices"),
-        ("device", "GET", f"/api/device/{DEVICE}", "/api/device/"),
+        ("devices", "find", "GET", f"/api/devices/{DEVICE}/exists", "/api/devices"),
+        ("devices", "exists", "GET", f"/api/devices/{DEVICE}/exists", "/api/devices"),
+        ("devices", "POST", "POST", f"/api/devices/{DEVICE}", "/api/devices"),
+        ("device", "GET", "GET", f"/api/device/{DEVICE}", "/api/device/"),
     ],
 )
-@pytest.mark.parametrize("status", [200, 422])  # 422: another call has created it meanwhile
 async def test_a_new_device_is_created_once(
-    wire: respx.MockRouter, build: Build, paths: str, method: str, one: str, many: str, status: int
+    wire: respx.MockRouter, build: Build, paths: str, way: str, method: str, one: str, many: str
 ) -> None:
     known = wire.route(method=method, path=one).respond(json={"exists": False})
-    created = wire.post(many).respond(status, json={"id": DEVICE})
+    created = wire.post(many).respond(json={"id": DEVICE})
     issued = wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(json={"results": [COUPON]})
     backend = await opened(
-        build(create_devices="ahead", device_paths=paths, device_check_method=method, device_model="M")
+        build(create_devices="ahead", device_paths=paths, device_check=way, device_model="M")
     )
     for _ in range(2):
         assert (await issue(backend)).outcome is Outcome.DONE
@@ -303,18 +306,102 @@ async def test_a_new_device_is_created_once(
     assert body_of(created) == {"id": DEVICE, "deviceModel": "M", "deviceOs": "wallet"}
 
 
-async def test_without_a_certain_device_no_issue_is_sent(wire: respx.MockRouter, build: Build) -> None:
-    wire.post(f"/api/devices/{DEVICE}").respond(json={"exists": False})
-    wire.post("/api/devices").mock(side_effect=[httpx.Response(500), httpx.Response(429)])
+NO_ROUTE = {
+    "error": {
+        "name": "Error",
+        "status": 404,
+        "message": f'Shared class "Device" has no method handling GET /{DEVICE}',
+    }
+}
+NO_MODEL = {
+    "error": {"status": 404, "code": "MODEL_NOT_FOUND", "message": f'Unknown "Device" id "{DEVICE}".'}
+}
+
+
+@pytest.mark.parametrize(
+    ("exists", "got", "posted", "known"),
+    [
+        ({"exists": True}, None, None, True),
+        (None, {"id": DEVICE, "deviceModel": "M"}, None, True),
+        (None, NO_MODEL, None, False),
+        (None, None, {"exists": True}, True),
+        (None, {"id": "another"}, {"exists": False}, False),
+    ],
+)
+async def test_the_call_that_tells_devices_is_found_once(
+    wire: respx.MockRouter, build: Build, exists: Any, got: Any, posted: Any, known: bool
+) -> None:
+    def answered(body: Any) -> httpx.Response:
+        return httpx.Response(404 if body in (None, NO_MODEL) else 200, json=body or NO_ROUTE)
+
+    path = f"/api/devices/{DEVICE}"
+    asked = [
+        wire.get(f"{path}/exists").mock(return_value=answered(exists)),
+        wire.get(path).mock(return_value=answered(got)),
+        wire.post(path).mock(return_value=answered(posted)),
+    ]
+    created = wire.post("/api/devices").respond(json={"id": DEVICE})
+    wire.post(url__startswith=f"{BASE}/api/siteOffers/").respond(json={"results": [COUPON]})
     backend = await opened(build(create_devices="ahead"))
-    for _ in range(2):
+    assert (await issue(backend)).outcome is Outcome.DONE
+    assert created.called is not known
+    before = [route.call_count for route in asked]
+    again = wire.get(url__regex="/api/devices/D2").respond(json={"exists": True})
+    if not got and not posted:
+        await backend.issue("D2", "visit", reference="r", deadline=soon())
+        assert again.call_count == 1
+    assert [route.call_count for route in asked] == before
+
+
+async def test_a_server_that_tells_no_devices_is_for_the_operator(
+    wire: respx.MockRouter, build: Build
+) -> None:
+    wire.route(url__startswith=f"{BASE}/api/devices/").respond(404, json=NO_ROUTE)
+    with pytest.raises(BackendMisconfigured, match="device_check") as caught:
+        await issue(await opened(build(create_devices="ahead")))
+    assert DEVICE not in str(caught.value)
+    wire.route(url__startswith=f"{BASE}/api/devices/").respond(401, json=ERROR)
+    assert await issue(await opened(build(create_devices="ahead"))) == Written.not_sent()
+
+
+@pytest.mark.parametrize("status", [500, 409, 422])  # what a LoopBack says of an id that is taken
+async def test_a_device_that_another_call_has_created_meanwhile_is_enough(
+    wire: respx.MockRouter, build: Build, status: int
+) -> None:
+    known = wire.get(f"/api/devices/{DEVICE}/exists").mock(
+        side_effect=[httpx.Response(200, json={"exists": exists}) for exists in (False, True)]
+    )
+    created = wire.post("/api/devices").respond(status, json=ERROR)
+    wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(json={"results": [COUPON]})
+    backend = await opened(build(create_devices="ahead", breaker_failures=1))
+    assert (await issue(backend)).outcome is Outcome.DONE
+    assert not backend.left_alone
+    assert (known.call_count, created.call_count) == (2, 1)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, NO_ROUTE), (409, ERROR), (422, ERROR)])
+async def test_a_server_that_creates_no_devices_is_for_the_operator(
+    wire: respx.MockRouter, build: Build, status: int, body: object
+) -> None:
+    wire.get(f"/api/devices/{DEVICE}/exists").respond(json={"exists": False})
+    wire.post("/api/devices").respond(status, json=body)
+    with pytest.raises(BackendMisconfigured, match="create") as caught:
+        await issue(await opened(build(create_devices="ahead")))
+    assert "planted" not in str(caught.value)
+
+
+async def test_without_a_certain_device_no_issue_is_sent(wire: respx.MockRouter, build: Build) -> None:
+    wire.get(f"/api/devices/{DEVICE}/exists").respond(json={"exists": False})
+    failures = [httpx.Response(500), httpx.Response(429), httpx.Response(503)]
+    wire.post("/api/devices").mock(side_effect=failures)
+    backend = await opened(build(create_devices="ahead"))
+    for _ in failures:
         assert await issue(backend) == Written.not_sent()
 
 
 @pytest.mark.parametrize(
     ("response", "written"),
     [
-        (httpx.Response(404, json=ERROR), Written.refused()),
         (httpx.Response(422, json=ERROR), Written.refused()),
         (httpx.Response(401, json=ERROR), Written.not_sent()),
         (httpx.Response(429, json=ERROR), Written.not_sent()),
@@ -330,10 +417,41 @@ async def test_how_an_issue_ends(
     assert await issue(await opened(build())) == written
 
 
-async def test_a_wrong_method_is_for_the_operator(wire: respx.MockRouter, build: Build) -> None:
-    wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(405, json=ERROR)
-    with pytest.raises(BackendMisconfigured):
-        await issue(await opened(build()))
+async def test_a_site_that_issues_nothing_is_for_the_operator(wire: respx.MockRouter, build: Build) -> None:
+    wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(404, json=ERROR)
+    wire.post(f"/api/siteOffers/{OTHER}/device/{DEVICE}").respond(404, json=ERROR)
+    backend = await opened(build(occasions={"visit": OTHER}))
+    for occasion, setting in (("receipt", "site"), ("visit", "occasions.visit")):
+        with pytest.raises(BackendMisconfigured, match=f"the site in {setting} is unknown") as caught:
+            await issue(backend, occasion)
+        assert "planted" not in str(caught.value)
+        assert DEVICE not in str(caught.value)
+
+
+LACKING = [
+    httpx.Response(405, json=ERROR),
+    httpx.Response(406, json=ERROR),
+    httpx.Response(404, json=NO_ROUTE),
+    httpx.Response(404, json={"error": {"message": f"There is no method to handle PUT /planted/{CODE}"}}),
+    httpx.Response(404, json={"error": {"message": "Не найден метод для POST /planted"}}),
+    httpx.Response(404, text="<html>planted</html>"),
+    httpx.Response(404, json={"message": "planted: no Route matched with those values"}),
+]
+"""Answers that say that there is no such call."""
+
+
+@pytest.mark.parametrize("response", LACKING)
+async def test_a_call_that_there_is_none_of_is_for_the_operator(
+    wire: respx.MockRouter, build: Build, response: httpx.Response
+) -> None:
+    wire.route().mock(return_value=response)
+    backend = await opened(build(redeem_site="default", no_coupons="404"))
+    for call in (issue(backend), redeem(backend), backend.coupons(DEVICE, deadline=soon())):
+        with pytest.raises(BackendMisconfigured, match="has no call that") as caught:
+            await call
+        for private in ("planted", DEVICE, CODE):
+            assert private not in str(caught.value)
+    assert len(wire.calls) == 3
 
 
 # -- codes ---------------------------------------------------------------------------------------------
@@ -401,21 +519,47 @@ async def test_how_a_redemption_ends(
 
 
 @pytest.mark.parametrize(
-    ("coupons", "refusal"),
+    ("coupons", "written"),
     [
-        ([REDEEMED], Refusal.CODE_USED),
-        ([{**COUPON, "expiresOn": "2016-08-09T00:00:41.447Z"}], Refusal.CODE_EXPIRED),
-        ([COUPON], Refusal.OTHER),
-        ([{**COUPON, "redeemCode": "OTHER"}], Refusal.CODE_UNKNOWN),
-        (None, Refusal.OTHER),
+        ([REDEEMED], Written.refused(Refusal.CODE_USED)),
+        ([{**COUPON, "expiresOn": "2016-08-09T00:00:41.447Z"}], Written.refused(Refusal.CODE_EXPIRED)),
+        ([{**COUPON, "redeemCode": "OTHER"}], Written.refused(Refusal.CODE_UNKNOWN)),
+        (None, Written.not_sent()),  # nothing was done, and why is asked again
     ],
 )
 async def test_the_list_tells_what_404_means(
-    wire: respx.MockRouter, build: Build, coupons: object, refusal: Refusal
+    wire: respx.MockRouter, build: Build, coupons: object, written: Written
 ) -> None:
     wire.put(f"/api/coupons/sites/{SITE}/devices/{DEVICE}/redeem/{CODE}").respond(404, json=ERROR)
     wire.get(LIST).respond(500 if coupons is None else 200, json={"results": coupons})
-    assert await redeem(await opened(build(redeem_site="default"))) == Written.refused(refusal)
+    assert await redeem(await opened(build(redeem_site="default"))) == written
+
+
+async def test_404_to_the_code_of_an_open_coupon_is_for_the_operator(
+    wire: respx.MockRouter, build: Build
+) -> None:
+    wire.put(f"/api/coupons/sites/{SITE}/devices/{DEVICE}/redeem/{CODE}").respond(404, json=ERROR)
+    wire.get(LIST).respond(json={"results": [COUPON]})
+    with pytest.raises(BackendMisconfigured, match="redeem_site") as caught:
+        await redeem(await opened(build(redeem_site="default")))
+    for private in ("planted", DEVICE, CODE):
+        assert private not in str(caught.value)
+
+
+async def test_the_title_is_the_listed_one_where_the_reply_has_no_offer(
+    wire: respx.MockRouter, build: Build
+) -> None:
+    wire.get(LIST).respond(json={"results": [COUPON]})
+    bare = {name: value for name, value in REDEEMED.items() if name not in ("offer", "redemptionSite")}
+    wire.put(f"/api/coupons/sites/{OTHER}/devices/{DEVICE}/redeem/{CODE}").respond(json={"results": bare})
+    written = await redeem(await opened(build()))
+    assert written == Written.done(str(COUPON["id"]), message="Pie of the day")
+
+
+def test_a_redemption_may_be_repeated_and_an_activation_may_not(build: Build) -> None:
+    assert isinstance(build(), RepeatsHarmlessly)
+    assert build().harmless_again == {"coupons.redeem"}
+    assert build(promo="activate").harmless_again == frozenset()
 
 
 SINCE = datetime(2016, 8, 2, 1, 28, 10, tzinfo=UTC)  # two seconds after REDEEMED was
@@ -441,6 +585,43 @@ async def test_a_doubt_is_settled_by_redeemed_on(
 ) -> None:
     wire.get(LIST).respond(json={"results": coupons})
     assert (await settle(await opened(build()), since)).outcome is outcome
+
+
+async def test_a_use_that_was_carried_out_late_is_ours(wire: respx.MockRouter, build: Build) -> None:
+    """Sent, in doubt, not redeemed when it was looked for, so sent again; meanwhile the first was done."""
+    late = {**REDEEMED, "redeemedOn": datetime.now(UTC).isoformat()}
+    listed = [[COUPON], [COUPON], [late], [late]]
+    wire.get(LIST).mock(side_effect=[httpx.Response(200, json={"results": one}) for one in listed])
+    used = wire.put(f"/api/coupons/sites/{OTHER}/devices/{DEVICE}/redeem/{CODE}").respond(503, json=ERROR)
+    backend = await opened(build())
+    since = datetime.now(UTC)
+    assert (await redeem(backend)).outcome is Outcome.UNKNOWN
+    assert (await settle(backend, since)).outcome is Outcome.NOT_SENT
+    assert await redeem(backend) == Written.done(str(COUPON["id"]), message="Pie of the day")
+    another = await backend.redeem(DEVICE, CODE, reference="other", deadline=soon())
+    assert another == Written.refused(Refusal.CODE_USED)
+    assert used.call_count == 1
+
+
+async def test_every_end_but_done_says_why_without_names(wire: respx.MockRouter, build: Build) -> None:
+    wire.get(LIST).respond(json={"results": [REDEEMED]})
+    wire.put(url__startswith=f"{BASE}/api/coupons/").mock(
+        side_effect=[httpx.Response(status, json=ERROR) for status in (503, 404, 422, 410, 401, 429, 200)]
+    )
+    wire.post(url__startswith=f"{BASE}/api/siteOffers/").mock(
+        side_effect=[httpx.Response(status, json=ERROR) for status in (503, 422, 401, 200)]
+    )
+    backend = await opened(build(redeem_site="default"))
+    ends = [await redeem(backend) for _ in range(7)] + [await redeem(backend, "?")]
+    ends += [await issue(backend) for _ in range(4)]
+    ends += [await issue(await opened(build(any_occasion=False)))]
+    ends += [await settle(backend, datetime.now(UTC)), await settle(build(promo="activate"))]
+    for end in ends:
+        assert end.outcome is not Outcome.DONE
+        assert end.reason is not None
+        assert end.reason.startswith("xerts: ")
+        for private in ("planted", DEVICE, CODE, KEY):
+            assert private not in end.reason
 
 
 # -- management ----------------------------------------------------------------------------------------
@@ -558,11 +739,13 @@ async def test_an_offer_is_created(wire: respx.MockRouter, manage: Manage, word:
 
 @pytest.mark.parametrize("name", ["triggerLocationRadius", "triggerRadius"])
 async def test_an_offer_is_attached(wire: respx.MockRouter, manage: Manage, name: str) -> None:
+    wire.get(SITE_S).respond(json={"exists": True})
     route = wire.put("/api/offers/o/sites/rel/s").respond(json={"id": "so"})
     place = {"lat": 37, "lng": 20}
     campaign = Campaign(
         cost=Decimal("0.12"),
         limit=1000,
+        first_day=date(2017, 5, 1),
         last_day=date(2017, 5, 26),
         coupon_days=7,
         triggers=[{"id": "1", "triggerLocation": place, "triggerRadius": 30}],
@@ -574,10 +757,72 @@ async def test_an_offer_is_attached(wire: respx.MockRouter, manage: Manage, name
         "instanceLimit": 1000,
         "instanceIssues": 0,
         "totalCost": 120.0,
-        "instanceExpiresOn": "2017-05-26",
+        "instanceStartIssueOn": "2017-04-30T21:00:00.000Z",  # both days are whole ones in Moscow
+        "instanceExpiresOn": "2017-05-26T20:59:59.999Z",
         "couponExpiresAfterDays": 7,
         "triggers": [{"id": "1", "triggerLocation": place, name: 30}],
     }
+
+
+SITE_S = "/api/sites/s/exists"
+TERMS = {
+    "instanceCost": 0.12,
+    "instanceLimit": 1010,
+    "instanceIssues": 1,
+    "totalCost": 121.19999999999999,
+    "instanceExpiresOn": "2017-05-26T20:59:59.000Z",
+    "triggers": [{"id": "t", "timeAfterTrigger": "120", "of": "their own"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("there", "differing"),
+    [
+        (TERMS, ""),
+        ({}, ""),
+        ({**TERMS, "instanceExpiresOn": "2017-05-26"}, ""),
+        ({**TERMS, "instanceExpiresOn": "2017-05-26T23:59:59.999+03:00", "couponExpiresAfterDays": 3}, ""),
+        ({**TERMS, "instanceCost": 5, "totalCost": 15}, "instanceCost, totalCost"),
+        ({**TERMS, "instanceLimit": 1000}, "instanceLimit"),
+        ({**TERMS, "instanceExpiresOn": "2017-05-26T00:00:00.000Z"}, "instanceExpiresOn"),
+        ({**TERMS, "instanceExpiresOn": "planted"}, "instanceExpiresOn"),
+        ({**TERMS, "triggers": []}, "triggers"),
+        ({**TERMS, "triggers": [{"id": "t", "timeAfterTrigger": 90}]}, "triggers"),
+    ],
+)
+async def test_an_offer_that_is_attached_already_is_told(
+    wire: respx.MockRouter, manage: Manage, there: dict[str, Any], differing: str
+) -> None:
+    wire.get(SITE_S).respond(json={"exists": True})
+    wire.put("/api/offers/o/sites/rel/s").respond(json={"id": "so", "offerId": "o", "siteId": "s", **there})
+    campaign = Campaign(
+        cost=Decimal("0.12"),
+        limit=1010,
+        last_day=date(2017, 5, 26),
+        triggers=[{"id": "t", "timeAfterTrigger": 120}],
+    )
+    async with manage() as xerts:
+        if not differing:
+            assert await xerts.attach_offer("o", "s", campaign) == "so"
+            return
+        with pytest.raises(
+            OtherTerms, match=rf"\(so\), with another {differing}; nothing was changed"
+        ) as caught:
+            await xerts.attach_offer("o", "s", campaign)
+        assert "planted" not in str(caught.value)
+
+
+async def test_an_offer_is_not_attached_to_a_site_that_there_is_none_of(
+    wire: respx.MockRouter, login: respx.Route, manage: Manage
+) -> None:
+    refused = wire.get(SITE_S).mock(
+        side_effect=[httpx.Response(401, json=ERROR), httpx.Response(200, json={"exists": False})]
+    )
+    wire.get("/api/sites/s").respond(401, json=ERROR)
+    async with manage() as xerts:
+        with pytest.raises(Declined, match="no such site"):
+            await xerts.attach_offer("o", "s", Campaign(cost=Decimal(1), limit=1))
+    assert refused.calls.last.request.headers["Authorization"] == "token-1"
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
