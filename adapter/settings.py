@@ -388,7 +388,18 @@ class Receipts(Section):
     step: Decimal = Field(Decimal("1"), gt=0, description="Points are a multiple of this.")
     rounding: Literal["down", "half_up", "up"] = Field("down", description="How to get to a multiple.")
     minimum_total: Decimal = Field(Decimal("0"), ge=0, description="Smallest total that takes part, roubles.")
+    maximum_total: Decimal = Field(
+        Decimal("10000000"),
+        gt=0,
+        description="Largest total that is believed of a cash receipt, roubles; above, the code is taken for "
+        "misread or forged. The contract's own example has 9999999.00.",
+    )
     maximum_points: Decimal | None = Field(None, ge=0, description="Most points one receipt can give.")
+    fiscal_drive: Literal["padded", "as_given"] = Field(
+        "padded",
+        description="How the number of the fiscal drive (fn) is compared: with zeros before it up to its 16 "
+        "digits, since programs that read it as a number lose them; or as it is given.",
+    )
     settlement_signs: list[Literal[1, 2, 3, 4]] = Field(
         [1], description="Accepted settlement signs (n): 1 sale, 2 its return, 3 expense, 4 its return."
     )
