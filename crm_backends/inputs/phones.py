@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 
 import phonenumbers
-from phonenumbers import ValidationResult
+from phonenumbers import PhoneNumberType, ValidationResult
 
 from crm_backends.inputs.text import LEFT_OUT, compatible, shape
 
@@ -27,6 +27,8 @@ _A_FRACTION = re.compile(r"[0-9]\.[0-9]?$")
 _NEVER_BEGINS = {1: re.compile("[01]"), 7: re.compile("[012]")}
 """How no number begins under the two country codes that whole groups of countries share."""
 
+_MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
+
 
 class UnreadablePhone(ValueError):
     """A value that is there and no phone; the message is its shape, never the value."""
@@ -36,8 +38,9 @@ def read_phone(text: str, region: str) -> str | None:
     """E.164 with the plus sign, or ``None`` when ``text`` is no phone.
 
     The wire form is digits with the country code and no plus (KLO-1); a plus, ``tel:``, punctuation and a
-    national number of ``region`` are understood too (inferred). An extension is refused: nobody can be sent
-    a code there.
+    national number of ``region`` are understood too (inferred). Ten bare digits are most likely one of those,
+    unless they are a landline there and a mobile number with a country code. An extension is refused: nobody
+    can be sent a code there.
 
     Args:
         text: as somebody wrote it.
@@ -55,9 +58,13 @@ def read_phone(text: str, region: str) -> str | None:
         return None
     if plus:
         return _in_full(digits)
-    if digits != written or len(digits) == 10:  # written for people; or too short for most of the world
-        return _national(digits, region) or _existing(digits)
-    return _existing(digits) or _national(digits, region) or _in_full(digits, as_they_are=True)
+    at_home = _national(digits, region)
+    if digits != written:  # written for people
+        return at_home or _existing(digits)
+    abroad = _existing(digits)
+    if len(digits) == 10:
+        return next(filter(_is_mobile, filter(None, (at_home, abroad))), at_home or abroad)
+    return abroad or at_home or _in_full(digits, as_they_are=True)
 
 
 def kept_phone(text: str | None, region: str) -> str | None:
@@ -122,6 +129,11 @@ def _national(digits: str, region: str) -> str | None:
     """A number of the region with or without its own prefixes (8, 0), if it exists."""
     number = _parsed(digits, region)
     return _e164(number) if number is not None and phonenumbers.is_valid_number(number) else None
+
+
+def _is_mobile(phone: str) -> bool:
+    number = _parsed(phone, None)
+    return number is not None and phonenumbers.number_type(number) in _MOBILE
 
 
 def _parsed(text: str, region: str | None) -> phonenumbers.PhoneNumber | None:
