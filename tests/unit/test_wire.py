@@ -220,6 +220,11 @@ def test_what_is_no_json_is_told_so(body: bytes) -> None:
     assert refusal(lambda: wire.read_object(body)) == (Code.NOT_JSON, None)
 
 
+def test_a_byte_order_mark_before_json_is_passed_over() -> None:
+    """RFC 8259, 8.1: a parser may ignore it."""
+    assert wire.read_object(b'\xef\xbb\xbf{"A": 1}') == {"a": 1}
+
+
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"text"', b"true", b'[{"phone": "1"}]'])
 def test_json_that_is_no_object_is_told_so(body: bytes) -> None:
     assert refusal(lambda: wire.read_object(body)) == (Code.NOT_AN_OBJECT, None)
