@@ -48,6 +48,7 @@ class Code(enum.StrEnum):
     RECEIPT_TAKEN = "306"
     RECEIPT_DIFFERS = "307"
     RECEIPT_REFUSED = "308"
+    RECEIPT_TOO_LARGE = "309"
     # 7xx: promo codes
     PROMO_UNKNOWN = "701"
     PROMO_NOT_YET_VALID = "702"
@@ -255,6 +256,12 @@ CATALOGUE: dict[Code, Entry] = {
         "The receipt was refused",
         "The CRM refused the credit.",
         "Look at the CRM's own rules.",
+    ),
+    Code.RECEIPT_TOO_LARGE: Entry(
+        "Сумма чека больше допустимой",
+        "The receipt total is above the maximum",
+        "The total is above receipts.maximum_total, which is more than a cash receipt plausibly has.",
+        "Raise receipts.maximum_total if such receipts are genuine.",
     ),
     Code.PROMO_UNKNOWN: Entry(
         "Промокод не найден", "Unknown promo code", "The CRM does not know the code.", _NORMAL

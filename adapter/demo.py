@@ -21,13 +21,13 @@ from adapter import serving
 from adapter.bootstrap import Service
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
-from adapter.loyalty.people import wire_phone
 from adapter.settings import Coupons, Crm, NumberRange, Settings, with_overrides
 from adapter.store.importing import Report, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
 from contracts.sandbox import pegke, perx, xerts
 from contracts.sandbox.people import PEOPLE
+from crm_backends.inputs import wire_phone
 from crm_backends.model import Holder, Profile
 from crm_backends.ports import BackendError, Deadline
 

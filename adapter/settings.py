@@ -346,9 +346,32 @@ class Cards(Section):
         description="`number`: the barcode is the card number; `check_digit`: the card number with the "
         "EAN or UPC check digit added.",
     )
+    number_lengths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
+        [],
+        description="How many characters a card number may have; empty: up to 64. This and the next two hold "
+        "for every number, whether imported, counted in a range or taken over from the users CRM.",
+    )
+    number_alphabet: Literal["printable", "alphanumeric", "digits"] = Field(
+        "printable", description="Its characters: printable ASCII, letters and digits, or digits alone."
+    )
+    number_check_digit: Literal["none", "luhn", "ean"] = Field(
+        "none", description="Rule that its last digit keeps."
+    )
     adopt: bool = Field(
         True, description="Take over card numbers that the users CRM keeps for a customer found there."
     )
+
+    @model_validator(mode="after")
+    def _ranges_keep_the_rule(self) -> Self:
+        for place, rule in enumerate(self.ranges):
+            if self.number_lengths and rule.length not in self.number_lengths:
+                raise ValueError(f"ranges.{place}.length: {rule.length} is not one of number_lengths")
+            if self.number_check_digit not in ("none", rule.check_digit):
+                raise ValueError(
+                    f"ranges.{place}.check_digit: {rule.check_digit} is not {self.number_check_digit}, "
+                    "which number_check_digit asks for"
+                )
+        return self
 
 
 class Matching(Section):
@@ -388,7 +411,18 @@ class Receipts(Section):
     step: Decimal = Field(Decimal("1"), gt=0, description="Points are a multiple of this.")
     rounding: Literal["down", "half_up", "up"] = Field("down", description="How to get to a multiple.")
     minimum_total: Decimal = Field(Decimal("0"), ge=0, description="Smallest total that takes part, roubles.")
+    maximum_total: Decimal = Field(
+        Decimal("10000000"),
+        gt=0,
+        description="Largest total that is believed of a cash receipt, roubles; above, the code is taken for "
+        "misread or forged. The contract's own example has 9999999.00.",
+    )
     maximum_points: Decimal | None = Field(None, ge=0, description="Most points one receipt can give.")
+    fiscal_drive: Literal["padded", "as_given"] = Field(
+        "padded",
+        description="How the number of the fiscal drive (fn) is compared: with zeros before it up to its 16 "
+        "digits, since programs that read it as a number lose them; or as it is given.",
+    )
     settlement_signs: list[Literal[1, 2, 3, 4]] = Field(
         [1], description="Accepted settlement signs (n): 1 sale, 2 its return, 3 expense, 4 its return."
     )

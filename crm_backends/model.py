@@ -129,7 +129,7 @@ class FiscalReceipt:
     """A Russian cash receipt, read from its QR code.
 
     ``fiscal_drive`` (fn), ``document`` (i) and ``sign`` (fp) together are its identity. The first is
-    text because its leading zeros count.
+    a text of 16 characters in the fiscal data formats (tag 1041).
     """
 
     fiscal_drive: str

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import structlog
 from aiohttp import HttpVersion11, web
@@ -190,15 +190,12 @@ class PublicPort:
         trusted = self.programme.settings.server.trusted_proxies
         if not trusted or remote is None:
             return remote
-        forwarded = ",".join(request.headers.getall("X-Forwarded-For", ()))  # a proxy may add its own
-        if not forwarded:
-            return remote
-        for hop in (remote, *reversed([part.strip() for part in forwarded.split(",")])):
-            try:
-                address = ip_address(hop)
-            except ValueError:
+        lines = request.headers.getall("X-Forwarded-For", ())  # a proxy may add one of its own
+        hops = [hop for line in lines for part in line.split(",") if (hop := part.strip())]
+        for hop in (remote, *reversed(hops)):
+            address = _address(hop)
+            if address is None:
                 break
-            address = getattr(address, "ipv4_mapped", None) or address
             remote = str(address)
             if not any(address in network for network in trusted):
                 break
@@ -208,6 +205,20 @@ class PublicPort:
 def _crm_milliseconds(spent: Mapping[str, float]) -> dict[str, dict[str, float]]:
     """For the log: how much of the request each CRM that was asked took."""
     return {"crm_ms": {name: round(seconds * 1000, 1) for name, seconds in spent.items()}} if spent else {}
+
+
+_HOP = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%[^\]]*)?\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
+
+
+def _address(hop: str) -> IPv4Address | IPv6Address | None:
+    """The address of one hop, without the port, brackets and quotes that some proxies write."""
+    hop = hop.strip('"')
+    written = _HOP.fullmatch(hop)
+    try:
+        address = ip_address(written[1] or written[2] if written else hop.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 async def _continue(request: web.Request) -> None:

@@ -17,6 +17,7 @@ from adapter.catalogue import Code, Refused
 from adapter.loyalty import enrolment, finding, fiscal, holder, listing, promo, receipts
 from adapter.loyalty.model import Card, OperationState
 from adapter.loyalty.programme import Programme
+from crm_backends import inputs
 from crm_backends.ports import Deadline
 
 RESERVED_SEGMENTS = frozenset({"anonymous", "getAllUsers", "getAllUsersExtended"})
@@ -197,6 +198,7 @@ async def use_promo_code(call: Call) -> wire.Json:
     code = wire.text_field(body, names)
     if code is None:
         raise Refused(Code.FIELD_MISSING, names[0])
+    code = inputs.one_line(code)
     if len(code) > 100:
         raise Refused(Code.FIELD_INVALID, names[0])
     card = await _participant(call, body)

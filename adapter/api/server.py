@@ -11,12 +11,15 @@ from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from adapter.api import wire
 from adapter.catalogue import Code, Language, Refused
 
 log = structlog.get_logger("api")
+
+_CALLERS_FAULT = (web.RequestPayloadError, HttpProcessingError, ConnectionError)
 
 ELSEWHERE: web.AppKey[Callable[[web.Request], Awaitable[web.StreamResponse]]] = web.AppKey("elsewhere")
 """The application's own answer to a request that leads to no method of it."""
@@ -58,6 +61,15 @@ class _Handler(RequestHandler):
         )
         response.force_close()
         return response
+
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """Write down what went wrong outside a call, unless it is the rest of a body that cannot be read.
+
+        That rest is passed over after the answer; a body that is not the gzip it says may be sent by anybody,
+        with any credentials, and the request has its line already.
+        """
+        if not isinstance(kw.get("exc_info"), _CALLERS_FAULT):
+            super().log_exception(*args, **kw)
 
 
 class _Server(web.Server):

@@ -5,17 +5,16 @@
 
 from __future__ import annotations
 
+import codecs
 import json
-import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import pydantic_core
 from pydantic import (
-    AfterValidator,
     AliasChoices,
     BaseModel,
     BeforeValidator,
@@ -27,7 +26,7 @@ from pydantic import (
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.holder import CardInfo
 from adapter.loyalty.model import Card, CardState, Operation, OperationState
-from adapter.loyalty.people import parse_email, parse_phone
+from crm_backends import inputs
 from crm_backends.model import CHANNELS, Channel, ChannelConsents, ListedPhone, Offer, Profile, Purchase, Sex
 
 CONTENT_TYPE = "application/json; charset=utf-8"
@@ -167,64 +166,54 @@ def listed_users_json(phones: Sequence[ListedPhone]) -> list[Json]:
 # --- requests ----------------------------------------------------------------------------------------
 
 
-def _plain_text(value: str) -> str:
+def _plain_text(value: Any) -> Any:
+    """A number as its digits, a text as it is seen; an empty one counts as absent."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str):
+        return value
     if "\x00" in value:
         raise ValueError("holds a NUL character")
-    return value.strip()
+    return inputs.one_line(value) or None
 
 
-def _number_as_text(value: Any) -> Any:
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+def _identifying(value: Any) -> Any:
+    """The same for what somebody is known by, where a word such as ``null`` or ``нет`` says: by nothing."""
+    text = _plain_text(value)
+    return None if isinstance(text, str) and inputs.is_left_out(text) else text
 
 
-def _empty_as_none(value: Any) -> Any:
-    return None if isinstance(value, str) and not value.strip() else value
+def _address_of_a_query(value: Any) -> Any:
+    """An e-mail holds no blank: one in a query is a plus that was not encoded."""
+    return value.strip().replace(" ", "+") if isinstance(value, str) and "@" in value else value
 
 
 def _birth_date(value: Any) -> Any:
-    born = _day(value.strip() if isinstance(value, str) else value)
-    # A day more or less does not matter here.
-    if born is not None and not 1880 <= born.year <= datetime.now(UTC).year:
-        raise ValueError("not a birth date")
-    return born
-
-
-_YYYY_MM_DD = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-
-
-def _day(value: Any) -> date | None:
     if value is None:
         return None
-    if isinstance(value, str) and _YYYY_MM_DD.fullmatch(value):
-        try:
-            day = date.fromisoformat(value)
-        except ValueError:
-            pass
-        else:
-            if 1800 <= day.year <= 2999:  # beyond, no time zone and no database agrees with another
-                return day
-    raise ValueError("not YYYY-MM-DD")
+    if not isinstance(value, str):
+        raise ValueError("not YYYY-MM-DD")
+    return inputs.birth_date_of(value)
 
 
-_SEX: dict[str, Sex] = {
-    "m": "m", "male": "m", "м": "m", "муж": "m", "мужской": "m",
-    "f": "f", "female": "f", "ж": "f", "жен": "f", "женский": "f",
-}  # fmt: skip
+def _day(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("not YYYY-MM-DD")
+    return inputs.day_of(value) if value.strip() else None
 
 
 def _sex(value: Any) -> Any:
     if value is None:
         return None
-    sex = _SEX.get(value.strip().lower()) if isinstance(value, str) else None
-    if sex is None:
+    if not isinstance(value, str):
         raise ValueError("not one of m, f, м, ж, male, female")
-    return sex
+    return inputs.sex_of(value)
 
 
-Text = Annotated[str, Field(max_length=255), BeforeValidator(_number_as_text), AfterValidator(_plain_text)]
-OptionalText = Annotated[Text | None, BeforeValidator(_empty_as_none)]
-BirthDate = Annotated[date | None, BeforeValidator(_birth_date), BeforeValidator(_empty_as_none)]
-Day = Annotated[date | None, BeforeValidator(_day), BeforeValidator(_empty_as_none)]
+OptionalText = Annotated[Annotated[str, Field(max_length=255)] | None, BeforeValidator(_plain_text)]
+Identifying = Annotated[Annotated[str, Field(max_length=255)] | None, BeforeValidator(_identifying)]
+BirthDate = Annotated[date | None, BeforeValidator(_birth_date)]
+Day = Annotated[date | None, BeforeValidator(_day)]
 
 
 class Lenient(BaseModel):
@@ -240,15 +229,13 @@ def _key(name: str, *more: str) -> Any:
 class ProfileBody(Lenient):
     """The profile object, body of issue and update."""
 
-    phone: OptionalText = Field(None, validation_alias=_key("phone", "msisdn"))
-    email: OptionalText = Field(None, validation_alias=_key("email"))
+    phone: Identifying = Field(None, validation_alias=_key("phone", "msisdn"))
+    email: Identifying = Field(None, validation_alias=_key("email"))
     first_name: OptionalText = Field(None, validation_alias=_key("firstname"))
     patronymic: OptionalText = Field(None, validation_alias=_key("patronymic"))
     surname: OptionalText = Field(None, validation_alias=_key("surname"))
     birth_date: BirthDate = Field(None, validation_alias=_key("birthDate"))
-    sex: Annotated[Sex | None, BeforeValidator(_sex), BeforeValidator(_empty_as_none)] = Field(
-        None, validation_alias=_key("sex")
-    )
+    sex: Annotated[Sex | None, BeforeValidator(_sex)] = Field(None, validation_alias=_key("sex"))
     country_code: OptionalText = Field(None, validation_alias=_key("countryCode"))
     locality: OptionalText = Field(None, validation_alias=_key("locality"))
 
@@ -301,8 +288,10 @@ class ConsentsBody(Lenient):
 class FindQuery(Lenient):
     """KLO-1; a parameter without a value counts as absent."""
 
-    msisdn: OptionalText = Field(None, validation_alias=_key("msisdn"))
-    email: OptionalText = Field(None, validation_alias=_key("email"))
+    msisdn: Identifying = Field(None, validation_alias=_key("msisdn"))
+    email: Annotated[Identifying, BeforeValidator(_address_of_a_query)] = Field(
+        None, validation_alias=_key("email")
+    )
     birth_date: BirthDate = Field(None, validation_alias=_key("birthDate"))
 
 
@@ -317,16 +306,16 @@ class HolderFields(Lenient):
     """Whose receipt or promo code it is (inferred): a card number, or the owner's phone."""
 
     card_number: OptionalText = Field(None, validation_alias=_key("cardNumber", "card"))
-    msisdn: OptionalText = Field(None, validation_alias=_key("msisdn", "phone"))
+    msisdn: Identifying = Field(None, validation_alias=_key("msisdn", "phone"))
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in ``body`` with its own keys in lower case.
+    """The JSON object in ``body`` with its own keys in lower case; a BOM before it is passed over (RFC 8259).
 
     Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT.
     """
     try:
-        value = pydantic_core.from_json(body, allow_inf_nan=False)
+        value = pydantic_core.from_json(body.removeprefix(codecs.BOM_UTF8), allow_inf_nan=False)
     except ValueError:
         raise Refused(Code.NOT_JSON) from None
     if not isinstance(value, dict):
@@ -362,17 +351,17 @@ def phone_field(name: str, text: str | None, region: str) -> str | None:
     """E.164. Raises ``Refused(FIELD_INVALID)`` naming the field."""
     if text is None:
         return None
-    phone = parse_phone(text, region)
+    phone = inputs.read_phone(text, region)
     if phone is None:
         raise Refused(Code.FIELD_INVALID, name)
     return phone
 
 
 def email_field(name: str, text: str | None) -> str | None:
-    """The e-mail in lower case. Raises ``Refused(FIELD_INVALID)`` naming the field."""
+    """The e-mail in its one form. Raises ``Refused(FIELD_INVALID)`` naming the field."""
     if text is None:
         return None
-    email = parse_email(text)
+    email = inputs.read_email(text)
     if email is None:
         raise Refused(Code.FIELD_INVALID, name)
     return email
@@ -385,12 +374,19 @@ def receipt_field(values: Mapping[str, Any], name: str) -> str | None:
 
 
 def text_field(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
-    """The first of these fields (any case) that holds text. Raises ``Refused(FIELD_INVALID)``."""
+    """The first of these fields (any case) that holds text, as it came.
+
+    Raises ``Refused(FIELD_INVALID)``.
+    """
     for name in names:
-        value = _number_as_text(values.get(name.lower()))
-        if value is None or (isinstance(value, str) and not value.strip()):
+        value = values.get(name.lower())
+        try:
+            text = _plain_text(value)
+        except ValueError:
+            raise Refused(Code.FIELD_INVALID, name) from None
+        if text is None:
             continue
-        if not isinstance(value, str) or "\x00" in value:
+        if not isinstance(text, str):
             raise Refused(Code.FIELD_INVALID, name)
-        return value
+        return value if isinstance(value, str) else text
     return None

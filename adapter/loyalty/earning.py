@@ -21,7 +21,7 @@ _ROUNDING = {"down": ROUND_DOWN, "half_up": ROUND_HALF_UP, "up": ROUND_UP}
 def admit(receipt: FiscalReceipt, rule: Receipts, now: datetime) -> None:
     """Refuse a receipt that does not take part.
 
-    Raises ``Refused``: RECEIPT_KIND, RECEIPT_TOO_OLD, RECEIPT_TOO_SMALL.
+    Raises ``Refused``: RECEIPT_KIND, RECEIPT_TOO_OLD, RECEIPT_TOO_SMALL, RECEIPT_TOO_LARGE.
     """
     if receipt.settlement not in rule.settlement_signs:
         raise Refused(Code.RECEIPT_KIND)
@@ -29,6 +29,8 @@ def admit(receipt: FiscalReceipt, rule: Receipts, now: datetime) -> None:
         raise Refused(Code.RECEIPT_TOO_OLD)
     if receipt.total_kopecks < rule.minimum_total * 100:
         raise Refused(Code.RECEIPT_TOO_SMALL)
+    if receipt.total_kopecks > rule.maximum_total * 100:
+        raise Refused(Code.RECEIPT_TOO_LARGE)
 
 
 def points_for(receipt: FiscalReceipt, rule: Receipts) -> Decimal | None:

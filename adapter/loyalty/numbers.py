@@ -1,10 +1,16 @@
-"""Card numbers and barcodes: check digits and formats. It may not know which numbers are in use."""
+"""Card numbers and barcodes: check digits and formats. It may not know which numbers are in use.
+
+``check_number`` is the one rule for card numbers: imported ones, those of ranges, and those that a CRM keeps.
+"""
 
 from __future__ import annotations
+
+import re
 
 from stdnum import ean, luhn
 
 from adapter.settings import Cards, NumberRange
+from crm_backends.inputs import is_left_out
 
 BARCODE_TYPES = ("EAN_8", "EAN_13", "CODE_128", "UPC_A", "QR_CODE")
 """The types the contract knows (KLO card object, official)."""
@@ -16,14 +22,77 @@ class BadNumber(ValueError):
     """A card number or barcode does not fit its rule; the message says why, without the number."""
 
 
+_ROUNDED = re.compile(r"[+-]?\d+(?:[.,]\d+[eE][+-]?\d+|[eE][+-]\d+)")
+_FRACTION = re.compile(r"\d+[.,]0+")
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){2,}")
+_ERROR_VALUE = re.compile(r"#+|#[^\W\d]+(?:/(?:[^\W\d]+|0))?[!?]?")
+_MONTH = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
+_DATE = re.compile(
+    r"(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|1[0-2])[./-](?:19|20)\d\d"
+    r"|(?:19|20)\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?:[ T]\d\d:\d\d(?::\d\d)?)?"
+    rf"|\d{{1,2}}-(?:{_MONTH})(?:-\d{{2,4}})?|(?:{_MONTH})-\d{{2,4}}",
+    re.IGNORECASE,
+)
+_AS_TEXT = "make the column text before the numbers are put into it, and export it again"
+
+
+def damage(cell: str) -> str | None:
+    """What a spreadsheet has made of a number, and what to do; ``None``: nothing that can be seen."""
+    if _ROUNDED.fullmatch(cell):
+        return f"was rounded by a spreadsheet (1.23E+12), its digits are lost; {_AS_TEXT}"
+    if _FRACTION.fullmatch(cell) or _GROUPED.fullmatch(cell):
+        return f"was formatted as an amount (1,234.0) by a spreadsheet; {_AS_TEXT}"
+    if _ERROR_VALUE.fullmatch(cell):
+        return "is an error of a spreadsheet's formula (#REF!); correct the formula and export again"
+    if cell.startswith("=") or any(quote in cell for quote in "\"'`"):
+        return "is a formula or has quotes; export the plain values"
+    if _DATE.fullmatch(cell):
+        return f"was made a date by a spreadsheet; {_AS_TEXT}"
+    if is_left_out(cell) or cell.upper() in ("TRUE", "FALSE"):
+        return "is a word that stands for no number; leave such lines out"
+    return None
+
+
+_ALPHABETS = {"alphanumeric": re.compile("[0-9A-Za-z]+"), "digits": re.compile("[0-9]+")}
+
+
+def check_number(number: str, cards: Cards) -> str:
+    """The card number, if it keeps the rule of the settings. Raises ``BadNumber`` with reason and remedy."""
+    if number and (reason := damage(number)) is not None:
+        raise BadNumber(f"the number {reason}")
+    if not number or len(number) > 64 or not number.isascii() or not number.isprintable() or "/" in number:
+        raise BadNumber(
+            "the number is empty, longer than 64, or has characters a path cannot hold; correct the line"
+        )
+    if cards.number_lengths and len(number) not in cards.number_lengths:
+        lengths = ", ".join(map(str, sorted(cards.number_lengths)))
+        raise BadNumber(
+            f"the number has {len(number)} characters, cards.number_lengths has {lengths}; correct either"
+        )
+    alphabet = _ALPHABETS.get(cards.number_alphabet)
+    if alphabet is not None and not alphabet.fullmatch(number):
+        raise BadNumber(
+            f"the number has other characters than cards.number_alphabet allows ({cards.number_alphabet}); "
+            "correct either"
+        )
+    kind = cards.number_check_digit
+    if kind != "none" and not (
+        number.isdigit() and len(number) > 1 and _check_digit(number[:-1], kind) == number[-1]
+    ):
+        raise BadNumber(
+            f"the last digit of the number is wrong, cards.number_check_digit is {kind}; correct either"
+        )
+    return number
+
+
+def _check_digit(body: str, kind: str) -> str:
+    return str(luhn.calc_check_digit(body) if kind == "luhn" else ean.calc_check_digit(body))
+
+
 def range_number(rule: NumberRange, value: int) -> str:
     """The card number for the counter ``value`` of a range."""
     body = f"{rule.prefix}{value:0{rule.digits}d}"
-    if rule.check_digit == "luhn":
-        return body + luhn.calc_check_digit(body)
-    if rule.check_digit == "ean":
-        return body + str(ean.calc_check_digit(body))
-    return body
+    return body if rule.check_digit == "none" else body + _check_digit(body, rule.check_digit)
 
 
 def check_barcode(barcode: str, kind: str) -> str:
@@ -40,7 +109,8 @@ def check_barcode(barcode: str, kind: str) -> str:
 
 
 def barcode_for(number: str, cards: Cards) -> str:
-    """The barcode of a card number by the rule of the settings. Raises ``BadNumber``."""
+    """The barcode of a card number by the rules of the settings. Raises ``BadNumber``."""
+    check_number(number, cards)
     if cards.barcode_rule == "number":
         return check_barcode(number, cards.barcode_type)
     digits = BARCODE_DIGITS.get(cards.barcode_type)

@@ -23,14 +23,15 @@ async def register_receipt(
     """Record the receipt whose QR ``values`` are given, and wait a little for its points.
 
     The result is done (with points) or still under way. Raises ``Refused``: QR_UNREADABLE,
-    RECEIPT_FROM_FUTURE, RECEIPT_KIND, RECEIPT_TOO_OLD, RECEIPT_TOO_SMALL, RECEIPT_TAKEN,
-    RECEIPT_DIFFERS, NOT_SUPPORTED, or the code a CRM's refusal led to.
+    RECEIPT_FROM_FUTURE, RECEIPT_KIND, RECEIPT_TOO_OLD, RECEIPT_TOO_SMALL,
+    RECEIPT_TOO_LARGE, RECEIPT_TAKEN, RECEIPT_DIFFERS, NOT_SUPPORTED, or the code a CRM's refusal led to.
     """
     if programme.points is None:
         raise Refused(Code.NOT_SUPPORTED)
     rule = programme.settings.receipts
     now = programme.now()
-    receipt = parse_receipt(values, programme.settings.zone, now)
+    zone, padded = programme.settings.zone, rule.fiscal_drive == "padded"
+    receipt = parse_receipt(values, zone, now, pad_drive=padded)
     admit(receipt, rule, now)
     points = points_for(receipt, rule)
     new = NewOperation(

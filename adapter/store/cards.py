@@ -11,12 +11,12 @@ import asyncpg
 from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.numbers import BadNumber, barcode_for, range_number
-from adapter.loyalty.ports import Port
+from adapter.loyalty.ports import Port, StoreUnavailable
 from adapter.settings import Cards, NumberRange
 from adapter.store.pool import Gateway
 from adapter.store.together import Together
 from crm_backends.model import Customer, Wanted
-from crm_backends.ports import Deadline
+from crm_backends.ports import BackendUnavailable, Deadline
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
@@ -101,7 +101,9 @@ class PostgresCards:
     def __init__(self, gateway: Gateway, settings: Cards) -> None:
         self._gateway = gateway
         self._settings = settings
-        self._getting = Together(self._get_together, most=_READS_MOST, lanes=_READS_LANES)
+        self._getting = Together(
+            self._get_together, most=_READS_MOST, lanes=_READS_LANES, everybodys=(StoreUnavailable,)
+        )
 
     async def get(self, number: str) -> Card | None:
         return await self._getting(number)
@@ -262,7 +264,9 @@ class JoinedFinder:
     def __init__(self, users: FindsCustomers, timeout: float) -> None:
         self._users = users
         self._timeout = timeout
-        self._finding = Together(self._find_together, most=_READS_MOST, lanes=_READS_LANES)
+        self._finding = Together(
+            self._find_together, most=_READS_MOST, lanes=_READS_LANES, everybodys=(BackendUnavailable,)
+        )
 
     async def find(
         self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline

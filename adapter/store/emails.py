@@ -1,11 +1,16 @@
 """E-mails of the holders that a users CRM cannot be asked for, in PostgreSQL.
 
-They are kept and looked for in lower case: who wrote one into the CRM may have spelled it otherwise.
+They are kept and looked for in their one form: who wrote one into the CRM may have spelled it otherwise.
 """
 
 from __future__ import annotations
 
 from adapter.store.pool import Gateway
+from crm_backends.inputs import read_email
+
+
+def _one_form(email: str) -> str:
+    return read_email(email) or email.lower()
 
 
 class PostgresEmails:
@@ -17,7 +22,7 @@ class PostgresEmails:
     async def owner(self, email: str) -> str | None:
         async with self._gateway.connection() as connection:
             found: str | None = await connection.fetchval(
-                "SELECT users_reference FROM koshelek.emails WHERE email = $1", email.lower()
+                "SELECT users_reference FROM koshelek.emails WHERE email = $1", _one_form(email)
             )
         return found
 
@@ -35,5 +40,5 @@ class PostgresEmails:
                  WHERE users_reference = $1 AND email <> $2 AND EXISTS (SELECT FROM noted)
                 """,
                 users_reference,
-                email.lower(),
+                _one_form(email),
             )

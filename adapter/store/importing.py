@@ -2,7 +2,7 @@
 
 Columns by header, in any order: ``number`` (required), ``state`` (free, ownerless, active, inactive or
 blocked; default free), ``barcode``, ``barcode_type``, ``customer`` (the users CRM's reference; needed
-for active, inactive and blocked cards).
+for active, inactive and blocked cards). Files come out of spreadsheets: what those do to numbers is rejected.
 """
 
 from __future__ import annotations
@@ -14,9 +14,17 @@ from itertools import islice
 from typing import TextIO
 
 from adapter.loyalty.model import OWNED, CardState
-from adapter.loyalty.numbers import BARCODE_TYPES, BadNumber, barcode_for, check_barcode
+from adapter.loyalty.numbers import (
+    BARCODE_TYPES,
+    BadNumber,
+    barcode_for,
+    check_barcode,
+    check_number,
+    damage,
+)
 from adapter.settings import Cards
 from adapter.store.pool import Gateway, count
+from crm_backends.inputs import visible
 
 _COLUMNS = ("number", "state", "barcode", "barcode_type", "customer")
 _STATES = frozenset({CardState.FREE, CardState.OWNERLESS, *OWNED})
@@ -65,6 +73,7 @@ def read_rows(file: TextIO, settings: Cards, report: Report) -> Iterator[Row]:
         if name not in _COLUMNS:
             raise BadFile(f'there is no column "{name}" (known: {", ".join(_COLUMNS)})')
     reader = csv.reader(file, delimiter=delimiter)
+    owners: dict[int, int] = {}  # of a barcode, the number; of millions only the hashes are kept
     while True:
         try:
             cells = next(reader)
@@ -79,23 +88,29 @@ def read_rows(file: TextIO, settings: Cards, report: Report) -> Iterator[Row]:
         if len(cells) != len(header):
             report.reject(line, f"has {len(cells)} columns, the first line has {len(header)}")
             continue
-        given = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
+        given = {name: visible(cell).strip() for name, cell in zip(header, cells, strict=True)}
         try:
-            yield _row(given, settings)
+            row = _row(given, settings)
+            if owners.setdefault(hash(row[1]), hash(row[0])) != hash(row[0]):
+                raise BadNumber("another number has this barcode in an earlier line; correct one of them")
         except (BadNumber, BadFile) as error:
             report.reject(line, str(error))
+        else:
+            yield row
 
 
 def _row(given: dict[str, str], settings: Cards) -> Row:
-    number = given["number"]
-    if not number or len(number) > 64 or not number.isascii() or not number.isprintable() or "/" in number:
-        raise BadNumber("the number is empty, longer than 64, or has characters a path cannot hold")
+    number = check_number(given["number"], settings)
     state = given.get("state") or CardState.FREE
     if state not in _STATES:
         raise BadFile(f"the state is none of {', '.join(sorted(_STATES))}")
     customer = given.get("customer") or None
     if (state in OWNED) != (customer is not None):
         raise BadFile("a customer belongs to active, inactive and blocked cards, and only to them")
+    for column in ("customer", "barcode"):
+        value = given.get(column)
+        if value and (reason := damage(value)) is not None:
+            raise BadNumber(f"the {column} {reason}")
     if customer is not None and not customer.isprintable():
         raise BadFile("the customer has characters that cannot be printed")
     kind = given.get("barcode_type") or settings.barcode_type

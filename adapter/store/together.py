@@ -18,17 +18,26 @@ class Together(Generic[Item, Result]):
     """Gathers items and hands them to ``work``, which returns a result for each, in order.
 
     Args:
-        work: does a batch; what it raises reaches every caller of the batch.
+        work: does a batch.
         most: largest batch.
         lanes: batches under way at once.
+        everybodys: errors that are no single item's, such as a database that does not answer; they reach
+            every caller of the batch. After any other, its items are done one by one, so that it reaches only
+            the caller whose item it is: for work that may be done again, such as reading.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]], *, most: int, lanes: int
+        self,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Result]]],
+        *,
+        most: int,
+        lanes: int,
+        everybodys: tuple[type[Exception], ...] = (Exception,),
     ) -> None:
         self._work = work
         self._most = most
         self._lanes = lanes
+        self._everybodys = everybodys
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._busy = 0
         self._running: set[asyncio.Task[None]] = set()
@@ -53,14 +62,21 @@ class Together(Generic[Item, Result]):
 
     async def _work_off(self) -> None:
         while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
-            try:
-                results = await self._work([item for item, _ in batch])
-            except Exception as error:
-                for _, result in batch:
-                    if not result.done():
-                        result.set_exception(error)
-            else:
-                for (_, result), value in zip(batch, results, strict=True):
-                    if not result.done():
-                        result.set_result(value)
+            await self._do([self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))])
+
+    async def _do(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results = await self._work([item for item, _ in batch])
+        except Exception as error:
+            if len(batch) > 1 and not isinstance(error, self._everybodys):
+                for one in batch:
+                    if not one[1].done():
+                        await self._do([one])
+                return
+            for _, result in batch:
+                if not result.done():
+                    result.set_exception(error)
+        else:
+            for (_, result), value in zip(batch, results, strict=True):
+                if not result.done():
+                    result.set_result(value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -103,7 +104,7 @@ class _Token:
     value: str
     """As it goes into the header."""
     until: float
-    """``time.monotonic()`` seconds after which it is not used any more."""
+    """``time.monotonic()`` seconds after which it is not used any more; infinite: until it is refused."""
 
 
 class TokenAuth(Auth):
@@ -356,11 +357,16 @@ def _sendable(value: str) -> bool:
 
 
 def _seconds(value: object, default: float) -> float:
-    """A life time as a reply gives it: a number, or a number as text."""
+    """A life time as a reply gives it: a number, or a number as text.
+
+    What is no time (-1, 0, nan) says that the token has no end: LoopBack's ``ttl: -1`` does so by its
+    documentation. Were it taken for "over at once", every call would log in anew; a token that is over is
+    refused with 401, and then another is fetched.
+    """
     if isinstance(value, bool) or value is None:
         return default
     try:
         seconds = float(str(value))
     except ValueError:
         return default
-    return seconds if seconds > 0 else 0.0
+    return seconds if seconds > 0 else math.inf

@@ -95,6 +95,7 @@ class PerxBackend:
     def __init__(self, settings: PerxSettings, context: BackendContext) -> None:
         self._settings = settings
         self._zone = context.timezone
+        self._region = context.region
         self._calls = Calls(NAME, settings)
         self._vouchers_of: Memory[str] = Memory(_REMEMBERED)
         """Number of a voucher that was told as the result of a write -> reference of that write."""
@@ -149,13 +150,16 @@ class PerxBackend:
             account = await self._calls.account(people.phone_identifier(self._settings, phone), deadline)
         if account is None:
             return None
-        found = people.customer(self._settings, account, self._zone, phone)
+        found = self._customer(account, phone)
         return found if found.profile.phone == phone else None
+
+    def _customer(self, account: Account, phone: str | None = None) -> Customer:
+        return people.customer(self._settings, account, self._zone, self._region, phone)
 
     async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
         """The customer of this identifier; the phone is there only where the settings let Perx know it."""
         account = await self._calls.account(reference, deadline)
-        return None if account is None else people.customer(self._settings, account, self._zone)
+        return None if account is None else self._customer(account)
 
     @_write
     async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
@@ -216,7 +220,7 @@ class PerxBackend:
             return None
         if account.get("identifier") != identifier:
             raise BackendMisconfigured("perx: another customer is told than the one asked for")
-        told = people.customer(self._settings, account, self._zone).profile
+        told = self._customer(account).profile
         return self._compared(profile, told, identifier)
 
     def _compared(self, profile: Profile, told: Profile, identifier: str) -> Written:

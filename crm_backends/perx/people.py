@@ -15,7 +15,8 @@ from datetime import date, datetime
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
-from crm_backends.model import ChannelConsents, Customer, Profile
+from crm_backends import inputs
+from crm_backends.model import ChannelConsents, Customer, Profile, Sex
 from crm_backends.perx.answers import moment
 from crm_backends.perx.settings import PerxSettings
 
@@ -26,7 +27,6 @@ _USER = "user:"
 _SAFE = re.compile(r"[!-'*-~]{1,255}")
 """An identifier goes into an OAuth scope in round brackets: none of these, no blanks, ASCII alone."""
 _OURS = re.compile(r"[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_DIGITS = re.compile(r"\+?([0-9]{5,15})")
 
 
 def usable(identifier: str) -> bool:
@@ -104,9 +104,16 @@ def consent_properties(prefix: str, consents: ChannelConsents) -> dict[str, obje
 
 
 def customer(
-    settings: PerxSettings, data: Mapping[str, Any], zone: ZoneInfo, phone: str | None = None
+    settings: PerxSettings,
+    data: Mapping[str, Any],
+    zone: ZoneInfo,
+    region: str,
+    phone: str | None = None,
 ) -> Customer:
-    """A customer as Perx tells it; ``phone`` is the one asked for, where that is what identifies."""
+    """A customer as Perx tells it; ``phone`` is the one asked for, where that is what identifies.
+
+    ``region`` is the country of phones that are kept without a country code.
+    """
     kept = data.get("personal_properties")
     kept = kept if isinstance(kept, dict) else {}
     told = {
@@ -120,11 +127,11 @@ def customer(
     fields: dict[str, Any] = {
         field: value for field, value in told.items() if isinstance(value, str) and value
     }
-    fields["phone"] = _phone(fields.get("phone")) or phone
+    fields["phone"] = _phone(fields.get("phone"), region) or phone
     if "birth_date" in fields:
         fields["birth_date"] = _day(fields["birth_date"])
-    if fields.get("sex") not in ("m", "f"):
-        fields.pop("sex", None)
+    if "sex" in fields:
+        fields["sex"] = _sex(fields["sex"])
     return Customer(
         reference=data["identifier"],
         profile=Profile(**fields),
@@ -133,9 +140,19 @@ def customer(
     )
 
 
-def _phone(text: str | None) -> str | None:
-    match = _DIGITS.fullmatch(text or "")
-    return f"+{match[1]}" if match else None
+def _phone(text: str | None, region: str) -> str | None:
+    """In E.164; what is no phone counts as none."""
+    try:
+        return inputs.kept_phone(text, region)
+    except inputs.UnreadablePhone:
+        return None
+
+
+def _sex(text: str) -> Sex | None:
+    try:
+        return inputs.sex_of(text)
+    except ValueError:
+        return None
 
 
 def _day(text: str) -> date | None:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
+import structlog
 
+from crm_backends import inputs
 from crm_backends.model import (
     Balance,
     ChannelConsents,
@@ -55,6 +57,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_log = structlog.get_logger("crm")
+
 NAME = "postgres"
 CAPABILITIES: Mapping[str, Capability] = dict.fromkeys(OPERATIONS, FULL)
 
@@ -63,6 +67,7 @@ _SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together c
 _RELEASE = 0.25  # seconds a connection has to become usable again; then it is dropped
 _LIST_BATCH = 2000  # measured: larger batches are slower, they leave the caches
 _LIST_TOTAL = 900.0  # seconds for a whole list: who stops reading it must not keep a connection for ever
+_MOST_TOLD = 50  # different complaints about values, in the life of a process
 _LIST_TIMEOUT = 60.0  # seconds for the first or any further batch: a partner's ORDER BY may sort everybody
 
 
@@ -85,6 +90,9 @@ class PostgresBackend:
     def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:
         self._settings = settings
         self._zone = context.timezone
+        self._region = context.region
+        self._told: set[tuple[str, str]] = set()
+        """Files and what was said of their values, once each."""
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._shared = settings.url is None
         self._pooler = settings.pooler or (self._shared and context.pooler)
@@ -172,7 +180,7 @@ class PostgresBackend:
             if misfit is None:
                 limit = Deadline.after(self._settings.statement_timeout)
                 try:
-                    misfit = statement.compare(await self._columns(connection, statement, limit))
+                    misfit = statement.compare(await self._columns(connection, statement.text, limit))
                 except errors.DATABASE_ERRORS as error:
                     misfit = _refused(statement, error)
             if misfit is not None:
@@ -221,15 +229,13 @@ class PostgresBackend:
         async with asyncio.timeout(limit.remaining()), connection.transaction():
             yield
 
-    async def _columns(
-        self, connection: Connection, statement: statements.Statement, limit: Deadline
-    ) -> list[tuple[str, str]]:
+    async def _columns(self, connection: Connection, text: str, limit: Deadline) -> list[tuple[str, str]]:
         """Prepare a statement, execute nothing: name and PostgreSQL type of each result column."""
         if self._pooler:
             async with self._on_one_server(connection, limit):
-                prepared = await connection.prepare(statement.text, name="")
+                prepared = await connection.prepare(text, name="")
         else:
-            prepared = await connection.prepare(statement.text, timeout=limit.remaining())
+            prepared = await connection.prepare(text, timeout=limit.remaining())
         return [(column.name, column.type.name) for column in prepared.get_attributes()]
 
     async def _fit(self, name: str, connection: Connection, limit: Deadline) -> statements.Statement:
@@ -244,7 +250,7 @@ class PostgresBackend:
         misfit = self._misfits[0] if self._misfits else statement.misfit
         if misfit is None:
             try:
-                misfit = statement.compare(await self._columns(connection, statement, limit))
+                misfit = statement.compare(await self._columns(connection, statement.text, limit))
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
         if misfit is not None:
@@ -264,6 +270,36 @@ class PostgresBackend:
         async with self._on_one_server(connection, limit):
             return await connection.fetch(text, *arguments)
 
+    async def _fetch_within_limits(
+        self,
+        connection: Connection,
+        statement: statements.Statement,
+        text: str,
+        arguments: Sequence[object],
+        limit: Deadline,
+    ) -> list[asyncpg.Record]:
+        """The answer once more, where a date was in it that Python does not have; such a date is none.
+
+        Raises:
+            BackendError: it cannot be read so either.
+        """
+        self._tell_once(statement.file, "a date or a time that only PostgreSQL has; it counts as none")
+        try:
+            limited = statements.within_limits(text, await self._columns(connection, text, limit))
+            return await self._fetch(connection, limited, arguments, limit)
+        except errors.DATABASE_ERRORS as error:
+            raise errors.on_read(statement.file, error) from None
+        except errors.UNREADABLE as error:
+            raise BackendMisconfigured(
+                f"{statement.file}: a column holds a value that cannot be read ({type(error).__name__})"
+            ) from None
+
+    def _tell_once(self, file: str, problem: str) -> None:
+        """Write down what is wrong with a value of the CRM; ``problem`` quotes none."""
+        if (file, problem) not in self._told and len(self._told) < _MOST_TOLD:
+            self._told.add((file, problem))
+            _log.warning("crm_value", file=file, problem=problem)
+
     async def _read(
         self,
         name: str,
@@ -282,6 +318,8 @@ class PostgresBackend:
                 found = await self._fetch(connection, text, arguments, limit)
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
+            except errors.UNREADABLE:
+                found = await self._fetch_within_limits(connection, statement, text, arguments, limit)
         try:
             return [form(row) for row in found]
         except (KeyError, rows.RowError) as error:
@@ -309,6 +347,8 @@ class PostgresBackend:
                     found = await self._fetch(connection, statement.text, arguments, limit)
                 except errors.DATABASE_ERRORS as error:
                     return errors.after_write(statement.file, error, unique_is_conflict=unique_is_conflict)
+                except errors.UNREADABLE:
+                    return Written.unknown()  # executed, but what it returned cannot be read
         except (BackendUnavailable, BackendCredentials):
             return Written.not_sent()
         return rows.written(found[0] if found else None, missing=missing)
@@ -319,8 +359,8 @@ class PostgresBackend:
         self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
     ) -> Sequence[Customer]:
         """Customers by phone (E.164) or e-mail; ``users_find.sql``."""
-        values = {"phone": phone, "email": email, "birth_date": birth_date}
-        return await self._read("users_find", values, deadline, self._customer)
+        values = rows.find_values(phone, email, birth_date)
+        return await self._read("users_find", values, deadline, self._customer("users_find"))
 
     async def find_many(
         self, wanted: Sequence[Wanted], join: str, *, deadline: Deadline
@@ -330,16 +370,14 @@ class PostgresBackend:
         ``join`` is a SELECT from ``found``, the customers, that keeps their columns. Each customer comes
         with its whole row. Only for our own statement: a partner's may be slow, and these would queue up.
         """
-        values = {
-            "phone": [one.phone for one in wanted],
-            "email": [one.email for one in wanted],
-            "birth_date": [one.birth_date for one in wanted],
-        }
+        values = [rows.find_values(one.phone, one.email, one.birth_date) for one in wanted]
 
         def together(statement: statements.Statement) -> tuple[str, list[object]]:
-            return statements.for_many(statement, join), list(values.values())
+            arrays: list[object] = [[one[name] for one in values] for name in statement.parameters]
+            return statements.for_many(statement, join), arrays
 
-        found = await self._read("users_find", together, deadline, lambda row: (self._customer(row), row))
+        form = self._customer("users_find")
+        found = await self._read("users_find", together, deadline, lambda row: (form(row), row))
         by_number: list[list[tuple[Customer, asyncpg.Record]]] = [[] for _ in wanted]
         for customer, row in found:
             by_number[row["wanted.number"] - 1].append((customer, row))
@@ -347,7 +385,8 @@ class PostgresBackend:
 
     async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
         """One customer; ``users_get.sql``."""
-        found = await self._read("users_get", {"customer": reference}, deadline, self._customer)
+        values = {"customer": reference}
+        found = await self._read("users_get", values, deadline, self._customer("users_get"))
         return found[0] if found else None
 
     async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
@@ -392,31 +431,61 @@ class PostgresBackend:
         return self._listing(rows.users)
 
     async def _listing(
-        self, read: Callable[[Sequence[asyncpg.Record]], Sequence[T]]
+        self, read: Callable[[Sequence[asyncpg.Record], str, rows.LeftOut], Sequence[T]]
     ) -> AsyncIterator[Sequence[T]]:
-        """Rows through a cursor on the server.
+        """Rows through a cursor on the server; those whose phone is none are left out, the log says how many.
 
         One connection and one read-only transaction are held until the last batch, or as long as it may take.
         """
+        left_out = rows.LeftOut()
         async with self._connection(Deadline.after(self._settings.statement_timeout)) as connection:
             limit = Deadline.after(_LIST_TIMEOUT)
             statement = await self._fit("users_list_phones", connection, limit)
             overdue = asyncio.get_running_loop().call_later(_LIST_TOTAL, connection.terminate)
             try:
                 async with connection.transaction(readonly=True):
-                    prepared = await connection.prepare(
-                        statement.text, name="" if self._pooler else None, timeout=_LIST_TIMEOUT
-                    )
+                    name = "" if self._pooler else None
+                    prepared = await connection.prepare(statement.text, name=name, timeout=_LIST_TIMEOUT)
+                    columns = [(column.name, column.type.name) for column in prepared.get_attributes()]
+                    limited = statements.within_limits(statement.text, columns)
+                    prepared = await connection.prepare(limited, name=name, timeout=_LIST_TIMEOUT)
                     cursor = await prepared.cursor(timeout=_LIST_TIMEOUT)
                     while batch := await cursor.fetch(_LIST_BATCH, timeout=_LIST_TIMEOUT):
-                        yield read(batch)
+                        yield read(batch, self._region, left_out)
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
+            except errors.UNREADABLE as error:
+                raise BackendMisconfigured(
+                    f"{statement.file}: a column holds a value that cannot be read ({type(error).__name__})"
+                ) from None
             finally:
                 overdue.cancel()
+                if left_out.rows:
+                    _log.warning(
+                        "crm_rows_left_out",
+                        file=statement.file,
+                        column="phone",
+                        rows=left_out.rows,
+                        shape=left_out.shape,
+                    )
 
-    def _customer(self, row: asyncpg.Record) -> Customer:
-        return rows.customer(row, self._zone)
+    def _customer(self, operation: str) -> Callable[[asyncpg.Record], Customer]:
+        """Reads a customer from a row of ``operation``.
+
+        A phone that is none identifies nobody, so the customer has none then; the log says of which shape.
+        """
+        zone, region = self._zone, self._region
+
+        def form(row: asyncpg.Record) -> Customer:
+            try:
+                phone = inputs.kept_phone(row["phone"], region)
+            except inputs.UnreadablePhone as error:
+                phone = None
+                file = self._statements[operation].file
+                self._tell_once(file, f"the column phone holds {error}, which is no phone; it counts as none")
+            return rows.customer(row, zone, phone)
+
+        return form
 
     # -- points ----------------------------------------------------------------------------------------
 

@@ -1,22 +1,23 @@
 """From a row of the database to the driver's model, by column name, and from the model to parameters.
 
-Types were checked when the statement was first prepared; here values are only brought into form. This
-module may not know any connection, and puts no value into an error.
+Types were checked when the statement was first prepared; here values are brought into form, phones and
+e-mails by ``crm_backends.inputs``. This module may not know any connection, and puts no value into an error.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from operator import itemgetter
 from types import MappingProxyType
 from typing import cast
 from zoneinfo import ZoneInfo
 
 import asyncpg
 
+from crm_backends import inputs
 from crm_backends.model import (
     Balance,
     Credit,
@@ -39,6 +40,19 @@ class RowError(ValueError):
     """A required column is null or cannot be read; the message names the column only."""
 
 
+@dataclass(slots=True)
+class LeftOut:
+    """Rows of a list whose phone is none, in one pass."""
+
+    rows: int = 0
+    shape: str = ""
+    """What the first of their values looks like."""
+
+    def add(self, error: inputs.UnreadablePhone) -> None:
+        self.rows += 1
+        self.shape = self.shape or str(error)
+
+
 def _needed(row: asyncpg.Record, column: str) -> object:
     value = row[column]
     if value is None:
@@ -52,10 +66,12 @@ def _text(row: asyncpg.Record, column: str) -> str | None:
 
 
 def _points(row: asyncpg.Record, column: str) -> Decimal | None:
+    """An amount; what is no number or has no end (NaN, Infinity) is none."""
     value = row.get(column)
-    if value is None or isinstance(value, Decimal):
-        return value
-    return Decimal(str(value))
+    if value is None:
+        return None
+    points = value if isinstance(value, Decimal) else Decimal(str(value))
+    return points if points.is_finite() else None
 
 
 def _moment(row: asyncpg.Record, column: str, zone: ZoneInfo) -> datetime | None:
@@ -91,25 +107,33 @@ def _amount(row: asyncpg.Record, column: str) -> Decimal:
     return points
 
 
-def customer(row: asyncpg.Record, zone: ZoneInfo) -> Customer:
+def customer(row: asyncpg.Record, zone: ZoneInfo, phone: str | None) -> Customer:
+    """The customer of a row; ``phone`` is that of the row in E.164."""
     get = row.get
-    sex = get("sex")
     return Customer(
         reference=str(_needed(row, "reference")),
         profile=Profile(
-            phone=row["phone"],
+            phone=phone,
             email=get("email"),
             first_name=get("first_name"),
             patronymic=get("patronymic"),
             surname=get("surname"),
             birth_date=_day(row, "birth_date", zone),
-            sex=cast(Sex, sex) if sex in ("m", "f") else None,
+            sex=_sex(get("sex")),
             country_code=get("country_code"),
             locality=get("locality"),
         ),
-        card_number=get("card_number"),
+        card_number=inputs.one_line(get("card_number") or "") or None,
         registered_at=_moment(row, "registered_at", zone),
     )
+
+
+def _sex(text: str | None) -> Sex | None:
+    if text is None or text in ("m", "f"):
+        return cast("Sex | None", text)
+    with contextlib.suppress(ValueError):
+        return inputs.sex_of(text)
+    return None
 
 
 def account(row: asyncpg.Record) -> str:
@@ -154,24 +178,29 @@ def offer(row: asyncpg.Record, zone: ZoneInfo) -> Offer:
     )
 
 
-def phones(batch: Sequence[asyncpg.Record]) -> list[str]:
-    """The phones of a batch of ``users_list_phones``; rows without one are left out."""
-    return list(filter(None, map(_phone_of, batch)))
+def phones(batch: Sequence[asyncpg.Record], region: str, left_out: LeftOut) -> list[str]:
+    """The phones of a batch of ``users_list_phones`` in E.164; rows without one are left out."""
+    found = []
+    for row in batch:
+        try:
+            phone = inputs.kept_phone(row["phone"], region)
+        except inputs.UnreadablePhone as error:
+            left_out.add(error)
+            continue
+        if phone is not None:
+            found.append(phone)
+    return found
 
 
-def users(batch: Sequence[asyncpg.Record]) -> list[ListedPhone]:
+def users(batch: Sequence[asyncpg.Record], region: str, left_out: LeftOut) -> list[ListedPhone]:
     """A batch of ``users_list_phones`` with its further columns as named values."""
-    return [
-        ListedPhone(
-            row["phone"],
-            {name: _as_text(value) for name, value in row.items() if name != "phone" and value is not None},
-        )
-        for row in batch
-        if row["phone"]
-    ]
-
-
-_phone_of = itemgetter("phone")
+    found = []
+    for row in batch:
+        for phone in phones([row], region, left_out):
+            params = {name: _as_text(value) for name, value in row.items() if value is not None}
+            del params["phone"]
+            found.append(ListedPhone(phone, params))
+    return found
 
 
 def _as_text(value: object) -> str:
@@ -195,10 +224,26 @@ def written(row: asyncpg.Record | None, *, missing: Refusal) -> Written:
     )
 
 
+def find_values(phone: str | None, email: str | None, birth_date: date | None) -> dict[str, object]:
+    """The parameters of ``users_find``."""
+    return {**_phone_values(phone), "email": email, "birth_date": birth_date}
+
+
+def _phone_values(phone: str | None) -> dict[str, object]:
+    """A phone in E.164 and in the forms that a foreign table may keep."""
+    if phone is None:
+        return {"phone": None, "phone_digits": None, "phone_national": None}
+    return {
+        "phone": phone,
+        "phone_digits": inputs.wire_phone(phone),
+        "phone_national": inputs.national_digits(phone),
+    }
+
+
 def profile_values(profile: Profile) -> dict[str, object]:
     """The parameters of a person, null where nothing is given."""
     return {
-        "phone": profile.phone,
+        **_phone_values(profile.phone),
         "email": profile.email,
         "first_name": profile.first_name,
         "patronymic": profile.patronymic,
@@ -214,7 +259,7 @@ def holder_values(holder: Holder) -> dict[str, object]:
     return {
         "card_number": holder.card_number,
         "users_reference": holder.users_reference,
-        "phone": holder.profile.phone,
+        **_phone_values(holder.profile.phone),
         "email": holder.profile.email,
     }
 

@@ -49,8 +49,10 @@ class Operation:
     """Column that is read when it is there -> kind."""
 
 
+_PHONE = {"phone": "text", "phone_digits": "text", "phone_national": "text"}
+"""E.164; its digits; those after the country code."""
 _PERSON = {
-    "phone": "text",
+    **_PHONE,
     "email": "text",
     "first_name": "text",
     "patronymic": "text",
@@ -73,12 +75,12 @@ _CUSTOMER_OPTIONAL = {
     "card_number": "text",
     "registered_at": "moment",
 }
-_HOLDER = {"card_number": "text", "users_reference": "text", "phone": "text", "email": "text"}
+_HOLDER = {"card_number": "text", "users_reference": "text", **_PHONE, "email": "text"}
 _OUTCOME = {"outcome": "text"}
 
 OPERATIONS: Mapping[str, Operation] = {
     "users_find": Operation(
-        {"phone": "text", "email": "text", "birth_date": "date"}, _CUSTOMER_REQUIRED, _CUSTOMER_OPTIONAL
+        {**_PHONE, "email": "text", "birth_date": "date"}, _CUSTOMER_REQUIRED, _CUSTOMER_OPTIONAL
     ),
     "users_get": Operation({"customer": "text"}, _CUSTOMER_REQUIRED, _CUSTOMER_OPTIONAL),
     "users_register": Operation({"reference": "text", **_PERSON}, {"reference": "any"}, _OUTCOME),
@@ -205,13 +207,13 @@ class Statement:
 
 @functools.cache
 def for_many(statement: Statement, join: str) -> str:
-    """The statement for several at once: its parameters come as arrays, in the operation's order.
+    """The statement for several at once: its parameters come as arrays, in the order of their numbers.
 
     ``join`` selects from ``found``; the result has the column "wanted.number", from 1, besides.
     """
     types = OPERATIONS[statement.name].parameters
-    names = ", ".join(types)
-    arrays = ", ".join(f"${n}::{kind}[]" for n, kind in enumerate(types.values(), start=1))
+    names = ", ".join(statement.parameters)
+    arrays = ", ".join(f"${n}::{types[name]}[]" for n, name in enumerate(statement.parameters, start=1))
     one = _PLACEHOLDER.sub(lambda place: f"wanted.{statement.parameters[int(place[1]) - 1]}", statement.text)
     return f"""
         WITH found AS NOT MATERIALIZED (
@@ -222,6 +224,36 @@ def for_many(statement: Statement, join: str) -> str:
         )
         {join}
     """  # noqa: S608 - all of it is ours
+
+
+_LIMITED = frozenset({"date", "timestamp", "timestamptz"})
+_DAYTIME = frozenset({"time", "timetz"})
+_END = re.compile(r";\s*(?:--[^\n]*\s*)*\Z")
+
+
+def within_limits(text: str, columns: Iterable[tuple[str, str]]) -> str:
+    """A reading statement whose dates are null where Python has no such date.
+
+    PostgreSQL counts from 4713 BC to the year 294276, and knows infinity and the time 24:00. One such value
+    would make the whole answer unreadable.
+
+    Args:
+        text: the statement, with ``$n``.
+        columns: name and PostgreSQL type of what it returns; the text stays as it is where none is a date, or
+            two have one name.
+    """
+    columns = list(columns)
+    names = {name for name, _ in columns}
+    if len(names) < len(columns) or not any(kind in _LIMITED | _DAYTIME for _, kind in columns):
+        return text
+    chosen = ", ".join(_limited('"{}"'.format(name.replace('"', '""')), kind) for name, kind in columns)
+    return f"SELECT {chosen}\nFROM (\n{_END.sub('', text)}\n) AS kept"
+
+
+def _limited(column: str, kind: str) -> str:
+    if kind in _LIMITED:
+        return f"CASE WHEN {column} > '0002-01-01' AND {column} < '9998-12-31' THEN {column} END AS {column}"
+    return f"{column}::text AS {column}" if kind in _DAYTIME else column
 
 
 _TOKEN = re.compile(

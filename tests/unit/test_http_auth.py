@@ -126,14 +126,12 @@ async def test_the_token_request_is_that_of_rfc_6749(respx_mock: respx.MockRoute
 @pytest.mark.parametrize(
     ("reply", "fetched"),
     [
-        ({"expires_in": 0}, 3),
         ({"expires_in": "0.001"}, 3),
         ({"expires_in": 40}, 1),
         ({"expires_in": "3600"}, 1),
         ({"expires_in": "soon"}, 1),
         ({"expires_in": None}, 1),
         ({"expires_in": True}, 1),
-        ({"expires_in": -5}, 3),
     ],
 )
 async def test_a_token_is_used_until_shortly_before_its_end(
@@ -145,6 +143,36 @@ async def test_a_token_is_used_until_shortly_before_its_end(
             await balance(crm)
             await asyncio.sleep(0.002)
     assert crm_side.given == fetched
+
+
+@pytest.mark.parametrize("life", [0, -1, -5, "0", "-1", 0.0, "nan", "NaN", "-inf", "inf", 1e308])
+async def test_a_token_without_an_end_is_kept_until_it_is_refused(
+    respx_mock: respx.MockRouter, life: object
+) -> None:
+    crm_side = Tokens(respx_mock, expires_in=life)
+    refused: set[str] = set()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401 if request.headers["authorization"] in refused else 200, json={})
+
+    crm_side.balance.mock(side_effect=answer)
+    async with client(credentials()) as crm:
+        for _ in range(5):
+            await balance(crm)
+        assert crm_side.given == 1
+        refused.add("Bearer t1")
+        for _ in range(5):
+            await balance(crm)
+    assert crm_side.given == 2
+
+
+async def test_a_session_that_never_ends_is_one_log_in(respx_mock: respx.MockRouter) -> None:
+    login = respx_mock.post(f"{CRM}/login").respond(json={"id": "s1", "ttl": -1})
+    respx_mock.get(f"{CRM}/balance").respond(json={})
+    async with client(SessionLogin("/login", {"username": "u", "password": "p"})) as crm:
+        for _ in range(5):
+            await balance(crm)
+    assert login.call_count == 1
 
 
 async def test_calls_refused_together_renew_once(respx_mock: respx.MockRouter) -> None:

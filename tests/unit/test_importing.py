@@ -107,6 +107,89 @@ def test_a_line_that_makes_no_card_is_rejected_by_its_number_and_the_next_is_rea
     assert report.rejected_count == 1
 
 
+@pytest.mark.parametrize(
+    ("cell", "says"),
+    [
+        ("2.977E+12", "rounded"),
+        ('"2,977E+12"', "rounded"),
+        ("2.97700000E12", "rounded"),
+        ("3E+12", "rounded"),
+        ("'2977000000017", "quotes"),
+        ("2977000000017'", "quotes"),
+        ('"""2977000000017"""', "quotes"),
+        ('"=""2977000000017"""', "formula"),
+        ("=A1", "formula"),
+        ("2977000000017.0", "amount"),
+        ("2977000000017.00", "amount"),
+        ('"2977000000017,0"', "amount"),
+        ('"2,977,000,000,017"', "amount"),
+        ("#REF!", "#REF!"),
+        ("#N/A", "error"),
+        ("#VALUE!", "error"),
+        ("#ССЫЛКА!", "error"),
+        ("#Н/Д", "error"),
+        ("#DIV/0!", "error"),
+        ("########", "error"),
+        ("01.02.2024", "date"),
+        ("1/2/2024", "date"),
+        ("2024-02-01", "date"),
+        ("2024-02-01 00:00:00", "date"),
+        ("1-Mar", "date"),
+        ("Mar-24", "date"),
+        ("TRUE", "word"),
+        ("null", "word"),
+        ("н/д", "word"),
+    ],
+)
+@pytest.mark.parametrize("column", ["number", "barcode", "customer"])
+def test_what_a_spreadsheet_makes_of_a_number_is_rejected_with_line_reason_and_remedy(
+    column: str, cell: str, says: str
+) -> None:
+    line = {
+        "number": f"{cell},,,",
+        "barcode": f"{GOOD},,{cell},",
+        "customer": f"{GOOD},active,,{cell}",
+    }[column]
+    rows, report = read(f"number,state,barcode,customer\n{line}\n{OTHER},,,\n")
+    assert [row[0] for row in rows] == [OTHER]
+    ((number, reason),) = report.rejected
+    assert number == 2
+    assert reason.startswith(f"the {column} ")
+    assert says in reason
+    assert ";" in reason  # the remedy comes after
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["2977000000017", "A17", "OLD-77", "12-34-56", "29E12", "0012", "7" * 64, "1.2.3", "#17", "12-34-5678"],
+)
+def test_numbers_that_no_spreadsheet_has_touched_are_taken(number: str) -> None:
+    assert only(f"number\n{number}\n")[0] == number
+
+
+def test_blanks_and_characters_nobody_sees_are_taken_off_a_cell() -> None:
+    assert only(f"number,state\n\u200b{GOOD}\u00a0 ,\ufefffree\n")[:4] == (GOOD, GOOD, "CODE_128", "free")
+
+
+def test_two_numbers_with_one_barcode_are_not_two_cards() -> None:
+    rows, report = read(f"number,barcode\n{GOOD},77\n{OTHER},77\n{GOOD},77\n{OTHER},78\n")
+    assert [row[:2] for row in rows] == [(GOOD, "77"), (GOOD, "77"), (OTHER, "78")]
+    assert report.rejected == [
+        (3, "another number has this barcode in an earlier line; correct one of them"),
+    ]
+
+
+def test_the_rule_for_card_numbers_holds_for_a_file() -> None:
+    rules = {"number_lengths": [13], "number_alphabet": "digits", "number_check_digit": "ean"}
+    rows, report = read(f"number\n{GOOD}\n290000000001\n290000000001x\n2900000000019\n", **rules)
+    assert [row[0] for row in rows] == [GOOD]
+    assert [(line, reason.partition(";")[0]) for line, reason in report.rejected] == [
+        (3, "the number has 12 characters, cards.number_lengths has 13"),
+        (4, "the number has other characters than cards.number_alphabet allows (digits)"),
+        (5, "the last digit of the number is wrong, cards.number_check_digit is ean"),
+    ]
+
+
 def test_a_line_is_counted_as_an_editor_counts_it() -> None:
     rows, report = read(f'number,customer\n"{GOOD}\n",\n{OTHER},person\n')
     assert [row[0] for row in rows] == [GOOD]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapter.loyalty.numbers import BadNumber, barcode_for, check_barcode, range_number
+from adapter.loyalty.numbers import BadNumber, barcode_for, check_barcode, check_number, range_number
 from adapter.settings import Cards, NumberRange
 
 
@@ -140,6 +140,55 @@ def test_the_barcode_of_a_number_follows_the_rule(
     number: str, settings: dict[str, Any], barcode: str
 ) -> None:
     assert barcode_for(number, Cards(**settings)) == barcode
+
+
+@pytest.mark.parametrize(
+    ("number", "settings"),
+    [
+        ("2900000000019", {"number_check_digit": "ean"}),
+        ("79927398710", {"number_check_digit": "luhn"}),
+        ("A17", {"number_check_digit": "ean"}),
+        ("1", {"number_check_digit": "luhn"}),
+        ("29000", {"number_lengths": [4, 6]}),
+        ("A-17", {"number_alphabet": "alphanumeric"}),
+        ("A17", {"number_alphabet": "digits"}),
+        ("2.977E+12", {}),
+        ("no/path", {}),
+        ("карта", {}),
+        ("", {}),
+    ],
+)
+def test_one_rule_for_card_numbers_is_that_of_barcodes_too(number: str, settings: dict[str, Any]) -> None:
+    for check in (check_number, barcode_for):
+        with pytest.raises(BadNumber) as caught:
+            check(number, Cards(**settings))
+        assert not number or number not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("number", "settings"),
+    [
+        ("2900000000018", {"number_check_digit": "ean", "number_lengths": [13], "number_alphabet": "digits"}),
+        ("79927398713", {"number_check_digit": "luhn"}),
+        ("A17", {"number_lengths": [3, 13], "number_alphabet": "alphanumeric"}),
+        ("A 17", {}),
+    ],
+)
+def test_a_number_that_keeps_the_rule_is_taken_as_it_is(number: str, settings: dict[str, Any]) -> None:
+    assert check_number(number, Cards(**settings)) == number
+
+
+@pytest.mark.parametrize(
+    ("rule", "says"),
+    [
+        ({"number_lengths": [12]}, "ranges.0.length"),
+        ({"number_check_digit": "luhn"}, "ranges.0.check_digit"),
+    ],
+)
+def test_a_range_that_breaks_the_rule_for_numbers_is_refused(rule: dict[str, Any], says: str) -> None:
+    with pytest.raises(ValidationError, match=says):
+        Cards(ranges=[NumberRange(prefix="2900")], **rule)
+    assert Cards(ranges=[NumberRange(prefix="2900")], number_lengths=[13], number_check_digit="ean")
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,36 @@ async def test_what_the_work_raises_reaches_everybody_of_the_batch_and_nobody_la
     assert await together(7) == 14
 
 
+async def test_what_one_item_causes_reaches_its_caller_alone() -> None:
+    async def work(items: Sequence[int]) -> list[int]:
+        if 3 in items:
+            raise LookupError
+        return await doubled(items)
+
+    together = Together(work, most=5, lanes=1, everybodys=(OSError,))
+    outcomes = await asyncio.gather(*(together(item) for item in range(1, 6)), return_exceptions=True)
+    assert [outcome if isinstance(outcome, int) else type(outcome) for outcome in outcomes] == [
+        2,
+        4,
+        LookupError,
+        8,
+        10,
+    ]
+
+
+async def test_what_is_no_items_own_is_not_tried_again_for_each() -> None:
+    sizes: list[int] = []
+
+    async def work(items: Sequence[int]) -> list[int]:
+        sizes.append(len(items))
+        raise ConnectionError
+
+    together = Together(work, most=5, lanes=1, everybodys=(OSError,))
+    outcomes = await asyncio.gather(*(together(item) for item in range(5)), return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {ConnectionError}
+    assert sizes == [5]
+
+
 async def test_who_gives_up_leaves_the_others_their_results() -> None:
     together = Together(doubled, most=5, lanes=1)
     calls = [asyncio.create_task(together(item)) for item in range(3)]

@@ -204,7 +204,9 @@ def test_the_list_of_users_has_phones_without_a_plus() -> None:
         b'{"a": Infinity}',
         b'{"a": "\xff"}',
         b'{"a": "\\ud800"}',
-        b"\xef\xbb\xbf{}",
+        b"\xef\xbb\xbf",
+        b"{}\xef\xbb\xbf",
+        b"\xef\xbb\xbf\xef\xbb\xbf{}",
         b'{"a": "\x00"}',
         b"phone=79161234567",
         b"<xml/>",
@@ -216,6 +218,11 @@ def test_the_list_of_users_has_phones_without_a_plus() -> None:
 )
 def test_what_is_no_json_is_told_so(body: bytes) -> None:
     assert refusal(lambda: wire.read_object(body)) == (Code.NOT_JSON, None)
+
+
+def test_a_byte_order_mark_before_json_is_passed_over() -> None:
+    """RFC 8259, 8.1: a parser may ignore it."""
+    assert wire.read_object(b'\xef\xbb\xbf{"A": 1}') == {"a": 1}
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"text"', b"true", b'[{"phone": "1"}]'])

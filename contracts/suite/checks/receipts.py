@@ -263,14 +263,12 @@ async def short_fn(trial: Trial) -> None:
 
 @check("KLO-10-23", writes=True, since="1.1.0")
 async def leading_zeros_of_fn(trial: Trial) -> None:
-    """Leading zeros of fn count"""
-    async with trial.earner() as person:
+    """A fn that lost its leading zeros is the same receipt"""
+    async with trial.saver() as person:
         values = trial.made_up_receipt()
         plain = values["fn"][:12]
-        trial.need((await _send(trial, person, values | {"fn": plain})).ok, "a short fn is not accepted")
-        # Were it the same receipt, the other total would be refused.
-        answer = await _send(trial, person, values | {"fn": f"00{plain}", "s": "777.77"})
-        trial.ok(answer, "another receipt, whose fn differs by leading zeros")
+        await _credited(trial, person, trial.receipt_body(person, qr_text(values | {"fn": plain.zfill(16)})))
+        await _no_more_points(trial, person, trial.receipt_body(person, qr_text(values | {"fn": plain})))
 
 
 @check("KLO-10-24", writes=True, since="1.1.0")

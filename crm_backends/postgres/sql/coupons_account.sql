@@ -3,6 +3,7 @@
 -- decides, e-mail where there is none.
 -- Parameters: :card_number text, :users_reference text, :phone text (E.164 with plus, or null),
 --   :email text (or null).
+--   :phone_digits, :phone_national text (the phone's digits; those after the country code).
 -- Result, no row or one: account (any type).
 SELECT id AS account FROM crm.customers WHERE phone = :phone
 UNION ALL

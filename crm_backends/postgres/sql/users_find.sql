@@ -1,6 +1,7 @@
 -- Customers whose phone OR e-mail matches: two index look-ups, never a scan. The hottest statement of all.
 -- Parameters: :phone text (E.164 with plus, or null), :email text (or null; compare without regard to case),
 --   :birth_date date (or null; never identifies alone, not used here).
+--   :phone_digits, :phone_national text (the phone's digits; those after the country code).
 -- Result, any number of rows: reference (any type), phone text;
 --   optional: email, first_name, patronymic, surname text, birth_date date, sex text ('m', 'f'),
 --   country_code, locality, card_number text, registered_at timestamptz.

@@ -4,6 +4,7 @@
 -- Parameters: :reference text (ours, the same on every attempt), :phone text (E.164 with plus, or null),
 --   :email, :first_name, :patronymic, :surname text, :birth_date date, :sex text ('m', 'f'),
 --   :country_code, :locality text; each null when not given.
+--   :phone_digits, :phone_national text (the phone's digits; those after the country code).
 -- Result, one row: reference (any type); optional: outcome text ('done', or a refusal such as 'conflict';
 --   'reference_taken': the reference is known with another person). No row means 'conflict'.
 WITH same_phone AS (

@@ -900,7 +900,7 @@ class Careless(Shop):
 
 
 @wrong("The same receipt again is credited again.", "KLO-10-12", "KLO-10-13", "KLO-10-14", "KLO-10-15",
-       "KLO-10-16", "KLO-10-24")  # fmt: skip
+       "KLO-10-16", "KLO-10-23", "KLO-10-24")  # fmt: skip
 class DoubleCredit(Careless):
     def knows(self, receipt: Receipt) -> bool:
         return False
@@ -927,7 +927,7 @@ class Later(Shop):
 
 
 @wrong("The same receipt again is credited again, both times a little later.", "KLO-10-12", "KLO-10-13",
-       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-24", receipt_wait=10)  # fmt: skip
+       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-23", "KLO-10-24", receipt_wait=10)  # fmt: skip
 class DoubleCreditLater(DoubleCredit, Later):
     def __init__(self) -> None:
         super().__init__(0.6)
@@ -984,11 +984,11 @@ class TotalMayChange(Shop):
         return super().again(card, replace(receipt, total=known[1].total), known)
 
 
-@wrong("`fn` is read as a number: leading zeros are lost.", "KLO-10-23")
-class FnIsANumber(Shop):
+@wrong("`fn` is compared as a text: a lost zero makes another receipt.", "KLO-10-23")
+class FnIsText(Shop):
     def receipt(self, values: dict[str, str]) -> Receipt:
         receipt = super().receipt(values)
-        return replace(receipt, fn=str(int(receipt.fn)))
+        return replace(receipt, fn=f"#{receipt.fn}")
 
 
 @wrong("`i` and `fp` are compared as texts.", "KLO-10-24")

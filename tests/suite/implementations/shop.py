@@ -90,7 +90,7 @@ class Receipt:
 
     @property
     def identity(self) -> tuple[str, str, str]:
-        return self.fn, self.i.lstrip("0"), self.fp.lstrip("0")
+        return self.fn.lstrip("0"), self.i.lstrip("0"), self.fp.lstrip("0")
 
 
 def ean13(number: int) -> str:

@@ -6,8 +6,9 @@ import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from phonenumbers import PhoneNumberType
 
-from adapter.loyalty.people import parse_email, parse_phone, wire_phone
+from crm_backends.inputs import read_email, read_phone, wire_phone
 
 
 @pytest.mark.parametrize(
@@ -24,13 +25,13 @@ from adapter.loyalty.people import parse_email, parse_phone, wire_phone
     ],
 )
 def test_a_russian_mobile_has_one_form_however_it_is_written(text: str) -> None:
-    assert parse_phone(text, "RU") == "+79161234567"
+    assert read_phone(text, "RU") == "+79161234567"
 
 
 @pytest.mark.parametrize("text", ["9161234567", "(926) 123-45-67", "8 (495) 123-45-67", "8 (812) 123-45-67"])
 def test_a_national_number_is_one_of_the_region_not_of_the_country_its_digits_resemble(text: str) -> None:
     digits = "".join(character for character in text if character.isdigit())[-10:]
-    assert parse_phone(text, "RU") == f"+7{digits}"
+    assert read_phone(text, "RU") == f"+7{digits}"
 
 
 @pytest.mark.parametrize(
@@ -45,12 +46,12 @@ def test_a_national_number_is_one_of_the_region_not_of_the_country_its_digits_re
     ],
 )
 def test_phones_of_other_countries_are_read_by_their_country_code(text: str, phone: str) -> None:
-    assert parse_phone(text, "RU") == phone
+    assert read_phone(text, "RU") == phone
 
 
 def test_the_region_of_the_settings_decides_about_a_number_without_a_country_code() -> None:
-    assert parse_phone("0151 12345678", "DE") == "+4915112345678"
-    assert parse_phone("8 029 123-45-67", "BY") == "+375291234567"
+    assert read_phone("0151 12345678", "DE") == "+4915112345678"
+    assert read_phone("8 029 123-45-67", "BY") == "+375291234567"
 
 
 @pytest.mark.parametrize(
@@ -73,11 +74,11 @@ def test_the_region_of_the_settings_decides_about_a_number_without_a_country_cod
     ],
 )
 def test_what_is_no_phone_is_not_read(text: str) -> None:
-    assert parse_phone(text, "RU") is None
+    assert read_phone(text, "RU") is None
 
 
 def test_digits_of_other_scripts_are_no_phone() -> None:
-    assert parse_phone("79" + "\u0660" * 9, "RU") is None
+    assert read_phone("79" + "\u0660" * 9, "RU") is None
 
 
 def test_the_wire_form_has_no_plus() -> None:
@@ -93,14 +94,17 @@ _NATIONAL = st.sampled_from(["RU", "KZ", "BY", "UZ", "DE", "US", "CN", "IT", "GB
 def test_a_phone_read_from_the_wire_is_the_phone_that_was_sent(person: tuple[str, int]) -> None:
     region, number = person
     code = phonenumbers.country_code_for_region(region)
-    phone = parse_phone(f"+{code}{number}", "RU")
-    if phone is not None and phonenumbers.is_valid_number(phonenumbers.parse(phone)):
-        assert parse_phone(wire_phone(phone), "RU") == phone
+    phone = read_phone(f"+{code}{number}", "RU")
+    if phone is None or not phonenumbers.is_valid_number(parsed := phonenumbers.parse(phone)):
+        return
+    # A landline in ten digits may as well be one of the programme's region without its code.
+    if len(wire_phone(phone)) != 10 or phonenumbers.number_type(parsed) is PhoneNumberType.MOBILE:
+        assert read_phone(wire_phone(phone), "RU") == phone
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_a_phone_in_e164_or_none(text: str) -> None:
-    phone = parse_phone(text, "RU")
+    phone = read_phone(text, "RU")
     if phone is not None:
         assert phone[0] == "+"
         assert phone[1:].isascii()
@@ -118,7 +122,7 @@ def test_any_text_is_a_phone_in_e164_or_none(text: str) -> None:
     ],
 )
 def test_an_email_is_trimmed_and_in_lower_case(text: str, email: str) -> None:
-    assert parse_email(text) == email
+    assert read_email(text) == email
 
 
 @pytest.mark.parametrize(
@@ -139,11 +143,11 @@ def test_an_email_is_trimmed_and_in_lower_case(text: str, email: str) -> None:
     ],
 )
 def test_what_is_no_email_is_not_read(text: str) -> None:
-    assert parse_email(text) is None
+    assert read_email(text) is None
 
 
 @given(st.text(max_size=30))
 def test_an_email_once_read_reads_as_itself(text: str) -> None:
-    email = parse_email(f"{text}@example.com")
+    email = read_email(f"{text}@example.com")
     if email is not None:
-        assert parse_email(email) == email
+        assert read_email(email) == email
