@@ -172,7 +172,8 @@ _UNDER_WAY = {"ru": "Запрос принят, результат будет п
 
 def _texts(call: Call, texts: Mapping[str, Mapping[OperationState, str]]) -> dict[OperationState, str]:
     language = call.programme.settings.koshelek.language
-    return dict.fromkeys(OperationState, _UNDER_WAY[language]) | dict(texts[language])
+    told = dict.fromkeys(OperationState, _UNDER_WAY[language]) | dict(texts[language])
+    return told | {OperationState.DOUBLED: told[OperationState.DONE]}
 
 
 async def register_receipt(call: Call) -> wire.Json:

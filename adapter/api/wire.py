@@ -138,8 +138,11 @@ def offer_json(offer: Offer, zone: ZoneInfo) -> dict[str, Json]:
 
 
 def operation_json(operation: Operation, texts: Mapping[OperationState, str]) -> dict[str, Json]:
-    """Answer of KLO-10 and KLO-12 (inferred): what became of it, and the points if they are known."""
-    done = operation.state is OperationState.DONE
+    """Answer of KLO-10 and KLO-12 (inferred): what became of it, and the points if they are known.
+
+    One that the CRM has done more than once is done for the holder; the rest is for the desk.
+    """
+    done = operation.state in (OperationState.DONE, OperationState.DOUBLED)
     return {
         "status": "credited" if done else "accepted",
         "points": operation.points if done else None,
