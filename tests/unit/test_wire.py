@@ -176,7 +176,10 @@ def test_an_operation_tells_its_points_only_once_they_are_credited() -> None:
     }
     own_words = operation(OperationState.DONE, points=Decimal("5"), message="Спасибо!")
     assert wire.operation_json(own_words, texts)["description"] == "Спасибо!"
-    for state in set(OperationState) - {OperationState.DONE}:
+    doubled = operation(OperationState.DOUBLED, points=Decimal("62"))
+    texts[OperationState.DOUBLED] = "credited"
+    assert wire.operation_json(doubled, texts) == wire.operation_json(done, texts)
+    for state in set(OperationState) - {OperationState.DONE, OperationState.DOUBLED}:
         shown = json.loads(wire.encode(wire.operation_json(operation(state, points=Decimal(9)), texts)))
         assert shown == {"status": "accepted", "description": "under way"}
 
