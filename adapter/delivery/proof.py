@@ -167,6 +167,8 @@ class Proofs:
                 await self._learn(await self.book.not_found(kind), kind)
                 break
             self._missing[operation.id] = kind, since
+            # Others may have doubts as well, and must not take for absent what is only late.
+            await self._learn(await self.book.missing(kind, seconds), kind)
             pause = min(max(_FIRST_PAUSE, seconds / 2), _LONGEST_PAUSE)
         self._owed[kind] = _ONE_IN * max(1, looks)
 

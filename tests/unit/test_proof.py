@@ -46,6 +46,12 @@ class Book:
         self.kept[kind] = dataclasses.replace(known, proof=state, worst_seconds=worst, found=known.found + 1)
         return self.kept[kind]
 
+    async def missing(self, kind: OperationKind, seconds: float) -> Visibility:
+        known = self.kept.get(kind, Visibility())
+        worst = max(known.worst_seconds, seconds)
+        self.kept[kind] = dataclasses.replace(known, worst_seconds=worst)
+        return self.kept[kind]
+
     async def not_found(self, kind: OperationKind) -> Visibility:
         known = self.kept.get(kind, Visibility())
         self.kept[kind] = dataclasses.replace(known, proof=Proof.REFUTED)
@@ -235,3 +241,20 @@ def test_a_database_that_is_away_loses_what_was_learnt_and_nothing_else(scene: S
 def test_a_doubt_that_was_found_late_is_waited_for_from_then_on(scene: Scene) -> None:
     run(scene, scene.proofs.found_late(KIND, 40.0))
     assert run(scene, scene.proofs.patience(KIND)) == 120
+
+
+def test_others_are_told_while_it_is_missing(scene: Scene) -> None:
+    """They have doubts as well, and would take for absent what is only late, or never shown."""
+    scene.late = None
+    others = Proofs(scene.book, scene.settings, scene._ask, scene._found)
+
+    async def patience_after(seconds: float) -> float:
+        scene._done_at = scene.clock.now
+        scene.proofs.look_for(OPERATION, scene.clock.now)
+        await asyncio.sleep(seconds)
+        patience = await others.patience(KIND)
+        await scene.proofs.close()
+        return patience
+
+    assert run(scene, patience_after(30)) >= 60
+    assert scene.known.proof is Proof.NOT_PROVED
