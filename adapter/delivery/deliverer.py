@@ -216,7 +216,8 @@ class Deliverer:
         elif operation.state is OperationState.UNKNOWN:
             patience = await self.proofs.patience(operation.kind)
             age = self._age(operation)
-            if age < patience:
+            # Once it is looked for, it counts how long it has been missing.
+            if age < patience and operation.answering_since is None:
                 raise Later(timedelta(seconds=patience - age))
             await self._settle(operation, tries, patience)
 
@@ -242,7 +243,7 @@ class Deliverer:
             if not await self._is_absent(operation, patience):
                 return
         elif written.outcome is Outcome.DONE and operation.answering_since is not None:
-            await self.proofs.found_late(operation.kind, self._age(operation))
+            await self.proofs.found_late(operation.kind, self._was_late(operation))
         await self._conclude(operation, written, "settled")
 
     def _needs_proof(self, kind: OperationKind) -> bool:
@@ -269,7 +270,10 @@ class Deliverer:
                 self.answering[operation.kind].seconds(),
             )
             unbroken = self.clock.age(operation.looked_at) < vouched_for
+        before = time.monotonic()
         seen = await self.operations.looked(operation, answered=True, unbroken=unbroken)
+        if seen is not None:  # the database's clock may have jumped while the CRM was asked
+            self.clock.observe(before, seen.read_at, time.monotonic())
         if seen is None or seen.answering_since is None:
             raise Later(timedelta(seconds=self.settings.retry_first))
         missing_for = self.clock.age(seen.answering_since)
@@ -281,6 +285,16 @@ class Deliverer:
             await self._hold(operation, NOT_FOUND_UNPROVED)
             return False
         raise Later(timedelta(seconds=patience))
+
+    def _was_late(self, operation: Operation) -> float:
+        """Seconds for which what is there now was certainly missing while the CRM answered.
+
+        Up to the last look: what came after is our own pause, and would make the next one ever longer.
+        """
+        missing_for = self.clock.age(operation.answering_since or operation.recorded_at)
+        answered_for = max(missing_for, self.answering[operation.kind].seconds())
+        looked_ago = self.clock.age(operation.looked_at or operation.recorded_at)
+        return max(0.0, min(self._age(operation), answered_for) - looked_ago)
 
     async def _look_up(self, operation: Operation, deadline: Deadline) -> Written:
         return await settle(self.programme, operation, deadline)

@@ -146,6 +146,8 @@ class Proofs:
         pause = max(expected, not_before)
         looks = 0
         while True:
+            # This process may be stopped meanwhile, for hours; that is not how late the CRM is.
+            at_most = time.monotonic() - since + pause + self.settings.call_timeout
             await asyncio.sleep(pause)
             try:
                 written = await self.ask(operation, Deadline.after(self.settings.call_timeout))
@@ -154,7 +156,7 @@ class Proofs:
                 since, pause = time.monotonic(), _LONGEST_PAUSE / 10
                 continue
             looks += 1
-            seconds = time.monotonic() - since
+            seconds = min(time.monotonic() - since, at_most)
             if written.outcome is Outcome.DONE:
                 await self._learn(await self.book.found(kind, self._took(looks, seconds, expected)), kind)
                 await self.found(operation, written)
@@ -166,6 +168,8 @@ class Proofs:
                     await self._learn(await self.book.not_found(kind), kind)
                 break
             self._missing[operation.id] = kind, since
+            # Others may have doubts as well, and must not take for absent what is only late.
+            await self._learn(await self.book.missing(kind, seconds), kind)
             pause = min(max(_FIRST_PAUSE, seconds / 2), _LONGEST_PAUSE)
         self._owed[kind] = _ONE_IN * max(1, looks)
 

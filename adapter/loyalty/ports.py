@@ -133,5 +133,8 @@ class VisibilityBook(Protocol):
     async def found(self, kind: OperationKind, seconds: float) -> Visibility:
         """Something that was done was found ``seconds`` later; 0: at the first look."""
 
+    async def missing(self, kind: OperationKind, seconds: float) -> Visibility:
+        """Something that was done was not there ``seconds`` later: it takes at least as long."""
+
     async def not_found(self, kind: OperationKind) -> Visibility:
         """Something that was done was not found, however long it was looked for."""

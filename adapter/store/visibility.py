@@ -35,6 +35,19 @@ _FOUND = f"""
                              THEN known.changed_at ELSE now() END
     RETURNING {_COLUMNS}
 """  # noqa: S608
+_MISSING = f"""
+    INSERT INTO koshelek.visibility AS known (kind, crm, state, worst_seconds, looked_at)
+    VALUES ($1, $2, 'not_proved', $3, now())
+    ON CONFLICT (kind) DO UPDATE
+       SET crm = EXCLUDED.crm, looked_at = now(),
+           state = CASE WHEN known.crm = EXCLUDED.crm THEN known.state ELSE 'not_proved' END,
+           worst_seconds = CASE WHEN known.crm = EXCLUDED.crm
+                                THEN greatest(known.worst_seconds, EXCLUDED.worst_seconds)
+                                ELSE EXCLUDED.worst_seconds END,
+           found = CASE WHEN known.crm = EXCLUDED.crm THEN known.found ELSE 0 END,
+           changed_at = CASE WHEN known.crm = EXCLUDED.crm THEN known.changed_at ELSE now() END
+    RETURNING {_COLUMNS}
+"""  # noqa: S608
 _NOT_FOUND = f"""
     INSERT INTO koshelek.visibility AS known (kind, crm, state, looked_at) VALUES ($1, $2, 'refuted', now())
     ON CONFLICT (kind) DO UPDATE
@@ -76,14 +89,17 @@ class PostgresVisibility:
         }
 
     async def found(self, kind: OperationKind, seconds: float) -> Visibility:
-        async with self._gateway.connection() as connection:
-            row = await connection.fetchrow(_FOUND, kind, self._crms[kind], seconds)
-        assert row is not None  # noqa: S101 - an upsert returns its row
-        return _visibility(row)
+        return await self._write(_FOUND, kind, seconds)
+
+    async def missing(self, kind: OperationKind, seconds: float) -> Visibility:
+        return await self._write(_MISSING, kind, seconds)
 
     async def not_found(self, kind: OperationKind) -> Visibility:
+        return await self._write(_NOT_FOUND, kind)
+
+    async def _write(self, statement: str, kind: OperationKind, *seconds: float) -> Visibility:
         async with self._gateway.connection() as connection:
-            row = await connection.fetchrow(_NOT_FOUND, kind, self._crms[kind])
+            row = await connection.fetchrow(statement, kind, self._crms[kind], *seconds)
         assert row is not None  # noqa: S101 - an upsert returns its row
         return _visibility(row)
 

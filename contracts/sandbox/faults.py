@@ -19,6 +19,8 @@ FaultKind = Literal[
     "too_many",
     "garbage",
     "expire_token",
+    "slow",
+    "freeze",
 ]
 
 MEANING: dict[FaultKind, str] = {
@@ -30,9 +32,13 @@ MEANING: dict[FaultKind, str] = {
     "too_many": "does nothing, answers 429; Retry-After only if `seconds` is given",
     "garbage": "does the work, answers 200 with a page that is no JSON",
     "expire_token": "forgets every token issued so far, answers as to an expired one",
+    "slow": "does the work `seconds` later, whether or not anybody still waits for the answer",
+    "freeze": "stands still for `seconds` with every request that comes; then all are done",
 }
 
 DOES_NOTHING: frozenset[FaultKind] = frozenset({"hang_up_before", "error_before", "too_many", "expire_token"})
+TAKES_TIME: frozenset[FaultKind] = frozenset({"late", "slow", "freeze"})
+"""Faults that need ``seconds``."""
 
 
 class Fault(BaseModel):
@@ -50,8 +56,8 @@ class Fault(BaseModel):
 
     @model_validator(mode="after")
     def _late_says_how_late(self) -> Self:
-        if self.fault == "late" and not self.seconds:
-            raise ValueError("late needs seconds greater than 0")
+        if self.fault in TAKES_TIME and not self.seconds:
+            raise ValueError(f"{self.fault} needs seconds greater than 0")
         return self
 
 

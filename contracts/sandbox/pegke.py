@@ -55,6 +55,8 @@ class PegkeSwitches(Switches):
     """What giving points answers: the balance, or what the draft prints, which is a token reply."""
     site_lookup: bool = True
     """Whether the inferred search and history of site_v1_1 exist."""
+    balance_seconds: float = Field(default=0, ge=0)
+    """After which balance and history show points that were given."""
     absent_status: Literal[200, 404] = 404
     """Status with which merchant_v1 says that there is no such customer."""
 
@@ -69,10 +71,21 @@ class Customer:
     email: str | None
     points: Decimal
     movements: list[tuple[datetime, Decimal, str]] = field(default_factory=list)
+    to_come: list[tuple[datetime, datetime, Decimal, str]] = field(default_factory=list)
+    """Movements that are done and not shown yet, each after the moment from which it is."""
 
-    def give(self, points: Decimal, note: str, at: datetime) -> None:
-        self.points += points
-        self.movements.append((at, points, note))
+    def give(self, points: Decimal, note: str, at: datetime, shown_at: datetime | None = None) -> None:
+        self.to_come.append((shown_at or at, at, points, note))
+        self.show()
+
+    def show(self) -> None:
+        """Let balance and movements have everything whose time has come."""
+        for movement in sorted(self.to_come):
+            shown_at, at, points, note = movement
+            if shown_at <= now():
+                self.to_come.remove(movement)
+                self.points += points
+                self.movements.append((at, points, note))
 
 
 class NewCustomer(BaseModel):
@@ -272,6 +285,7 @@ class Pegke(StandIn):
                 invalid=f"idType is {kind}, {kind} is missing",
             )
         for customer in self.customers.values():
+            customer.show()
             if str(value) == {"mob": customer.phone, "cid": customer.cid, "email": customer.email}[kind]:
                 return customer
         raise Refused(self._site_error(404, 50, "There is no such user"))
@@ -315,12 +329,14 @@ class Pegke(StandIn):
         customer = self.customers.get(phone)
         if customer is None:
             raise Refused(self._merchant_error(self.switches.absent_status, "Customer does not exist"))
+        customer.show()
         return customer
 
     # Both
 
     def _give(self, call: Call, customer: Customer, points: Decimal) -> None:
-        customer.give(points, "given by the merchant", now())
+        shown_at = now() + timedelta(seconds=self.switches.balance_seconds)
+        customer.give(points, "given by the merchant", now(), shown_at)
         self.record(call, "points_credited", customer=customer.phone, amount=points)
 
     @staticmethod

@@ -15,7 +15,7 @@ import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any, ClassVar, Literal
 
@@ -63,6 +63,14 @@ class PerxSwitches(Switches):
     points_per_100: Decimal = Field(default=Decimal(1), ge=0)
     """The rule for purchases: points for every 100 currency units, rounded down."""
     token_seconds: int = Field(default=7200, ge=1)
+    reference_case: Literal["as given", "upper", "lower"] = "as given"
+    """Letters in which a transaction_reference is kept; the history's filter compares with just these."""
+    reference_length: int | None = Field(default=None, ge=1)
+    """Characters of a transaction_reference that are kept; the rest is cut off."""
+    history_seconds: float = Field(default=0, ge=0)
+    """After which the history shows a movement that is done; the balance shows it at once."""
+    history_gap: int = Field(default=0, ge=0)
+    """One movement in so many is never shown by the history; 0: all are."""
     absent_status: Literal[200, 404] = 404
     """Status with which a search says that there is no such customer (code 1 or 40)."""
     search_seconds: float = Field(default=0, ge=0)
@@ -146,6 +154,8 @@ class Movement:
     """Currency units of the purchase."""
     details: Mapping[str, Any] | None = None
     properties: Mapping[str, Any] = field(default_factory=dict)
+    shown_at: datetime | None = None
+    """When the history begins to show it; ``None``: it does."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -471,7 +481,11 @@ class Perx(StandIn):
     def list_transactions_history(self, call: Call) -> Reply:
         account, wanted = self._holder(call), call.query["transaction_reference"]
         rows = [
-            row for row in self.movements if row.account == account.id and wanted in (None, row.reference)
+            row
+            for row in self.movements
+            if row.account == account.id
+            and wanted in (None, row.reference)
+            and (row.shown_at is None or row.shown_at <= now())
         ]
         key = {"id": lambda row: row.id, "transacted_at": lambda row: (row.at, row.id)}[call.query["sort_by"]]
         rows.sort(key=key, reverse=call.query["order_by"] == "desc")
@@ -591,7 +605,7 @@ class Perx(StandIn):
     def _purchase(
         self, account: Account, data: Mapping[str, Any], money: Decimal, points: Decimal
     ) -> Movement:
-        reference = data.get("transaction_reference")
+        reference = self._kept(data.get("transaction_reference"))
         details = {
             "type": "Transaction",
             "data": {
@@ -838,13 +852,27 @@ class Perx(StandIn):
             amount,
             name,
             now() - ago,
-            reference,
+            self._kept(reference),
             money,
             details,
             dict(properties or {}),
+            self._shown_at(),
         )
         self.movements.append(row)
         return row
+
+    def _kept(self, reference: str | None) -> str | None:
+        """A caller's reference as it is kept."""
+        if reference is None:
+            return None
+        changed = {"upper": reference.upper(), "lower": reference.lower()}
+        return changed.get(self.switches.reference_case, reference)[: self.switches.reference_length]
+
+    def _shown_at(self) -> datetime | None:
+        gap, late = self.switches.history_gap, self.switches.history_seconds
+        if gap and not (len(self.movements) + 1) % gap:
+            return datetime.max.replace(tzinfo=UTC)
+        return now() + timedelta(seconds=late) if late else None
 
     def _give(self, account: Account, reward: Reward) -> Voucher:
         number = next(self._numbers)

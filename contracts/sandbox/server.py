@@ -178,6 +178,8 @@ class Server:
 
     def __init__(self, stand_in: StandIn) -> None:
         self.stand_in = stand_in
+        self._awake = asyncio.Event()
+        self._awake.set()
 
     def application(self) -> web.Application:
         """Every operation of the file where the switches put it, the control endpoints, and a catch-all."""
@@ -219,6 +221,7 @@ class Server:
         fault = self.stand_in.faults.take(operation.id, has_token=bool(operation.security))
         if fault is not None:
             ledger.faults[fault.fault] += 1
+        await self._wait(fault)
         if fault is not None and fault.fault in DOES_NOTHING:
             reply = self._instead(fault)
         else:
@@ -230,6 +233,15 @@ class Server:
             return _hang_up(request)
         ledger.answered(operation.id, str(reply.status))
         return _response(reply)
+
+    async def _wait(self, fault: Fault | None) -> None:
+        """What has to pass before any work is done; a caller that goes away meanwhile changes nothing."""
+        if fault is not None and fault.fault == "slow":
+            await asyncio.sleep(fault.seconds)
+        if fault is not None and fault.fault == "freeze":
+            self._awake.clear()
+            asyncio.get_running_loop().call_later(fault.seconds, self._awake.set)
+        await self._awake.wait()
 
     def _work(self, request: web.Request, operation: Operation, body: Any, unreadable: str | None) -> Reply:
         path, query, problems = operation.read_parameters(request.match_info, request.query)
@@ -276,6 +288,8 @@ class Server:
                 return None
             case "garbage":
                 return Reply(_GARBAGE)
+            case "slow" | "freeze":
+                return reply
             case _:
                 return self.stand_in.failure(fault.status, "Injected error; the work was done")
 

@@ -12,7 +12,7 @@ import pytest
 from adapter.store.embedded import EmbeddedServer
 from tests.conftest import create_database, drop_database
 from tests.faults import crms
-from tests.faults.crms import Rating
+from tests.faults.crms import Crm, Rating
 from tests.faults.stage import Nursery, Stage, set_up
 
 SetStage = Callable[..., Awaitable[Stage]]
@@ -26,14 +26,14 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 @pytest.fixture
 async def scene(nursery: Nursery, tmp_path: Path, postgresql: EmbeddedServer) -> AsyncIterator[SetStage]:
-    """Sets stages on the common PostgreSQL: ``await scene("probe")``."""
+    """Sets stages on the common PostgreSQL: ``await scene("probe")``, or with a CRM of the test's own."""
     async with AsyncExitStack() as stack:
 
-        async def set_one(rating: Rating, people: int = 40, **options: Any) -> Stage:
+        async def set_one(rating: Rating | Crm, people: int = 40, **options: Any) -> Stage:
             url, crm_url = [await create_database(postgresql, "template0") for _ in range(2)]
             for made in (url, crm_url):
                 stack.push_async_callback(drop_database, postgresql, made)
-            crm = crms.make(rating, people, crm_url)
+            crm = rating if isinstance(rating, Crm) else crms.make(rating, people, crm_url)
             return await stack.enter_async_context(set_up(nursery, tmp_path, url, crm, **options))
 
         yield set_one

@@ -162,6 +162,17 @@ class SandboxCrm(Crm):
     """Whether doubts are settled by looking at it. Then it does nothing that was asked long ago."""
     sandbox: Sandbox
 
+    def __init__(self, people: int, *, punctual: bool = True, **switches: Any) -> None:
+        """``punctual=False``: it may do what was asked long ago; ``switches``: of the stand-in."""
+        super().__init__(people)
+        self.is_looked_at = self.is_looked_at and punctual
+        self.switches = {**self.switches, **switches}
+
+    def switch(self, **switches: Any) -> None:
+        """Let the stand-in behave otherwise from now on."""
+        stand_in = self.sandbox.stand_in
+        stand_in.switches = stand_in.switches.model_copy(update=switches)
+
     @asynccontextmanager
     async def _serving(self) -> AsyncIterator[None]:
         application: web.Application = MODULES[self.name].application(**self.switches)

@@ -40,6 +40,8 @@ class Verdict:
     credited: int
     refused: int
     held: int
+    doubled: int
+    """Found in the CRM twice by the adapter itself."""
     duplicated: tuple[str, ...]
     lost: tuple[str, ...]
 
@@ -51,8 +53,8 @@ class Verdict:
         problems = "; ".join((*self.duplicated[:5], *self.lost[:5]))
         return (
             f"{self.sent} sent, {self.accepted} accepted, {self.credited} credited, {self.refused} refused, "
-            f"{self.held} held, {len(self.duplicated)} duplicated, {len(self.lost)} lost"
-            f"{': ' if problems else ''}{problems}"
+            f"{self.held} held, {self.doubled} found twice, {len(self.duplicated)} duplicated, "
+            f"{len(self.lost)} lost{': ' if problems else ''}{problems}"
         )
 
 
@@ -127,6 +129,7 @@ async def judge(url: str, crm: Crm, receipts: Iterable[Receipt], drive: str) -> 
         credited=states["done"],
         refused=states["refused"],
         held=states["held"],
+        doubled=states["doubled"],
         duplicated=tuple(duplicated),
         lost=(*lost, *missing),
     )

@@ -336,6 +336,14 @@ async def seed(url: str, crm: Crm) -> None:
         await connection.close()
 
 
+async def _execute(url: str, statements: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statements)
+    finally:
+        await connection.close()
+
+
 def _toml(values: dict[str, object]) -> str:
     return "\n".join(f"{name} = {json.dumps(value)}" for name, value in values.items())
 
@@ -350,11 +358,17 @@ async def set_up(
     reached_by: str | None = None,
     database: dict[str, object] | None = None,
     delivery: dict[str, object] | None = None,
+    beforehand: str = "",
     seed_of_chance: int = 1,
 ) -> AsyncIterator[Stage]:
-    """A stage without a process yet; ``reached_by``: the database's URL over a bad line, if there is one."""
+    """A stage without a process yet; ``reached_by``: the database's URL over a bad line, if there is one.
+
+    ``beforehand``: statements for the database while it is empty.
+    """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(crm.running())
+        if beforehand:
+            await _execute(url, beforehand)
         await seed(url, crm)
         settings, over_line = folder / "settings.toml", folder / "over-line.toml"
         for file, database_url in ((settings, url), (over_line, reached_by)):

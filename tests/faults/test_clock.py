@@ -1,16 +1,20 @@
-"""Clocks jump, and processes sleep: what is decided by time is decided by the database's clock."""
+"""Clocks jump, and processes sleep: what is decided by time is decided by two clocks that agree."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import signal
+from collections.abc import Sequence
+from datetime import timedelta
 
 import pytest
 
 from tests.faults.conftest import SetStage
-from tests.faults.crms import Rating
+from tests.faults.crms import CompareCrm, ProbeCrm, Rating
 from tests.faults.launch import Plan
-from tests.faults.stage import DELIVERY, TAKE_OVER, until
+from tests.faults.stage import DELIVERY, TAKE_OVER, Stage, until
+from tests.integration.clocks import DATABASE_CLOCK, MOVE_DATABASE_CLOCK
 
 HOUR, WEEK = 3600.0, 7 * 86_400.0
 
@@ -43,6 +47,52 @@ async def test_a_clock_jumps_under_load(ahead: float, scene: SetStage) -> None:
     assert verdict.well, verdict
     assert verdict.credited == verdict.sent == 90, verdict
     assert all(process.alive for process in (*stage.adapters, *stage.workers))
+
+
+async def _more_than(least: int, stage: Stage, count: str) -> bool:
+    return int(await stage.sql(count)) > least
+
+
+@pytest.mark.parametrize(
+    ("rating", "jumps"),
+    [
+        ("probe", (HOUR, -HOUR)),
+        pytest.param("probe", (-HOUR, 0.0, HOUR), marks=pytest.mark.long),
+        ("compare", (-HOUR, HOUR)),
+        pytest.param("compare", (HOUR, 0.0), marks=pytest.mark.long),
+    ],
+)
+async def test_the_clock_of_the_database_jumps_under_load(
+    rating: Rating, jumps: Sequence[float], scene: SetStage
+) -> None:
+    """Nothing is taken for older than it is, and nothing waits for the clock to come round again.
+
+    It jumps when there are doubts, looked for and not found yet or not; the CRM will still do what they
+    are about.
+    """
+    crm = ProbeCrm(40, punctual=False) if rating == "probe" else CompareCrm(40, punctual=False)
+    stage = await scene(crm, beforehand=DATABASE_CLOCK, delivery={"settle_after": 2.5})
+    await asyncio.gather(stage.adapter(), stage.worker(), stage.worker())
+    await stage.load(15)
+    doubts = "SELECT count(*) FROM koshelek.operations WHERE state = 'unknown'"
+    looked_for = f"{doubts} AND looked_at IS NOT NULL"
+    for ahead, many in zip(jumps, (doubts, looked_for, doubts), strict=False):
+        crm.sandbox.fault("slow", crm.credit, times=8, seconds=4.0)
+        await stage.load(15)
+        await until(functools.partial(_more_than, 2, stage, many), many)
+        await stage.sql(MOVE_DATABASE_CLOCK, ahead)
+        await stage.load(5)
+    crm.calm()
+    verdict = await stage.settled()
+    assert verdict.well, verdict
+    assert verdict.credited + verdict.held == verdict.sent, verdict
+    assert verdict.held == 0 or rating == "compare", verdict
+    # It was this clock that they went by, the queue too.
+    far = timedelta(seconds=abs(jumps[0]) / 2)
+    recorded = "SELECT max(abs(extract(epoch FROM recorded_at - clock_timestamp()))) FROM koshelek.operations"
+    queued = "SELECT max(abs(extract(epoch FROM created - clock_timestamp()))) FROM koshelek.pgqueuer_log"
+    for statement in (recorded, queued):
+        assert float(await stage.sql(statement)) > far.total_seconds(), statement
 
 
 @pytest.mark.parametrize("rating", [pytest.param("probe", marks=pytest.mark.long), "compare"])

@@ -71,6 +71,29 @@ async def test_too_many(call: Caller, seconds: float, header: str | None) -> Non
     assert given(call) == 0
 
 
+async def test_slow_does_the_work_late_although_the_caller_has_gone(call: Caller) -> None:
+    call.sandbox.fault("slow", GIVE, seconds=0.4)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await give(call)
+    assert (await give(call)).status == 200
+    assert given(call) == 1
+    await asyncio.sleep(0.5)
+    assert given(call) == 2
+
+
+async def test_frozen_it_answers_nobody_and_then_does_all_that_came(call: Caller) -> None:
+    call.sandbox.fault("freeze", GIVE, seconds=0.4)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1):
+            await give(call)
+    waiting = asyncio.create_task(give(call))
+    await asyncio.sleep(0.1)
+    assert given(call) == 0
+    assert (await waiting).status == 200
+    assert given(call) == 2
+
+
 async def test_late_does_the_work_at_once(call: Caller) -> None:
     call.sandbox.fault("late", GIVE, seconds=0.5)
     slow = asyncio.create_task(give(call))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 from typing import Any
@@ -189,3 +190,13 @@ async def test_history_comes_in_pages(call: Caller) -> None:
     assert (page.body["data"]["pages"], len(page.body["data"]["history"])) == (2, 1)
     with pytest.raises(ValueError, match="taken"):
         call.sandbox.add_customer(phone="9991112233")
+
+
+async def test_the_balance_is_behind() -> None:
+    async with calling("pegke", balance_seconds=0.3) as call:
+        before = await merchant_points(call)
+        await call("merchantGivePoints", form={"phone": PHONE, "points": "5"}, headers=MERCHANT)
+        assert call.ledger.total("points_credited") == 5
+        assert await merchant_points(call) == before
+        await asyncio.sleep(0.35)
+        assert await merchant_points(call) == before + 5

@@ -360,3 +360,40 @@ async def test_customers_can_be_added(call: Caller) -> None:
     with pytest.raises(ValueError, match="taken"):
         call.sandbox.add_customer(identifier="extra")
     assert call.ledger.effects == []
+
+
+async def shown(call: Caller, reference: str) -> int:
+    """Movements that the history shows under a reference."""
+    query = {"transaction_reference": reference}
+    answer = await call("listTransactionsHistory", query=query, headers=await user(call))
+    return len(answer.body["data"])
+
+
+@pytest.mark.parametrize(
+    ("switches", "given", "kept"),
+    [
+        ({"reference_case": "upper"}, "Ab1", "AB1"),
+        ({"reference_case": "lower"}, "Ab1", "ab1"),
+        ({"reference_length": 2}, "Ab1", "Ab"),
+    ],
+)
+async def test_a_reference_that_is_kept_otherwise_is_found_as_it_is_kept(
+    switches: dict[str, Any], given: str, kept: str
+) -> None:
+    async with calling("perx", **switches) as call:
+        await earn(call, 5, given)
+        assert (await shown(call, given), await shown(call, kept)) == (0, 1)
+        assert call.ledger.count("points_credited", reference=given) == 1
+
+
+async def test_the_history_is_behind_and_never_shows_some() -> None:
+    async with calling("perx", history_seconds=0.3) as call:
+        await earn(call, 5)
+        assert await shown(call, "r") == 0
+        await asyncio.sleep(0.35)
+        assert await shown(call, "r") == 1
+    async with calling("perx", history_gap=2) as call:
+        for number in range(4):
+            await earn(call, 5, f"gap-{number}")
+        assert sum([await shown(call, f"gap-{number}") for number in range(4)]) == 2
+        assert call.ledger.count("points_credited") == 4

@@ -1,0 +1,394 @@
+"""When "not found" is believed: proved, for as long as the CRM has answered, and as two clocks agree."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+import pytest
+
+from adapter.delivery.deliverer import Deliverer, Later
+from adapter.loyalty.model import (
+    NOT_FOUND_REFUTED,
+    NOT_FOUND_UNPROVED,
+    Operation,
+    OperationKind,
+    OperationState,
+)
+from adapter.store.embedded import EmbeddedServer
+from adapter.store.migrate import migrate
+from crm_backends.model import Balance, Credit, Holder, PointsEntry
+from crm_backends.ports import BackendUnavailable, Deadline, Settlement, Written
+
+from ..conftest import create_database, drop_database
+from .clocks import DATABASE_CLOCK, MOVE_DATABASE_CLOCK
+from .conftest import Adapter, new_phone, running, settings_for_tests
+
+HOUR = 3600.0
+PATIENCE = 0.6
+POINTS = Decimal(62)
+
+
+class Ledger:
+    """A points CRM that loses its first answers, and is seen through what it shows."""
+
+    settlement = Settlement.PROBE
+
+    def __init__(self) -> None:
+        self.credits: list[str] = []
+        """Done, by reference."""
+        self.shown: list[str] = []
+        """Of those, what a look-up finds."""
+        self.loses = 1
+        self.does = False
+        """Whether it does the work whose answer it loses."""
+        self.sent = self.looks = 0
+        self.away = False
+        self.while_looked: Callable[[], Awaitable[object]] | None = None
+
+    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        return "account"
+
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
+        total = POINTS * len(self.shown)
+        return Balance(total, total)
+
+    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
+        return ()
+
+    async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
+        return ()
+
+    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+        self.sent += 1
+        lost = self.sent <= self.loses
+        if not lost or self.does:
+            self.credits.append(reference)
+            self.shown.append(reference)
+        return Written.unknown() if lost else Written.done(points=POINTS)
+
+    async def settle_credit(
+        self,
+        account: str,
+        credit: Credit,
+        *,
+        reference: str,
+        since: datetime,
+        before: Balance | None,
+        deadline: Deadline,
+    ) -> Written:
+        self.looks += 1
+        if self.while_looked is not None:
+            await self.while_looked()
+        if self.away:
+            raise BackendUnavailable("away")
+        return Written.done(points=POINTS) if reference in self.shown else Written.not_sent()
+
+
+class Scene:
+    """An adapter that delivers only when told, and a receipt."""
+
+    def __init__(self, adapter: Adapter, database: asyncpg.Connection[Any]) -> None:
+        self.adapter = adapter
+        self.database = database
+        """Its clock is the true one as long as it is not moved; also for who was connected before."""
+        self.crm = Ledger()
+        self.deliverer = self._deliverer()
+        self.operation_id = 0
+        self.card = ""
+
+    def _deliverer(self, **delivery: object) -> Deliverer:
+        programme = dataclasses.replace(
+            self.adapter.service.programme,
+            points=self.crm,
+            settlement={
+                **self.adapter.service.programme.settlement,
+                OperationKind.RECEIPT: Settlement.PROBE,
+            },
+        )
+        settings = self.adapter.service.settings.delivery.model_copy(update=delivery)
+        service = self.adapter.service
+        return Deliverer(programme, service.operations, service.visibility, settings)
+
+    async def with_settings(self, **delivery: object) -> None:
+        await self.deliverer.close()
+        self.deliverer = self._deliverer(**delivery)
+
+    async def jump(self, seconds: float) -> None:
+        await self.database.execute(MOVE_DATABASE_CLOCK, seconds)
+
+    async def proved(self) -> None:
+        await self.adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+
+    async def receipt(self) -> None:
+        answer = await self.adapter.post(
+            "/v1/promo/qrCode", {"qrCode": self.adapter.qr(), "cardNumber": self.card}
+        )
+        assert answer.status == 200
+        self.operation_id = await self.adapter.sql(
+            "SELECT max(id) FROM koshelek.operations WHERE kind = 'receipt'"
+        )
+
+    async def doubt(self) -> None:
+        """The receipt is sent, and nobody knows what came of it."""
+        await self.receipt()
+        assert await self.deliver(tries=0) is not None
+        assert await self.state() is OperationState.UNKNOWN
+
+    async def deliver(self, tries: int = 1) -> float | None:
+        """One step; tells the seconds after which the next is due, or ``None`` when it is over."""
+        try:
+            await self.deliverer.deliver(self.operation_id, tries=tries)
+        except Later as later:
+            return later.delay.total_seconds()
+        return None
+
+    async def deliver_for(self, seconds: float) -> None:
+        """Step by step as the queue does, for so long."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            delay = await self.deliver()
+            if delay is None:
+                return
+            await asyncio.sleep(min(delay, 0.1))
+
+    async def operation(self) -> Operation:
+        found = await self.adapter.service.operations.get(self.operation_id)
+        assert found is not None
+        return found
+
+    async def state(self) -> OperationState:
+        return (await self.operation()).state
+
+    async def reason(self) -> Any:
+        return await self.adapter.sql(
+            "SELECT reason FROM koshelek.operations WHERE id = $1", self.operation_id
+        )
+
+
+@pytest.fixture
+async def scene(postgresql: EmbeddedServer) -> AsyncIterator[Scene]:
+    url = await create_database(postgresql, "template0")
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(drop_database, postgresql, url)
+        database = await asyncpg.connect(url)
+        stack.push_async_callback(database.close)
+        await database.execute(DATABASE_CLOCK)
+        await migrate(url)
+        delivery = {
+            "retry_first": 0.05,
+            "retry_ceiling": 0.2,
+            "settle_after": PATIENCE,
+            "call_timeout": 1.0,
+            "retries_per_second": 1000,
+        }
+        settings = settings_for_tests(receipts={"wait": 0}, delivery=delivery)
+        adapter = await stack.enter_async_context(running(settings, url))
+        scene = Scene(adapter, database)
+        scene.card = await adapter.issue(phone=new_phone())
+        await adapter.service.stop_delivery()
+        stack.push_async_callback(lambda: scene.deliverer.close())
+        yield scene
+
+
+async def test_absence_is_believed_after_its_time_and_it_is_sent_once_more(scene: Scene) -> None:
+    await scene.proved()
+    await scene.doubt()
+    began = time.monotonic()
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.DONE
+    assert time.monotonic() - began >= 2 * PATIENCE - 0.1
+    assert scene.crm.credits == [(await scene.operation()).reference]
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+async def test_a_jump_before_the_first_look_makes_nothing_early(jump: float, scene: Scene) -> None:
+    await scene.proved()
+    await scene.doubt()
+    await scene.jump(jump)
+    assert await scene.deliver() is not None
+    assert scene.crm.looks == 1, "asked before it was sent, and not since"
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.DONE
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+@pytest.mark.parametrize("during", [False, True], ids=["between looks", "during a look"])
+async def test_a_jump_while_it_is_looked_for_makes_nothing_early(
+    during: bool, jump: float, scene: Scene
+) -> None:
+    await scene.proved()
+    await scene.doubt()
+    await asyncio.sleep(PATIENCE)
+    if during:
+        scene.crm.while_looked = lambda: scene.jump(jump)
+    assert await scene.deliver() is not None
+    scene.crm.while_looked = None
+    await scene.jump(jump)
+    for _ in range(3):
+        assert await scene.deliver() is not None
+    assert scene.crm.sent == 1
+    began = time.monotonic()
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.DONE, "and it does not wait for ever"
+    assert time.monotonic() - began >= PATIENCE - 0.1
+
+
+async def test_the_time_in_which_the_crm_does_not_answer_does_not_count(scene: Scene) -> None:
+    await scene.proved()
+    await scene.doubt()
+    scene.crm.away = True
+    await scene.deliver_for(2 * PATIENCE + 0.2)
+    scene.crm.away = False
+    began = time.monotonic()
+    assert await scene.deliver() is not None, "it may still do what had queued up"
+    assert scene.crm.sent == 1
+    await scene.deliver_for(10)
+    assert time.monotonic() - began >= PATIENCE - 0.1
+    assert await scene.state() is OperationState.DONE
+
+
+async def test_a_break_while_it_is_looked_for_begins_the_waiting_anew(scene: Scene) -> None:
+    await scene.proved()
+    await scene.doubt()
+    await asyncio.sleep(PATIENCE)
+    assert await scene.deliver() is not None
+    await asyncio.sleep(PATIENCE * 0.8)
+    scene.crm.away = True
+    assert await scene.deliver() is not None
+    scene.crm.away = False
+    await asyncio.sleep(PATIENCE * 0.5)
+    assert await scene.deliver() is not None
+    assert scene.crm.sent == 1
+
+
+async def test_unproved_it_waits_and_is_held_in_the_end(scene: Scene) -> None:
+    await scene.with_settings(give_up_after=3.0)
+    await scene.doubt()
+    await scene.deliver_for(2.5)
+    assert await scene.state() is OperationState.UNKNOWN
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.HELD
+    assert await scene.reason() == NOT_FOUND_UNPROVED
+    assert scene.crm.sent == 1
+
+
+async def test_unproved_it_is_sent_as_soon_as_the_crm_has_proved_itself(scene: Scene) -> None:
+    await scene.doubt()
+    await scene.deliver_for(2)
+    assert scene.crm.sent == 1
+    await scene.proved()
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.DONE
+    assert scene.crm.sent == 2
+
+
+async def test_refuted_it_is_held_and_never_sent_again(scene: Scene) -> None:
+    await scene.proved()
+    await scene.doubt()
+    await scene.adapter.service.visibility.not_found(OperationKind.RECEIPT)
+    await scene.proved()
+    await scene.with_settings()  # what was read is believed for a moment
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.HELD
+    assert await scene.reason() == NOT_FOUND_REFUTED
+    assert scene.crm.sent == 1
+
+
+async def test_the_proof_is_that_of_this_crm(scene: Scene) -> None:
+    """Other settings of the CRM are another CRM, which has shown nothing yet."""
+    await scene.proved()
+    await scene.adapter.sql("UPDATE koshelek.visibility SET crm = 'another'")
+    await scene.doubt()
+    await scene.deliver_for(2)
+    assert await scene.state() is OperationState.UNKNOWN
+    assert scene.crm.sent == 1
+
+
+async def test_the_wait_is_three_times_the_worst_delay_seen(scene: Scene) -> None:
+    await scene.adapter.service.visibility.found(OperationKind.RECEIPT, 1.0)
+    await scene.doubt()
+    began = time.monotonic()
+    await scene.deliver_for(20)
+    assert await scene.state() is OperationState.DONE
+    assert time.monotonic() - began >= 6 - 0.2
+
+
+async def test_found_late_it_is_as_late_as_it_was_missing_and_not_as_we_paused(scene: Scene) -> None:
+    await scene.proved()
+    scene.crm.does = True
+    await scene.doubt()
+    shown, scene.crm.shown = scene.crm.shown, []
+    scene.crm.away = True
+    await scene.deliver_for(1.5)
+    scene.crm.away = False
+    assert await scene.deliver() is not None
+    await asyncio.sleep(1.0)
+    scene.crm.shown = shown
+    assert await scene.deliver() is None
+    assert await scene.state() is OperationState.DONE
+    known = (await scene.adapter.service.visibility.known())[OperationKind.RECEIPT]
+    assert known.worst_seconds < 0.5
+
+
+async def test_a_receipt_that_the_crm_knows_already_is_not_sent(scene: Scene) -> None:
+    """By another adapter over the same CRM, or by this one before its database was lost."""
+    await scene.receipt()
+    reference = (await scene.operation()).reference
+    scene.crm.shown.append(reference)
+    assert await scene.deliver(tries=0) is None
+    operation = await scene.operation()
+    assert (operation.state, operation.points) == (OperationState.DONE, POINTS)
+    assert scene.crm.sent == 0
+
+
+async def test_unless_it_is_not_to_be_asked(scene: Scene) -> None:
+    await scene.with_settings(ask_before_sending=False)
+    scene.crm.loses = 0
+    await scene.receipt()
+    assert await scene.deliver(tries=0) is None
+    assert (scene.crm.sent, scene.crm.looks) == (1, 0)
+
+
+async def test_a_receipt_of_the_same_fiscal_identity_has_the_same_reference_everywhere(scene: Scene) -> None:
+    await scene.receipt()
+    reference = (await scene.operation()).reference
+    identity = (await scene.operation()).identity
+    await scene.adapter.sql("DELETE FROM koshelek.operations")
+    fn, document, sign = identity.split(":")
+    again = scene.adapter.qr(changed={"fn": fn, "i": document, "fp": sign})
+    await scene.adapter.post("/v1/promo/qrCode", {"qrCode": again, "cardNumber": scene.card})
+    scene.operation_id = await scene.adapter.sql(
+        "SELECT max(id) FROM koshelek.operations WHERE kind = 'receipt'"
+    )
+    assert (await scene.operation()).reference == reference
+
+
+async def test_in_thick_traffic_one_look_in_a_hundred_credits_is_made(scene: Scene) -> None:
+    """Once proved; those before sending apart."""
+    await scene.with_settings(ask_before_sending=False)
+    scene.crm.loses = 0
+
+    async def credits(count: int) -> int:
+        for _ in range(count):
+            await scene.adapter.post(
+                "/v1/promo/qrCode", {"qrCode": scene.adapter.qr(), "cardNumber": scene.card}
+            )
+        ids = await scene.adapter.sql(
+            "SELECT array_agg(id) FROM koshelek.operations WHERE kind = 'receipt' AND state = 'recorded'"
+        )
+        before = scene.crm.looks
+        for scene.operation_id in ids:
+            assert await scene.deliver(tries=0) is None
+        await asyncio.sleep(0.1)
+        return scene.crm.looks - before
+
+    assert 10 <= await credits(20) <= 14
+    assert await credits(300) <= 3

@@ -1,0 +1,260 @@
+"""The positive control: what is looked for, how often, and what is learnt of it."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from adapter.delivery import proof
+from adapter.delivery.proof import Proofs
+from adapter.loyalty.model import Operation, OperationKind, OperationState
+from adapter.loyalty.ports import Proof, StoreUnavailable, Visibility
+from adapter.settings import Delivery
+from crm_backends.ports import BackendUnavailable, Deadline, Written
+
+from .leaping import LeapingClock
+
+KIND = OperationKind.RECEIPT
+OPERATION = Operation(
+    1, KIND, "identity", "2900", "", {}, OperationState.DONE, 1, datetime(2026, 1, 1, tzinfo=UTC), "REFERENCE"
+)
+
+
+class Book:
+    """What is kept, of one CRM, as the store keeps it."""
+
+    def __init__(self) -> None:
+        self.kept: dict[OperationKind, Visibility] = {}
+        self.away = False
+
+    async def known(self) -> Mapping[OperationKind, Visibility]:
+        if self.away:
+            raise StoreUnavailable
+        return dict(self.kept)
+
+    async def found(self, kind: OperationKind, seconds: float) -> Visibility:
+        if self.away:
+            raise StoreUnavailable
+        known = self.kept.get(kind, Visibility())
+        state = Proof.REFUTED if known.proof is Proof.REFUTED else Proof.PROVED
+        worst = max(known.worst_seconds, seconds)
+        self.kept[kind] = dataclasses.replace(known, proof=state, worst_seconds=worst, found=known.found + 1)
+        return self.kept[kind]
+
+    async def missing(self, kind: OperationKind, seconds: float) -> Visibility:
+        known = self.kept.get(kind, Visibility())
+        worst = max(known.worst_seconds, seconds)
+        self.kept[kind] = dataclasses.replace(known, worst_seconds=worst)
+        return self.kept[kind]
+
+    async def not_found(self, kind: OperationKind) -> Visibility:
+        known = self.kept.get(kind, Visibility())
+        self.kept[kind] = dataclasses.replace(known, proof=Proof.REFUTED)
+        return self.kept[kind]
+
+    async def forget(self, kind: OperationKind) -> bool:
+        return self.kept.pop(kind, None) is not None
+
+
+class Scene:
+    """A CRM that shows everything ``late`` seconds after it was done; ``None``: never."""
+
+    def __init__(self, clock: LeapingClock) -> None:
+        self.clock = clock
+        self.late: float | None = 0.0
+        self.looks = 0
+        self.away_until = 0.0
+        self.oversleeps: Callable[[], float] = lambda: 0.0
+        self.book = Book()
+        self.settings = Delivery(settle_after=10, proof_patience=100, call_timeout=2)
+        self.proofs = Proofs(self.book, self.settings, self._ask, self._found)
+        self.found: list[Written] = []
+        self._done_at = 0.0
+
+    async def _ask(self, operation: Operation, deadline: Deadline) -> Written:
+        self.clock.now += self.oversleeps()
+        self.looks += 1
+        if self.clock.now < self.away_until:
+            raise BackendUnavailable("away")
+        there = self.late is not None and self.clock.now - self._done_at >= self.late
+        return Written.done() if there else Written.not_sent()
+
+    async def _found(self, operation: Operation, written: Written) -> None:
+        self.found.append(written)
+
+    async def confirm(self, **options: Any) -> bool:
+        """An operation has been done just now; tells whether it is looked for, which is awaited."""
+        due = await self.proofs.is_due(KIND)
+        if due:
+            await self.look(**options)
+        return due
+
+    async def look(self, **options: Any) -> None:
+        self._done_at = self.clock.now
+        self.proofs.look_for(OPERATION, self.clock.now, **options)
+        for task in list(self.proofs._running):
+            await task
+
+    async def confirm_many(self, count: int) -> int:
+        """How many of so many, one a second, were looked for."""
+        due = 0
+        for _ in range(count):
+            self.clock.now += 1
+            due += await self.confirm()
+        return due
+
+    @property
+    def known(self) -> Visibility:
+        return self.book.kept.get(KIND, Visibility())
+
+
+@pytest.fixture
+def scene(monkeypatch: pytest.MonkeyPatch) -> Scene:
+    clock = LeapingClock()
+    monkeypatch.setattr(proof, "time", clock.module)
+    return Scene(clock)
+
+
+def run(scene: Scene, work: Any) -> Any:
+    return scene.clock.run(work)
+
+
+def test_the_first_ones_are_looked_for_and_then_one_in_a_hundred(scene: Scene) -> None:
+    assert run(scene, scene.confirm_many(10)) == 10
+    assert scene.known.proof is Proof.PROVED
+    assert scene.known.worst_seconds == 0
+    scene.looks = 0
+    assert run(scene, scene.confirm_many(1000)) in (9, 10)
+    assert scene.looks in (9, 10)
+
+
+def test_in_thin_traffic_one_an_hour_is_looked_for(scene: Scene) -> None:
+    async def a_day() -> int:
+        due = 0
+        for _ in range(48):
+            scene.clock.now += 1800
+            due += await scene.confirm()
+        return due
+
+    run(scene, scene.confirm_many(10))
+    assert run(scene, a_day()) in (23, 24)
+
+
+def test_a_look_that_took_several_is_paid_for_by_so_many_hundreds(scene: Scene) -> None:
+    run(scene, scene.confirm_many(12))
+    scene.late = 3.0
+    scene.looks = 0
+    run(scene, scene.confirm_many(1000))
+    assert scene.looks <= 10
+
+
+def test_how_late_it_is_is_learnt_and_waited_for_three_times(scene: Scene) -> None:
+    scene.late = 20.0
+    run(scene, scene.confirm())
+    assert 20 <= scene.known.worst_seconds <= 31
+    assert run(scene, scene.proofs.patience(KIND)) == 3 * scene.known.worst_seconds
+
+
+def test_never_less_than_the_settings_say(scene: Scene) -> None:
+    run(scene, scene.confirm())
+    assert run(scene, scene.proofs.patience(KIND)) == 10
+
+
+def test_while_one_is_missing_the_patience_grows_with_it(scene: Scene) -> None:
+    scene.late = None
+
+    async def patience_after(seconds: float) -> float:
+        scene._done_at = scene.clock.now
+        scene.proofs.look_for(OPERATION, scene.clock.now)
+        await asyncio.sleep(seconds)
+        patience = await scene.proofs.patience(KIND)
+        await scene.proofs.close()
+        return patience
+
+    assert run(scene, patience_after(30)) >= 90
+
+
+def test_what_is_not_found_for_long_refutes_and_stays_so(scene: Scene) -> None:
+    scene.late = None
+    run(scene, scene.confirm())
+    assert scene.known.proof is Proof.REFUTED
+    scene.late = 0.0
+    run(scene, scene.look())
+    assert scene.known.proof is Proof.REFUTED
+    assert not run(scene, scene.proofs.is_due(KIND))
+
+
+def test_time_in_which_the_crm_did_not_answer_does_not_count(scene: Scene) -> None:
+    scene.away_until = scene.clock.now + 5000
+    run(scene, scene.confirm())
+    assert scene.known.proof is Proof.PROVED
+    assert scene.known.worst_seconds <= 4
+
+
+def test_nor_does_time_for_which_this_process_was_stopped(scene: Scene) -> None:
+    scene.late = 1.0
+    stops = iter((0.0, 0.0, 86_400.0))
+    scene.oversleeps = lambda: next(stops, 0.0)
+    run(scene, scene.confirm())
+    assert scene.known.worst_seconds < 10
+
+
+def test_at_most_a_few_are_looked_for_at_once(scene: Scene) -> None:
+    scene.late = None
+
+    async def many() -> int:
+        due = 0
+        for _ in range(20):
+            if await scene.proofs.is_due(KIND):
+                due += 1
+                scene.proofs.look_for(OPERATION, scene.clock.now)
+        await scene.proofs.close()
+        return due
+
+    assert run(scene, many()) == 4
+
+
+def test_a_database_that_is_away_loses_what_was_learnt_and_nothing_else(scene: Scene) -> None:
+    ended: list[bool] = []
+
+    async def afterwards() -> None:
+        ended.append(True)
+
+    async def work() -> None:
+        await scene.proofs.of(KIND)
+        scene.book.away = True
+        await scene.look(afterwards=afterwards)
+        scene.book.away = False
+        await scene.look(afterwards=afterwards)
+
+    run(scene, work())
+    assert ended == [True, True]
+    assert scene.known.found == 1
+    assert scene.proofs._missing == {}
+
+
+def test_a_doubt_that_was_found_late_is_waited_for_from_then_on(scene: Scene) -> None:
+    run(scene, scene.proofs.found_late(KIND, 40.0))
+    assert run(scene, scene.proofs.patience(KIND)) == 120
+
+
+def test_others_are_told_while_it_is_missing(scene: Scene) -> None:
+    """They have doubts as well, and would take for absent what is only late, or never shown."""
+    scene.late = None
+    others = Proofs(scene.book, scene.settings, scene._ask, scene._found)
+
+    async def patience_after(seconds: float) -> float:
+        scene._done_at = scene.clock.now
+        scene.proofs.look_for(OPERATION, scene.clock.now)
+        await asyncio.sleep(seconds)
+        patience = await others.patience(KIND)
+        await scene.proofs.close()
+        return patience
+
+    assert run(scene, patience_after(30)) >= 60
+    assert scene.known.proof is Proof.NOT_PROVED
