@@ -348,7 +348,7 @@ class PostgresBackend:
                 except errors.DATABASE_ERRORS as error:
                     return errors.after_write(statement.file, error, unique_is_conflict=unique_is_conflict)
                 except errors.UNREADABLE:
-                    return Written.unknown()  # executed, but what it returned cannot be read
+                    return Written.unknown(f"{statement.file}: what it returned cannot be read")
         except (BackendUnavailable, BackendCredentials):
             return Written.not_sent()
         return rows.written(found[0] if found else None, missing=missing)
