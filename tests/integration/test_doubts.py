@@ -269,6 +269,18 @@ async def test_a_break_while_it_is_looked_for_begins_the_waiting_anew(scene: Sce
     assert scene.crm.sent == 1
 
 
+async def test_who_has_not_looked_for_long_does_not_know_whether_it_answered(scene: Scene) -> None:
+    """All workers were away: the CRM may have been, too, and wake up with what had queued up."""
+    await scene.with_settings(call_timeout=0.2)
+    await scene.proved()
+    await scene.doubt()
+    await asyncio.sleep(PATIENCE)
+    assert await scene.deliver() is not None
+    await asyncio.sleep(PATIENCE / 3 + 0.2 + 2 + 0.2)
+    assert await scene.deliver() is not None
+    assert scene.crm.sent == 1
+
+
 async def test_unproved_it_waits_and_is_held_in_the_end(scene: Scene) -> None:
     await scene.with_settings(give_up_after=3.0)
     await scene.doubt()
