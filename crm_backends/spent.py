@@ -25,18 +25,8 @@ def counting() -> Iterator[dict[str, float]]:
         _spent.reset(token)
 
 
-class spending:  # noqa: N801 - used as a statement; a class costs a third of a generator, and it is hot
-    """Within it a call to the CRM of this driver is under way; for ``with``."""
-
-    __slots__ = ("_began", "_name")
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._began = time.monotonic()
-
-    def __exit__(self, *_: object) -> None:
-        seconds = _spent.get()
-        if seconds is not None:
-            seconds[self._name] = seconds.get(self._name, 0.0) + time.monotonic() - self._began
+def charge(name: str, began: float) -> None:
+    """A call to the CRM of this driver has ended, or was cut off; it ``began`` at this ``time.monotonic()``."""
+    seconds = _spent.get()
+    if seconds is not None:
+        seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began

@@ -25,7 +25,7 @@ from crm_backends.http.gates import Breaker, BreakerState, Bulkhead, Ticket
 from crm_backends.http.settings import HttpSettings
 from crm_backends.http.wire import Answer, Wire
 from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Written
-from crm_backends.spent import spending
+from crm_backends.spent import charge
 
 _LEAST = 0.02
 """Seconds below which a call is not begun: a write begun so late would only end in doubt."""
@@ -102,8 +102,7 @@ class HttpClient:
             BackendMisconfigured: a redirect, or an answer that is too long; the certificate is not trusted.
             ValueError: the path has a segment of dots.
         """
-        with spending(self.name):
-            answer = await self._repeat(Call(method, path, **details), _read_again)
+        answer = await self._repeat(Call(method, path, **details), _read_again)
         if isinstance(answer, Fault):
             raise answer.error(self.name)
         return answer
@@ -119,8 +118,7 @@ class HttpClient:
             BackendCredentials, BackendMisconfigured: as ``read``, only where nothing can have been done.
             ValueError: the path has a segment of dots.
         """
-        with spending(self.name):
-            answer = await self._repeat(Call(method, path, changes=True, **details), _write_again)
+        answer = await self._repeat(Call(method, path, changes=True, **details), _write_again)
         if isinstance(answer, Reply):
             return answer
         error = answer.error(self.name)
@@ -132,6 +130,13 @@ class HttpClient:
 
     async def _repeat(self, call: Call, again: Callable[[Fault], bool]) -> Reply | Fault:
         """Try until there is a reply, a fault that will not pass, or no time."""
+        began = time.monotonic()
+        try:
+            return await self._try(call, again)
+        finally:
+            charge(self.name, began)
+
+    async def _try(self, call: Call, again: Callable[[Fault], bool]) -> Reply | Fault:
         run = _Run(call)
         first = await self._attempt(run)
         if isinstance(first, Reply) or not again(first):

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
@@ -49,6 +50,7 @@ from crm_backends.ports import (
 from crm_backends.postgres import errors, rows, statements
 from crm_backends.postgres.settings import PostgresSettings
 from crm_backends.registry import BackendContext
+from crm_backends.spent import charge
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -554,7 +556,7 @@ class PostgresBackend:
 class _Lease:
     """One use of a connection. A class, since a generator would cost more than the rest of a look-up."""
 
-    __slots__ = ("_backend", "_connection", "_limit", "_pool", "_schema")
+    __slots__ = ("_backend", "_began", "_connection", "_limit", "_pool", "_schema")
 
     def __init__(self, backend: PostgresBackend, limit: Deadline, schema: bool) -> None:
         self._backend = backend
@@ -566,14 +568,18 @@ class _Lease:
         if pool is None:
             raise BackendUnavailable("the driver is not open")
         self._pool = pool
+        self._began = monotonic()
         seconds = self._limit.remaining()
         if not seconds:
             raise BackendUnavailable("no time left to ask the database")
         try:
             # An idle connection is had at once; a timer would only cost.
             self._connection = await pool.acquire(timeout=None if pool.get_idle_size() else seconds)
-        except errors.CONNECT_ERRORS as error:
-            raise errors.on_connect(error) from None
+        except BaseException as error:
+            charge(NAME, self._began)
+            if isinstance(error, errors.CONNECT_ERRORS):
+                raise errors.on_connect(error) from None
+            raise
         if self._schema:
             try:
                 await self._backend._create_schema(self._connection)
@@ -583,6 +589,7 @@ class _Lease:
         return self._connection
 
     async def __aexit__(self, *_: object) -> None:
+        charge(NAME, self._began)
         # The result is already known; a connection that breaks now is dropped by the pool.
         with contextlib.suppress(*errors.DATABASE_ERRORS):
             # Limited, since a connection whose call was given up waits until the server has taken that in.

@@ -162,7 +162,6 @@ def operation(state: OperationState, **more: Any) -> Operation:
         state=state,
         attempt=1,
         recorded_at=datetime(2026, 5, 19, tzinfo=UTC),
-        reference="ABC",
         **more,
     )
 
