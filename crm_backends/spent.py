@@ -26,7 +26,7 @@ def counting() -> Iterator[dict[str, float]]:
 
 
 def charge(name: str, began: float) -> None:
-    """A call to the CRM of this driver has ended, or was cut off; it ``began`` at this ``time.monotonic()``."""
+    """A call to this driver's CRM has ended, or was cut off; it ``began`` at this ``time.monotonic()``."""
     seconds = _spent.get()
     if seconds is not None:
         seconds[name] = seconds.get(name, 0.0) + time.monotonic() - began

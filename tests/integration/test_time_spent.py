@@ -1,4 +1,4 @@
-"""Whose time a request took: the log names each CRM that was asked, also where the deadline ended the call."""
+"""Whose time a request took: the log names each CRM that was asked, also where the deadline ended it."""
 
 from __future__ import annotations
 
