@@ -9,6 +9,7 @@ from crm_backends.inputs.emails import read_email
 from crm_backends.inputs.people import birth_date_of, day_of, sex_of
 from crm_backends.inputs.phones import (
     UnreadablePhone,
+    are_e164,
     kept_phone,
     national_digits,
     read_phone,
@@ -18,6 +19,7 @@ from crm_backends.inputs.text import is_left_out, one_line, shape, visible
 
 __all__ = [
     "UnreadablePhone",
+    "are_e164",
     "birth_date_of",
     "day_of",
     "is_left_out",

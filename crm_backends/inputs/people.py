@@ -40,7 +40,7 @@ def day_of(text: str) -> date:
 def birth_date_of(text: str) -> date | None:
     """``None`` where the text says that there is none. Raises ``ValueError`` for what is no birth date."""
     text = visible(text).strip()
-    if is_left_out(text):
+    if not text[:1].isdigit() and is_left_out(text):
         return None
     born = day_of(text)
     # A day more or less does not matter here.

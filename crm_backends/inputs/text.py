@@ -37,6 +37,8 @@ def one_line(text: str) -> str:
     """A name, a place or another short text: what is seen of it, composed (NFC), single blanks between."""
     if not text.isascii():
         text = unicodedata.normalize("NFC", visible(text))
+    if text.isprintable() and "  " not in text and "\u2800" not in text:  # as nearly every text is
+        return text.strip()
     return _BLANKS.sub(" ", text).strip()
 
 
@@ -49,9 +51,10 @@ def compatible(text: str) -> str:
 
 def is_left_out(text: str) -> bool:
     """Whether a value says that there is none: ``null``, ``unknown``, ``не указан``."""
-    return one_line(text).lower() in LEFT_OUT
+    return len(text) <= _MOST_WORDS and one_line(text).lower() in LEFT_OUT
 
 
+_MOST_WORDS = 40  # characters; more than any of them, blanks and invisible ones included
 _MOST_SHOWN = 40
 
 

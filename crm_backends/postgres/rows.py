@@ -180,10 +180,13 @@ def offer(row: asyncpg.Record, zone: ZoneInfo) -> Offer:
 
 def phones(batch: Sequence[asyncpg.Record], region: str, left_out: LeftOut) -> list[str]:
     """The phones of a batch of ``users_list_phones`` in E.164; rows without one are left out."""
+    kept = [phone for row in batch if (phone := row["phone"])]
+    if inputs.are_e164(kept):
+        return kept
     found = []
-    for row in batch:
+    for value in kept:
         try:
-            phone = inputs.kept_phone(row["phone"], region)
+            phone = inputs.kept_phone(value, region)
         except inputs.UnreadablePhone as error:
             left_out.add(error)
             continue
