@@ -158,6 +158,7 @@ def operation(state: OperationState, **more: Any) -> Operation:
         card_number="1",
         fingerprint="",
         request={},
+        reference="R1",
         state=state,
         attempt=1,
         recorded_at=datetime(2026, 5, 19, tzinfo=UTC),
