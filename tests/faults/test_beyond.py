@@ -151,6 +151,35 @@ async def test_a_crm_that_stands_still_does_what_had_queued_up(scene: SetStage) 
     assert verdict.credited == verdict.sent == 42, verdict
 
 
+async def test_what_was_done_twice_after_all_is_found_and_waits_for_a_person(scene: SetStage) -> None:
+    """A call that is finished when it has long been sent again: nobody could know, but it does not stay so."""
+    crm = ProbeCrm(40, punctual=False)
+    stage = await scene(crm, delivery={**HASTY, "settle_after": 1.0})
+    await start(stage)
+    await stage.load(12)
+    await until(lambda: _proved(stage), "the CRM has shown that it finds our writes")
+    crm.sandbox.fault("slow", crm.credit, times=4, seconds=6.0)
+    await stage.load(4)
+    await stage.settled()
+    await until(lambda: _effects(stage, 20), "the CRM has finished the calls that were cut off")
+    twice = {str(reference) for reference, times in (await crm.effects()).items() if times > 1}
+    assert len(twice) == 4
+
+    async def known() -> bool:
+        rows = "SELECT array_agg(reference) FROM koshelek.operations WHERE state = 'doubled'"
+        return set(await stage.sql(rows) or ()) == twice
+
+    await until(known, "each is known to be there twice", 20)
+    entries = "SELECT array_agg(DISTINCT array_length(string_to_array(crm_reference, ', '), 1))"
+    doubled = f"{entries} FROM koshelek.operations WHERE state = 'doubled'"
+    assert await stage.sql(doubled) == [2]
+    assert len(lines(stage, "done_twice_in_the_crm")) == 4
+
+
+async def _effects(stage: Stage, count: int) -> bool:
+    return (await stage.crm.effects()).total() >= count
+
+
 async def _proved(stage: Stage) -> bool:
     return await visibility(stage) == "proved"
 
