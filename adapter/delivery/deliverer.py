@@ -414,7 +414,9 @@ class Deliverer:
         if kind not in kinds_looked_for(self.programme):
             return False
         # Sent again after a doubt: should the first have been done as well, late, then that is seen.
-        again = operation.doubted
+        again = operation.doubted and self._compares(operation)
+        if operation.doubted and not again:
+            self.proofs.watch(operation, await self.proofs.patience(kind))
         if not await self.proofs.is_due(kind) and not again:
             return False
         if self._compares(operation):
