@@ -2,10 +2,11 @@
 
 Two adapters and two workers on a PostgreSQL of their own deliver receipts to a CRM for each way of settling a
 doubt, while processes are killed at random points, stopped, frozen and given wrong clocks, the database is
-restarted, its sessions ended and its clock moved by an hour, lines are cut, and the CRM fails before and after
-the work, shows it late, stands still and then does what had queued up, and finishes what was cut off. A caller
-repeats what failed, as Koshelek does, and notes every answer. Then the faults end, everything comes to rest, and
-the CRM's ledger is held against the adapter's table and the caller's notes. Status 1: some were lost or doubled.
+restarted, its sessions ended and its clock moved by an hour, lines are cut, and the CRM fails before and
+after the work, shows it late, stands still and then does what had queued up, and finishes what was cut off.
+A caller repeats what failed, as Koshelek does, and notes every answer. Then the faults end, everything comes
+to rest, and the CRM's ledger is held against the adapter's table and the caller's notes. Status 1: some were
+lost or doubled.
 """
 
 from __future__ import annotations
@@ -46,8 +47,8 @@ _SETTLE_AFTER = 2.0
 _LATE = 1.1, 2.5
 """Seconds that a call takes which is cut off and finished all the same: less than twice ``settle_after``."""
 _BEHIND = 0.2, 0.6
-"""Seconds by which history and balance are behind: at most three times the least, for the first that is looked
-for may be the soonest."""
+"""Seconds by which history and balance are behind: at most three times the least, for the first that is
+looked for may be the soonest."""
 _DATABASE_FAULTS: tuple[Fault, ...] = ("cut_before", "cut_after", "reset_before", "reset_after", "latency")
 
 
