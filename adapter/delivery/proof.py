@@ -119,16 +119,19 @@ class Proofs:
         since: float,
         afterwards: Callable[[], Awaitable[None]] | None = None,
         *,
+        keep: Callable[[float], Awaitable[None]] | None = None,
         not_before: float = 0.0,
     ) -> None:
         """Look, in the background, for an operation that the CRM confirmed at ``since`` (monotonic seconds).
 
-        ``afterwards`` is done in any case. ``not_before``: seconds to wait before the first look.
+        ``afterwards`` is done in any case. ``keep`` is told again and again for how many seconds more the
+        balance may not show it; should this process be gone, those pass. ``not_before``: seconds to wait
+        before the first look.
         """
 
         async def looking() -> None:
             try:
-                await self._look_for(operation, since, not_before)
+                await self._look_for(operation, since, keep, not_before)
             except StoreUnavailable:
                 pass  # what was learnt is lost; there will be others
             except Exception as error:
@@ -166,12 +169,22 @@ class Proofs:
         self._watched.add(task)
         task.add_done_callback(self._watched.discard)
 
-    async def _look_for(self, operation: Operation, since: float, not_before: float) -> None:
+    async def _look_for(
+        self,
+        operation: Operation,
+        since: float,
+        keep: Callable[[float], Awaitable[None]] | None,
+        not_before: float,
+    ) -> None:
         kind = operation.kind
         expected = (await self.of(kind)).worst_seconds
         pause = max(expected, not_before)
         looks = 0
         while True:
+            if keep is not None:
+                with contextlib.suppress(StoreUnavailable):
+                    a_while = pause + 2 * self.settings.call_timeout
+                    await keep(max(a_while, await self.patience(kind)))
             # This process may be stopped meanwhile, for hours; that is not how late the CRM is.
             at_most = time.monotonic() - since + pause + self.settings.call_timeout
             await asyncio.sleep(pause)
