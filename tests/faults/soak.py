@@ -79,9 +79,9 @@ class Trouble:
             (self._end_sessions, 3),
             (self._bad_database_line, 5),
             (self._restart_database, 1),
-            (self._move_database_clock, 1),
-            (self._crm_freezes, 1),
-            (self._crm_finishes_late, 3),
+            (self._move_database_clock, 2),
+            (self._crm_freezes, 2),
+            (self._crm_finishes_late, 4),
         )
         acts, weights = zip(*kinds, strict=True)
         try:
