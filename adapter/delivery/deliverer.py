@@ -8,6 +8,7 @@ believed only of a CRM that has proved it (``proof``), for as long as it has ans
 
 from __future__ import annotations
 
+import functools
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -414,15 +415,17 @@ class Deliverer:
         if kind not in kinds_looked_for(self.programme):
             return False
         # Sent again after a doubt: should the first have been done as well, late, then that is seen.
-        again = operation.doubted
+        again = operation.doubted and self._compares(operation)
+        if operation.doubted and not again:
+            self.proofs.watch(operation, await self.proofs.patience(kind))
         if not await self.proofs.is_due(kind) and not again:
             return False
-        if self._compares(operation):
-            await self.operations.release(operation, self.settings.proof_patience)
+        keep = functools.partial(self.operations.release, operation)
         self.proofs.look_for(
             operation,
             done_at,
             lambda: self._release(operation, moved=True),
+            keep=keep if self._compares(operation) else None,
             not_before=await self.proofs.patience(kind) if again else 0.0,
         )
         return True

@@ -32,6 +32,8 @@ _ONE_IN = 100
 _AT_LEAST_EVERY = 3600.0  # seconds, while there is traffic
 _AT_ONCE = 4
 """Looked for at the same time, per process."""
+_MOST_WATCHED = 200
+"""Operations that were sent again and may turn out to be doubled, per process."""
 _FRESH = 2.0  # seconds for which what the store says is believed
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two looks for the same
 
@@ -58,6 +60,7 @@ class Proofs:
     took."""
     _looked_at: dict[OperationKind, float] = field(default_factory=dict)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
+    _watched: set[asyncio.Task[None]] = field(default_factory=set)
     _missing: dict[int, tuple[OperationKind, float]] = field(default_factory=dict)
     """Operations that were looked for and not found yet, and since when they are done."""
 
@@ -116,16 +119,19 @@ class Proofs:
         since: float,
         afterwards: Callable[[], Awaitable[None]] | None = None,
         *,
+        keep: Callable[[float], Awaitable[None]] | None = None,
         not_before: float = 0.0,
     ) -> None:
         """Look, in the background, for an operation that the CRM confirmed at ``since`` (monotonic seconds).
 
-        ``afterwards`` is done in any case. ``not_before``: seconds to wait before the first look.
+        ``afterwards`` is done in any case. ``keep`` is told again and again for how many seconds more the
+        balance may not show it; should this process be gone, those pass. ``not_before``: seconds to wait
+        before the first look.
         """
 
         async def looking() -> None:
             try:
-                await self._look_for(operation, since, not_before)
+                await self._look_for(operation, since, keep, not_before)
             except StoreUnavailable:
                 pass  # what was learnt is lost; there will be others
             except Exception as error:
@@ -140,12 +146,45 @@ class Proofs:
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _look_for(self, operation: Operation, since: float, not_before: float) -> None:
+    def watch(self, operation: Operation, pause: float) -> None:
+        """See whether an operation that was sent again after a doubt is there twice after all.
+
+        Looked for after ``pause`` seconds and ever more rarely: the first call may be finished at any time.
+        """
+        if len(self._watched) >= _MOST_WATCHED:
+            return
+
+        async def watching() -> None:
+            wait, until = pause, time.monotonic() + self.settings.proof_patience
+            while time.monotonic() < until:
+                await asyncio.sleep(wait)
+                wait *= TIMES_WORST
+                with contextlib.suppress(BackendError, StoreUnavailable):
+                    found = await self.ask(operation, Deadline.after(self.settings.call_timeout))
+                    await self.found(operation, found)
+                    if found.entries:
+                        return
+
+        task = asyncio.create_task(watching())
+        self._watched.add(task)
+        task.add_done_callback(self._watched.discard)
+
+    async def _look_for(
+        self,
+        operation: Operation,
+        since: float,
+        keep: Callable[[float], Awaitable[None]] | None,
+        not_before: float,
+    ) -> None:
         kind = operation.kind
         expected = (await self.of(kind)).worst_seconds
         pause = max(expected, not_before)
         looks = 0
         while True:
+            if keep is not None:
+                with contextlib.suppress(StoreUnavailable):
+                    a_while = pause + 2 * self.settings.call_timeout
+                    await keep(max(a_while, await self.patience(kind)))
             # This process may be stopped meanwhile, for hours; that is not how late the CRM is.
             at_most = time.monotonic() - since + pause + self.settings.call_timeout
             await asyncio.sleep(pause)
@@ -189,6 +228,7 @@ class Proofs:
 
     async def close(self) -> None:
         """Stop looking; what is not known by now others will find out."""
-        for task in self._running:
+        tasks = self._running | self._watched
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

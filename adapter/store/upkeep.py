@@ -80,8 +80,9 @@ _DROP_LEASES = """
 # The queue goes by the database's clock. When that was put back, jobs put off a little would wait for an
 # hour, and those of a process that has died would not be taken over before.
 _BACK_IN_TIME = """
-    UPDATE {queue} SET execute_after = least(execute_after, now() + $2::interval),
-                       heartbeat = least(heartbeat, now())
+    UPDATE {queue}
+       SET execute_after = CASE WHEN execute_after > now() + $2::interval THEN now() ELSE execute_after END,
+           heartbeat = least(heartbeat, now())
      WHERE entrypoint = $1 AND status IN ('queued', 'picked')
        AND (execute_after > now() + $2::interval OR heartbeat > now() + '1 minute'::interval)
 """

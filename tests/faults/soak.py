@@ -2,9 +2,11 @@
 
 Two adapters and two workers on a PostgreSQL of their own deliver receipts to a CRM for each way of settling a
 doubt, while processes are killed at random points, stopped, frozen and given wrong clocks, the database is
-restarted and its sessions ended, lines are cut, and the CRM fails before and after the work. A caller repeats
-what failed, as Koshelek does, and notes every answer. Then the faults end, everything comes to rest, and the
-CRM's ledger is held against the adapter's table and the caller's notes. Status 1: some were lost or doubled.
+restarted, its sessions ended and its clock moved by an hour, lines are cut, and the CRM fails before and
+after the work, shows it late, stands still and then does what had queued up, and finishes what was cut off.
+A caller repeats what failed, as Koshelek does, and notes every answer. Then the faults end, everything comes
+to rest, and the CRM's ledger is held against the adapter's table and the caller's notes. Status 1: some were
+lost or doubled.
 """
 
 from __future__ import annotations
@@ -27,12 +29,13 @@ from pathlib import Path
 import asyncpg
 
 from tests.faults import crms
-from tests.faults.crms import RATINGS, Rating, draw_line_fault
+from tests.faults.crms import RATINGS, CompareCrm, ProbeCrm, Rating, SandboxCrm, draw_line_fault
 from tests.faults.judge import Receipt, Verdict, still_open
 from tests.faults.launch import Plan
 from tests.faults.proxy import Fault, Proxy
 from tests.faults.servers import Server, own_server
 from tests.faults.stage import TAKE_OVER, Nursery, Process, Stage, set_up, until
+from tests.integration.clocks import DATABASE_CLOCK, MOVE_DATABASE_CLOCK
 
 CALLERS = 64
 PEOPLE = 1500
@@ -40,6 +43,12 @@ UNDER_WAY = 1000
 """Receipts that may wait for their end before callers pause."""
 _DEATHS = 12_000
 """A process dies at one of so many points it passes: some seconds of its work."""
+_SETTLE_AFTER = 2.0
+_LATE = 1.1, 2.5
+"""Seconds that a call takes which is cut off and finished all the same: less than twice ``settle_after``."""
+_BEHIND = 0.2, 0.6
+"""Seconds by which history and balance are behind: at most three times the least, for the first that is
+looked for may be the soonest."""
 _DATABASE_FAULTS: tuple[Fault, ...] = ("cut_before", "cut_after", "reset_before", "reset_after", "latency")
 
 
@@ -58,7 +67,7 @@ class Trouble:
 
     async def run(self, pause: float) -> None:
         """A fault about every ``pause`` seconds, beside the deaths at random points."""
-        watching = asyncio.create_task(self._keep_alive())
+        watching = asyncio.gather(self._keep_alive(), self._keep_behind())
         kinds: Sequence[tuple[Callable[[], Awaitable[None]], int]] = (
             (self._kill, 3),
             (self._stop_one, 1),
@@ -70,6 +79,9 @@ class Trouble:
             (self._end_sessions, 3),
             (self._bad_database_line, 5),
             (self._restart_database, 1),
+            (self._move_database_clock, 2),
+            (self._crm_freezes, 2),
+            (self._crm_finishes_late, 4),
         )
         acts, weights = zip(*kinds, strict=True)
         try:
@@ -174,6 +186,32 @@ class Trouble:
         self.happened["bad line to the database"] += 1
         self.database_line.order(*self.chance.choices(_DATABASE_FAULTS, k=self.chance.randint(1, 10)))
 
+    async def _move_database_clock(self) -> None:
+        self.happened["database's clock moved"] += 1
+        ahead = self.chance.choice((-3600.0, -60.0, 0.0, 60.0, 3600.0))
+        with contextlib.suppress(OSError, asyncpg.PostgresError):
+            await self.stage.sql(MOVE_DATABASE_CLOCK, ahead)
+
+    async def _crm_freezes(self) -> None:
+        if isinstance(self.stage.crm, SandboxCrm):
+            self.happened["CRM stands still"] += 1
+            self.stage.crm.sandbox.fault("freeze", seconds=self.chance.uniform(1.0, 4.0))
+
+    async def _crm_finishes_late(self) -> None:
+        crm = self.stage.crm
+        if isinstance(crm, SandboxCrm):
+            self.happened["CRM finishes late"] += 1
+            times, seconds = self.chance.randint(1, 3), self.chance.uniform(*_LATE)
+            crm.sandbox.fault("slow", crm.credit, times=times, seconds=seconds)
+
+    async def _keep_behind(self) -> None:
+        """Let what the CRM shows be behind what it has done, each time otherwise."""
+        crm = self.stage.crm
+        while isinstance(crm, ProbeCrm | CompareCrm):
+            switch = "history_seconds" if isinstance(crm, ProbeCrm) else "balance_seconds"
+            crm.switch(**{switch: self.chance.uniform(*_BEHIND)})
+            await asyncio.sleep(0.1)
+
     async def _restart_database(self) -> None:
         how = self.chance.choice(("fast", "immediate"))
         self.happened[f"database restarted ({how})"] += 1
@@ -261,6 +299,8 @@ async def soak_one(
                     server.url("adapter"),
                     crm,
                     reached_by=f"postgresql://postgres@127.0.0.1:{line.port}/adapter?sslmode=disable",
+                    beforehand=DATABASE_CLOCK,
+                    delivery={"settle_after": _SETTLE_AFTER},
                     seed_of_chance=seed,
                 )
             )

@@ -58,7 +58,7 @@ async def _more_than(least: int, stage: Stage, count: str) -> bool:
     [
         ("probe", (HOUR, -HOUR)),
         pytest.param("probe", (-HOUR, 0.0, HOUR), marks=pytest.mark.long),
-        ("compare", (-HOUR, HOUR)),
+        pytest.param("compare", (-HOUR, HOUR), marks=pytest.mark.long),
         pytest.param("compare", (HOUR, 0.0), marks=pytest.mark.long),
     ],
 )

@@ -109,6 +109,21 @@ async def house(database: str) -> AsyncIterator[House]:
 # --- lost jobs -----------------------------------------------------------------------------------------
 
 
+async def test_a_job_that_a_clock_put_back_has_moved_far_away_is_due_at_once(house: House) -> None:
+    """And one that was put off for as long as a pause may be is left where it is."""
+    far, near, picked = [await house.record(str(n)) for n in range(3)]
+    move = f"UPDATE {QUEUE} SET execute_after = now() + $2::interval WHERE payload = $1"
+    for operation, put_off in ((far, 60 * MINUTE), (near, 10 * MINUTE)):
+        await house.sql(move, str(operation.id).encode(), put_off)
+    beaten = f"UPDATE {QUEUE} SET status = 'picked', heartbeat = now() + '1 hour' WHERE payload = $1"
+    await house.sql(beaten, str(picked.id).encode())
+    assert (await house.once()).jobs_brought_forward == 2
+    due = f"SELECT execute_after <= now() FROM {QUEUE} WHERE payload = $1"
+    assert [await house.sql(due, str(one.id).encode()) for one in (far, near)] == [True, False]
+    late = f"SELECT heartbeat <= now() FROM {QUEUE} WHERE payload = $1"
+    assert await house.sql(late, str(picked.id).encode())
+
+
 async def test_an_operation_that_lost_its_job_gets_one(house: House) -> None:
     recorded, sent, unknown, held, done, young, queued = [await house.record(str(n)) for n in range(7)]
     assert await house.operations.begin(sent.id)

@@ -243,6 +243,26 @@ def test_a_doubt_that_was_found_late_is_waited_for_from_then_on(scene: Scene) ->
     assert run(scene, scene.proofs.patience(KIND)) == 120
 
 
+def test_what_was_sent_again_is_looked_for_ever_more_rarely_until_it_is_there_twice(scene: Scene) -> None:
+    twice = dataclasses.replace(Written.done(), entries=("1", "2"))
+
+    async def ask(operation: Operation, deadline: Deadline) -> Written:
+        scene.looks += 1
+        return twice if scene.looks == 3 else Written.done()
+
+    async def watched() -> float:
+        began = scene.clock.now
+        scene.proofs.ask = ask
+        scene.proofs.watch(OPERATION, 5.0)
+        await asyncio.gather(*scene.proofs._watched)
+        return scene.clock.now - began
+
+    assert run(scene, watched()) == 5 + 15 + 45
+    assert scene.found[-1] is twice
+    assert run(scene, watched()) < 10 * scene.settings.proof_patience, "and not for ever"
+    assert scene.looks <= 8
+
+
 def test_others_are_told_while_it_is_missing(scene: Scene) -> None:
     """They have doubts as well, and would take for absent what is only late, or never shown."""
     scene.late = None
