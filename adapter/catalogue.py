@@ -316,7 +316,7 @@ CATALOGUE: dict[Code, Entry] = {
         "Запрос не выполнен за отведённое время",
         "The request was not completed in time",
         "It took longer than server.deadline.",
-        "Look at the duration of the CRM calls in the log.",
+        "koshelek-adapter check --phone NUMBER shows how long each question to a CRM takes.",
     ),
     Code.NOT_SUPPORTED: Entry(
         "Операция не поддерживается программой лояльности",

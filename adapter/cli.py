@@ -93,12 +93,19 @@ def worker(
 @app.command()
 @plainly
 def demo(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+    host: Annotated[
+        str, typer.Option(envvar="KOSHELEK_SERVER__HOST", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="KOSHELEK_SERVER__PORT", min=0, max=65535, help="Port to listen on.")
+    ] = 8080,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder that keeps the demo's data; default: ./koshelek-demo.")
     ] = None,
-    management_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the health page.")] = 8081,
+    management_port: Annotated[
+        int,
+        typer.Option(envvar="KOSHELEK_MANAGEMENT__PORT", min=0, max=65535, help="Port of the health page."),
+    ] = 8081,
     crm: Annotated[
         Literal["postgres", "perx", "pegke", "xerts", "mixed"],
         typer.Option(help="The CRM: in PostgreSQL, or stand-ins for vendors' servers, one or all mixed."),

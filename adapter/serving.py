@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import signal
 import socket
-import ssl
 import sys
 import tempfile
 import threading
@@ -26,10 +25,11 @@ import asyncpg
 import structlog
 import uvloop
 
-from adapter import logs
+from adapter import logs, tls
 from adapter.settings import CannotRun, Settings
 from adapter.store import embedded
 from adapter.store.migrate import SchemaUnfit, migrate
+from crm_backends.database import cause_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -70,10 +70,7 @@ def database(settings: Settings, *, join: bool = False, upgrade: bool = True) ->
         except SchemaUnfit as error:
             raise CannotRun(str(error)) from None
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise CannotRun(
-                f"the database cannot be used: {_kind(error)}; check database.url, that the server runs, and "
-                "that the user may create a schema"
-            ) from None
+            raise CannotRun(str(cause_of(error, url, "database.url"))) from None
         yield url
     finally:
         if server is not None:
@@ -108,31 +105,6 @@ def _signals_taken() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _kind(error: Exception) -> str:
-    """What kind of error it is; of a server's own message nothing, it may quote data."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
-    state = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__}{f' (SQLSTATE {state})' if state else ''}"
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer from the certificate and key of the settings; ``None``: plain HTTP."""
-    certificate, key = settings.server.tls_certificate, settings.server.tls_key
-    if certificate is None or key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise CannotRun(
-            f"server.tls_certificate and server.tls_key cannot be used: {type(error).__name__}; both are PEM "
-            "files, readable, and belong together"
-        ) from None
-    return context
 
 
 def check_ports(settings: Settings) -> None:
@@ -233,7 +205,7 @@ async def serve_until_stopped(
             public,
             settings.server.host,
             settings.server.port,
-            ssl_context=tls_context(settings),
+            ssl_context=tls.context_of(settings.server),
             reuse_port=share_port or None,
             backlog=1024,
         )
@@ -326,7 +298,7 @@ def serve(
 ) -> None:
     """The whole service, in ``server.workers`` processes, until a signal. Raises ``CannotRun``."""
     check_ports(settings)
-    tls_context(settings)
+    tls.context_of(settings.server)
     with database(settings) as url:
         if settings.server.workers == 1:
             run(lambda: serve_until_stopped(settings, url, ready=ready))

@@ -209,6 +209,8 @@ class Finding:
     ok: bool
     detail: str
     remedy: str = ""
+    warning: bool = False
+    """It works, but somebody should look; only where it is ``ok``."""
 
 
 class Backend(Protocol):

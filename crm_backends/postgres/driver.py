@@ -95,6 +95,8 @@ class PostgresBackend:
         self._region = context.region
         self._told: set[tuple[str, str]] = set()
         """Files and what was said of their values, once each."""
+        url = settings.url
+        self._url = (url.get_secret_value(), "url") if url else (context.database_url, "database.url")
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._shared = settings.url is None
         self._pooler = settings.pooler or (self._shared and context.pooler)
@@ -168,7 +170,8 @@ class PostgresBackend:
                 findings.insert(0, Finding("database", True, f"connected, {_version(connection)}"))
                 findings += await self._check_statements(connection)
         except BackendError as error:
-            findings.insert(0, Finding("database", False, str(error), _remedy(error)))
+            reason, _, remedy = str(error).partition("; ")
+            findings.insert(0, Finding("database", False, reason, remedy))
         finally:
             if borrowed:
                 await self.close()
@@ -577,8 +580,12 @@ class _Lease:
             self._connection = await pool.acquire(timeout=None if pool.get_idle_size() else seconds)
         except BaseException as error:
             charge(NAME, self._began)
+            if isinstance(error, TimeoutError) and pool.get_size() >= pool.get_max_size():
+                raise BackendUnavailable(
+                    "no connection to the database was free in time; raise pool_size, or look for slow SQL"
+                ) from None
             if isinstance(error, errors.CONNECT_ERRORS):
-                raise errors.on_connect(error) from None
+                raise errors.on_connect(error, *self._backend._url) from None
             raise
         if self._schema:
             try:
@@ -615,11 +622,3 @@ def _refused(statement: statements.Statement, error: Exception) -> statements.Mi
         f"{problem}: {missing} does not exist",
         "correct the name, grant the right to see it, or let manage_schema create the schema crm",
     )
-
-
-def _remedy(error: BackendError) -> str:
-    if isinstance(error, BackendCredentials):
-        return "correct the user and the password in url"
-    if isinstance(error, BackendMisconfigured):
-        return "correct url"
-    return "start the database, or correct host and port in url"

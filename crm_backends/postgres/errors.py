@@ -10,6 +10,7 @@ import re
 
 import asyncpg
 
+from crm_backends.database import cause_of
 from crm_backends.ports import (
     BackendCredentials,
     BackendError,
@@ -67,14 +68,18 @@ def undefined_object(error: Exception) -> str | None:
     return match["object"] if match else None
 
 
-def on_connect(error: Exception) -> BackendError:
-    """The error of a connection that was not made."""
+def on_connect(error: Exception, url: str, key: str) -> BackendError:
+    """The error of a connection that was not made; ``key``: the setting that holds the URL.
+
+    The message has the remedy after a semicolon.
+    """
     state = sqlstate(error)
+    cause = str(cause_of(error, url, key))
     if state[:2] == "28":
-        return BackendCredentials(f"the database refuses the user or the password ({brief(error)})")
+        return BackendCredentials(cause)
     if state[:2] in _MISFIT or isinstance(error, ValueError):
-        return BackendMisconfigured(f"the database of the URL cannot be opened ({brief(error)})")
-    return BackendUnavailable(f"the database does not answer ({brief(error)})")
+        return BackendMisconfigured(cause)
+    return BackendUnavailable(cause)
 
 
 def on_read(file: str, error: Exception) -> BackendError:

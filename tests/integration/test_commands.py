@@ -296,11 +296,15 @@ def test_check_is_well(tmp_path: Path, database: str) -> None:
 def test_the_first_failing_line_of_check_says_what_to_do(tmp_path: Path, database: str) -> None:
     ranges = "[[cards.ranges]]\nprefix = '29'\n"
     cases = {
-        "unreachable database": (complete(NOWHERE), "FAIL  database", "check database.url"),
+        "unreachable database": (
+            complete(NOWHERE),
+            "FAIL  database       nothing listens on 127.0.0.1:9",
+            "host and port in database.url",
+        ),
         "unreachable crm": (
             complete(database, f"[crm]\nurl = '{NOWHERE}'\n"),
-            "FAIL  crm postgres   database: the database does not answer",
-            "->",
+            "FAIL  crm postgres   database: nothing listens on 127.0.0.1:9",
+            "-> start PostgreSQL there, or correct host and port in url",
         ),
         "no password": (
             f"[database]\nurl = '{database}'\n{ranges}",
