@@ -13,6 +13,7 @@ import typer
 
 from adapter import __version__, desk
 from adapter import decisions as decisions  # its commands belong to the desk's
+from adapter.checking.command import check
 from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ cards_app = typer.Typer(help="Import, show, block and unblock cards.", no_args_i
 app.add_typer(config_app, name="config")
 app.add_typer(cards_app, name="cards")
 app.add_typer(desk.app, name="receipts")
+app.command()(check)
 
 
 @app.command()
@@ -123,32 +125,6 @@ def demo(
     )
     logs.configure(settings.log)
     demo_programme.run(settings, crm, typer.echo)
-
-
-@app.command()
-@plainly
-def check(config: ConfigFile = None) -> None:
-    """Check settings, database and CRM, one line each; exit status 1 when anything is wrong."""
-    from adapter import checking, logs
-    from adapter.settings import SettingsError, read_settings, settings_path
-
-    logs.silence()
-    path = settings_path(config)
-    try:
-        settings = read_settings(path)
-    except SettingsError as error:
-        for problem in error.problems:
-            typer.echo(f"FAIL  settings       {problem}")
-        raise typer.Exit(1) from None
-    typer.echo(f"ok    settings       {path or 'defaults and environment'}")
-    well = True
-    for finding in checking.findings(settings):
-        well &= finding.ok
-        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14} {finding.detail}")
-        if not finding.ok and finding.remedy:
-            typer.echo(f"      {'':<14} -> {finding.remedy}")
-    if not well:
-        raise typer.Exit(1)
 
 
 @app.command()

@@ -59,8 +59,9 @@ def load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         reason = getattr(error, "reason", None) or type(error).__name__
         if reason == "KEY_VALUES_MISMATCH":
             raise CannotRun(
-                f"{_KEY}: the key in {key} does not belong to the first certificate in {certificate}; name the "
-                "key it was requested with, and put the server's own certificate before the authorities'"
+                f"{_KEY}: the key in {key} does not belong to the first certificate in {certificate}; "
+                "name the key it was requested with, and put the server's own certificate before the "
+                "authorities'"
             ) from None
         raise CannotRun(
             f"{_CERTIFICATE}, {_KEY}: one of {certificate} and {key} is damaged ({reason}); "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import stat
 import subprocess
 import sys
@@ -318,8 +319,8 @@ def test_the_first_failing_line_of_check_says_what_to_do(tmp_path: Path, databas
         ),
         "wrong settings": (
             "[server]\nprot = 1\n",
-            "FAIL  settings",
-            'server.prot: unknown key; did you mean "port"?',
+            "FAIL  settings       server.prot: unknown key",
+            '-> did you mean "port"?',
         ),
     }
     files = [settings(tmp_path, text, f"{name}.toml") for name, (text, _, _) in cases.items()]
@@ -330,6 +331,18 @@ def test_the_first_failing_line_of_check_says_what_to_do(tmp_path: Path, databas
         assert said.startswith(begins)
         assert says in said
         assert "planted" not in done.text
+
+
+def test_check_speaks_to_scripts_too(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database).replace(PASSWORD, "planted"))
+    done = run("check", "--json", cwd=tmp_path)
+    assert (done.status, done.err) == (1, "")
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert {tuple(line) for line in found} == {("state", "subject", "detail", "remedy")}
+    assert found[0]["state"] == "ok"
+    (wrong,) = [line for line in found if line["state"] == "fail"]
+    assert wrong["subject"] == "password"
+    assert "koshelek-adapter config new" in wrong["remedy"]
 
 
 def test_check_finds_a_hash_that_was_cut_short(tmp_path: Path, database: str) -> None:

@@ -466,26 +466,6 @@ def test_tls_of_1_2_and_newer_is_spoken_and_nothing_older(
     assert (done.status, done.err) == (0, "")
 
 
-def test_a_certificate_that_cannot_be_used_is_one_sentence(
-    certificate: tuple[Path, Path], tmp_path: Path
-) -> None:
-    chain, key = certificate
-    (tmp_path / "nonsense.pem").write_text("nonsense", encoding="utf-8")
-    (port,) = free_ports(1)
-    for wrong in ((tmp_path / "absent.pem", key), (chain, tmp_path / "nonsense.pem")):
-        settings_file(
-            tmp_path,
-            "[management]\nenabled = false\n"
-            f"[server]\ntls_certificate = '{wrong[0]}'\ntls_key = '{wrong[1]}'\n",
-        )
-        done = run("serve", "--port", str(port), cwd=tmp_path)
-        assert (done.status, done.out) == (1, "")
-        (line,) = done.err.splitlines()
-        assert "server.tls_certificate" in line
-        assert "server.tls_key" in line
-    assert not (tmp_path / "koshelek-data").exists()
-
-
 # --- serve: one line per request -----------------------------------------------------------------------
 
 
