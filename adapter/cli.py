@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter import __version__, desk
 from adapter import decisions as decisions  # its commands belong to the desk's
+from adapter import desk
 from adapter.checking.command import check
 from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
 
@@ -168,10 +168,12 @@ def _reason(answer: urllib.error.HTTPError) -> str | None:
         return None
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(f"koshelek-adapter {__version__}")
+@app.command("version")
+def print_version() -> None:
+    """Print the version, and the commit where it is known."""
+    from adapter import version
+
+    typer.echo(f"koshelek-adapter {version.text()}")
 
 
 @config_app.command("new")
@@ -356,6 +358,7 @@ def cards_unblock(number: CardNumber, config: ConfigFile = None, data_dir: DataD
 
 _OF_DRIVERS = {
     "pegke": ("points", "Commands for Pegke."),
+    "postgres": ("users", "Commands for a CRM in PostgreSQL."),
     "xerts": ("coupons", "Set up a programme on Xerts, and read its reports."),
 }
 """Drivers that bring commands of their own: the port they serve, and what the commands are for."""

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from adapter.bootstrap import Service
+    from crm_backends.ports import Finding
 
 log = structlog.get_logger("serving")
 
@@ -170,6 +171,25 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def must_fit(misfits: Sequence[Finding]) -> None:
+    """Raise ``CannotRun`` when a file of the partner's can never work; a line each."""
+    if misfits:
+        lines = (f"{finding.subject}: {finding.detail}; {finding.remedy}" for finding in misfits)
+        raise CannotRun("\n".join(lines))
+
+
+async def _prove(settings: Settings, url: str) -> None:
+    """Raise ``CannotRun`` for what every worker would end with."""
+    from adapter.bootstrap import Service
+
+    service = Service(settings, url)
+    try:
+        await service.open()
+        must_fit(await service.misfits())
+    finally:
+        await service.close()
+
+
 async def serve_until_stopped(
     settings: Settings,
     url: str,
@@ -195,6 +215,7 @@ async def serve_until_stopped(
     runners: list[web.AppRunner] = []
     try:
         await service.open()
+        must_fit(await service.misfits())
         public = PublicRunner(
             service.public_application(),
             language=settings.koshelek.language,
@@ -213,6 +234,8 @@ async def serve_until_stopped(
             runners.append(await _manage(service, settings.management.port))
         if settings.delivery.in_process:
             await service.start_delivery()
+        if manage:
+            service.start_watch()
         spare_the_collector()
         log.info("ready", host=settings.server.host, port=port, api_version=settings.koshelek.api_version)
         if ready is not None:
@@ -240,9 +263,11 @@ async def deliver_until_stopped(settings: Settings, url: str, *, management_port
     management: web.AppRunner | None = None
     try:
         await service.open()
+        must_fit(await service.misfits())
         if management_port is not None:
             management = await _manage(service, management_port)
         await service.start_delivery()
+        service.start_watch()
         spare_the_collector()
         log.info("delivering", concurrency=settings.delivery.concurrency)
         await stopping.wait()
@@ -303,6 +328,7 @@ def serve(
         if settings.server.workers == 1:
             run(lambda: serve_until_stopped(settings, url, ready=ready))
         else:
+            run(lambda: _prove(settings, url))
             with tempfile.TemporaryDirectory(prefix="koshelek-metrics-") as folder:
                 # The workers count into files there, so that the one with the management port can add up.
                 os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder

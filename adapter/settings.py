@@ -301,6 +301,14 @@ class Management(Section):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8081, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     enabled: bool = Field(True, description="Serve it at all.")
+    crm_check_every: Seconds = Field(
+        60.0, description="Seconds between two looks at the CRMs, which `/health/ready` tells of."
+    )
+    ready_needs_crm: bool = Field(
+        False,
+        description="Not ready (503) while the CRM of any port does not answer or refuses us. Off: it is "
+        "only told; receipts are recorded all the same.",
+    )
 
 
 class Database(Section):

@@ -230,6 +230,25 @@ class Backend(Protocol):
 
 
 @runtime_checkable
+class ProvesFit(Protocol):
+    """A driver that speaks in files of the partner's, which may be wrong for good."""
+
+    async def misfits(self) -> Sequence[Finding]:
+        """What in these files can never work; the adapter does not start with that.
+
+        Where the CRM does not answer now, only what can be told without it.
+        """
+
+
+@runtime_checkable
+class TellsStanding(Protocol):
+    """A driver that can tell cheaply whether its CRM can be used just now; ``check`` looks at more."""
+
+    async def standing(self) -> Sequence[Finding]:
+        """As ``check``, but it may be asked every minute."""
+
+
+@runtime_checkable
 class NoticesAbsence(Protocol):
     """A driver that leaves its CRM alone for a while when it does not answer."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from time import monotonic
@@ -104,6 +104,12 @@ class PostgresBackend:
         if self._shared:
             self._pool = context.database_pool
         self._statements, self._misfits = statements.load(settings.sql_dir)
+        self._used = [
+            statement
+            for name, statement in self._statements.items()
+            if name.partition("_")[0] in context.ports
+        ]
+        """Statements of the ports that this driver serves here."""
         self._fitting: set[str] = set()
         """Operations whose statement was seen to fit the database."""
         self._schema_ready = not settings.manages_schema()
@@ -158,17 +164,36 @@ class PostgresBackend:
     # -- check -----------------------------------------------------------------------------------------
 
     async def check(self) -> Sequence[Finding]:
-        """Connect and prepare every statement; changes nothing, works before ``open`` as well."""
+        """Connect and prove every statement; changes nothing, works before ``open`` as well."""
+        return await self._look(self._check_statements)
+
+    async def standing(self) -> Sequence[Finding]:
+        """Connect, and see once that every statement fits."""
+        return await self._look(self._misfits_in, schema=True)
+
+    async def misfits(self) -> Sequence[Finding]:
+        """What in the SQL files can never work; of a database that does not answer nothing is said."""
+        broken = [statement.misfit for statement in self._used if statement.misfit]
+        found = [_finding(misfit) for misfit in (*self._misfits, *broken)]
+        if not found:
+            with contextlib.suppress(BackendError):
+                async with self._connection(Deadline.after(self._settings.statement_timeout)) as connection:
+                    found = await self._misfits_in(connection)
+        return found
+
+    async def _look(
+        self, look: Callable[[Connection], Awaitable[list[Finding]]], *, schema: bool = False
+    ) -> Sequence[Finding]:
+        """What is found on the way to the database, and by ``look`` where there is a connection."""
         findings = [_finding(misfit) for misfit in self._misfits]
         borrowed = self._pool is None
         if self._pool is None and self._settings.url is not None:
             self._pool = await self._new_pool(self._settings.url.get_secret_value())
+        limit = Deadline.after(self._settings.statement_timeout)
         try:
-            async with self._connection(
-                Deadline.after(self._settings.statement_timeout), schema=False
-            ) as connection:
+            async with self._connection(limit, schema=schema) as connection:
                 findings.insert(0, Finding("database", True, f"connected, {_version(connection)}"))
-                findings += await self._check_statements(connection)
+                findings += await look(connection)
         except BackendError as error:
             reason, _, remedy = str(error).partition("; ")
             findings.insert(0, Finding("database", False, reason, remedy))
@@ -177,20 +202,39 @@ class PostgresBackend:
                 await self.close()
         return findings
 
+    async def _misfits_in(self, connection: Connection) -> list[Finding]:
+        """Statements that were not seen to fit before and do not, for good."""
+        found: list[Finding] = []
+        for statement in self._used:
+            if statement.name not in self._fitting:
+                misfit = await self._misfit(connection, statement)
+                if misfit is None:
+                    self._fitting.add(statement.name)
+                else:
+                    found.append(_finding(misfit))
+        return found
+
+    async def _misfit(
+        self, connection: Connection, statement: statements.Statement
+    ) -> statements.Misfit | None:
+        if statement.misfit is not None:
+            return statement.misfit
+        limit = Deadline.after(self._settings.statement_timeout)
+        try:
+            return statement.compare(await self._columns(connection, statement.text, limit))
+        except errors.DATABASE_ERRORS as error:
+            if not errors.is_misfit(error):
+                raise errors.on_read(statement.file, error) from None
+            return _refused(statement, error)
+
     async def _check_statements(self, connection: Connection) -> list[Finding]:
         """One finding per statement that does not fit, one for all that do."""
-        bad: list[Finding] = []
-        for statement in self._statements.values():
-            misfit = statement.misfit
-            if misfit is None:
-                limit = Deadline.after(self._settings.statement_timeout)
-                try:
-                    misfit = statement.compare(await self._columns(connection, statement.text, limit))
-                except errors.DATABASE_ERRORS as error:
-                    misfit = _refused(statement, error)
-            if misfit is not None:
-                bad.append(_finding(misfit))
-        good = len(self._statements) - len(bad)
+        bad = [
+            _finding(misfit)
+            for statement in self._used
+            if (misfit := await self._misfit(connection, statement)) is not None
+        ]
+        good = len(self._used) - len(bad)
         if good:
             bad.append(Finding("statements", True, f"{good} statements fit"))
         return bad
@@ -615,10 +659,17 @@ def _finding(misfit: statements.Misfit) -> Finding:
 def _refused(statement: statements.Statement, error: Exception) -> statements.Misfit:
     missing = errors.undefined_object(error)
     problem = f"the database refuses it ({errors.brief(error)})"
-    if missing is None:
-        return statements.Misfit(statement.file, problem, "run the file in psql to see the full message")
+    if missing is not None:
+        return statements.Misfit(
+            statement.file,
+            f"{problem}: {missing} does not exist",
+            "correct the name, grant the right to see it, or let manage_schema create the schema crm",
+        )
+    if errors.sqlstate(error) in ("26000", "42P05"):
+        return statements.Misfit(statement.file, problem, "a pooler stands between: set pooler = true")
+    said = errors.said_of_statement(error, statement.text)
     return statements.Misfit(
         statement.file,
-        f"{problem}: {missing} does not exist",
-        "correct the name, grant the right to see it, or let manage_schema create the schema crm",
+        f"{problem}: {said}" if said else problem,
+        f"correct the file; koshelek-adapter postgres statement {statement.name} prints it for psql",
     )

@@ -68,6 +68,25 @@ def undefined_object(error: Exception) -> str | None:
     return match["object"] if match else None
 
 
+def said_of_statement(error: Exception, text: str) -> str | None:
+    """What the server says of a statement that was not executed, with the line in its file.
+
+    Such a message quotes nothing but the statement. Of other errors nothing is said.
+    """
+    if sqlstate(error)[:2] != "42":
+        return None
+    message = str(getattr(error, "message", "") or "")
+    position = str(getattr(error, "position", "") or "")
+    if not position.isdigit():
+        return message or None
+    return f"{message} (line {text.count(chr(10), 0, int(position) - 1) + 1})"
+
+
+def is_misfit(error: Exception) -> bool:
+    """Whether a statement does not fit the database, as it will not the next time either."""
+    return sqlstate(error)[:2] in (*_MISFIT, *_REFUSED)
+
+
 def on_connect(error: Exception, url: str, key: str) -> BackendError:
     """The error of a connection that was not made; ``key``: the setting that holds the URL.
 

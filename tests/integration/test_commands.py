@@ -24,7 +24,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from adapter import __version__
+from adapter import version
 from adapter.cli import _OF_DRIVERS, app
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
@@ -65,7 +65,7 @@ def run_all(
 
 def test_version_is_printed(tmp_path: Path) -> None:
     done = run("version", cwd=tmp_path, anew=True)
-    assert (done.status, done.out, done.err) == (0, f"koshelek-adapter {__version__}\n", "")
+    assert (done.status, done.out, done.err) == (0, f"koshelek-adapter {version.text()}\n", "")
 
 
 _HELP: dict[tuple[str, ...], Sequence[str]] = {

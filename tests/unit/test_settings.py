@@ -181,7 +181,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(text: str, says: str,
 def test_a_key_that_resembles_nothing_gets_the_list_of_valid_ones(write: Write) -> None:
     assert (
         problem(write("[management]\nzzz = 1"))
-        == "management.zzz: unknown key; valid here: enabled, host, port"
+        == "management.zzz: unknown key; valid here: crm_check_every, enabled, host, port, ready_needs_crm"
     )
 
 
@@ -290,6 +290,11 @@ def test_a_login_that_basic_authentication_cannot_carry_is_an_error(write: Write
 _SECRETS = ["koshelek.password", "database.url", "crm.url", "crm.points.url"]
 
 
+def _given(key: str) -> str:
+    """A value that this secret may have."""
+    return f"postgresql://u:{SECRET}@h/d" if key.endswith("url") else SECRET
+
+
 def _section(key: str) -> tuple[str, str]:
     section, _, name = key.rpartition(".")
     return section, name
@@ -308,19 +313,19 @@ def _secret(settings: Settings, key: str) -> str | None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_secret_may_stand_in_a_file_of_its_own(key: str, end: str, write: Write, tmp_path: Path) -> None:
     section, name = _section(key)
-    (tmp_path / "secret").write_bytes(SECRET.encode() + end.encode())
+    (tmp_path / "secret").write_bytes(_given(key).encode() + end.encode())
     settings = read_settings(write(f"[{section}]\n{name}_file = '{tmp_path / 'secret'}'\n"))
-    assert _secret(settings, key) == SECRET
+    assert _secret(settings, key) == _given(key)
 
 
 @pytest.mark.parametrize("key", _SECRETS)
 def test_the_environment_names_secret_files_too(
     key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "secret").write_text(SECRET, encoding="utf-8")
+    (tmp_path / "secret").write_text(_given(key), encoding="utf-8")
     variable = f"KOSHELEK_{key.upper().replace('.', '__')}_FILE"
     monkeypatch.setenv(variable, str(tmp_path / "secret"))
-    assert _secret(read_settings(), key) == SECRET
+    assert _secret(read_settings(), key) == _given(key)
 
 
 @pytest.mark.parametrize("key", _SECRETS)
@@ -428,12 +433,12 @@ def test_a_ports_own_keys_override_the_shared_ones_for_that_port_only(write: Wri
 def test_a_ports_own_secret_overrides_the_shared_one_however_it_is_given(
     write: Write, tmp_path: Path
 ) -> None:
-    (tmp_path / "secret").write_text("postgresql://points", encoding="utf-8")
+    (tmp_path / "secret").write_text("postgresql://h/points", encoding="utf-8")
     bound = read_settings(
-        write(f"[crm]\nurl = 'postgresql://shared'\n[crm.points]\nurl_file = '{tmp_path / 'secret'}'\n")
+        write(f"[crm]\nurl = 'postgresql://h/shared'\n[crm.points]\nurl_file = '{tmp_path / 'secret'}'\n")
     ).crm.bindings()
     urls = [one.url.get_secret_value() for one in map(postgres, bound.values()) if one.url is not None]
-    assert urls == ["postgresql://shared", "postgresql://points", "postgresql://shared"]
+    assert urls == ["postgresql://h/shared", "postgresql://h/points", "postgresql://h/shared"]
 
 
 def test_a_port_may_be_left_unbound(write: Write) -> None:
