@@ -25,7 +25,7 @@ from adapter.loyalty.programme import Programme, kinds_looked_for
 from adapter.ops.crm_watch import CrmWatch
 from adapter.ops.health import management_application
 from adapter.ops.metrics import Metrics
-from adapter.settings import Binding, Settings
+from adapter.settings import Binding, Koshelek, Settings
 from adapter.store.balances import PostgresBalances
 from adapter.store.cards import JoinedFinder, PostgresCards
 from adapter.store.consents import PostgresConsents
@@ -34,6 +34,7 @@ from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
+from adapter.store.pool import renew as renew_pool
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends import registry
@@ -76,6 +77,8 @@ class Service:
     """Whether a CRM's schema that is kept for an older version may be brought up to date."""
     pool: Any = None
     backends: list[Backend] = field(default_factory=list)
+    bindings: Mapping[str, Binding | None] = field(default_factory=dict)
+    """Per port, the driver and its settings when it was built: secrets are read from their files then."""
     by_port: dict[str, Backend | None] = field(default_factory=dict)
     gateway: Gateway = field(init=False)
     cards: PostgresCards = field(init=False)
@@ -85,6 +88,7 @@ class Service:
     programme: Programme = field(init=False)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     """Per port, which CRM it is."""
+    _public: PublicPort | None = None
     watch: CrmWatch = field(init=False)
     _watch_task: asyncio.Task[None] | None = None
     _worker_pool: Any = None
@@ -159,7 +163,8 @@ class Service:
 
     def _build_backends(self) -> dict[str, Backend | None]:
         """One backend for all ports that share a driver and its settings."""
-        bindings = self.settings.crm.bindings()
+        self.bindings = self.settings.crm.bindings()
+        bindings = dict(self.bindings)
         if bindings["users"] is None:
             # Without a users CRM the adapter's own database keeps the people.
             spec = registry.load("postgres")
@@ -196,7 +201,19 @@ class Service:
     def public_application(self, *, authenticated: bool = True) -> web.Application:
         """The public port. Without authentication only for measurements."""
         authenticator = Authenticator(credentials_of(self.settings.koshelek)) if authenticated else None
-        return PublicPort(self.programme, authenticator, self.metrics.answered).application()
+        self._public = PublicPort(self.programme, authenticator, self.metrics.answered)
+        return self._public.application()
+
+    def renew_credentials(self, koshelek: Koshelek) -> None:
+        """Let Koshelek in with these from now on."""
+        if self._public is not None:
+            self._public.authenticator = Authenticator(credentials_of(koshelek))
+
+    def renew_database(self, url: str) -> None:
+        """Connect to the same database with another user or password from now on."""
+        for pool in (self.pool, self._worker_pool, self._housekeeping_pool):
+            if pool is not None:
+                renew_pool(pool, url, self.settings.database)
 
     def management_application(self) -> web.Application:
         application = management_application(

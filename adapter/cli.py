@@ -51,13 +51,17 @@ def serve(
         Path | None, typer.Option(help="Folder of the embedded database; overrides database.data_dir.")
     ] = None,
 ) -> None:
-    """Serve the Loyalty Online API until stopped (SIGTERM or Ctrl-C; requests under way finish)."""
-    from adapter.settings import SHORTEST_PASSWORD, SettingsError
+    """Serve the Loyalty Online API until stopped (SIGTERM or Ctrl-C; requests under way finish).
 
-    settings = settings_for(
-        config,
-        {"server": {"host": host, "port": port, "workers": workers}, "database": {"data_dir": data_dir}},
-    )
+    SIGHUP reads the settings again: passwords and the certificate change without dropping a connection.
+    """
+    from adapter.settings import SHORTEST_PASSWORD, SettingsError, settings_path
+
+    overrides = {
+        "server": {"host": host, "port": port, "workers": workers},
+        "database": {"data_dir": data_dir},
+    }
+    settings = settings_for(config, overrides)
     password = settings.koshelek.password
     if password is None or len(password.get_secret_value()) < SHORTEST_PASSWORD:
         what = "not set" if password is None else f"shorter than {SHORTEST_PASSWORD} characters"
@@ -65,8 +69,9 @@ def serve(
             [f"koshelek.password: {what}; `koshelek-adapter config new` writes a file with a generated one"]
         )
     from adapter import serving
+    from adapter.reloading import Source
 
-    serving.serve(settings)
+    serving.serve(settings, source=Source(settings_path(config), overrides))
 
 
 @app.command()
@@ -83,13 +88,19 @@ def worker(
     For when delivery.in_process is off, or more hands are needed. Joins the embedded database of a
     running `serve`. Several on one host need a management port each.
     """
-    from adapter import serving
+    from adapter import listening, reloading, serving
+    from adapter.settings import settings_path
 
     settings = settings_for(config)
+    source = reloading.Source(settings_path(config))
     if management_port is not None:
-        serving.must_be_free(settings.management.host, management_port, "--management-port")
-    with serving.database(settings, join=True) as url:
-        serving.run(lambda: serving.deliver_until_stopped(settings, url, management_port=management_port))
+        listening.must_be_free(settings.management.host, management_port, "--management-port")
+    with reloading.held_back(), serving.database(settings, join=True) as url:
+        serving.run(
+            lambda: serving.deliver_until_stopped(
+                settings, url, management_port=management_port, source=source
+            )
+        )
 
 
 @app.command()

@@ -56,7 +56,8 @@ class SettingsError(CannotRun):
         self.problems = problems
 
 
-def _secret_names(model: type[BaseModel]) -> list[str]:
+def secret_names(model: type[BaseModel]) -> list[str]:
+    """Keys of a section that hold a secret."""
     return [
         name
         for name, info in model.model_fields.items()
@@ -75,7 +76,7 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
         ValueError: both spellings are given, the file cannot be read, or there is nothing in it.
     """
     values = dict(given)
-    for name in _secret_names(model):
+    for name in secret_names(model):
         path = values.pop(f"{name}_file", None)
         if path is None:
             if isinstance(values.get(name), str) and not values[name].strip():
@@ -685,7 +686,7 @@ class Crm(BaseModel):
                 continue
             where = f"crm.{port}" if own or section.driver else "crm"
             if name == default:
-                secrets = _secret_names(spec.settings)
+                secrets = secret_names(spec.settings)
                 either = {f"{key}{end}" for key in secrets for end in ("", "_file") if _gives(own, key)}
                 given = {key: value for key, value in shared.items() if key not in either} | own
             try:
@@ -783,7 +784,7 @@ def _explain(
         key = ".".join(str(part) for part in ((where,) if where else ()) + location) or "settings"
         if problem["type"] == "extra_forbidden":
             section = _model_at(model, location[:-1]) or model
-            valid = [*more, *section.model_fields, *(f"{name}_file" for name in _secret_names(section))]
+            valid = [*more, *section.model_fields, *(f"{name}_file" for name in secret_names(section))]
             lines.append(f"{key}: unknown key{_nearest(str(location[-1]), valid)}")
         else:
             section = _model_at(model, location) or model

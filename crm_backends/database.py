@@ -64,6 +64,12 @@ def place_of(url: str) -> Place:
     return Place(host, port, database, unquote(parts.username or query.get("user", "")))
 
 
+def same_database(one: str, other: str) -> bool:
+    """Whether two URLs differ in user, password and options at most."""
+    first, second = place_of(one), place_of(other)
+    return (first.host, first.port, first.database) == (second.host, second.port, second.database)
+
+
 def url_problem(url: str) -> str | None:
     """Why this cannot be the URL of a database, and what to write; ``None``: it can."""
     wanted = "write postgresql://user:password@host:5432/database"

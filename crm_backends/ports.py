@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from crm_backends.model import (
     Balance,
@@ -246,6 +246,17 @@ class TellsStanding(Protocol):
 
     async def standing(self) -> Sequence[Finding]:
         """As ``check``, but it may be asked every minute."""
+
+
+@runtime_checkable
+class TakesNewSecrets(Protocol):
+    """A driver whose secrets may change while it is at work."""
+
+    def renew(self, settings: Any) -> bool:
+        """Use the secrets of these settings of its own from now on.
+
+        False, and nothing is changed, where they differ in more than secrets, which needs a restart.
+        """
 
 
 @runtime_checkable

@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import structlog
 
 from crm_backends import inputs
+from crm_backends.database import same_database
 from crm_backends.model import (
     Balance,
     ChannelConsents,
@@ -152,14 +153,25 @@ class PostgresBackend:
             except errors.DATABASE_ERRORS:
                 pool.terminate()
 
+    def renew(self, settings: PostgresSettings) -> bool:
+        """Connect with another user or password from now on; connections that stand stay."""
+        url, before = settings.url, self._settings.url
+        if url is None or before is None or settings.model_copy(update={"url": before}) != self._settings:
+            return False
+        if not same_database(url.get_secret_value(), before.get_secret_value()):
+            return False
+        self._settings, self._url = settings, (url.get_secret_value(), "url")
+        if self._pool is not None:
+            self._pool.set_connect_args(url.get_secret_value(), **self._connecting())
+        return True
+
     async def _new_pool(self, url: str) -> asyncpg.Pool[asyncpg.Record]:
         return await asyncpg.create_pool(
-            url,
-            min_size=0,
-            max_size=self._settings.pool_size,
-            reset=_keep,
-            statement_cache_size=0 if self._pooler else 100,
+            url, min_size=0, max_size=self._settings.pool_size, reset=_keep, **self._connecting()
         )
+
+    def _connecting(self) -> dict[str, Any]:
+        return {"statement_cache_size": 0 if self._pooler else 100}
 
     # -- check -----------------------------------------------------------------------------------------
 
