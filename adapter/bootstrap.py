@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,9 +22,10 @@ from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import Finder, Port, StoreBusy, StoreUnavailable, Visibility
 from adapter.loyalty.programme import Programme, kinds_looked_for
+from adapter.ops.crm_watch import CrmWatch
 from adapter.ops.health import management_application
 from adapter.ops.metrics import Metrics
-from adapter.settings import Binding, Settings
+from adapter.settings import Binding, Koshelek, Settings
 from adapter.store.balances import PostgresBalances
 from adapter.store.cards import JoinedFinder, PostgresCards
 from adapter.store.consents import PostgresConsents
@@ -32,14 +34,17 @@ from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
+from adapter.store.pool import renew as renew_pool
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends import registry
 from crm_backends.ports import (
     REFERENCE_LENGTH,
     Backend,
+    Finding,
     LimitsReferences,
     NoticesAbsence,
+    ProvesFit,
     RepeatsHarmlessly,
     Settlement,
     Support,
@@ -72,6 +77,8 @@ class Service:
     """Whether a CRM's schema that is kept for an older version may be brought up to date."""
     pool: Any = None
     backends: list[Backend] = field(default_factory=list)
+    bindings: Mapping[str, Binding | None] = field(default_factory=dict)
+    """Per port, the driver and its settings when it was built: secrets are read from their files then."""
     by_port: dict[str, Backend | None] = field(default_factory=dict)
     gateway: Gateway = field(init=False)
     cards: PostgresCards = field(init=False)
@@ -81,6 +88,9 @@ class Service:
     programme: Programme = field(init=False)
     _fingerprints: dict[str, str] = field(default_factory=dict)
     """Per port, which CRM it is."""
+    _public: PublicPort | None = None
+    watch: CrmWatch = field(init=False)
+    _watch_task: asyncio.Task[None] | None = None
     _worker_pool: Any = None
     _worker: Worker | None = None
     _worker_task: asyncio.Task[None] | None = None
@@ -94,6 +104,7 @@ class Service:
         self.pool = await open_pool(self.database_url, settings.database)
         self.gateway = gateway = Gateway(self.pool, settings.database.acquire_timeout)
         self.by_port = self._build_backends()
+        self.watch = CrmWatch(self.by_port, settings.management.crm_check_every)
         for backend in self.backends:
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
@@ -152,7 +163,8 @@ class Service:
 
     def _build_backends(self) -> dict[str, Backend | None]:
         """One backend for all ports that share a driver and its settings."""
-        bindings = self.settings.crm.bindings()
+        self.bindings = self.settings.crm.bindings()
+        bindings = dict(self.bindings)
         if bindings["users"] is None:
             # Without a users CRM the adapter's own database keeps the people.
             spec = registry.load("postgres")
@@ -165,6 +177,12 @@ class Service:
             pooler=self.settings.database.pooler,
             upgrade=self.upgrade,
         )
+
+        def build(binding: Binding) -> Backend:
+            ports = frozenset(port for port, other in bindings.items() if other == binding)
+            spec = registry.load(binding.driver)
+            return spec.build(binding.settings, dataclasses.replace(context, ports=ports))
+
         built: list[tuple[Binding, Backend]] = []
         by_port: dict[str, Backend | None] = {}
         for port, binding in bindings.items():
@@ -173,7 +191,7 @@ class Service:
                 continue
             backend = next((known for other, known in built if other == binding), None)
             if backend is None:
-                backend = registry.load(binding.driver).build(binding.settings, context)
+                backend = build(binding)
                 built.append((binding, backend))
             by_port[port] = backend
             self._fingerprints[port] = _fingerprint(binding)
@@ -183,10 +201,24 @@ class Service:
     def public_application(self, *, authenticated: bool = True) -> web.Application:
         """The public port. Without authentication only for measurements."""
         authenticator = Authenticator(credentials_of(self.settings.koshelek)) if authenticated else None
-        return PublicPort(self.programme, authenticator, self.metrics.answered).application()
+        self._public = PublicPort(self.programme, authenticator, self.metrics.answered)
+        return self._public.application()
+
+    def renew_credentials(self, koshelek: Koshelek) -> None:
+        """Let Koshelek in with these from now on."""
+        if self._public is not None:
+            self._public.authenticator = Authenticator(credentials_of(koshelek))
+
+    def renew_database(self, url: str) -> None:
+        """Connect to the same database with another user or password from now on."""
+        for pool in (self.pool, self._worker_pool, self._housekeeping_pool):
+            if pool is not None:
+                renew_pool(pool, url, self.settings.database)
 
     def management_application(self) -> web.Application:
-        application = management_application(self.problem)
+        application = management_application(
+            self.problem, self.watch.standings, needs_crm=self.settings.management.ready_needs_crm
+        )
         self.metrics.add_to(application)
         return application
 
@@ -194,6 +226,15 @@ class Service:
         """What the CRMs have shown, of each kind that is settled by looking."""
         known = await self.visibility.known()
         return {kind: known.get(kind, Visibility()) for kind in kinds_looked_for(self.programme)}
+
+    async def misfits(self) -> list[Finding]:
+        """What in the partner's own files can never work."""
+        speaking = [backend for backend in self.backends if isinstance(backend, ProvesFit)]
+        return [finding for backend in speaking for finding in await backend.misfits()]
+
+    def start_watch(self) -> None:
+        """Look at the CRMs in this process until ``close``."""
+        self._watch_task = asyncio.create_task(self.watch.run())
 
     def left_alone(self) -> dict[str, bool]:
         """Per port with a CRM that can be away: whether it is left alone because it did not answer."""
@@ -269,6 +310,9 @@ class Service:
 
     async def close(self) -> None:
         """Stop delivering, then let go of every connection."""
+        if self._watch_task is not None:
+            self._watch_task.cancel()
+            await asyncio.gather(self._watch_task, return_exceptions=True)
         await self.stop_delivery()
         if self.balances is not None:
             await self.balances.close()

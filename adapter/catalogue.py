@@ -316,7 +316,8 @@ CATALOGUE: dict[Code, Entry] = {
         "Запрос не выполнен за отведённое время",
         "The request was not completed in time",
         "It took longer than server.deadline.",
-        "Look at the duration of the CRM calls in the log.",
+        "crm_ms in the log line of the call tells how much of it each CRM took; koshelek-adapter check "
+        "--phone NUMBER asks them one by one.",
     ),
     Code.NOT_SUPPORTED: Entry(
         "Операция не поддерживается программой лояльности",

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter import __version__, desk
 from adapter import decisions as decisions  # its commands belong to the desk's
+from adapter import desk
+from adapter.checking.command import check
 from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ cards_app = typer.Typer(help="Import, show, block and unblock cards.", no_args_i
 app.add_typer(config_app, name="config")
 app.add_typer(cards_app, name="cards")
 app.add_typer(desk.app, name="receipts")
+app.command()(check)
 
 
 @app.command()
@@ -49,13 +51,17 @@ def serve(
         Path | None, typer.Option(help="Folder of the embedded database; overrides database.data_dir.")
     ] = None,
 ) -> None:
-    """Serve the Loyalty Online API until stopped (SIGTERM or Ctrl-C; requests under way finish)."""
-    from adapter.settings import SHORTEST_PASSWORD, SettingsError
+    """Serve the Loyalty Online API until stopped (SIGTERM or Ctrl-C; requests under way finish).
 
-    settings = settings_for(
-        config,
-        {"server": {"host": host, "port": port, "workers": workers}, "database": {"data_dir": data_dir}},
-    )
+    SIGHUP reads the settings again: passwords and the certificate change without dropping a connection.
+    """
+    from adapter.settings import SHORTEST_PASSWORD, SettingsError, settings_path
+
+    overrides = {
+        "server": {"host": host, "port": port, "workers": workers},
+        "database": {"data_dir": data_dir},
+    }
+    settings = settings_for(config, overrides)
     password = settings.koshelek.password
     if password is None or len(password.get_secret_value()) < SHORTEST_PASSWORD:
         what = "not set" if password is None else f"shorter than {SHORTEST_PASSWORD} characters"
@@ -63,8 +69,9 @@ def serve(
             [f"koshelek.password: {what}; `koshelek-adapter config new` writes a file with a generated one"]
         )
     from adapter import serving
+    from adapter.reloading import Source
 
-    serving.serve(settings)
+    serving.serve(settings, source=Source(settings_path(config), overrides))
 
 
 @app.command()
@@ -81,24 +88,37 @@ def worker(
     For when delivery.in_process is off, or more hands are needed. Joins the embedded database of a
     running `serve`. Several on one host need a management port each.
     """
-    from adapter import serving
+    from adapter import listening, reloading, serving
+    from adapter.settings import settings_path
 
     settings = settings_for(config)
+    source = reloading.Source(settings_path(config))
     if management_port is not None:
-        serving.must_be_free(settings.management.host, management_port, "--management-port")
-    with serving.database(settings, join=True) as url:
-        serving.run(lambda: serving.deliver_until_stopped(settings, url, management_port=management_port))
+        listening.must_be_free(settings.management.host, management_port, "--management-port")
+    with reloading.held_back(), serving.database(settings, join=True) as url:
+        serving.run(
+            lambda: serving.deliver_until_stopped(
+                settings, url, management_port=management_port, source=source
+            )
+        )
 
 
 @app.command()
 @plainly
 def demo(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+    host: Annotated[
+        str, typer.Option(envvar="KOSHELEK_SERVER__HOST", help="Address to listen on.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(envvar="KOSHELEK_SERVER__PORT", min=0, max=65535, help="Port to listen on.")
+    ] = 8080,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder that keeps the demo's data; default: ./koshelek-demo.")
     ] = None,
-    management_port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the health page.")] = 8081,
+    management_port: Annotated[
+        int,
+        typer.Option(envvar="KOSHELEK_MANAGEMENT__PORT", min=0, max=65535, help="Port of the health page."),
+    ] = 8081,
     crm: Annotated[
         Literal["postgres", "perx", "pegke", "xerts", "mixed"],
         typer.Option(help="The CRM: in PostgreSQL, or stand-ins for vendors' servers, one or all mixed."),
@@ -116,32 +136,6 @@ def demo(
     )
     logs.configure(settings.log)
     demo_programme.run(settings, crm, typer.echo)
-
-
-@app.command()
-@plainly
-def check(config: ConfigFile = None) -> None:
-    """Check settings, database and CRM, one line each; exit status 1 when anything is wrong."""
-    from adapter import checking, logs
-    from adapter.settings import SettingsError, read_settings, settings_path
-
-    logs.silence()
-    path = settings_path(config)
-    try:
-        settings = read_settings(path)
-    except SettingsError as error:
-        for problem in error.problems:
-            typer.echo(f"FAIL  settings       {problem}")
-        raise typer.Exit(1) from None
-    typer.echo(f"ok    settings       {path or 'defaults and environment'}")
-    well = True
-    for finding in checking.findings(settings):
-        well &= finding.ok
-        typer.echo(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.subject:<14} {finding.detail}")
-        if not finding.ok and finding.remedy:
-            typer.echo(f"      {'':<14} -> {finding.remedy}")
-    if not well:
-        raise typer.Exit(1)
 
 
 @app.command()
@@ -185,10 +179,12 @@ def _reason(answer: urllib.error.HTTPError) -> str | None:
         return None
 
 
-@app.command()
-def version() -> None:
-    """Print the version."""
-    typer.echo(f"koshelek-adapter {__version__}")
+@app.command("version")
+def print_version() -> None:
+    """Print the version, and the commit where it is known."""
+    from adapter import version
+
+    typer.echo(f"koshelek-adapter {version.text()}")
 
 
 @config_app.command("new")
@@ -373,6 +369,7 @@ def cards_unblock(number: CardNumber, config: ConfigFile = None, data_dir: DataD
 
 _OF_DRIVERS = {
     "pegke": ("points", "Commands for Pegke."),
+    "postgres": ("users", "Commands for a CRM in PostgreSQL."),
     "xerts": ("coupons", "Set up a programme on Xerts, and read its reports."),
 }
 """Drivers that bring commands of their own: the port they serve, and what the commands are for."""

@@ -19,6 +19,7 @@ from pydantic import SecretStr
 
 from adapter import serving
 from adapter.bootstrap import Service
+from adapter.listening import check_ports
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
 from adapter.settings import Coupons, Crm, NumberRange, Settings, with_overrides
@@ -63,7 +64,7 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
 
     Raises ``CannotRun``.
     """
-    serving.check_ports(settings)
+    check_ports(settings)
 
     async def ready(service: Service, port: int) -> None:
         people = await (load(service) if crm == "postgres" else load_stand_ins(service))

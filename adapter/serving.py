@@ -7,34 +7,35 @@ only need the database are spared it.
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import multiprocessing
 import os
 import signal
-import socket
-import ssl
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import asyncpg
 import structlog
 import uvloop
 
-from adapter import logs
+from adapter import logs, reloading, tls
+from adapter.listening import check_ports, listen
 from adapter.settings import CannotRun, Settings
 from adapter.store import embedded
 from adapter.store.migrate import SchemaUnfit, migrate
+from crm_backends.database import cause_of
 
 if TYPE_CHECKING:
     from aiohttp import web
 
     from adapter.bootstrap import Service
+    from adapter.reloading import Source
+    from crm_backends.ports import Finding
 
 log = structlog.get_logger("serving")
 
@@ -70,10 +71,7 @@ def database(settings: Settings, *, join: bool = False, upgrade: bool = True) ->
         except SchemaUnfit as error:
             raise CannotRun(str(error)) from None
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise CannotRun(
-                f"the database cannot be used: {_kind(error)}; check database.url, that the server runs, and "
-                "that the user may create a schema"
-            ) from None
+            raise CannotRun(str(cause_of(error, url, "database.url"))) from None
         yield url
     finally:
         if server is not None:
@@ -110,77 +108,13 @@ def _signals_taken() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _kind(error: Exception) -> str:
-    """What kind of error it is; of a server's own message nothing, it may quote data."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror}{f' ({error.filename})' if error.filename else ''}"
-    state = getattr(error, "sqlstate", None)
-    return f"{type(error).__name__}{f' (SQLSTATE {state})' if state else ''}"
-
-
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """TLS 1.2 or newer from the certificate and key of the settings; ``None``: plain HTTP."""
-    certificate, key = settings.server.tls_certificate, settings.server.tls_key
-    if certificate is None or key is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        raise CannotRun(
-            f"server.tls_certificate and server.tls_key cannot be used: {type(error).__name__}; both are PEM "
-            "files, readable, and belong together"
-        ) from None
-    return context
-
-
-def check_ports(settings: Settings) -> None:
-    """Raise ``CannotRun`` when one of the ports cannot be listened on; before anything is started."""
-    must_be_free(settings.server.host, settings.server.port, "server.port, or --port")
-    if settings.management.enabled:
-        must_be_free(settings.management.host, settings.management.port, "management.port")
-
-
-def must_be_free(host: str, port: int, setting: str) -> None:
-    """Raise ``CannotRun`` when nobody could listen there; ``setting``: where another port is chosen."""
-    if port == 0:
-        return
-    try:
-        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(info[0], info[1]) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(info[4])
-    except OSError as error:
-        raise _cannot_listen(host, port, error, f" ({setting})") from None
-
-
-def _cannot_listen(host: str, port: int, error: OSError, setting: str = "") -> CannotRun:
-    if error.errno == errno.EADDRINUSE:
-        return CannotRun(f"port {port} on {host} is in use; stop what uses it or choose another{setting}")
-    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "no such address"
-    return CannotRun(f"cannot listen on {host}:{port}: {reason}; choose another address or port{setting}")
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int, **options: Any) -> int:
-    """Start listening; returns the port. Raises ``CannotRun``."""
-    from aiohttp import web
-
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port, **options).start()
-    except OSError as error:
-        raise _cannot_listen(host, port, error) from None
-    return int(runner.addresses[0][1])
-
-
 async def _manage(service: Service, port: int) -> web.AppRunner:
     """Answer health and metrics on ``port`` of ``management.host``. Raises ``CannotRun``."""
     from aiohttp import web
 
     runner = web.AppRunner(service.management_application(), access_log=None)
     try:
-        await _listen(runner, service.settings.management.host, port)
+        await listen(runner, service.settings.management.host, port)
     except BaseException:
         await runner.cleanup()
         raise
@@ -198,6 +132,25 @@ def spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
+def must_fit(misfits: Sequence[Finding]) -> None:
+    """Raise ``CannotRun`` when a file of the partner's can never work; a line each."""
+    if misfits:
+        lines = (f"{finding.subject}: {finding.detail}; {finding.remedy}" for finding in misfits)
+        raise CannotRun("\n".join(lines))
+
+
+async def _prove(settings: Settings, url: str) -> None:
+    """Raise ``CannotRun`` for what every worker would end with."""
+    from adapter.bootstrap import Service
+
+    service = Service(settings, url)
+    try:
+        await service.open()
+        must_fit(await service.misfits())
+    finally:
+        await service.close()
+
+
 async def serve_until_stopped(
     settings: Settings,
     url: str,
@@ -206,10 +159,12 @@ async def serve_until_stopped(
     share_port: bool = False,
     ready: Callable[[Service, int], Awaitable[None]] | None = None,
     stop: asyncio.Event | None = None,
+    source: Source | None = None,
 ) -> None:
     """Serve both ports until SIGTERM, SIGINT or ``stop``; requests under way are finished.
 
-    ``ready`` is told the port once requests are answered. Raises ``CannotRun``.
+    ``ready`` is told the port once requests are answered; ``source`` is read again on SIGHUP. Raises
+    ``CannotRun``.
     """
     from adapter.api.server import PublicRunner
     from adapter.bootstrap import Service
@@ -220,20 +175,22 @@ async def serve_until_stopped(
         for number in _STOPPING:
             loop.add_signal_handler(number, stopping.set)
     service = Service(settings, url)
+    context = tls.context_of(settings.server)
     runners: list[web.AppRunner] = []
     try:
         await service.open()
+        must_fit(await service.misfits())
         public = PublicRunner(
             service.public_application(),
             language=settings.koshelek.language,
             shutdown_timeout=settings.server.shutdown_timeout,
         )
         runners.append(public)
-        port = await _listen(
+        port = await listen(
             public,
             settings.server.host,
             settings.server.port,
-            ssl_context=tls_context(settings),
+            ssl_context=context,
             reuse_port=share_port or None,
             backlog=1024,
         )
@@ -241,6 +198,10 @@ async def serve_until_stopped(
             runners.append(await _manage(service, settings.management.port))
         if settings.delivery.in_process:
             await service.start_delivery()
+        if manage:
+            service.start_watch()
+        if source is not None:
+            reloading.heeded(source, service, context)
         spare_the_collector()
         log.info("ready", host=settings.server.host, port=port, api_version=settings.koshelek.api_version)
         if ready is not None:
@@ -253,7 +214,9 @@ async def serve_until_stopped(
         await service.close()
 
 
-async def deliver_until_stopped(settings: Settings, url: str, *, management_port: int | None = None) -> None:
+async def deliver_until_stopped(
+    settings: Settings, url: str, *, management_port: int | None = None, source: Source | None = None
+) -> None:
     """Carry recorded operations to the CRM, and nothing else, until SIGTERM or SIGINT.
 
     Health and metrics are answered on ``management_port``, if there is one. Raises ``CannotRun``.
@@ -268,9 +231,13 @@ async def deliver_until_stopped(settings: Settings, url: str, *, management_port
     management: web.AppRunner | None = None
     try:
         await service.open()
+        must_fit(await service.misfits())
         if management_port is not None:
             management = await _manage(service, management_port)
         await service.start_delivery()
+        service.start_watch()
+        if source is not None:
+            reloading.heeded(source, service, None)
         spare_the_collector()
         log.info("delivering", concurrency=settings.delivery.concurrency)
         await stopping.wait()
@@ -322,33 +289,44 @@ def run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
 def serve(
     settings: Settings,
     *,
-    ready: Callable[[Service, int], Awaitable[None]] | None = None,
+    source: Source | None = None,
 ) -> None:
     """The whole service, in ``server.workers`` processes, until a signal. Raises ``CannotRun``."""
     check_ports(settings)
-    tls_context(settings)
-    with database(settings) as url:
+    tls.context_of(settings.server)
+    with reloading.held_back(), database(settings) as url:
         if settings.server.workers == 1:
-            run(lambda: serve_until_stopped(settings, url, ready=ready))
+            run(lambda: serve_until_stopped(settings, url, source=source))
         else:
+            run(lambda: _prove(settings, url))
             with tempfile.TemporaryDirectory(prefix="koshelek-metrics-") as folder:
                 # The workers count into files there, so that the one with the management port can add up.
                 os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
-                _supervise(settings, url)
+                _supervise(settings, url, source)
 
 
-def _supervise(settings: Settings, url: str) -> None:
-    """Keep ``server.workers`` processes alive that share the port, until a signal."""
+def _supervise(settings: Settings, url: str, source: Source | None) -> None:
+    """Keep ``server.workers`` processes alive that share the port, until a signal; pass a SIGHUP on."""
     if settings.server.port == 0:
         raise CannotRun("server.port is 0; several workers need a fixed port to share")
     came: list[int] = []  # no Event: a handler that sets it may run within its very wait, and would hang
     for number in _STOPPING:
         signal.signal(number, lambda number, _: came.append(number))
+    reload: list[int] = []
+    signal.signal(signal.SIGHUP, lambda number, _: reload.append(number))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     spawn = multiprocessing.get_context("spawn")
     children: dict[int, Any] = {}
     started: dict[int, float] = {}
     try:
         while not came:
+            if reload and source is not None:
+                reload.clear()
+                if (found := reloading.changed(source)) is not None:
+                    settings = reloading.for_new_processes(settings, found)
+                    for child in children.values():
+                        with suppress(ProcessLookupError):
+                            os.kill(child.pid, signal.SIGHUP)
             for index in range(settings.server.workers):
                 child = children.get(index)
                 if child is not None and child.is_alive():
@@ -358,10 +336,11 @@ def _supervise(settings: Settings, url: str) -> None:
                     if time.monotonic() - started[index] < 2:
                         time.sleep(1)
                 children[index] = spawn.Process(
-                    target=_worker_process, args=(settings, url, index), name=f"worker-{index}"
+                    target=_worker_process, args=(settings, url, index, source), name=f"worker-{index}"
                 )
                 started[index] = time.monotonic()
-                children[index].start()
+                with reloading.held_back():  # what comes before it can heed it waits for it
+                    children[index].start()
             time.sleep(0.2)
     finally:
         for child in children.values():
@@ -374,7 +353,7 @@ def _supervise(settings: Settings, url: str) -> None:
                 child.join()
 
 
-def _worker_process(settings: Settings, url: str, index: int) -> None:
+def _worker_process(settings: Settings, url: str, index: int, source: Source | None) -> None:
     """Body of one of several processes; it ends when its parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     logs.configure(settings.log)
@@ -386,7 +365,9 @@ def _worker_process(settings: Settings, url: str, index: int) -> None:
         parent = multiprocessing.parent_process()
         if parent is not None:
             loop.add_reader(parent.sentinel, stopping.set)
-        await serve_until_stopped(settings, url, manage=index == 0, share_port=True, stop=stopping)
+        await serve_until_stopped(
+            settings, url, manage=index == 0, share_port=True, stop=stopping, source=source
+        )
 
     try:
         run(main)

@@ -7,6 +7,7 @@ used for; a driver's own settings are validated against the model that driver br
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 import os
@@ -34,6 +35,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
 from crm_backends import registry
+from crm_backends.database import url_problem
 
 ENV_PREFIX = "KOSHELEK_"
 ENV_SETTINGS_FILE = "KOSHELEK_CONFIG"
@@ -54,7 +56,8 @@ class SettingsError(CannotRun):
         self.problems = problems
 
 
-def _secret_names(model: type[BaseModel]) -> list[str]:
+def secret_names(model: type[BaseModel]) -> list[str]:
+    """Keys of a section that hold a secret."""
     return [
         name
         for name, info in model.model_fields.items()
@@ -70,12 +73,14 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
     """Replace each ``<secret>_file`` by the text of that file, without its last line break.
 
     Raises:
-        ValueError: both spellings are given, or the file cannot be read.
+        ValueError: both spellings are given, the file cannot be read, or there is nothing in it.
     """
     values = dict(given)
-    for name in _secret_names(model):
+    for name in secret_names(model):
         path = values.pop(f"{name}_file", None)
         if path is None:
+            if isinstance(values.get(name), str) and not values[name].strip():
+                raise ValueError(f"{name}: it is empty; write the value, or leave the key out")
             continue
         if not isinstance(path, str) or not path:
             raise ValueError(f"{name}_file: not the path of a file")
@@ -85,7 +90,11 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
             values[name] = Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-            raise ValueError(f"{name}_file: cannot read {path}: {reason}") from None
+            raise ValueError(
+                f"{name}_file: cannot read {path}: {reason}; correct the path, or let this user read it"
+            ) from None
+        if not values[name].strip():
+            raise ValueError(f"{name}_file: {path} is empty; write the value into it, or leave the key out")
     return values
 
 
@@ -104,6 +113,16 @@ def shape_of(info: FieldInfo) -> Shape | None:
     return None
 
 
+def _no_json(key: str, info: FieldInfo, text: str) -> str | None:
+    """Why the text is no JSON of the setting's shape, and how it is written; ``None``: it is."""
+    shape = shape_of(info)
+    with contextlib.suppress(ValueError):
+        if isinstance(json.loads(text), list if shape == "list" else dict):
+            return None
+    example = json.dumps(info.examples[0]) if info.examples else _IN_JSON[shape or "list"]
+    return f"{key}: not a {shape}; in text, as in a variable, it is written as JSON: {example}"
+
+
 def _from_json(model: type[BaseModel], given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Read lists and tables that are text, as all is that comes from the environment.
 
@@ -113,14 +132,13 @@ def _from_json(model: type[BaseModel], given: Mapping[str, Any], where: str) -> 
     values = dict(given)
     problems = []
     for name, info in model.model_fields.items():
-        text, shape = values.get(name), shape_of(info)
-        if isinstance(text, str) and shape is not None:
-            try:
+        text = values.get(name)
+        if isinstance(text, str) and shape_of(info) is not None:
+            problem = _no_json(f"{where}.{name}", info, text)
+            if problem is None:
                 values[name] = json.loads(text)
-            except ValueError:
-                problems.append(
-                    f"{where}.{name}: not a {shape}; in text it is written as JSON: {_IN_JSON[shape]}"
-                )
+            else:
+                problems.append(problem)
     if problems:
         raise SettingsError(problems)
     return values
@@ -255,7 +273,9 @@ class Server(Section):
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain.")
     tls_key: Path | None = Field(None, description="PEM file with the private key.")
     trusted_proxies: list[IPv4Network | IPv6Network] = Field(
-        [], description="Networks whose X-Forwarded-For is believed in the log."
+        [],
+        description="Networks whose X-Forwarded-For is believed in the log.",
+        examples=[["10.0.0.0/8"]],
     )
     max_body: int = Field(65_536, ge=1024, le=16_777_216, description="Largest request body, bytes.")
     max_requests: int = Field(
@@ -282,6 +302,14 @@ class Management(Section):
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8081, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     enabled: bool = Field(True, description="Serve it at all.")
+    crm_check_every: Seconds = Field(
+        60.0, description="Seconds between two looks at the CRMs, which `/health/ready` tells of."
+    )
+    ready_needs_crm: bool = Field(
+        False,
+        description="Not ready (503) while the CRM of any port does not answer or refuses us. Off: it is "
+        "only told; receipts are recorded all the same.",
+    )
 
 
 class Database(Section):
@@ -301,6 +329,17 @@ class Database(Section):
     pooler: bool = Field(
         False, description="A pooler in transaction mode stands between: no prepared statements are kept."
     )
+
+    @field_validator("url")
+    @classmethod
+    def _url_leads_to_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (problem := url_problem(value.get_secret_value())) is not None:
+            raise ValueError(problem)
+        return value
+
+
+BARCODE_DIGITS = {"EAN_8": 8, "EAN_13": 13, "UPC_A": 12}
+"""Digits of the barcode types that have a fixed number of them, check digit included."""
 
 
 class NumberRange(Section):
@@ -322,6 +361,12 @@ class NumberRange(Section):
         """Last value of the counter, included."""
         return 10**self.digits - 1 if self.last is None else self.last
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """Between which whole numbers its card numbers lie, both included."""
+        low, high = (int(f"{self.prefix}{value:0{self.digits}d}") for value in (self.first, self.end))
+        return (low, high) if self.check_digit == "none" else (low * 10, high * 10 + 9)
+
     @model_validator(mode="after")
     def _room_for_the_counter(self) -> Self:
         if self.digits < 1:
@@ -337,7 +382,11 @@ class Cards(Section):
     """Card numbers and barcodes."""
 
     reservation: Seconds = Field(3600.0, description="Seconds a reserved number is kept (inferred: an hour).")
-    ranges: list[NumberRange] = Field([], description="Used in this order when the imported pool is empty.")
+    ranges: list[NumberRange] = Field(
+        [],
+        description="Used in this order when the imported pool is empty.",
+        examples=[[{"prefix": "2900", "length": 13, "check_digit": "ean"}]],
+    )
     barcode_type: Literal["EAN_8", "EAN_13", "CODE_128", "UPC_A", "QR_CODE"] = Field(
         "CODE_128", description="Type of the barcode of new cards."
     )
@@ -371,6 +420,46 @@ class Cards(Section):
                     f"ranges.{place}.check_digit: {rule.check_digit} is not {self.number_check_digit}, "
                     "which number_check_digit asks for"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _numbers_of_ranges_have_barcodes(self) -> Self:
+        digits, kind = BARCODE_DIGITS.get(self.barcode_type), self.barcode_type
+        added = self.barcode_rule == "check_digit"
+        if added and digits is None and self.ranges:
+            raise ValueError(f'barcode_rule: {kind} has no check digit to add; set it to "number"')
+        wanted = (digits or 0) - added
+        for place, rule in enumerate(self.ranges) if digits is not None else ():
+            if rule.length != wanted:
+                raise ValueError(
+                    f"ranges.{place}.length: {rule.length} digits make no {kind} barcode; "
+                    f"set it to {wanted}, or choose another barcode_type"
+                )
+            if not added and rule.check_digit != "ean":
+                raise ValueError(
+                    f"ranges.{place}.check_digit: the last digit of {kind} is its check digit; "
+                    'set it to "ean", or choose another barcode_type'
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _ranges_share_no_number(self) -> Self:
+        for place, rule in enumerate(self.ranges):
+            for before, other in enumerate(self.ranges[:place]):
+                if rule.length != other.length:
+                    continue
+                (low, high), (lowest, highest) = rule.span, other.span
+                if low <= highest and lowest <= high:
+                    raise ValueError(
+                        f"ranges: entries {before + 1} and {place + 1} have numbers in common; "
+                        "change prefix, first or last of one"
+                    )
+                counter = (rule.prefix, rule.check_digit) == (other.prefix, other.check_digit)
+                if counter and high < lowest:
+                    raise ValueError(
+                        f"ranges: entry {place + 1} counts lower than entry {before + 1} with the same "
+                        "prefix, and would never be used; put it first"
+                    )
         return self
 
 
@@ -597,7 +686,7 @@ class Crm(BaseModel):
                 continue
             where = f"crm.{port}" if own or section.driver else "crm"
             if name == default:
-                secrets = _secret_names(spec.settings)
+                secrets = secret_names(spec.settings)
                 either = {f"{key}{end}" for key in secrets for end in ("", "_file") if _gives(own, key)}
                 given = {key: value for key, value in shared.items() if key not in either} | own
             try:
@@ -609,7 +698,7 @@ class Crm(BaseModel):
                 here = CrmPort if where != "crm" else Crm
                 problems.extend(_explain(error, spec.settings, where, more=list(here.model_fields)))
             except ValueError as error:
-                problems.append(f"{where}: {error}")
+                problems.append(_placed(where, str(error), spec.settings))
         if default is None and shared:
             key = sorted(shared)[0]
             near = _nearest(key, [*Crm.model_fields])
@@ -695,11 +784,18 @@ def _explain(
         key = ".".join(str(part) for part in ((where,) if where else ()) + location) or "settings"
         if problem["type"] == "extra_forbidden":
             section = _model_at(model, location[:-1]) or model
-            valid = [*more, *section.model_fields, *(f"{name}_file" for name in _secret_names(section))]
+            valid = [*more, *section.model_fields, *(f"{name}_file" for name in secret_names(section))]
             lines.append(f"{key}: unknown key{_nearest(str(location[-1]), valid)}")
         else:
-            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+            section = _model_at(model, location) or model
+            lines.append(_placed(key, problem["msg"].removeprefix("Value error, "), section))
     return lines
+
+
+def _placed(where: str, message: str, model: type[BaseModel]) -> str:
+    """A line about a section; a message that begins with one of its keys is about that key."""
+    begins = re.match(r"([a-z_]+?)(?:_file)?(?:\.[0-9a-z_.]+)?: ", message)
+    return f"{where}{'.' if begins and begins[1] in model.model_fields else ': '}{message}"
 
 
 _LINK = re.compile(r"_SERVICE_(HOST|PORT)(_|$)|_PORT_[0-9]+_(TCP|UDP)")
@@ -721,6 +817,23 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
         if section not in sections or not key:
             near = _nearest(section, sections)
             yield f"{name}: unknown variable{near} (sections and keys are joined by two underscores)"
+
+
+def _variables_without_json(environment: Mapping[str, str]) -> Iterator[str]:
+    """Variables for a list or a table that are no JSON; pydantic would only name the section."""
+    for name, value in environment.items():
+        upper = name.upper()
+        if not upper.startswith(ENV_PREFIX) or not value or _is_link(upper, value):
+            continue
+        model: type[BaseModel] | None = Settings
+        *parents, last = upper.removeprefix(ENV_PREFIX).lower().split("__")
+        for parent in parents:
+            model = _model_at(model, (parent,)) if model is not None else None
+        info = model.model_fields.get(last) if model is not None else None
+        if info is not None and shape_of(info) is not None:
+            problem = _no_json(".".join((*parents, last)), info, value)
+            if problem is not None:
+                yield problem
 
 
 def settings_path(given: Path | None) -> Path | None:
@@ -751,6 +864,8 @@ def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
     for key in [key for key in values if key not in sections]:
         problems.append(f"{key}: unknown key{_nearest(key, sections)}")
         del values[key]
+    if without_json := list(_variables_without_json(os.environ)):
+        raise SettingsError(problems + without_json)
     try:
         settings = Settings(**values)
     except ValidationError as error:

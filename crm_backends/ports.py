@@ -22,7 +22,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from crm_backends.model import (
     Balance,
@@ -209,6 +209,8 @@ class Finding:
     ok: bool
     detail: str
     remedy: str = ""
+    warning: bool = False
+    """It works, but somebody should look; only where it is ``ok``."""
 
 
 class Backend(Protocol):
@@ -225,6 +227,36 @@ class Backend(Protocol):
 
     async def check(self) -> Sequence[Finding]:
         """Reach the CRM and prove the credentials, changing nothing."""
+
+
+@runtime_checkable
+class ProvesFit(Protocol):
+    """A driver that speaks in files of the partner's, which may be wrong for good."""
+
+    async def misfits(self) -> Sequence[Finding]:
+        """What in these files can never work; the adapter does not start with that.
+
+        Where the CRM does not answer now, only what can be told without it.
+        """
+
+
+@runtime_checkable
+class TellsStanding(Protocol):
+    """A driver that can tell cheaply whether its CRM can be used just now; ``check`` looks at more."""
+
+    async def standing(self) -> Sequence[Finding]:
+        """As ``check``, but it may be asked every minute."""
+
+
+@runtime_checkable
+class TakesNewSecrets(Protocol):
+    """A driver whose secrets may change while it is at work."""
+
+    def renew(self, settings: Any) -> bool:
+        """Use the secrets of these settings of its own from now on.
+
+        False, and nothing is changed, where they differ in more than secrets, which needs a restart.
+        """
 
 
 @runtime_checkable

@@ -42,6 +42,8 @@ class BackendContext:
     """ISO 3166 country of phones written without a country code."""
     pooler: bool = False
     """Whether a pooler in transaction mode stands before the adapter's database."""
+    ports: frozenset[str] = frozenset({"users", "points", "coupons"})
+    """The ports that the driver serves here; what the others need is not looked at."""
     upgrade: bool = True
     """Whether what the driver keeps in a database may be brought from an older version to this one."""
 

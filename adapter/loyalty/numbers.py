@@ -9,13 +9,11 @@ import re
 
 from stdnum import ean, luhn
 
-from adapter.settings import Cards, NumberRange
+from adapter.settings import BARCODE_DIGITS, Cards, NumberRange
 from crm_backends.inputs import is_left_out
 
 BARCODE_TYPES = ("EAN_8", "EAN_13", "CODE_128", "UPC_A", "QR_CODE")
 """The types the contract knows (KLO card object, official)."""
-BARCODE_DIGITS = {"EAN_8": 8, "EAN_13": 13, "UPC_A": 12}
-"""Digits of the barcode types that have a fixed number of them, check digit included."""
 
 
 class BadNumber(ValueError):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import asyncpg
 
@@ -33,13 +33,24 @@ async def open_pool(url: str, settings: Database, *, size: int | None = None) ->
         url,
         min_size=0,
         max_size=size or settings.pool_size,
-        timeout=settings.acquire_timeout + 2,
-        command_timeout=settings.statement_timeout,
-        statement_cache_size=0 if settings.pooler else 256,
         max_inactive_connection_lifetime=300,
         reset=_leave_clean,
-        server_settings={"application_name": "koshelek-adapter"},
+        **_connecting(settings),
     )
+
+
+def renew(pool: Pool, url: str, settings: Database) -> None:
+    """Connect with this URL from now on; connections that stand stay."""
+    pool.set_connect_args(url, **_connecting(settings))
+
+
+def _connecting(settings: Database) -> dict[str, Any]:
+    return {
+        "timeout": settings.acquire_timeout + 2,
+        "command_timeout": settings.statement_timeout,
+        "statement_cache_size": 0 if settings.pooler else 256,
+        "server_settings": {"application_name": "koshelek-adapter"},
+    }
 
 
 class Gateway:

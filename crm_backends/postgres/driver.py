@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import asyncpg
 import structlog
 
 from crm_backends import inputs
+from crm_backends.database import same_database
 from crm_backends.model import (
     Balance,
     ChannelConsents,
@@ -95,6 +96,8 @@ class PostgresBackend:
         self._region = context.region
         self._told: set[tuple[str, str]] = set()
         """Files and what was said of their values, once each."""
+        url = settings.url
+        self._url = (url.get_secret_value(), "url") if url else (context.database_url, "database.url")
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._shared = settings.url is None
         self._pooler = settings.pooler or (self._shared and context.pooler)
@@ -102,6 +105,12 @@ class PostgresBackend:
         if self._shared:
             self._pool = context.database_pool
         self._statements, self._misfits = statements.load(settings.sql_dir)
+        self._used = [
+            statement
+            for name, statement in self._statements.items()
+            if name.partition("_")[0] in context.ports
+        ]
+        """Statements of the ports that this driver serves here."""
         self._fitting: set[str] = set()
         """Operations whose statement was seen to fit the database."""
         self._schema_ready = not settings.manages_schema()
@@ -144,50 +153,100 @@ class PostgresBackend:
             except errors.DATABASE_ERRORS:
                 pool.terminate()
 
+    def renew(self, settings: PostgresSettings) -> bool:
+        """Connect with another user or password from now on; connections that stand stay."""
+        url, before = settings.url, self._settings.url
+        if url is None or before is None or settings.model_copy(update={"url": before}) != self._settings:
+            return False
+        if not same_database(url.get_secret_value(), before.get_secret_value()):
+            return False
+        self._settings, self._url = settings, (url.get_secret_value(), "url")
+        if self._pool is not None:
+            self._pool.set_connect_args(url.get_secret_value(), **self._connecting())
+        return True
+
     async def _new_pool(self, url: str) -> asyncpg.Pool[asyncpg.Record]:
         return await asyncpg.create_pool(
-            url,
-            min_size=0,
-            max_size=self._settings.pool_size,
-            reset=_keep,
-            statement_cache_size=0 if self._pooler else 100,
+            url, min_size=0, max_size=self._settings.pool_size, reset=_keep, **self._connecting()
         )
+
+    def _connecting(self) -> dict[str, Any]:
+        return {"statement_cache_size": 0 if self._pooler else 100}
 
     # -- check -----------------------------------------------------------------------------------------
 
     async def check(self) -> Sequence[Finding]:
-        """Connect and prepare every statement; changes nothing, works before ``open`` as well."""
+        """Connect and prove every statement; changes nothing, works before ``open`` as well."""
+        return await self._look(self._check_statements)
+
+    async def standing(self) -> Sequence[Finding]:
+        """Connect, and see once that every statement fits."""
+        return await self._look(self._misfits_in, schema=True)
+
+    async def misfits(self) -> Sequence[Finding]:
+        """What in the SQL files can never work; of a database that does not answer nothing is said."""
+        broken = [statement.misfit for statement in self._used if statement.misfit]
+        found = [_finding(misfit) for misfit in (*self._misfits, *broken)]
+        if not found:
+            with contextlib.suppress(BackendError):
+                async with self._connection(Deadline.after(self._settings.statement_timeout)) as connection:
+                    found = await self._misfits_in(connection)
+        return found
+
+    async def _look(
+        self, look: Callable[[Connection], Awaitable[list[Finding]]], *, schema: bool = False
+    ) -> Sequence[Finding]:
+        """What is found on the way to the database, and by ``look`` where there is a connection."""
         findings = [_finding(misfit) for misfit in self._misfits]
         borrowed = self._pool is None
         if self._pool is None and self._settings.url is not None:
             self._pool = await self._new_pool(self._settings.url.get_secret_value())
+        limit = Deadline.after(self._settings.statement_timeout)
         try:
-            async with self._connection(
-                Deadline.after(self._settings.statement_timeout), schema=False
-            ) as connection:
+            async with self._connection(limit, schema=schema) as connection:
                 findings.insert(0, Finding("database", True, f"connected, {_version(connection)}"))
-                findings += await self._check_statements(connection)
+                findings += await look(connection)
         except BackendError as error:
-            findings.insert(0, Finding("database", False, str(error), _remedy(error)))
+            reason, _, remedy = str(error).partition("; ")
+            findings.insert(0, Finding("database", False, reason, remedy))
         finally:
             if borrowed:
                 await self.close()
         return findings
 
+    async def _misfits_in(self, connection: Connection) -> list[Finding]:
+        """Statements that were not seen to fit before and do not, for good."""
+        found: list[Finding] = []
+        for statement in self._used:
+            if statement.name not in self._fitting:
+                misfit = await self._misfit(connection, statement)
+                if misfit is None:
+                    self._fitting.add(statement.name)
+                else:
+                    found.append(_finding(misfit))
+        return found
+
+    async def _misfit(
+        self, connection: Connection, statement: statements.Statement
+    ) -> statements.Misfit | None:
+        if statement.misfit is not None:
+            return statement.misfit
+        limit = Deadline.after(self._settings.statement_timeout)
+        try:
+            return statement.compare(await self._columns(connection, statement.text, limit))
+        except errors.DATABASE_ERRORS as error:
+            if not errors.is_misfit(error):
+                raise errors.on_read(statement.file, error) from None
+            return _refused(statement, error)
+
     async def _check_statements(self, connection: Connection) -> list[Finding]:
         """One finding per statement that does not fit, one for all that do."""
-        bad: list[Finding] = []
-        for statement in self._statements.values():
-            misfit = statement.misfit
-            if misfit is None:
-                limit = Deadline.after(self._settings.statement_timeout)
-                try:
-                    misfit = statement.compare(await self._columns(connection, statement.text, limit))
-                except errors.DATABASE_ERRORS as error:
-                    misfit = _refused(statement, error)
-            if misfit is not None:
-                bad.append(_finding(misfit))
-        good = len(self._statements) - len(bad)
+        bad = [
+            _finding(misfit)
+            for statement in self._used
+            if (misfit := await self._misfit(connection, statement)) is not None
+        ]
+        good = len(self._used) - len(bad)
         if good:
             bad.append(Finding("statements", True, f"{good} statements fit"))
         return bad
@@ -577,8 +636,12 @@ class _Lease:
             self._connection = await pool.acquire(timeout=None if pool.get_idle_size() else seconds)
         except BaseException as error:
             charge(NAME, self._began)
+            if isinstance(error, TimeoutError) and pool.get_size() >= pool.get_max_size():
+                raise BackendUnavailable(
+                    "no connection to the database was free in time; raise pool_size, or look for slow SQL"
+                ) from None
             if isinstance(error, errors.CONNECT_ERRORS):
-                raise errors.on_connect(error) from None
+                raise errors.on_connect(error, *self._backend._url) from None
             raise
         if self._schema:
             try:
@@ -608,18 +671,17 @@ def _finding(misfit: statements.Misfit) -> Finding:
 def _refused(statement: statements.Statement, error: Exception) -> statements.Misfit:
     missing = errors.undefined_object(error)
     problem = f"the database refuses it ({errors.brief(error)})"
-    if missing is None:
-        return statements.Misfit(statement.file, problem, "run the file in psql to see the full message")
+    if missing is not None:
+        return statements.Misfit(
+            statement.file,
+            f"{problem}: {missing} does not exist",
+            "correct the name, grant the right to see it, or let manage_schema create the schema crm",
+        )
+    if errors.sqlstate(error) in ("26000", "42P05"):
+        return statements.Misfit(statement.file, problem, "a pooler stands between: set pooler = true")
+    said = errors.said_of_statement(error, statement.text)
     return statements.Misfit(
         statement.file,
-        f"{problem}: {missing} does not exist",
-        "correct the name, grant the right to see it, or let manage_schema create the schema crm",
+        f"{problem}: {said}" if said else problem,
+        f"correct the file; koshelek-adapter postgres statement {statement.name} prints it for psql",
     )
-
-
-def _remedy(error: BackendError) -> str:
-    if isinstance(error, BackendCredentials):
-        return "correct the user and the password in url"
-    if isinstance(error, BackendMisconfigured):
-        return "correct url"
-    return "start the database, or correct host and port in url"

@@ -10,6 +10,7 @@ import re
 
 import asyncpg
 
+from crm_backends.database import cause_of
 from crm_backends.ports import (
     BackendCredentials,
     BackendError,
@@ -67,14 +68,37 @@ def undefined_object(error: Exception) -> str | None:
     return match["object"] if match else None
 
 
-def on_connect(error: Exception) -> BackendError:
-    """The error of a connection that was not made."""
+def said_of_statement(error: Exception, text: str) -> str | None:
+    """What the server says of a statement that was not executed, with the line in its file.
+
+    Such a message quotes nothing but the statement. Of other errors nothing is said.
+    """
+    if sqlstate(error)[:2] != "42":
+        return None
+    message = str(getattr(error, "message", "") or "")
+    position = str(getattr(error, "position", "") or "")
+    if not position.isdigit():
+        return message or None
+    return f"{message} (line {text.count(chr(10), 0, int(position) - 1) + 1})"
+
+
+def is_misfit(error: Exception) -> bool:
+    """Whether a statement does not fit the database, as it will not the next time either."""
+    return sqlstate(error)[:2] in (*_MISFIT, *_REFUSED)
+
+
+def on_connect(error: Exception, url: str, key: str) -> BackendError:
+    """The error of a connection that was not made; ``key``: the setting that holds the URL.
+
+    The message has the remedy after a semicolon.
+    """
     state = sqlstate(error)
+    cause = str(cause_of(error, url, key))
     if state[:2] == "28":
-        return BackendCredentials(f"the database refuses the user or the password ({brief(error)})")
+        return BackendCredentials(cause)
     if state[:2] in _MISFIT or isinstance(error, ValueError):
-        return BackendMisconfigured(f"the database of the URL cannot be opened ({brief(error)})")
-    return BackendUnavailable(f"the database does not answer ({brief(error)})")
+        return BackendMisconfigured(cause)
+    return BackendUnavailable(cause)
 
 
 def on_read(file: str, error: Exception) -> BackendError:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, field_validator
+
+from crm_backends.database import url_problem
 
 
 class PostgresSettings(BaseModel, extra="forbid"):
@@ -36,6 +38,13 @@ class PostgresSettings(BaseModel, extra="forbid"):
         description="A transaction-mode pooler such as pgbouncer stands before the database: no prepared "
         "statement is kept, and every call is one transaction.",
     )
+
+    @field_validator("url")
+    @classmethod
+    def _url_leads_to_a_database(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and (problem := url_problem(value.get_secret_value())) is not None:
+            raise ValueError(problem)
+        return value
 
     def manages_schema(self) -> bool:
         """Whether the driver creates the schema `crm`."""

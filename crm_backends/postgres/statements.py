@@ -181,6 +181,18 @@ class Statement:
     def arguments(self, values: Mapping[str, object]) -> list[object]:
         return [values[name] for name in self.parameters]
 
+    def for_psql(self) -> str:
+        """The statement as psql takes it: prepared, and planned as for any values."""
+        types = [OPERATIONS[self.name].parameters[name] for name in self.parameters]
+        given = f" ({', '.join(types)})" if types else ""
+        nulls = f" ({', '.join(['NULL'] * len(types))})" if types else ""
+        named = "".join(f"-- ${number} is :{name}\n" for number, name in enumerate(self.parameters, start=1))
+        text = self.text.strip().removesuffix(";")
+        return (
+            f"-- {self.file}, as the adapter sends it\n{named}SET plan_cache_mode = force_generic_plan;\n"
+            f"PREPARE {self.name}{given} AS\n{text}\n;\nEXPLAIN EXECUTE {self.name}{nulls};\n"
+        )
+
     def compare(self, columns: Iterable[tuple[str, str]]) -> Misfit | None:
         """Hold the columns the server announces, as (name, PostgreSQL type), against the table."""
         operation = OPERATIONS[self.name]

@@ -6,13 +6,10 @@ It ends with 0 whatever the figures are; with 1 when something could not be meas
 from __future__ import annotations
 
 import argparse
-import atexit
-import shutil
 import signal
 import sys
 import tempfile
 import time
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.bench import report
@@ -95,16 +92,6 @@ def _measure(stage: Stage, options: argparse.Namespace) -> tuple[dict[int, Measu
     return measured, failures
 
 
-def _cleared(folder: str) -> AbstractContextManager[Stage]:
-    """The stage in this folder, which is cleared away once more at the very end.
-
-    The embedded server's package makes its lock anew when Python ends; what is registered before that
-    package is imported runs after it.
-    """
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return set_up(Path(folder))
-
-
 def _stop(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -119,7 +106,7 @@ def main() -> int:
     machine = report.machine()
     started = time.monotonic()
     try:
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, _cleared(folder) as stage:
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder, set_up(Path(folder)) as stage:
             postgres = str(stage.value(stage.server.url, "SHOW server_version"))
             measured, failures = _measure(stage, options)
     except CannotMeasure as error:

@@ -6,7 +6,6 @@ What the process has committed survives any death of the processes: only the wai
 from __future__ import annotations
 
 import asyncio
-import atexit
 import os
 import shutil
 import signal
@@ -18,7 +17,6 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
@@ -31,45 +29,35 @@ _OURS = "application_name = 'koshelek-adapter'"
 
 @dataclass
 class Server:
-    """A running server: its data folder and the folder of its socket."""
+    """A running server; its socket lies in the data folder."""
 
     data: Path
-    sockets: Path
-    _wheel: Any
-    """The wheel's handle: knows where the programs are and whom to run them as."""
+    programs: embedded.Programs
 
     @property
     def socket(self) -> Path:
-        return self.sockets / ".s.PGSQL.5432"
+        return self.data / ".s.PGSQL.5432"
 
     def url(self, name: str = "postgres") -> str:
-        return f"postgresql://postgres:@/{name}?host={self.sockets}"
+        return f"postgresql://postgres:@/{name}?host={self.data}"
 
-    def run(self, program: str, *arguments: str, timeout: float = 60) -> None:
-        """Run one of PostgreSQL's programs as the server's user."""
-        subprocess.run(
-            [str(self._wheel.bin_path / program), *arguments],
-            check=True,
-            user=self._wheel.system_user,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=timeout,
-            cwd="/",
-        )
+    def control(self, *arguments: str) -> None:
+        """Run ``pg_ctl`` on this server, and wait for it."""
+        folder = self.programs.data_option(self.data)
+        self.programs.run("pg_ctl", "-w", "-D", folder, *arguments, cwd=self.data)
+
+    async def pg_ctl(self, *arguments: str) -> None:
+        await asyncio.to_thread(self.control, *arguments)
 
     async def restart(self, how: Literal["fast", "immediate"]) -> None:
         """``immediate`` is a crash: the server recovers from its log."""
-        await asyncio.to_thread(self.run, "pg_ctl", "-w", "-m", how, "-D", str(self.data), "restart")
+        await self.pg_ctl("-m", how, "restart")
 
     async def stop(self, how: Literal["fast", "immediate"] = "immediate") -> None:
-        await asyncio.to_thread(self.run, "pg_ctl", "-w", "-m", how, "-D", str(self.data), "stop")
+        await self.pg_ctl("-m", how, "stop")
 
     async def start(self) -> None:
-        await asyncio.to_thread(self.run, "pg_ctl", "-w", "-D", str(self.data), "-o", self.options, "start")
-
-    @property
-    def options(self) -> str:
-        return f'-h "" -k {self.sockets}'
+        await self.pg_ctl("-o", '-h "" -k .', "start")
 
     async def execute(self, statement: str, name: str = "postgres") -> Any:
         connection = await asyncpg.connect(self.url(name))
@@ -105,22 +93,20 @@ class Server:
 def own_server(settings: Mapping[str, str] | None = None) -> Iterator[Server]:
     """A new server in a temporary folder. Commits are safe from kills, not from a power cut."""
     folder = Path(tempfile.mkdtemp(prefix="koshelek-faults-"))
+    folder.chmod(0o711)  # pgbouncer and a standby, where they run as another user, go in by the path
     started = embedded.start(folder)
     try:
-        sockets = Path(parse_qs(urlsplit(started.url).query)["host"][0])
-        server = Server(folder / "postgresql", sockets, started._server)
+        server = Server(started.data, started.programs)
         wanted = {"fsync": "off", "full_page_writes": "off", "log_min_messages": "fatal", **(settings or {})}
         with (server.data / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in wanted.items())
-        server.run("pg_ctl", "-w", "-m", "fast", "-D", str(server.data), "restart")
+        server.control("-m", "fast", "restart")
         yield server
     finally:
         for pid in _postmasters(folder):
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGQUIT)
-        started._address.unlink(missing_ok=True)
-        started._lock.close()
-        atexit.unregister(started._server._cleanup)  # it would put a lock into the folder again
+        started.stop()
         until = time.monotonic() + 10
         while _postmasters(folder) and time.monotonic() < until:
             time.sleep(0.05)
@@ -141,28 +127,18 @@ def _postmasters(folder: Path) -> list[int]:
 async def standby_of(primary: Server) -> Server:
     """A synchronous standby beside the primary: what is committed there is here as well."""
     folder = primary.data.parent / "standby"
-    sockets = primary.data.parent / "standby-run"
-    for each in (folder, sockets):
-        each.mkdir()
-        if primary._wheel.system_user is not None:
-            shutil.chown(each, primary._wheel.system_user)
-    folder.chmod(0o700)
+    folder.mkdir(mode=0o700)
+    if primary.programs.user is not None:
+        shutil.chown(folder, primary.programs.user)
     await asyncio.to_thread(
-        primary.run,
-        *(
-            "pg_basebackup",
-            "-h",
-            str(primary.sockets),
-            "-U",
-            "postgres",
-            "-D",
-            str(folder),
-            "-R",
-            "-c",
-            "fast",
-        ),
+        primary.programs.run,
+        "pg_basebackup",
+        *("-h", str(primary.data), "-U", "postgres", "-R", "-c", "fast"),
+        *("-D", primary.programs.data_option(folder)),
+        cwd=folder,
     )
-    standby = Server(folder, sockets, primary._wheel)
+    (folder / ".s.PGSQL.5432.lock").unlink()  # copied, and says that the primary has this socket
+    standby = Server(folder, primary.programs)
     await standby.start()
     await primary.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
     await primary.execute("SELECT pg_reload_conf()")
@@ -171,7 +147,7 @@ async def standby_of(primary: Server) -> Server:
 
 async def promote(standby: Server) -> None:
     """Make it the primary that waits for nobody."""
-    await asyncio.to_thread(standby.run, "pg_ctl", "-w", "-D", str(standby.data), "promote")
+    await standby.pg_ctl("promote")
 
 
 def pgbouncer_program() -> str | None:
@@ -180,10 +156,10 @@ def pgbouncer_program() -> str | None:
 
 def _configure_pgbouncer(server: Server, port: int, size: int) -> Path:
     folder = Path(tempfile.mkdtemp(prefix="koshelek-pgbouncer-"))
-    user = server._wheel.system_user
+    user = server.programs.user
     (folder / "users.txt").write_text('"postgres" ""\n')
     (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={server.sockets}\n"
+        f"[databases]\n* = host={server.data}\n"
         f"[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n"
         f"unix_socket_dir =\nauth_type = trust\nauth_file = {folder}/users.txt\npool_mode = transaction\n"
         f"default_pool_size = {size}\nmax_client_conn = 500\nserver_login_retry = 1\n"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import stat
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from adapter import __version__
+from adapter import version
 from adapter.cli import _OF_DRIVERS, app
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
@@ -64,7 +65,7 @@ def run_all(
 
 def test_version_is_printed(tmp_path: Path) -> None:
     done = run("version", cwd=tmp_path, anew=True)
-    assert (done.status, done.out, done.err) == (0, f"koshelek-adapter {__version__}\n", "")
+    assert (done.status, done.out, done.err) == (0, f"koshelek-adapter {version.text()}\n", "")
 
 
 _HELP: dict[tuple[str, ...], Sequence[str]] = {
@@ -296,11 +297,15 @@ def test_check_is_well(tmp_path: Path, database: str) -> None:
 def test_the_first_failing_line_of_check_says_what_to_do(tmp_path: Path, database: str) -> None:
     ranges = "[[cards.ranges]]\nprefix = '29'\n"
     cases = {
-        "unreachable database": (complete(NOWHERE), "FAIL  database", "check database.url"),
+        "unreachable database": (
+            complete(NOWHERE),
+            "FAIL  database       nothing listens on 127.0.0.1:9",
+            "host and port in database.url",
+        ),
         "unreachable crm": (
             complete(database, f"[crm]\nurl = '{NOWHERE}'\n"),
-            "FAIL  crm postgres   database: the database does not answer",
-            "->",
+            "FAIL  crm postgres   database: nothing listens on 127.0.0.1:9",
+            "-> start PostgreSQL there, or correct host and port in url",
         ),
         "no password": (
             f"[database]\nurl = '{database}'\n{ranges}",
@@ -314,8 +319,8 @@ def test_the_first_failing_line_of_check_says_what_to_do(tmp_path: Path, databas
         ),
         "wrong settings": (
             "[server]\nprot = 1\n",
-            "FAIL  settings",
-            'server.prot: unknown key; did you mean "port"?',
+            "FAIL  settings       server.prot: unknown key",
+            '-> did you mean "port"?',
         ),
     }
     files = [settings(tmp_path, text, f"{name}.toml") for name, (text, _, _) in cases.items()]
@@ -326,6 +331,18 @@ def test_the_first_failing_line_of_check_says_what_to_do(tmp_path: Path, databas
         assert said.startswith(begins)
         assert says in said
         assert "planted" not in done.text
+
+
+def test_check_speaks_to_scripts_too(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database).replace(PASSWORD, "planted"))
+    done = run("check", "--json", cwd=tmp_path)
+    assert (done.status, done.err) == (1, "")
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert {tuple(line) for line in found} == {("state", "subject", "detail", "remedy")}
+    assert found[0]["state"] == "ok"
+    (wrong,) = [line for line in found if line["state"] == "fail"]
+    assert wrong["subject"] == "password"
+    assert "koshelek-adapter config new" in wrong["remedy"]
 
 
 def test_check_finds_a_hash_that_was_cut_short(tmp_path: Path, database: str) -> None:

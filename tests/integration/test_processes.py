@@ -194,6 +194,16 @@ def test_a_port_in_use_is_one_sentence(demo: Demo, tmp_path: Path) -> None:
     assert not (tmp_path / "data").exists()
 
 
+def test_the_demos_ports_may_come_from_the_environment(demo: Demo, tmp_path: Path) -> None:
+    """Two demos side by side; or a container, which listens where it can be reached from outside."""
+    for name, taken in (("SERVER", demo.port), ("MANAGEMENT", demo.management)):
+        ports = dict(zip(("SERVER", "MANAGEMENT"), map(str, free_ports(2)), strict=True)) | {name: str(taken)}
+        environment = {f"KOSHELEK_{section}__PORT": port for section, port in ports.items()}
+        done = run("demo", "--data-dir", "data", cwd=tmp_path, env=environment)
+        assert (done.status, done.out) == (1, "")
+        assert f"port {taken} on 127.0.0.1 is in use" in done.err
+
+
 def test_a_data_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     done = run(*demo_command(*free_ports(2), data_dir="file/data"), cwd=tmp_path)
@@ -406,23 +416,6 @@ def test_a_request_under_way_is_answered_before_a_stop(workers: str, tmp_path: P
 # --- serve: TLS ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl on this machine")
-    folder = tmp_path_factory.mktemp("tls")
-    chain, key = folder / "chain.pem", folder / "key.pem"
-    subprocess.run(
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
-        f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {chain}".split(),
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    return chain, key
-
-
 def _client_hello(version: int) -> bytes:
     """A ClientHello (RFC 5246, 7.4.1.2) whose highest version is ``version``."""
     ciphers = bytes.fromhex("c030c02fc028c027c014c013009d009c0035002f00ff")
@@ -471,26 +464,6 @@ def test_tls_of_1_2_and_newer_is_spoken_and_nothing_older(
         serving.terminate()
         done = serving.ended()
     assert (done.status, done.err) == (0, "")
-
-
-def test_a_certificate_that_cannot_be_used_is_one_sentence(
-    certificate: tuple[Path, Path], tmp_path: Path
-) -> None:
-    chain, key = certificate
-    (tmp_path / "nonsense.pem").write_text("nonsense", encoding="utf-8")
-    (port,) = free_ports(1)
-    for wrong in ((tmp_path / "absent.pem", key), (chain, tmp_path / "nonsense.pem")):
-        settings_file(
-            tmp_path,
-            "[management]\nenabled = false\n"
-            f"[server]\ntls_certificate = '{wrong[0]}'\ntls_key = '{wrong[1]}'\n",
-        )
-        done = run("serve", "--port", str(port), cwd=tmp_path)
-        assert (done.status, done.out) == (1, "")
-        (line,) = done.err.splitlines()
-        assert "server.tls_certificate" in line
-        assert "server.tls_key" in line
-    assert not (tmp_path / "koshelek-data").exists()
 
 
 # --- serve: one line per request -----------------------------------------------------------------------

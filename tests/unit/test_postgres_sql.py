@@ -158,11 +158,14 @@ def test_a_unique_violation_is_a_conflict_of_people_but_a_doubt_about_values() -
     assert errors.after_write("f.sql", error, unique_is_conflict=False).outcome is Outcome.UNKNOWN
 
 
+URL = "postgresql://shop:79001234567@db.local/shop"
+
+
 def test_no_message_carries_what_the_server_wrote() -> None:
     for state in ("42703", "22P02", "53300", "28P01", "3D000"):
         for error in (
             errors.on_read("f.sql", _server_error(state)),
-            errors.on_connect(_server_error(state)),
+            errors.on_connect(_server_error(state), URL, "url"),
         ):
             assert "79001234567" not in str(error)
     with pytest.raises(BackendMisconfigured, match="42703") as caught:
@@ -171,7 +174,7 @@ def test_no_message_carries_what_the_server_wrote() -> None:
 
 
 def test_errors_of_a_connection_by_kind() -> None:
-    assert isinstance(errors.on_connect(_server_error("28P01")), BackendCredentials)
-    assert isinstance(errors.on_connect(_server_error("3D000")), BackendMisconfigured)
-    assert isinstance(errors.on_connect(ValueError("secret")), BackendMisconfigured)
-    assert isinstance(errors.on_connect(ConnectionRefusedError()), BackendUnavailable)
+    assert isinstance(errors.on_connect(_server_error("28P01"), URL, "url"), BackendCredentials)
+    assert isinstance(errors.on_connect(_server_error("3D000"), URL, "url"), BackendMisconfigured)
+    assert isinstance(errors.on_connect(ValueError("secret"), URL, "url"), BackendMisconfigured)
+    assert isinstance(errors.on_connect(ConnectionRefusedError(), URL, "url"), BackendUnavailable)

@@ -128,7 +128,7 @@ def test_settings_in_force_mask_every_secret(tmp_path: Path) -> None:
     settings = read(
         "[koshelek]\npassword = 'planted-1'\nprevious_login = 'old'\nprevious_password = 'planted-2'\n"
         "[database]\nurl = 'postgresql://u:planted-3@h/d'\n"
-        "[crm]\nurl = 'postgresql://u:planted-4@h/d'\n[crm.points]\nurl = 'planted-5'\n",
+        "[crm]\nurl = 'postgresql://u:planted-4@h/d'\n[crm.points]\nurl = 'postgresql://u:planted-5@h/d'\n",
         tmp_path,
     )
     text = reference.in_force(settings)
@@ -140,7 +140,7 @@ def test_settings_in_force_mask_every_secret(tmp_path: Path) -> None:
 
 def test_settings_in_force_are_toml_apart_from_what_is_unset(tmp_path: Path) -> None:
     settings = read(
-        "[cards]\nranges = [{ prefix = '29', last = 7 }, {}]\n[receipts]\nrate = 0.07\n"
+        "[cards]\nranges = [{ prefix = '29', last = 7 }, { length = 12 }]\n[receipts]\nrate = 0.07\n"
         "[server]\ntrusted_proxies = ['10.0.0.0/8']\n"
         "[crm.points]\ndriver = 'postgres'\nsql_dir = '/srv/\"sql\"'\n",
         tmp_path,

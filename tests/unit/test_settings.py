@@ -181,7 +181,7 @@ def test_an_unknown_key_is_an_error_that_names_the_nearest(text: str, says: str,
 def test_a_key_that_resembles_nothing_gets_the_list_of_valid_ones(write: Write) -> None:
     assert (
         problem(write("[management]\nzzz = 1"))
-        == "management.zzz: unknown key; valid here: enabled, host, port"
+        == "management.zzz: unknown key; valid here: crm_check_every, enabled, host, port, ready_needs_crm"
     )
 
 
@@ -194,7 +194,11 @@ def test_a_key_that_resembles_nothing_gets_the_list_of_valid_ones(write: Write) 
         ("KOSHELEK_PORT", "1", "KOSHELEK_PORT: unknown variable"),
         ("KOSHELEK_CRM__SQL_DRI", "/x", 'crm.sql_dri: unknown key; did you mean "sql_dir"?'),
         ("KOSHELEK_SERVER__PORT", "many", "server.port: "),
-        ("KOSHELEK_CARDS__RANGES", "[", 'environment: error parsing value for field "cards"'),
+        (
+            "KOSHELEK_CARDS__RANGES",
+            "[",
+            "cards.ranges: not a list; in text, as in a variable, it is ",
+        ),
     ],
 )
 def test_a_wrong_variable_is_an_error_that_names_it(
@@ -286,6 +290,11 @@ def test_a_login_that_basic_authentication_cannot_carry_is_an_error(write: Write
 _SECRETS = ["koshelek.password", "database.url", "crm.url", "crm.points.url"]
 
 
+def _given(key: str) -> str:
+    """A value that this secret may have."""
+    return f"postgresql://u:{SECRET}@h/d" if key.endswith("url") else SECRET
+
+
 def _section(key: str) -> tuple[str, str]:
     section, _, name = key.rpartition(".")
     return section, name
@@ -304,19 +313,19 @@ def _secret(settings: Settings, key: str) -> str | None:
 @pytest.mark.parametrize("end", ["", "\n", "\r\n"])
 def test_a_secret_may_stand_in_a_file_of_its_own(key: str, end: str, write: Write, tmp_path: Path) -> None:
     section, name = _section(key)
-    (tmp_path / "secret").write_bytes(SECRET.encode() + end.encode())
+    (tmp_path / "secret").write_bytes(_given(key).encode() + end.encode())
     settings = read_settings(write(f"[{section}]\n{name}_file = '{tmp_path / 'secret'}'\n"))
-    assert _secret(settings, key) == SECRET
+    assert _secret(settings, key) == _given(key)
 
 
 @pytest.mark.parametrize("key", _SECRETS)
 def test_the_environment_names_secret_files_too(
     key: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    (tmp_path / "secret").write_text(SECRET, encoding="utf-8")
+    (tmp_path / "secret").write_text(_given(key), encoding="utf-8")
     variable = f"KOSHELEK_{key.upper().replace('.', '__')}_FILE"
     monkeypatch.setenv(variable, str(tmp_path / "secret"))
-    assert _secret(read_settings(), key) == SECRET
+    assert _secret(read_settings(), key) == _given(key)
 
 
 @pytest.mark.parametrize("key", _SECRETS)
@@ -340,7 +349,10 @@ def test_a_secret_in_the_file_and_its_file_in_the_environment_are_both_set(
 def test_a_secret_file_that_cannot_be_read_is_named(key: str, write: Write, tmp_path: Path) -> None:
     section, name = _section(key)
     said = problem(write(f"[{section}]\n{name}_file = '{tmp_path / 'absent'}'\n"))
-    assert said == f"{section}: {name}_file: cannot read {tmp_path / 'absent'}: No such file or directory"
+    assert said == (
+        f"{section}.{name}_file: cannot read {tmp_path / 'absent'}: No such file or directory; "
+        "correct the path, or let this user read it"
+    )
 
 
 @pytest.mark.parametrize("value", ["5", "true", "['x']", "{ a = 1 }"])
@@ -421,12 +433,12 @@ def test_a_ports_own_keys_override_the_shared_ones_for_that_port_only(write: Wri
 def test_a_ports_own_secret_overrides_the_shared_one_however_it_is_given(
     write: Write, tmp_path: Path
 ) -> None:
-    (tmp_path / "secret").write_text("postgresql://points", encoding="utf-8")
+    (tmp_path / "secret").write_text("postgresql://h/points", encoding="utf-8")
     bound = read_settings(
-        write(f"[crm]\nurl = 'postgresql://shared'\n[crm.points]\nurl_file = '{tmp_path / 'secret'}'\n")
+        write(f"[crm]\nurl = 'postgresql://h/shared'\n[crm.points]\nurl_file = '{tmp_path / 'secret'}'\n")
     ).crm.bindings()
     urls = [one.url.get_secret_value() for one in map(postgres, bound.values()) if one.url is not None]
-    assert urls == ["postgresql://shared", "postgresql://points", "postgresql://shared"]
+    assert urls == ["postgresql://h/shared", "postgresql://h/points", "postgresql://h/shared"]
 
 
 def test_a_port_may_be_left_unbound(write: Write) -> None:
@@ -570,13 +582,13 @@ def test_a_list_that_is_no_json_is_named_with_the_way_to_write_it(
     monkeypatch.setenv("KOSHELEK_CRM__POINTS__SHOPS", "7, 8")
     monkeypatch.setenv("KOSHELEK_CRM__POINTS__PRICES", "tea")
     assert problems(write(f"[crm.points]\ndriver = 'stamps'\ntoken = '{SECRET}'\n")) == [
-        'crm.points.shops: not a list; in text it is written as JSON: ["a", "b"]',
-        'crm.points.prices: not a table; in text it is written as JSON: {"a": "b"}',
+        'crm.points.shops: not a list; in text, as in a variable, it is written as JSON: ["a", "b"]',
+        'crm.points.prices: not a table; in text, as in a variable, it is written as JSON: {"a": "b"}',
     ]
     monkeypatch.delenv("KOSHELEK_CRM__POINTS__PRICES")
     monkeypatch.setenv("KOSHELEK_CRM__POINTS__SHOPS", '{"a": 1}')
     assert problem(write("[crm.points]\ndriver = 'stamps'\ntoken = 'x'\n")).startswith(
-        "crm.points.shops: Input"
+        "crm.points.shops: not a list; "
     )
 
 
@@ -590,3 +602,90 @@ def test_a_driver_that_lacks_a_module_says_which(
     assert problem(write("[crm]\ndriver = 'lacking'\n")) == (
         "crm.driver: the CRM driver \"lacking\" cannot be imported: No module named 'no_such_module'"
     )
+
+
+# --- settings that can never work --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", _SECRETS)
+@pytest.mark.parametrize("content", ["", "\n", " \n"])
+def test_an_empty_secret_or_the_empty_file_of_one_is_an_error(
+    key: str, content: str, write: Write, tmp_path: Path
+) -> None:
+    """An empty URL once led to whatever PGHOST and PGDATABASE named, and got its tables there."""
+    section, name = _section(key)
+    file = tmp_path / "empty"
+    file.write_text(content, encoding="utf-8")
+    assert problem(write(f"[{section}]\n{name}_file = '{file}'\n")) == (
+        f"{section}.{name}_file: {file} is empty; write the value into it, or leave the key out"
+    )
+    assert problem(write(f"[{section}]\n{name} = '{content.strip(chr(10))}'\n")).startswith(
+        f"{section}.{name}: it is empty; "
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("KOSHELEK_SERVER__TRUSTED_PROXIES", "10.0.0.0/8", 'server.trusted_proxies: not a … ["10.0.0.0/8"]'),
+        ("KOSHELEK_SERVER__TRUSTED_PROXIES", '"10.0.0.0/8"', "server.trusted_proxies: not a list"),
+        ("KOSHELEK_CARDS__RANGES", "2900", 'cards.ranges: not a list; … [{"prefix": "2900", "length": 13'),
+        ("KOSHELEK_RECEIPTS__SETTLEMENT_SIGNS", "1,2", "receipts.settlement_signs: not a list"),
+        ("KOSHELEK_CRM__USERS", "perx", "crm.users: not a table"),
+    ],
+)
+def test_a_variable_for_a_list_says_that_it_is_written_as_json(
+    name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    said = problem()
+    assert all(part in said for part in says.split(" … "))
+    assert "in a variable, it is written as JSON: " in said
+
+
+_EAN = 'barcode_type = "EAN_13"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (f"{_EAN}ranges = [{{ prefix = '29', length = 12 }}]", "cards.ranges.0.length: … set it to 13"),
+        (
+            f"{_EAN}barcode_rule = 'check_digit'\nranges = [{{ prefix = '29' }}]",
+            "cards.ranges.0.length: … set it to 12",
+        ),
+        (f"{_EAN}ranges = [{{ check_digit = 'luhn' }}]", 'cards.ranges.0.check_digit: … set it to "ean"'),
+        (f"{_EAN}ranges = [{{ check_digit = 'none' }}]", 'cards.ranges.0.check_digit: … set it to "ean"'),
+        ("barcode_type = 'UPC_A'\nranges = [{ }]", "cards.ranges.0.length: … set it to 12"),
+        ("barcode_rule = 'check_digit'\nranges = [{ }]", "cards.barcode_rule: CODE_128 has no check digit"),
+        (
+            "ranges = [{ prefix = '29' }, { prefix = '2900', first = 5 }]",
+            "cards.ranges: entries 1 and 2 have numbers in common; … change prefix, first or last",
+        ),
+        (
+            "ranges = [{ prefix = '29' }, { prefix = '28' }, { prefix = '290', check_digit = 'none' }]",
+            "cards.ranges: entries 1 and 3 have numbers in common",
+        ),
+        (
+            "ranges = [{ first = 1000 }, { last = 999 }]",
+            "cards.ranges: entry 2 counts lower than entry 1 … put it first",
+        ),
+    ],
+)
+def test_card_numbers_that_can_never_be_issued_are_an_error(text: str, says: str, write: Write) -> None:
+    said = problem(write(f"[cards]\n{text}\n"))
+    assert all(part in said for part in says.split(" … ")), said
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{_EAN}ranges = [{{ prefix = '29' }}, {{ prefix = '28' }}]",
+        f"{_EAN}barcode_rule = 'check_digit'\nranges = [{{ length = 12, check_digit = 'luhn' }}]",
+        "ranges = [{ last = 999 }, { first = 1000 }]",
+        "ranges = [{ prefix = '29' }, { prefix = '29', length = 12 }]",
+        "barcode_rule = 'check_digit'",  # an imported file may name a type for each number
+    ],
+)
+def test_card_numbers_that_can_be_issued_are_no_error(text: str, write: Write) -> None:
+    assert read_settings(write(f"[cards]\n{text}\n")).cards

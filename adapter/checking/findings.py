@@ -1,7 +1,6 @@
-"""What ``check`` looks at: database, schema, clock, card numbers, every CRM, and its own answers.
+"""What ``check`` looks at, in the order in which things depend on each other.
 
-It changes nothing there; an empty database gets its tables. The answers are judged by the contract suite,
-over a free port of the loopback.
+It changes nothing; an empty database gets its tables.
 """
 
 from __future__ import annotations
@@ -9,28 +8,29 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import argon2
-from aiohttp import web
 from pydantic import SecretStr
 
-from adapter.api.server import PublicRunner
+from adapter import tls
 from adapter.bootstrap import Service, ports_of
+from adapter.checking.contract import contract
 from adapter.serving import database, run
 from adapter.settings import SHORTEST_PASSWORD, CannotRun, Settings, with_overrides
 from adapter.store.cards import COUNTED
 from adapter.store.migrate import latest_version
-from contracts.suite import runner
-from contracts.suite.config import Options
-from contracts.suite.results import State, Weight
 from crm_backends.ports import Finding
 
 _CLOCK_TOLERANCE = 5.0
+_RENEW = timedelta(days=14)
+"""A certificate that ends sooner is warned of."""
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """One finding a line, in the order in which things depend on each other."""
     yield _password(settings)
+    yield from _certificate(settings)
     try:
         with database(settings, join=True, upgrade=False) as url:
             yield Finding("database", True, "reached")
@@ -63,6 +63,26 @@ def _password(settings: Settings) -> Finding:
             "password", False, "the hash in koshelek.password is cut short", "koshelek-adapter config hash"
         )
     return Finding("password", True, "hashed")
+
+
+def _certificate(settings: Settings) -> Iterator[Finding]:
+    try:
+        found = tls.tried(settings.server)
+    except CannotRun as error:
+        reason, _, remedy = str(error).partition("; ")
+        yield Finding("certificate", False, reason, remedy)
+        return
+    if found is None:
+        return
+    soon = found.until - datetime.now(UTC) < _RENEW
+    names = ", ".join(found.names) or "no name in it"
+    yield Finding(
+        "certificate",
+        True,
+        f"{names}, until {found.until:%Y-%m-%d}",
+        "renew it, then send serve a SIGHUP" if soon else "",
+        warning=soon,
+    )
 
 
 async def _with_service(settings: Settings, url: str) -> list[Finding]:
@@ -106,7 +126,7 @@ async def _with_service(settings: Settings, url: str) -> list[Finding]:
             found.append(Finding("crm", True, f"no CRM for {', '.join(unbound)}"))
         if all(finding.ok for finding in found if finding.subject.startswith("crm")):
             # With a CRM away its answers could only repeat what is wrong.
-            found.append(await _contract(service, secret))
+            found.append(await contract(service, secret))
     finally:
         await service.close()
     return found
@@ -122,32 +142,3 @@ def _with_known_password(settings: Settings) -> tuple[Settings, str]:
     if not text or text.startswith("$argon2"):
         text = secrets.token_urlsafe(24)
     return with_overrides(settings, {"koshelek": {"password": SecretStr(text), "get_all_users": False}}), text
-
-
-async def _contract(service: Service, secret: str) -> Finding:
-    """Whether our own answers keep the contract: the suite's read profile on people nobody knows."""
-    koshelek = service.settings.koshelek
-    application = PublicRunner(service.public_application(), language=koshelek.language, shutdown_timeout=1.0)
-    try:
-        await application.setup()
-        await web.TCPSite(application, "127.0.0.1", 0).start()
-        port = application.addresses[0][1]
-        options = Options(
-            urls=[f"http://127.0.0.1:{port}{service.settings.server.base_path}"],
-            login=koshelek.login,
-            api_version=koshelek.api_version,
-        )
-        (target,) = (await runner.run(options, secret)).targets
-    except (runner.CannotRun, OSError) as error:
-        return Finding("contract", False, f"its own answers cannot be tested: {error}", "see the lines above")
-    finally:
-        await application.cleanup()
-    broken = [result for result in target.results if result.state in (State.FAIL, State.ERROR)]
-    grave = [result for result in broken if result.weight is Weight.FAIL or result.state is State.ERROR]
-    tried = sum(result.state is State.PASS for result in target.results) + len(broken)
-    detail = f"{koshelek.api_version}: {tried - len(broken)} of {tried} checks kept"
-    if broken:
-        detail += f"; not {', '.join(result.check for result in broken)}"
-    return Finding(
-        "contract", not grave, detail, "koshelek-contract run URL --login … says more of a running adapter"
-    )

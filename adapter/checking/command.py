@@ -1,0 +1,72 @@
+"""The ``check`` command: what was found, a line each or as JSON, and the exit status."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapter.terminal import ConfigFile, plainly
+
+if TYPE_CHECKING:
+    from crm_backends.ports import Finding
+
+_INDENT = " " * 21
+
+
+@plainly
+def check(
+    config: ConfigFile = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object for each finding, for scripts.")
+    ] = False,
+) -> None:
+    """Check settings, database and CRM, one line each; exit status 1 when anything is wrong.
+
+    Each line says what was looked at and what is wrong; the next what to do about it. Nothing is changed.
+    """
+    from adapter import logs
+    from adapter.settings import SettingsError, read_settings, settings_path
+    from crm_backends.ports import Finding
+
+    logs.silence()
+    well = True
+
+    def tell(finding: Finding) -> None:
+        nonlocal well
+        well &= finding.ok
+        typer.echo(json.dumps(_as_data(finding), ensure_ascii=False) if as_json else _as_text(finding))
+
+    path = settings_path(config)
+    try:
+        settings = read_settings(path)
+    except SettingsError as error:
+        for problem in error.problems:
+            reason, _, remedy = problem.partition("; ")
+            tell(Finding("settings", False, reason, remedy))
+        raise typer.Exit(1) from None
+    tell(Finding("settings", True, f"{path or 'defaults and environment'}"))
+
+    from adapter.checking.findings import findings
+
+    for finding in findings(settings):
+        tell(finding)
+    if not well:
+        raise typer.Exit(1)
+
+
+def _as_text(finding: Finding) -> str:
+    state = "FAIL" if not finding.ok else "warn" if finding.warning else "ok  "
+    line = f"{state}  {finding.subject:<14} {finding.detail}"
+    if not finding.remedy or (finding.ok and not finding.warning):
+        return line
+    remedy = finding.remedy.replace("\n", f"\n{_INDENT}   ")
+    return f"{line}\n{_INDENT}-> {remedy}"
+
+
+def _as_data(finding: Finding) -> dict[str, str]:
+    data = asdict(finding)
+    state = "fail" if not data.pop("ok") else "ok"
+    return {"state": "warn" if data.pop("warning") and state == "ok" else state, **data}

@@ -1,0 +1,52 @@
+"""The ports: whether they can be listened on, and listening; what is in the way is one sentence."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any
+
+from adapter.settings import CannotRun, Settings
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+
+def check_ports(settings: Settings) -> None:
+    """Raise ``CannotRun`` when one of the ports cannot be listened on; before anything is started."""
+    must_be_free(settings.server.host, settings.server.port, "server.port, or --port")
+    if settings.management.enabled:
+        must_be_free(settings.management.host, settings.management.port, "management.port")
+
+
+def must_be_free(host: str, port: int, setting: str) -> None:
+    """Raise ``CannotRun`` when nobody could listen there; ``setting``: where another port is chosen."""
+    if port == 0:
+        return
+    try:
+        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(info[0], info[1]) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(info[4])
+    except OSError as error:
+        raise _cannot_listen(host, port, error, f" ({setting})") from None
+
+
+def _cannot_listen(host: str, port: int, error: OSError, setting: str = "") -> CannotRun:
+    if error.errno == errno.EADDRINUSE:
+        return CannotRun(f"port {port} on {host} is in use; stop what uses it or choose another{setting}")
+    reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "no such address"
+    return CannotRun(f"cannot listen on {host}:{port}: {reason}; choose another address or port{setting}")
+
+
+async def listen(runner: web.AppRunner, host: str, port: int, **options: Any) -> int:
+    """Start listening; returns the port. Raises ``CannotRun``."""
+    from aiohttp import web
+
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port, **options).start()
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
+    return int(runner.addresses[0][1])

@@ -1,0 +1,201 @@
+"""What a PostgreSQL URL says, and why no connection could be made: a reason and a remedy for each cause.
+
+For the adapter's own database as for a CRM's. It may not know what is kept there. Of a server's own message
+nothing is repeated, since it may quote values; host, port, database and role are named, a password never.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import parse_qs, unquote, urlsplit
+
+_ENCODED = "@ : / ? # % in a user name or password are written percent-encoded (@ as %40, # as %23, / as %2F)"
+
+
+_REFUSED = int(errno.ECONNREFUSED)
+"""Where a name has several addresses, one error tells of all of them and has no number of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a URL leads. What it does not say is empty."""
+
+    host: str
+    port: str
+    database: str
+    user: str
+
+    @property
+    def server(self) -> str:
+        if not self.host:
+            return "this machine"
+        if self.host.startswith("/"):
+            return f"the socket in {self.host}"
+        return f"{self.host}:{self.port or 5432}"
+
+    def __str__(self) -> str:
+        return f"the database {self.database or '(not named)'} on {self.server}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why there is no connection."""
+
+    reason: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; {self.remedy}"
+
+
+def place_of(url: str) -> Place:
+    """What the URL says. Raises ``ValueError`` where it cannot be read."""
+    parts = urlsplit(url)
+    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    database = unquote(parts.path.removeprefix("/")) or query.get("dbname") or query.get("database") or ""
+    hosts = parts.netloc.rpartition("@")[2]
+    if "," in hosts:  # several; which of them answers is for the client to find out
+        host, port = hosts, ""
+    else:
+        host, port = parts.hostname or query.get("host", ""), str(parts.port or query.get("port", ""))
+    return Place(host, port, database, unquote(parts.username or query.get("user", "")))
+
+
+def same_database(one: str, other: str) -> bool:
+    """Whether two URLs differ in user, password and options at most."""
+    first, second = place_of(one), place_of(other)
+    return (first.host, first.port, first.database) == (second.host, second.port, second.database)
+
+
+def url_problem(url: str) -> str | None:
+    """Why this cannot be the URL of a database, and what to write; ``None``: it can."""
+    wanted = "write postgresql://user:password@host:5432/database"
+    try:
+        parts = urlsplit(url)
+        place = place_of(url)
+    except ValueError:
+        return f"it cannot be read as a URL; {_ENCODED}"
+    if parts.scheme not in ("postgresql", "postgres"):
+        return f"it does not begin with postgresql://; {wanted}"
+    if parts.fragment or any(character.isspace() for character in url):
+        return f"it has a # or a blank in it; {_ENCODED}"
+    if not place.database:
+        return f"it names no database; {wanted}"
+    return None
+
+
+def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
+    """Why no connection was made.
+
+    Args:
+        error: what connecting raised.
+        url: what was connected to, where it is known.
+        key: the setting that holds the URL.
+    """
+    try:
+        place = place_of(url or "")
+    except ValueError:
+        place = Place("", "", "", "")
+    state = str(getattr(error, "sqlstate", None) or "")
+    if state and state[:2] != "08":  # the client's own, of a connection that broke
+        return _refused_by_server(state, place, key)
+    return _not_reached(error, place, key)
+
+
+def _refused_by_server(state: str, place: Place, key: str) -> Cause:
+    role, database = place.user or "this user", place.database or "database"
+    if state == "28P01":
+        return Cause(
+            f"{place.server} refuses the password of {role}",
+            f"correct user and password in {key}; {_ENCODED}",
+        )
+    if state[:2] == "28":
+        return Cause(
+            f"{place.server} does not let {role} into {database} from here",
+            f"the role has to exist (CREATE ROLE {_name(role)} LOGIN PASSWORD '…'), and pg_hba.conf on the "
+            f"server needs a line for it and this machine; where that line says hostssl, end {key} with "
+            "?sslmode=require",
+        )
+    if state == "3D000":
+        return Cause(
+            f"there is no database {database} on {place.server}",
+            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER {_name(role)}",
+        )
+    if state == "42501":
+        return Cause(
+            f"{role} has not the right to use {place}",
+            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO {_name(role)}; tables there that belong "
+            "to another role have to be given to this one (ALTER … OWNER TO)",
+        )
+    if state == "53300":
+        return Cause(
+            f"{place.server} has no connection left",
+            "raise max_connections there, or lower pool_size here (each process has its own pools)",
+        )
+    if state in ("57P03", "57P01", "57P02"):
+        return Cause(f"{place.server} is starting up or shutting down", "wait until PostgreSQL is up there")
+    return Cause(
+        f"{place} cannot be used (SQLSTATE {state})", f"the server's log says more; check {key} otherwise"
+    )
+
+
+def _not_reached(error: BaseException, place: Place, key: str) -> Cause:
+    number = error.errno if isinstance(error, OSError) else None
+    on_socket = place.host.startswith("/")
+    if isinstance(error, socket.gaierror):
+        return Cause(
+            f"the name {place.host} is not known on this machine",
+            f"correct the host in {key}, or what this machine asks for names (DNS, /etc/hosts)",
+        )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return Cause(
+            f"the TLS certificate of {place.server} is not trusted: {error.verify_message}",
+            f"name the authority that signed it (sslrootcert=FILE in {key}), and the host as the certificate "
+            "has it",
+        )
+    if isinstance(error, ssl.SSLError) or "SSL upgrade" in str(error):
+        return Cause(
+            f"{place.server} speaks no TLS, or none that is understood here",
+            f"switch it on there (ssl = on), or leave sslmode=require out of {key} where the line is safe",
+        )
+    if isinstance(error, FileNotFoundError) and not on_socket:
+        return Cause(
+            f"a file for TLS that {key} names is not there", "correct sslrootcert, sslcert or sslkey in it"
+        )
+    if (isinstance(error, TimeoutError) and number is None) or number == errno.ETIMEDOUT:
+        return Cause(
+            f"{place.server} does not answer in time",
+            f"correct host and port in {key}; a firewall between lets nothing through, or the server is busy",
+        )
+    if isinstance(error, (ConnectionRefusedError, FileNotFoundError)) or f"[Errno {_REFUSED}]" in str(error):
+        return Cause(
+            f"nothing listens on {place.server}",
+            f"start PostgreSQL there, or correct host and port in {key}; for callers from other machines "
+            "listen_addresses has to name an address of its own",
+        )
+    if isinstance(error, PermissionError):
+        return Cause(
+            f"this user may not open {place.server}", f"let it in, or name a host over the network in {key}"
+        )
+    if number in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+        return Cause(
+            f"there is no way from here to {place.server}",
+            f"correct the host in {key}, or this machine's routes",
+        )
+    if isinstance(error, (OSError, EOFError)) or getattr(error, "sqlstate", None):
+        return Cause(
+            f"{place.server} closed the connection ({type(error).__name__})",
+            f"see that PostgreSQL answers there and nothing else; correct host and port in {key}",
+        )
+    return Cause(
+        f"{key} cannot be used to connect ({type(error).__name__})",
+        f"write postgresql://user:password@host:5432/database; {_ENCODED}",
+    )
+
+
+def _name(text: str) -> str:
+    """A name as SQL has it."""
+    return text if text.isidentifier() and text == text.lower() else '"' + text.replace('"', '""') + '"'
