@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from adapter import tls
 from adapter.bootstrap import Service, ports_of
 from adapter.checking.contract import contract
+from adapter.checking.proof import proof_findings
 from adapter.serving import database, run
 from adapter.settings import SHORTEST_PASSWORD, CannotRun, Settings, with_overrides
 from adapter.store.cards import COUNTED
@@ -121,6 +122,7 @@ async def _with_service(settings: Settings, url: str) -> list[Finding]:
                         finding.remedy,
                     )
                 )
+        found += proof_findings(await service.shown())
         unbound = [port for port, backend in service.by_port.items() if backend is None]
         if unbound:
             found.append(Finding("crm", True, f"no CRM for {', '.join(unbound)}"))

@@ -1,0 +1,44 @@
+"""A line of ``check`` for each kind of operation whose doubts are settled by looking in a CRM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from adapter.loyalty.model import OperationKind
+from adapter.loyalty.ports import Proof, Visibility
+from crm_backends.ports import Finding
+
+_FORGET = (
+    "koshelek-adapter receipts proof --forget {kind}, once the vendor has told what became of our references"
+)
+
+
+def proof_findings(shown: Mapping[OperationKind, Visibility]) -> Iterator[Finding]:
+    """Whether the CRM has proved that it finds what it was given, as far as it was tried out."""
+    for kind, visibility in shown.items():
+        subject = f"proof, {kind}"
+        match visibility.proof:
+            case Proof.PROVED:
+                last = f"{visibility.proved_at:%Y-%m-%d %H:%M %Z}" if visibility.proved_at else "before"
+                yield Finding(
+                    subject,
+                    True,
+                    f"the CRM finds what it was given, at worst after {visibility.worst_seconds:.1f} s "
+                    f"(last seen {last})",
+                )
+            case Proof.NOT_PROVED:
+                yield Finding(
+                    subject,
+                    True,
+                    "the CRM has not shown yet that it finds what it was given; a doubt waits until it has",
+                    "nothing, if nothing was sent yet: it is tried out with the first that are confirmed",
+                    warning=True,
+                )
+            case Proof.REFUTED:
+                yield Finding(
+                    subject,
+                    False,
+                    "the CRM does not find everything it has confirmed (case or length of our reference, an "
+                    "archive, another account?); doubts are held and not sent again",
+                    _FORGET.format(kind=kind),
+                )
