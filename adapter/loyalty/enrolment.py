@@ -59,11 +59,11 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
     if known is None:
         reference = await _register(programme, profile, deadline)
         known = Customer(reference, profile)
-        card = await _card_for(programme, reference, number, None, deadline)
+        owned = await _owned(programme, reference)
+        card = await _card_for(programme, reference, number, owned, deadline)
     else:
         reference = known.reference
-        owned = next(iter(await programme.cards.of_customers([reference])), None)
-        owned = await persons_card(programme, known, owned, deadline)
+        owned = await persons_card(programme, known, await _owned(programme, reference), deadline)
         await _fill_gaps(programme, known, profile, deadline)
         card = await _card_for(programme, reference, number, owned, deadline)
     email = known.profile.email or profile.email
@@ -128,9 +128,15 @@ async def _card_for(
     except Refused:
         await programme.cards.release(vacant.number)
         # A call beside this one was faster: what it gave the person is their card.
-        for card in await programme.cards.of_customers([reference]):
-            return card
-        raise
+        owned = await _owned(programme, reference)
+        if owned is None:
+            raise
+        return owned
+
+
+async def _owned(programme: Programme, reference: str) -> Card | None:
+    """The card of this customer in the registry."""
+    return next(iter(await programme.cards.of_customers([reference])), None)
 
 
 async def _recognise(programme: Programme, profile: Profile, deadline: Deadline) -> Customer | None:
