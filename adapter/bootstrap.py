@@ -18,6 +18,7 @@ from adapter.api.auth import Authenticator, credentials_of
 from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.housekeeping import Housekeeping
 from adapter.delivery.worker import Worker
+from adapter.loyalty.crm_cards import CrmCards, OddNumbers
 from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import Finder, Port, StoreBusy, StoreUnavailable, Visibility
@@ -27,10 +28,11 @@ from adapter.ops.health import management_application
 from adapter.ops.metrics import Metrics
 from adapter.settings import Binding, Koshelek, Settings
 from adapter.store.balances import PostgresBalances
-from adapter.store.cards import JoinedFinder, PostgresCards
+from adapter.store.cards import PostgresCards
 from adapter.store.consents import PostgresConsents
 from adapter.store.desk import PostgresDesk
 from adapter.store.emails import PostgresEmails
+from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
@@ -38,9 +40,11 @@ from adapter.store.pool import renew as renew_pool
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends import registry
+from crm_backends.model import CrmCard
 from crm_backends.ports import (
     REFERENCE_LENGTH,
     Backend,
+    Deadline,
     Finding,
     LimitsReferences,
     NoticesAbsence,
@@ -63,6 +67,7 @@ _WRITES = (
     (OperationKind.RECEIPT, "points", "points.credit"),
     (OperationKind.PROMO_CODE, "coupons", "coupons.redeem"),
     (OperationKind.COUPONS, "coupons", "coupons.issue"),
+    (OperationKind.CARD, "users", "users.set_card"),
 )
 """Each kind of operation, the port that performs it, and as what."""
 
@@ -120,7 +125,7 @@ class Service:
         finder: Finder = TwoStepFinder(users, self.cards, emails)
         if isinstance(users, PostgresBackend) and users.finds_many:
             finder = JoinedFinder(users, settings.database.statement_timeout)
-        can_keep = users.capabilities["users.set_consents"].support in (Support.FULL, Support.PARTIAL)
+        told_of_cards = _can(users, "users.set_card")
         self.programme = Programme(
             settings=settings,
             cards=self.cards,
@@ -137,21 +142,40 @@ class Service:
                 OperationKind.RECEIPT: points.settlement if points else Settlement.MANUAL,
                 OperationKind.PROMO_CODE: coupons.settlement if coupons else Settlement.MANUAL,
                 OperationKind.COUPONS: _settlement_of_issues(coupons),
+                # The same card told again changes nothing, whatever else the CRM honours.
+                OperationKind.CARD: Settlement.KEY if told_of_cards else Settlement.MANUAL,
             },
             foreign_ports=tuple(
                 port for port in FOREIGN if self.by_port[port] not in (None, self.by_port["users"])
             ),
             same_reference=tuple(port for port in FOREIGN if self._keeps_users_by_one_reference(port)),
-            keeps_consents=can_keep,
+            keeps_consents=_can(users, "users.set_consents"),
+            crm_cards=self._crm_cards(users),
+            keeps_cards=users if told_of_cards else None,
+            odd_numbers=OddNumbers(self.metrics.card_number_refused),
             harmless_again=frozenset(
                 kind for kind, port, operation in _WRITES if operation in _harmless_again(self.by_port[port])
             ),
             reference_lengths={kind: _reference_length(self.by_port[port]) for kind, port, _ in _WRITES},
-            lists_users=users.capabilities["users.list_phones"].support in (Support.FULL, Support.PARTIAL),
+            lists_users=_can(users, "users.list_phones"),
         )
         self.visibility = PostgresVisibility(
             gateway, {kind: self._fingerprints.get(port, "") for kind, port, _ in _WRITES}
         )
+
+    def _crm_cards(self, users: Any) -> CrmCards | None:
+        """How the users CRM is asked for a card number, if it can be."""
+        if not _can(users, "users.find_by_card"):
+            return None
+
+        async def ask(number: str, deadline: Deadline) -> CrmCard | None:
+            told: CrmCard | None = await users.find_by_card(number, deadline=deadline)
+            return told
+
+        joined = None
+        if isinstance(users, PostgresBackend) and users.finds_many_by_card:
+            joined = JoinedCards(users, self.settings.database.statement_timeout).get
+        return CrmCards(ask, lambda: users.find_tells_card_state, joined)
 
     def _keeps_users_by_one_reference(self, port: Port) -> bool:
         backend = self.by_port[port]
@@ -348,6 +372,12 @@ def _harmless_again(backend: object) -> frozenset[str]:
 def _reference_length(backend: object) -> int:
     """Characters of the references that this CRM takes."""
     return backend.reference_length if isinstance(backend, LimitsReferences) else REFERENCE_LENGTH
+
+
+def _can(backend: Backend, operation: str) -> bool:
+    """Whether the driver declares that it can do this, wholly or in part; an older one says nothing of it."""
+    capability = backend.capabilities.get(operation)
+    return capability is not None and capability.support in (Support.FULL, Support.PARTIAL)
 
 
 def _settlement_of_issues(coupons: Any) -> Settlement:

@@ -134,14 +134,16 @@ CATALOGUE: dict[Code, Entry] = {
     Code.CARD_UNKNOWN: Entry(
         "Карта не найдена",
         "Card not found",
-        "The number is not in the registry, or is not issued to anybody.",
+        "The number is not in the registry and the CRM does not know it either; or it is not issued to "
+        "anybody; or it was replaced and cards.replaced_answer is unknown.",
         "koshelek-adapter cards show NUMBER tells its state.",
     ),
     Code.CARD_BLOCKED: Entry(
         "Карта заблокирована, обратитесь в магазин",
         "The card is blocked, please contact the store",
-        "The owner's card was blocked, so no other may be issued.",
-        "koshelek-adapter cards unblock NUMBER.",
+        "The owner's card was blocked, here or in the CRM, so no other may be issued.",
+        "koshelek-adapter cards show NUMBER tells who did; koshelek-adapter cards unblock NUMBER, or unblock "
+        "it in the CRM.",
     ),
     Code.NOT_RESERVED: Entry(
         "Номер карты не зарезервирован",
@@ -158,14 +160,14 @@ CATALOGUE: dict[Code, Entry] = {
     Code.NUMBER_USED: Entry(
         "Номер карты уже используется",
         "The card number is already in use",
-        "The number belongs to another person.",
-        _NORMAL,
+        "The number belongs to another person, here or in the CRM.",
+        "Nothing, unless the log has card_number_refused: then CRM and registry name different owners.",
     ),
     Code.NO_NUMBERS: Entry(
         "Свободные номера карт закончились",
         "No card numbers are left",
-        "The pool is empty and every range is used up.",
-        "koshelek-adapter cards import FILE, or add a [[cards.ranges]] entry.",
+        "The pool is empty and every range is used up, or the next numbers are all known to the CRM.",
+        "koshelek-adapter cards import FILE, or add a [[cards.ranges]] entry with numbers of its own.",
     ),
     Code.SEVERAL_MATCH: Entry(
         "Найдено несколько клиентов, обратитесь в магазин",
@@ -188,14 +190,14 @@ CATALOGUE: dict[Code, Entry] = {
     Code.CARD_NOT_ACTIVE: Entry(
         "Карта не активна",
         "The card is not active",
-        "The card is inactive, blocked or has no owner yet.",
+        "The card is inactive, blocked or replaced, here or in the CRM, or has no owner yet.",
         "koshelek-adapter cards show NUMBER tells its state.",
     ),
     Code.HAS_ANOTHER_CARD: Entry(
         "У клиента уже есть другая карта",
         "The customer already has another card",
-        "A person and a card are one to one.",
-        _NORMAL,
+        "A person and a card are one to one; or the CRM keeps a card for them that cannot be shown.",
+        "Nothing, unless the log has card_number_refused: then see cards.barcode_fallback.",
     ),
     Code.REGISTRATION_REFUSED: Entry(
         "Не удалось зарегистрировать клиента с этими данными",

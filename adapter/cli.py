@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -11,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from adapter import card_commands, desk
 from adapter import decisions as decisions  # its commands belong to the desk's
-from adapter import desk
 from adapter.checking.command import check
-from adapter.terminal import ConfigFile, DataDir, fail, plainly, settings_for, with_database
+from adapter.terminal import ConfigFile, fail, plainly, settings_for
 
 if TYPE_CHECKING:
     import urllib.error
@@ -28,9 +27,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 config_app = typer.Typer(help="Write, show and explain settings.", no_args_is_help=True)
-cards_app = typer.Typer(help="Import, show, block and unblock cards.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
-app.add_typer(cards_app, name="cards")
+app.add_typer(card_commands.app, name="cards")
 app.add_typer(desk.app, name="receipts")
 app.command()(check)
 
@@ -258,77 +256,6 @@ def config_codes() -> None:
     typer.echo(reference.codes(), nl=False)
 
 
-@cards_app.command("import")
-@plainly
-def cards_import(
-    file: Annotated[Path, typer.Argument(help="CSV file with a header line; - for standard input.")],
-    config: ConfigFile = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
-) -> None:
-    """Import card numbers: columns number, state, barcode, barcode_type, customer.
-
-    States: free (the pool, default), ownerless (plastic without an owner), active, inactive, blocked.
-    Numbers that are known stay as they are, so a file may be imported again.
-    """
-    from adapter.store.importing import BadFile, Report, import_rows, read_rows
-    from adapter.store.pool import Gateway
-
-    settings = settings_for(config, {"database": {"data_dir": data_dir}})
-    report = Report()
-
-    def progress(done: int) -> None:
-        if sys.stderr.isatty():
-            typer.echo(f"\r{done} lines", nl=False, err=True)
-
-    async def work(gateway: Gateway) -> None:
-        stream = sys.stdin if str(file) == "-" else file.open(encoding="utf-8", newline="")
-        with stream:
-            await import_rows(gateway, read_rows(stream, settings.cards, report), report, progress)
-
-    try:
-        with_database(settings, work)
-    except (BadFile, UnicodeDecodeError) as error:
-        fail(f"{file}: {'not UTF-8 text' if isinstance(error, UnicodeDecodeError) else error}")
-    except OSError as error:
-        fail(f"cannot read {file}: {error.strerror}")
-    for line, reason in report.rejected:
-        typer.echo(f"line {line}: {reason}", err=True)
-    typer.echo(f"{report.imported} imported, {report.known} known before, {report.rejected_count} rejected")
-    if report.rejected_count:
-        raise typer.Exit(1)
-
-
-def _card_command(
-    number: str,
-    config: Path | None,
-    data_dir: Path | None,
-    act: Callable[[Any, str], Any],
-    *,
-    expected: str | None = None,
-) -> None:
-    from adapter.store.cards import PostgresCards
-
-    settings = settings_for(config, {"database": {"data_dir": data_dir}})
-    shown: list[str] = []
-    state = None
-
-    async def work(gateway: Any) -> None:
-        nonlocal state
-        card = await act(PostgresCards(gateway, settings.cards), number)
-        if card is not None:
-            state = card.state
-            shown.extend(
-                f"{name:<18} {getattr(card, name)}" for name in card.__slots__ if getattr(card, name)
-            )
-
-    with_database(settings, work)
-    if not shown:
-        fail("there is no card with this number")
-    typer.echo("\n".join(shown))
-    if expected is not None and state != expected:
-        fail(f"nothing was changed: the card is {state}, only one in somebody's hands can be blocked")
-
-
 def _driver_settings(driver: str, port: str, config: Path | None) -> tuple[Any, ZoneInfo]:
     """The settings of a driver, from whichever port it is bound to, and the zone; or the command ends."""
     from adapter.settings import SettingsError, read_settings, settings_path
@@ -341,30 +268,6 @@ def _driver_settings(driver: str, port: str, config: Path | None) -> tuple[Any, 
         if binding is not None and binding.driver == driver:
             return binding.settings, settings.zone
     fail(f'crm.{port}.driver: is not "{driver}"; this command works on its settings')
-
-
-CardNumber = Annotated[str, typer.Argument(help="Card number.")]
-
-
-@cards_app.command("show")
-@plainly
-def cards_show(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Show a card: state, barcode, whose it is in each CRM."""
-    _card_command(number, config, data_dir, lambda cards, which: cards.get(which))
-
-
-@cards_app.command("block")
-@plainly
-def cards_block(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Block a card; its owner cannot get another one."""
-    _card_command(number, config, data_dir, lambda cards, which: cards.block(which), expected="blocked")
-
-
-@cards_app.command("unblock")
-@plainly
-def cards_unblock(number: CardNumber, config: ConfigFile = None, data_dir: DataDir = None) -> None:
-    """Give a blocked card back the state it had."""
-    _card_command(number, config, data_dir, lambda cards, which: cards.unblock(which))
 
 
 _OF_DRIVERS = {

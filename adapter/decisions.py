@@ -6,7 +6,6 @@ when and why. It may not know how a CRM is asked.
 
 from __future__ import annotations
 
-import getpass
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,9 @@ from adapter.loyalty.model import OperationKind, OperationState
 from adapter.terminal import (
     ConfigFile,
     DataDir,
+    decided_by,
     fail,
+    noted,
     plainly,
     say,
     say_json,
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from adapter.settings import Settings
     from adapter.store.desk import Item, PostgresDesk
     from adapter.store.pool import Gateway
-
-_NOTE = 500
 
 By = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
 Note = Annotated[
@@ -129,7 +128,7 @@ def recheck(
     from adapter.store.desk import PostgresDesk
 
     _must_name(operation_ids, all_held, kind)
-    who, why = _who(by), _why(note)
+    who, why = decided_by(by), noted(note)
     results: list[dict[str, Any]] = []
     unanswered = 0
 
@@ -183,7 +182,7 @@ def requeue(
 
     _must_name(operation_ids, all_held, kind)
     settings = desk_settings(config, data_dir)
-    queue = _Requeue(_who(by), _why(note), without_asking)
+    queue = _Requeue(decided_by(by), noted(note), without_asking)
 
     async def look(gateway: Gateway) -> None:
         async for portion in _chosen(PostgresDesk(gateway), operation_ids, all_held, kind):
@@ -303,7 +302,7 @@ def settle(
     from adapter.store.desk import CannotDecide, PostgresDesk, Settled
 
     state = OperationState.REFUSED if outcome == "refused" else OperationState.DONE
-    who, why, amount = _who(by), _why(note), _points(points)
+    who, why, amount = decided_by(by), noted(note), _points(points)
     settings = desk_settings(config, data_dir)
     ended: list[Settled] = []
 
@@ -403,23 +402,6 @@ def _confirm(doubtful: Sequence[Item]) -> None:
         err=True,
     )
     typer.confirm("Send again?", abort=True, err=True)
-
-
-def _who(by: str | None) -> str:
-    try:
-        name = (getpass.getuser() if by is None else by).strip()
-    except (OSError, KeyError):
-        name = ""
-    if not name or len(name) > 100 or not name.isprintable():
-        fail("say with --by who decides (up to 100 characters)")
-    return name
-
-
-def _why(note: str) -> str:
-    note = " ".join(note.split())
-    if not note or len(note) > _NOTE or not note.isprintable():
-        fail(f"say with --note why (up to {_NOTE} characters)")
-    return note
 
 
 def _points(text: str | None) -> Decimal | None:

@@ -409,6 +409,16 @@ class Cards(Section):
     adopt: bool = Field(
         True, description="Take over card numbers that the users CRM keeps for a customer found there."
     )
+    barcode_fallback: Literal["CODE_128", "QR_CODE", "none"] = Field(
+        "CODE_128",
+        description="Type of the barcode of a number from the CRM that `barcode_type` cannot carry; `none`: "
+        "such a card is not shown, and its owner is told so instead of getting a second one.",
+    )
+    replaced_answer: Literal["inactive", "unknown"] = Field(
+        "inactive",
+        description="What a number that was replaced by another is from then on: an inactive card, which a "
+        "wallet knows how to show, or an unknown one.",
+    )
 
     @model_validator(mode="after")
     def _ranges_keep_the_rule(self) -> Self:

@@ -6,6 +6,7 @@ It may not know any command. What takes long to import is imported where it is u
 from __future__ import annotations
 
 import functools
+import getpass
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -26,6 +27,7 @@ ConfigFile = Annotated[
 ]
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded database.")]
 Arguments = ParamSpec("Arguments")
+_NOTE = 500
 
 
 def visible(text: str) -> str:
@@ -79,6 +81,25 @@ def settings_for(config: Path | None, overrides: dict[str, Any] | None = None) -
     settings = with_overrides(read_settings(settings_path(config)), overrides or {})
     logs.configure(settings.log)
     return settings
+
+
+def decided_by(by: str | None) -> str:
+    """Who decides: as given, else the name on this machine."""
+    try:
+        name = (getpass.getuser() if by is None else by).strip()
+    except (OSError, KeyError):
+        name = ""
+    if not name or len(name) > 100 or not name.isprintable():
+        fail("say with --by who decides (up to 100 characters)")
+    return name
+
+
+def noted(note: str) -> str:
+    """A note in one line."""
+    note = " ".join(note.split())
+    if not note or len(note) > _NOTE or not note.isprintable():
+        fail(f"say with --note why (up to {_NOTE} characters)")
+    return note
 
 
 def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]) -> None:

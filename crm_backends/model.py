@@ -14,6 +14,10 @@ from decimal import Decimal
 from typing import Literal
 
 Sex = Literal["m", "f"]
+CrmCardState = Literal["active", "inactive", "blocked", "replaced"]
+"""What a CRM says of a card. Inactive: it takes part in nothing. Blocked: its owner may not get another one.
+Replaced: another number has taken its place."""
+CRM_CARD_STATES: tuple[CrmCardState, ...] = ("active", "inactive", "blocked", "replaced")
 Channel = Literal["sms", "email", "call", "push"]
 CHANNELS: tuple[Channel, ...] = ("sms", "email", "call", "push")
 
@@ -56,6 +60,23 @@ class Customer:
     card_number: str | None = None
     """Number of the card the CRM itself keeps for this person, if it keeps any."""
     registered_at: datetime | None = None
+    card_state: CrmCardState | None = None
+    """State of that card; ``None``: not told here."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class CrmCard:
+    """What the CRM knows of a card number."""
+
+    number: str
+    state: CrmCardState = "active"
+    replaced_by: str | None = None
+    """The number in its place, where the state is replaced and the CRM says by which."""
+    customer: Customer | None = None
+    """The owner, with at least the reference; ``None``: plastic without an owner."""
+    barcode: str | None = None
+    """What is printed on the card, where that is not the number."""
+    barcode_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

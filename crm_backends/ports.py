@@ -28,6 +28,7 @@ from crm_backends.model import (
     Balance,
     ChannelConsents,
     Credit,
+    CrmCard,
     Customer,
     Holder,
     ListedPhone,
@@ -85,7 +86,7 @@ class Refusal(enum.StrEnum):
 
     OTHER = "other"
     CONFLICT = "conflict"
-    """Phone or e-mail belongs to another customer."""
+    """Phone, e-mail or card number belongs to another customer, or the customer has another card."""
     NO_SUCH_CUSTOMER = "no_such_customer"
     REFERENCE_TAKEN = "reference_taken"
     """The CRM knows our reference with other contents (phone, account, amount) than were asked for. Nothing
@@ -174,6 +175,8 @@ OPERATIONS: tuple[str, ...] = (
     "users.update",
     "users.set_consents",
     "users.list_phones",
+    "users.find_by_card",
+    "users.set_card",
     "points.balance",
     "points.entries",
     "points.purchases",
@@ -325,6 +328,41 @@ class Users(Protocol):
 
     def list_users(self) -> AsyncIterator[Sequence[ListedPhone]]:
         """The same with whatever else the partner selects about each."""
+
+
+@runtime_checkable
+class FindsByCard(Protocol):
+    """A Users driver whose CRM can be asked for a card number (``users.find_by_card``)."""
+
+    @property
+    def find_tells_card_state(self) -> bool:
+        """Whether ``find`` and ``get`` tell the state of the card they tell (``Customer.card_state``)."""
+
+    async def find_by_card(self, number: str, *, deadline: Deadline) -> CrmCard | None:
+        """What the CRM knows of this number; ``None``: nothing."""
+
+
+@runtime_checkable
+class KeepsCards(Protocol):
+    """A Users driver whose CRM is told which card a customer has got here (``users.set_card``)."""
+
+    async def set_card(
+        self,
+        customer: str,
+        number: str,
+        barcode: str,
+        barcode_type: str,
+        *,
+        replaces: str | None,
+        reference: str,
+        deadline: Deadline,
+    ) -> Written:
+        """Note number and barcode of a customer's card, so that a till finds the customer by scanning it.
+
+        The same card again changes nothing, so a doubt is settled by sending it again. REFUSED with CONFLICT,
+        and nothing is changed, where the number is another customer's, or the customer has another card than
+        ``replaces``: what the CRM itself has decided meanwhile is not overwritten by a call that comes late.
+        """
 
 
 @runtime_checkable

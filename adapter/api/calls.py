@@ -105,7 +105,7 @@ async def update_profile(call: Call) -> wire.Json:
 
 async def reserve_number(call: Call) -> wire.Json:
     """KLO-5."""
-    card = await enrolment.reserve_number(call.programme)
+    card = await enrolment.reserve_number(call.programme, call.deadline)
     if call.programme.settings.koshelek.reserve_answer == "number":
         return card.number
     return wire.found_card_json(card)
@@ -211,7 +211,7 @@ async def _participant(call: Call, body: Mapping[str, object]) -> Card:
     """The active card a receipt or promo code is for: by number, else by the owner's phone (inferred)."""
     fields = wire.read(wire.HolderFields, body)
     if fields.card_number is not None:
-        return await holder.active_card(call.programme, fields.card_number)
+        return await holder.active_card(call.programme, fields.card_number, call.deadline)
     phone = wire.phone_field("msisdn", fields.msisdn, call.region)
     if phone is None:
         raise Refused(Code.FIELD_MISSING, "cardNumber")
@@ -220,4 +220,4 @@ async def _participant(call: Call, body: Mapping[str, object]) -> Card:
     )
     if card is None:
         raise Refused(Code.CARD_UNKNOWN)
-    return await holder.active_card(call.programme, card.number)
+    return holder.must_be_active(card)

@@ -82,6 +82,7 @@ class Deliverer:
     def __post_init__(self) -> None:
         backends = {
             OperationKind.REGISTRATION: self.programme.users,
+            OperationKind.CARD: self.programme.users,
             OperationKind.RECEIPT: self.programme.points,
             OperationKind.PROMO_CODE: self.programme.coupons,
             OperationKind.COUPONS: self.programme.coupons,

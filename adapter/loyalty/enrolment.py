@@ -23,6 +23,7 @@ from adapter.loyalty.model import (
     OperationState,
 )
 from adapter.loyalty.programme import Programme, remember_accounts
+from adapter.loyalty.standing import issuable, persons_card, vacant_number
 from crm_backends.model import Customer, Profile
 from crm_backends.ports import Deadline
 
@@ -33,16 +34,17 @@ _BELIEVED = timedelta(hours=1)
 """For so long a registration that is done is believed, although the CRM does not show the person."""
 
 
-async def reserve_number(programme: Programme) -> Card:
+async def reserve_number(programme: Programme, deadline: Deadline) -> Card:
     """Take a number out of circulation for ``cards.reservation`` seconds. Raises ``Refused(NO_NUMBERS)``."""
-    return await programme.cards.reserve()
+    return await vacant_number(programme, deadline)
 
 
 async def issue_card(programme: Programme, profile: Profile, number: str | None, deadline: Deadline) -> Card:
     """Give the person a card: the reserved or ownerless ``number``, or without one the next free.
 
     The same person again gets the same card. Raises ``Refused``: FIELD_MISSING, WEAK_MATCH,
-    SEVERAL_MATCH, REGISTRATION_REFUSED, STILL_WORKING, and what ``CardRegistry.issue`` raises.
+    SEVERAL_MATCH, REGISTRATION_REFUSED, STILL_WORKING, and what ``CardRegistry.issue`` and ``persons_card``
+    raise.
     """
     given = profile.given()
     for field in programme.settings.enrolment.required:
@@ -50,41 +52,91 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
             raise Refused(Code.FIELD_MISSING, _WIRE_NAMES.get(field, field))
     if profile.phone is None and profile.email is None:
         raise Refused(Code.FIELD_MISSING, "phone")  # nothing else tells one person from another
-    if number is not None:
-        await _must_be_issuable(programme, number)
+    owner = None if number is None else await _must_be_issuable(programme, number, deadline)
     known = await _recognise(programme, profile, deadline)
+    if owner is not None and (known is None or known.reference != owner.reference):
+        known = await _must_be_the_owner(programme, owner, profile, deadline)
     if known is None:
         reference = await _register(programme, profile, deadline)
         known = Customer(reference, profile)
+        owned = await _owned(programme, reference)
+        card = await _card_for(programme, reference, number, owned, deadline)
     else:
         reference = known.reference
-        if number is None and known.card_number and programme.settings.cards.adopt:
-            await programme.cards.adopt(known.card_number, reference)
+        owned = await persons_card(programme, known, await _owned(programme, reference), deadline)
         await _fill_gaps(programme, known, profile, deadline)
+        card = await _card_for(programme, reference, number, owned, deadline)
     email = known.profile.email or profile.email
     if programme.emails is not None and email is not None:
         await programme.emails.note(reference, email)
-    card = await programme.cards.issue(reference, number)
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
     await remember_accounts(programme, card, known, deadline)
     await occasions.card_issued(programme, card)
+    await occasions.card_to_be_told(programme, card, known)
     return card
 
 
-async def _must_be_issuable(programme: Programme, number: str) -> None:
-    """Refuse an unknown number before anybody is registered for it; the registry decides the rest."""
-    card = await programme.cards.get(number)
+async def _must_be_issuable(programme: Programme, number: str, deadline: Deadline) -> Customer | None:
+    """Refuse a number that cannot be issued before anybody is registered for it.
+
+    The registry decides the rest. Returns whose it is in the users CRM already.
+    """
+    card, owner = await issuable(programme, number, deadline)
     if card is None or card.state is CardState.FREE:
         raise Refused(Code.NOT_RESERVED)
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
+    if card.replaced_by is not None and programme.settings.cards.replaced_answer == "unknown":
+        raise Refused(Code.NOT_RESERVED)
+    if card.state is CardState.INACTIVE and card.users_reference is None:
+        raise Refused(Code.CARD_NOT_ACTIVE)
     if (
         card.state is CardState.RESERVED
         and card.reserved_until is not None
         and card.reserved_until <= programme.now()
     ):
         raise Refused(Code.RESERVATION_EXPIRED)
+    return owner
+
+
+async def _must_be_the_owner(
+    programme: Programme, owner: Customer, profile: Profile, deadline: Deadline
+) -> Customer:
+    """The customer who has the number in the CRM, if that is the person: a search may lag behind.
+
+    Raises ``Refused(NUMBER_USED)``.
+    """
+    if owner.profile.phone is None:
+        owner = await programme.users.get(owner.reference, deadline=deadline) or owner
+    if profile.phone is None or owner.profile.phone != profile.phone:
+        raise Refused(Code.NUMBER_USED)
+    return owner
+
+
+async def _card_for(
+    programme: Programme, reference: str, number: str | None, owned: Card | None, deadline: Deadline
+) -> Card:
+    """The card ``owned``, or for who has none the given number, or the next that is nobody's."""
+    if number is not None or programme.crm_cards is None:
+        return await programme.cards.issue(reference, number)
+    if owned is not None:
+        return owned
+    vacant = await vacant_number(programme, deadline)
+    try:
+        return await programme.cards.issue(reference, vacant.number)
+    except Refused:
+        await programme.cards.release(vacant.number)
+        # A call beside this one was faster: what it gave the person is their card.
+        owned = await _owned(programme, reference)
+        if owned is None:
+            raise
+        return owned
+
+
+async def _owned(programme: Programme, reference: str) -> Card | None:
+    """The card of this customer in the registry."""
+    return next(iter(await programme.cards.of_customers([reference])), None)
 
 
 async def _recognise(programme: Programme, profile: Profile, deadline: Deadline) -> Customer | None:

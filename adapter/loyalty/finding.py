@@ -10,6 +10,7 @@ from adapter.catalogue import Code, Refused
 from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.ports import CardRegistry, EmailBook
 from adapter.loyalty.programme import Programme, remember_accounts
+from adapter.loyalty.standing import persons_card
 from crm_backends.model import Customer
 from crm_backends.ports import Deadline, Users
 
@@ -27,19 +28,25 @@ async def find_card(
     """The card of the person with this phone (E.164) or e-mail; ``None`` when there is none.
 
     Phone and e-mail combine by OR; the birth date chooses among several people and never identifies
-    alone (KLO-1). Raises ``Refused``: CARD_BLOCKED, SEVERAL_MATCH.
+    alone (KLO-1). Raises ``Refused``: CARD_BLOCKED, SEVERAL_MATCH, and what ``persons_card`` raises.
     """
     if phone is None and email is None:
         return None
     found = await programme.finder.find(phone=phone, email=email, birth_date=birth_date, deadline=deadline)
     cards: dict[str, Card] = {}
+    refused = None
     for customer, card in found:
-        if card is None and customer.card_number and programme.settings.cards.adopt:
-            card = await programme.cards.adopt(customer.card_number, customer.reference)
-        if card is not None:
-            cards[customer.reference] = card
+        try:
+            card = await persons_card(programme, customer, card, deadline)
+        except Refused as error:
+            refused = error
+        else:
+            if card is not None:
+                cards[customer.reference] = card
     holders = [customer for customer, _ in found if customer.reference in cards]
     if not holders:
+        if refused is not None:
+            raise refused
         return None
     owner = choose(programme, holders, phone=phone, birth_date=birth_date)
     chosen = cards[owner.reference]

@@ -14,7 +14,8 @@ from adapter.catalogue import Code, Refused
 from adapter.loyalty.finding import people_with
 from adapter.loyalty.model import OWNED, Card, CardState
 from adapter.loyalty.ports import Port
-from adapter.loyalty.programme import Programme, account_of, expect_done, known_card, owner_of
+from adapter.loyalty.programme import Programme, account_of, expect_done, owner_of
+from adapter.loyalty.standing import card_with
 from crm_backends.model import (
     Balance,
     ChannelConsents,
@@ -46,10 +47,10 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
 
     Raises ``Refused(CARD_UNKNOWN)``.
     """
-    card = await known_card(programme, number)
+    card = await _known_card(programme, number, deadline)
     if card.state not in OWNED and card.state is not CardState.OWNERLESS:
         raise Refused(Code.CARD_UNKNOWN)
-    if programme.points is None:
+    if programme.points is None or card.replaced_by is not None:
         return CardInfo(card, _NOTHING, ())
     try:
         account = await _account_shown(programme, card, "points", deadline)
@@ -94,19 +95,38 @@ async def _last_balance(programme: Programme, card: Card) -> Balance | None:
     return await programme.balances.last_known(card.number, programme.settings.crm.stale_after)
 
 
-async def _owned_card(programme: Programme, number: str) -> Card:
-    card = await known_card(programme, number)
-    if card.state not in OWNED:
-        raise Refused(Code.CARD_NOT_ACTIVE if card.state is CardState.OWNERLESS else Code.CARD_UNKNOWN)
+async def _known_card(programme: Programme, number: str, deadline: Deadline) -> Card:
+    """The card with this number. Raises ``Refused(CARD_UNKNOWN)`` when there is none."""
+    card = await card_with(programme, number, deadline)
+    if card is None or (
+        card.replaced_by is not None and programme.settings.cards.replaced_answer == "unknown"
+    ):
+        raise Refused(Code.CARD_UNKNOWN)
     return card
 
 
-async def active_card(programme: Programme, number: str) -> Card:
+async def _owned_card(programme: Programme, number: str, deadline: Deadline) -> Card:
+    return _owned(await _known_card(programme, number, deadline))
+
+
+def _owned(card: Card) -> Card:
+    if card.state not in OWNED:
+        raise Refused(Code.CARD_NOT_ACTIVE if card.state is CardState.OWNERLESS else Code.CARD_UNKNOWN)
+    if card.users_reference is None:
+        raise Refused(Code.CARD_NOT_ACTIVE)
+    return card
+
+
+async def active_card(programme: Programme, number: str, deadline: Deadline) -> Card:
     """A card that can take part: owned and active.
 
     Raises ``Refused``: CARD_UNKNOWN, CARD_BLOCKED, CARD_NOT_ACTIVE.
     """
-    card = await _owned_card(programme, number)
+    return must_be_active(await _owned_card(programme, number, deadline))
+
+
+def must_be_active(card: Card) -> Card:
+    """The card, if it can take part. Raises ``Refused``: CARD_BLOCKED, CARD_NOT_ACTIVE."""
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
     if card.state is not CardState.ACTIVE:
@@ -116,7 +136,7 @@ async def active_card(programme: Programme, number: str) -> Card:
 
 async def update_profile(programme: Programme, number: str, profile: Profile, deadline: Deadline) -> None:
     """Set the given fields of the owner; fields not given stay. Raises ``Refused(CONFLICT)`` and others."""
-    card = await _owned_card(programme, number)
+    card = await _owned_card(programme, number, deadline)
     owner = await owner_of(programme, card, deadline)
     if profile.is_empty():
         return
@@ -146,7 +166,7 @@ async def set_consents(
     programme: Programme, number: str, consents: ChannelConsents, deadline: Deadline
 ) -> None:
     """Record the owner's consents, here and, where it can hold them, in the users CRM."""
-    card = await _owned_card(programme, number)
+    card = await _owned_card(programme, number, deadline)
     if not consents.allow and not consents.deny:
         return
     await programme.consents.record(card.number, consents)
@@ -159,11 +179,13 @@ async def purchases(
     programme: Programme, number: str, since: date, until: date | None, deadline: Deadline
 ) -> Sequence[Purchase]:
     """Purchase lines of whole days in the programme's zone, both ends included, newest first."""
-    card = await _owned_card(programme, number)
+    card = await _known_card(programme, number, deadline)
+    if card.replaced_by is None:
+        card = _owned(card)
     last = until or programme.now().date()
     if until is not None and until < since:
         raise Refused(Code.FIELD_INVALID, "endDate")
-    if programme.points is None or last < since:
+    if programme.points is None or last < since or card.replaced_by is not None:
         return ()
     account = await _account_shown(programme, card, "points", deadline)
     if account is None:
@@ -176,7 +198,7 @@ async def purchases(
 
 async def offers(programme: Programme, number: str, deadline: Deadline) -> Sequence[Offer]:
     """Offers the card's owner could use now."""
-    card = await active_card(programme, number)
+    card = await active_card(programme, number, deadline)
     if programme.coupons is None:
         return ()
     account = await _account_shown(programme, card, "coupons", deadline)

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from adapter.catalogue import Code
-from crm_backends.model import Balance
+from crm_backends.model import Balance, CrmCardState
 
 
 class CardState(enum.StrEnum):
@@ -41,16 +41,39 @@ class Card:
     """The owner, as the users CRM calls them."""
     points_reference: str | None = None
     coupons_reference: str | None = None
+    by_crm: bool = False
+    """It is blocked or inactive because the users CRM says so."""
+    replaced_by: str | None = None
+    """The number in its place; this one is inactive and nobody's since."""
+    replaces: str | None = None
+    """The number that this one took the place of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A card to be entered in the registry, as the users CRM tells it or a person decides."""
+
+    number: str
+    barcode_number: str
+    barcode_type: str
+    owner: str | None = None
+    """The users CRM's reference; ``None``: plastic without an owner."""
+    state: CrmCardState = "active"
+    replaced_by: str | None = None
+    barcode_told: bool = False
+    """Whether the barcode is that of the card itself, and not made of its number by a rule."""
 
 
 class OperationKind(enum.StrEnum):
-    """What moves value and is therefore recorded before it is done."""
+    """What a CRM must be told once, and is therefore recorded before it is told."""
 
     RECEIPT = "receipt"
     PROMO_CODE = "promo_code"
     REGISTRATION = "registration"
     COUPONS = "coupons"
     """Those that an occasion gives."""
+    CARD = "card"
+    """A card that was issued, and is told to the users CRM."""
 
 
 class OperationState(enum.StrEnum):

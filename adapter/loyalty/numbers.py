@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from stdnum import ean, luhn
 
@@ -117,3 +118,33 @@ def barcode_for(number: str, cards: Cards) -> str:
     if len(number) != digits - 1 or not (number.isascii() and number.isdigit()):
         raise BadNumber(f"{cards.barcode_type} needs a card number of {digits - 1} digits")
     return number + str(ean.calc_check_digit(number))
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a number of the CRM's is shown."""
+
+    barcode: str
+    barcode_type: str
+    told: bool
+    """Whether the CRM tells the barcode, and it is not made by a rule."""
+    fits: bool
+    """False where the type of the settings, or the CRM's own, cannot carry it, and the fallback does."""
+
+
+def shown(number: str, barcode: str | None, barcode_type: str | None, cards: Cards) -> Shown:
+    """Barcode and type of a number that the CRM keeps: the CRM's own, else by the rule of the settings.
+
+    What neither can carry gets ``cards.barcode_fallback``. Raises ``BadNumber`` where nothing is left.
+    """
+    check_number(number, cards)
+    try:
+        if barcode is None:
+            return Shown(barcode_for(number, cards), cards.barcode_type, told=False, fits=True)
+        kind = barcode_type if barcode_type in BARCODE_TYPES else cards.barcode_type
+        return Shown(check_barcode(barcode, kind), kind, told=True, fits=True)
+    except BadNumber:
+        if cards.barcode_fallback == "none":
+            raise
+    text = check_barcode(barcode or number, cards.barcode_fallback)
+    return Shown(text, cards.barcode_fallback, told=barcode is not None, fits=False)

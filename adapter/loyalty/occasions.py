@@ -1,18 +1,43 @@
-"""Occasions on which the coupons CRM gives coupons: a card was issued, a receipt was credited.
+"""What follows from an event: the coupons of an occasion, and that the users CRM is told of a new card.
 
-Each is recorded as an operation of its own, so that it gives once, and later if the CRM is away now. What an
-occasion gives is the CRM's business and its driver's settings'; without a name in ours nothing is recorded.
+Each is recorded as an operation of its own, so that it is done once, and later if the CRM is away now. What
+an occasion gives is the CRM's business and its driver's settings'; without a name in ours nothing is
+recorded.
 """
 
 from __future__ import annotations
 
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind
 from adapter.loyalty.programme import Programme
+from crm_backends.model import Customer
 
 
 async def card_issued(programme: Programme, card: Card) -> None:
-    """A person has got a card; said twice of the same card it counts once. Raises ``StoreUnavailable``."""
-    await _record(programme, programme.settings.coupons.card_occasion, f"card:{card.number}", card.number)
+    """A person has got a card; said twice of the same card it counts once. Raises ``StoreUnavailable``.
+
+    A card in the place of another is no new one.
+    """
+    if card.replaces is None:
+        occasion = programme.settings.coupons.card_occasion
+        await _record(programme, occasion, f"card:{card.number}", card.number)
+
+
+async def card_to_be_told(programme: Programme, card: Card, owner: Customer) -> None:
+    """Have the users CRM told of its customer's card, unless it is the CRM that told us.
+
+    Said twice of the same card and owner it counts once. Raises ``StoreUnavailable``.
+    """
+    if programme.keeps_cards is None or card.users_reference is None or owner.card_number == card.number:
+        return
+    new = NewOperation(
+        kind=OperationKind.CARD,
+        identity=f"{card.number}@{card.users_reference}",
+        card_number=card.number,
+        fingerprint="",
+        request={"customer": card.users_reference, "replaces": card.replaces},
+        reference=programme.new_reference(OperationKind.CARD),
+    )
+    await programme.operations.record(new)
 
 
 async def receipt_credited(programme: Programme, receipt: Operation) -> None:

@@ -55,6 +55,8 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
         return await programme.users.register(
             _profile(operation), reference=operation.reference, deadline=deadline
         )
+    if operation.kind is OperationKind.CARD:
+        return await _tell_card(programme, operation, deadline)
     account = await crm_account(programme, operation, deadline)
     if account is None:
         return Written.refused(Refusal.NO_SUCH_CUSTOMER)
@@ -71,6 +73,25 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
             account, operation.request["occasion"], reference=operation.reference, deadline=deadline
         )
     raise NotSupported(f"no CRM for {operation.kind}")
+
+
+async def _tell_card(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
+    """Tell the users CRM of a card, unless it is no longer the one its owner has."""
+    card = await programme.cards.get(operation.card_number or "")
+    customer = operation.request["customer"]
+    if programme.keeps_cards is None:
+        raise NotSupported("no CRM is told of cards")
+    if card is None or card.users_reference != customer:
+        return Written.refused()
+    return await programme.keeps_cards.set_card(
+        customer,
+        card.number,
+        card.barcode_number,
+        card.barcode_type,
+        replaces=operation.request["replaces"],
+        reference=operation.reference,
+        deadline=deadline,
+    )
 
 
 async def settle(programme: Programme, operation: Operation, deadline: Deadline) -> Written:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, Protocol
 
-from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind
-from crm_backends.model import Balance, ChannelConsents, Customer
+from adapter.loyalty.model import Card, Entry, NewOperation, Operation, OperationKind
+from crm_backends.model import Balance, ChannelConsents, CrmCardState, Customer
 from crm_backends.ports import Deadline
 
 Port = Literal["points", "coupons"]
@@ -41,8 +41,30 @@ class CardRegistry(Protocol):
         with NOT_RESERVED, RESERVATION_EXPIRED, NUMBER_USED, HAS_ANOTHER_CARD, CARD_BLOCKED or NO_NUMBERS.
         """
 
-    async def adopt(self, number: str, users_reference: str) -> Card | None:
-        """Enter a card that the CRM keeps; ``None`` when the number or the customer is taken otherwise."""
+    async def release(self, number: str) -> None:
+        """Put a reserved number back among the free ones."""
+
+    async def adopt(self, entry: Entry) -> Card | None:
+        """Enter a card that the CRM keeps; ``None`` when the number is somebody's here.
+
+        A customer who has a card keeps it: that one is returned.
+        """
+
+    async def set_aside(self, number: str) -> None:
+        """Take a free or reserved number, which is somebody's in the CRM, out of circulation."""
+
+    async def follow(self, number: str, state: CrmCardState) -> Card | None:
+        """Block a card, make it inactive, or undo either, as the CRM says.
+
+        What a person blocked here stays blocked. Returns the card as it is then.
+        """
+
+    async def replace(self, number: str, entry: Entry, *, by: str | None, note: str | None) -> Card | None:
+        """Put another number in the place of a card: its owner, accounts and consents go along.
+
+        ``by``: the person who decides; ``None``: the CRM says so, and then a block by a person stays on.
+        Returns the new card; ``None`` when the old one is in nobody's hands or the new one in somebody's.
+        """
 
     async def owners(self, *, after: str, limit: int) -> Sequence[str]:
         """References of customers who own a card, in the order of the references, those after ``after``."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from adapter.catalogue import Code, Refused
+from adapter.loyalty.crm_cards import CrmCards, OddNumbers
 from adapter.loyalty.model import Card, OperationKind
 from adapter.loyalty.ports import (
     BalanceBook,
@@ -24,7 +25,17 @@ from adapter.loyalty.ports import (
 from adapter.loyalty.references import new_reference
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
-from crm_backends.ports import BackendError, Coupons, Deadline, Outcome, Points, Settlement, Users, Written
+from crm_backends.ports import (
+    BackendError,
+    Coupons,
+    Deadline,
+    KeepsCards,
+    Outcome,
+    Points,
+    Settlement,
+    Users,
+    Written,
+)
 
 _ASIDE = 1.0
 """Seconds, at most, for what a request may do without."""
@@ -60,6 +71,12 @@ class Programme:
     once."""
     reference_lengths: Mapping[OperationKind, int]
     """Characters of a reference that the CRM of a kind takes."""
+    crm_cards: CrmCards | None
+    """Set where the users CRM can be asked for a card number."""
+    keeps_cards: KeepsCards | None
+    """Set where the users CRM is told which card a customer has."""
+    odd_numbers: OddNumbers
+    """Told of numbers of the CRM that cannot be a card here, or not as they are."""
 
     def now(self) -> datetime:
         """Current time, aware, in the programme's zone."""
@@ -79,14 +96,6 @@ def kinds_looked_for(programme: Programme) -> frozenset[OperationKind]:
     )
 
 
-async def known_card(programme: Programme, number: str) -> Card:
-    """The card with this number. Raises ``Refused(CARD_UNKNOWN)`` when there is none."""
-    card = await programme.cards.get(number)
-    if card is None:
-        raise Refused(Code.CARD_UNKNOWN)
-    return card
-
-
 async def owner_of(programme: Programme, card: Card, deadline: Deadline) -> Customer:
     """The card's owner. Raises ``Refused(CARD_NOT_ACTIVE)`` when it has none that the CRM knows."""
     if card.users_reference is not None:
@@ -96,8 +105,24 @@ async def owner_of(programme: Programme, card: Card, deadline: Deadline) -> Cust
     raise Refused(Code.CARD_NOT_ACTIVE)
 
 
+async def in_its_place(programme: Programme, card: Card) -> Card:
+    """The card that stands for this one: itself, or the last of those it was replaced by."""
+    seen = {card.number}
+    while card.replaced_by is not None and card.replaced_by not in seen:
+        seen.add(card.replaced_by)
+        following = await programme.cards.get(card.replaced_by)
+        if following is None:
+            break
+        card = following
+    return card
+
+
 async def account_of(programme: Programme, card: Card, port: Port, deadline: Deadline) -> str | None:
-    """Reference under which the CRM of ``port`` keeps the card's owner; asked once, then remembered."""
+    """Reference under which the CRM of ``port`` keeps the card's owner; asked once, then remembered.
+
+    What was recorded for a card that was replaced since is its owner's all the same.
+    """
+    card = await in_its_place(programme, card)
     if port in programme.same_reference:
         return card.users_reference
     known = card.points_reference if port == "points" else card.coupons_reference

@@ -12,7 +12,7 @@ from adapter.catalogue import Code, Refused
 from adapter.loyalty.earning import admit, points_for
 from adapter.loyalty.fiscal import parse_receipt
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
-from adapter.loyalty.programme import Programme
+from adapter.loyalty.programme import Programme, in_its_place
 from adapter.loyalty.references import receipt_reference
 from crm_backends.ports import Deadline
 
@@ -56,7 +56,7 @@ async def register_receipt(
         ),
     )
     operation, _ = await programme.operations.record(new)
-    if operation.card_number != card.number:
+    if operation.card_number != card.number and not await _was(programme, card, operation.card_number):
         raise Refused(Code.RECEIPT_TAKEN)
     if operation.fingerprint != new.fingerprint:
         raise Refused(Code.RECEIPT_DIFFERS)
@@ -64,3 +64,9 @@ async def register_receipt(
     if operation.state is OperationState.REFUSED:
         raise Refused(operation.code or Code.RECEIPT_REFUSED)
     return operation
+
+
+async def _was(programme: Programme, card: Card, number: str | None) -> bool:
+    """Whether the card has taken the place of this number."""
+    former = None if number is None or card.replaces is None else await programme.cards.get(number)
+    return former is not None and (await in_its_place(programme, former)).number == card.number

@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from adapter.loyalty.crm_cards import ODD
 from adapter.loyalty.model import FOR_A_PERSON, OperationKind
 from adapter.loyalty.ports import Proof, StoreBusy, StoreUnavailable, Visibility
 from adapter.store.desk import OPEN, Waiting
@@ -40,6 +41,7 @@ class Metrics:
     _refused: Counter = field(init=False)
     _deliveries: Counter = field(init=False)
     _reasons: Counter = field(init=False)
+    _odd_numbers: Counter = field(init=False)
     _known: dict[tuple[str, int], Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -70,9 +72,25 @@ class Metrics:
             registry=self._registry,
         )
 
+        self._odd_numbers = Counter(
+            "koshelek_card_numbers_refused",
+            "Numbers of the users CRM that cannot be a card here (unfit, taken), or with another barcode "
+            "(barcode).",
+            ("reason",),
+            registry=self._registry,
+        )
+        # What an alert is made of is there from the beginning: else the first would not count as an increase.
+        for reason in ODD:
+            self._odd_numbers.labels(reason)
+        self._deliveries.labels(OperationKind.CARD, "sent", Outcome.REFUSED)
+
     def explained(self, kind: OperationKind, what: str, reason: str) -> None:
         """An operation was postponed, refused or held for a reason of this class."""
         self._reasons.labels(kind, what, reason).inc()
+
+    def card_number_refused(self, reason: str) -> None:
+        """A number of the CRM cannot be a card here, or not as it is."""
+        self._odd_numbers.labels(reason).inc()
 
     def delivered(self, kind: OperationKind, step: str, outcome: Outcome) -> None:
         """A write was sent, or a doubt looked up, and this came of it."""

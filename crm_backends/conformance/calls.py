@@ -23,6 +23,8 @@ from crm_backends.ports import (
     Backend,
     Coupons,
     Deadline,
+    FindsByCard,
+    KeepsCards,
     LimitsReferences,
     Points,
     Users,
@@ -56,6 +58,11 @@ def new_reference(backend: Backend | None = None) -> str:
     return "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(length))
 
 
+def new_card_number() -> str:
+    """A card number that was never used, of thirteen digits."""
+    return f"2755{next(_numbers) % 10**9:09d}"
+
+
 def five() -> Credit:
     """Five points for a receipt of this minute, which no other credit has."""
     return Credit(points=FIVE, description="Purchase", receipt=new_receipt())
@@ -78,6 +85,11 @@ def users(backend: Backend) -> Users:
     return cast(Users, backend)
 
 
+def by_card(backend: Backend) -> FindsByCard:
+    """The driver as one that declares ``users.find_by_card``."""
+    return cast(FindsByCard, backend)
+
+
 def points(backend: Backend) -> Points:
     return cast(Points, backend)
 
@@ -97,6 +109,8 @@ class Subject:
     coupons: str
     occasion: str
     code: str
+    card: str
+    """The card the holder has, or is to get."""
 
     @property
     def customer(self) -> str:
@@ -109,7 +123,8 @@ class Subject:
     def unknown(self, nobody: str) -> Subject:
         """The same calls, about somebody the CRM does not know."""
         holder = replace(self.holder, users_reference=nobody)
-        return replace(self, holder=holder, points=nobody, coupons=nobody, code="NO-SUCH-CODE")
+        card = new_card_number()
+        return replace(self, holder=holder, points=nobody, coupons=nobody, code="NO-SUCH-CODE", card=card)
 
 
 async def points_account(backend: Backend, holder: Holder) -> str:
@@ -137,6 +152,7 @@ async def new_subject(rig: Rig, backend: Backend) -> Subject:
         coupons=account,
         occasion=await rig.occasion() if is_there(backend, "coupons.issue") else "visit",
         code=await rig.code(account) if is_there(backend, "coupons.redeem") else "CODE",
+        card=await rig.give_card(holder) if is_there(backend, "users.find_by_card") else new_card_number(),
     )
 
 
@@ -169,6 +185,27 @@ async def _purchases(backend: Backend, about: Subject, deadline: Deadline) -> ob
     )
 
 
+async def set_card(
+    backend: Backend,
+    customer: str,
+    number: str,
+    deadline: Deadline,
+    *,
+    replaces: str | None = None,
+    reference: str | None = None,
+) -> Written:
+    """Tell the CRM of a card; its barcode is the number with a letter before it."""
+    return await cast(KeepsCards, backend).set_card(
+        customer,
+        number,
+        f"B{number}",
+        "CODE_128",
+        replaces=replaces,
+        reference=reference or new_reference(backend),
+        deadline=deadline,
+    )
+
+
 Call = Callable[[Backend, Subject, Deadline], Awaitable[object]]
 Write = Callable[[Backend, Subject, Deadline], Awaitable[Written]]
 KeyedWrite = Callable[[Backend, Subject, str, Deadline], Awaitable[Written]]
@@ -176,6 +213,7 @@ KeyedWrite = Callable[[Backend, Subject, str, Deadline], Awaitable[Written]]
 READS: Mapping[str, Call] = {
     "users.find": _find,
     "users.get": lambda b, about, d: users(b).get(about.customer, deadline=d),
+    "users.find_by_card": lambda b, about, d: by_card(b).find_by_card(about.card, deadline=d),
     "points.balance": lambda b, about, d: points(b).balance(about.points, deadline=d),
     "points.entries": lambda b, about, d: points(b).entries(about.points, limit=10, deadline=d),
     "points.purchases": _purchases,
@@ -208,6 +246,7 @@ WRITES: Mapping[str, Write] = {
         about.customer, Profile(locality="Чухлома"), deadline=d
     ),
     "users.set_consents": lambda b, about, d: users(b).set_consents(about.customer, CONSENTS, deadline=d),
+    "users.set_card": lambda b, about, d: set_card(b, about.customer, about.card, d),
     **{operation: _under_a_new_reference(write) for operation, write in KEYED.items()},
 }
 

@@ -13,7 +13,7 @@ from datetime import datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from crm_backends.model import Channel, Holder, Profile
+from crm_backends.model import Channel, CrmCardState, Holder, Profile
 from crm_backends.ports import Backend, Refusal
 from crm_backends.registry import BackendContext, BackendSpec
 
@@ -31,6 +31,10 @@ class NotProvided(NotImplementedError):
 
     def __init__(self, piece: str, operation: str) -> None:
         super().__init__(f"this scenario needs Rig.{piece}: provide it, or state what {operation} cannot do")
+
+
+class NoSuchState(Exception):
+    """This CRM's cards are never in that state."""
 
 
 class Rig(abc.ABC):
@@ -82,6 +86,26 @@ class Rig(abc.ABC):
     async def consents(self, customer: str) -> Mapping[Channel, bool]:
         """The channels the CRM has an answer for, allowed or denied."""
         raise NotProvided("consents", "users.set_consents")
+
+    async def give_card(self, holder: Holder) -> str:
+        """Make the CRM know a card of this customer, by its own means; its number."""
+        raise NotProvided("give_card", "users.find_by_card")
+
+    async def plastic(self) -> str | None:
+        """A new card that the CRM knows and nobody has; ``None`` where it keeps no such cards."""
+        raise NotProvided("plastic", "users.find_by_card")
+
+    async def change_card(self, number: str, state: CrmCardState) -> str | None:
+        """Give a customer's card another state in the CRM; of a replaced one the number in its place.
+
+        Raises:
+            NoSuchState: the CRM does not have that state.
+        """
+        raise NotProvided("change_card", "users.find_by_card")
+
+    async def card_of(self, customer: str) -> tuple[str | None, str | None]:
+        """Number and barcode that the CRM keeps for a customer."""
+        raise NotProvided("card_of", "users.set_card")
 
     # -- points ----------------------------------------------------------------------------------------
 

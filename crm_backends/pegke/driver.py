@@ -60,6 +60,8 @@ def capabilities(*, balance: bool, history: bool) -> Mapping[str, Capability]:
         "users.update": Capability(Support.IMPOSSIBLE, "Pegke has no call for it"),
         "users.set_consents": Capability(Support.IMPOSSIBLE, "Pegke keeps no consents"),
         "users.list_phones": Capability(Support.IMPOSSIBLE, "Pegke has no call for it"),
+        "users.find_by_card": Capability(Support.IMPOSSIBLE, "Pegke knows no card numbers"),
+        "users.set_card": Capability(Support.IMPOSSIBLE, "Pegke knows no card numbers"),
         "points.balance": Capability(
             Support.PARTIAL if balance else Support.NOT_IMPLEMENTED,
             f"merchant_v1, or site_v1_1 with balance_path; one number, no expiry; {_SHAPE}"

@@ -29,6 +29,16 @@ _CONSENTS = _partial("the map is replaced whole, so a change made elsewhere at t
 _NO_CONSENTS = Capability(
     Support.NOT_IMPLEMENTED, "consent_prefix is not set: the adapter keeps the consents"
 )
+_FIND_BY_CARD = _partial(
+    "with identifier = membership; a card is active or inactive there, never blocked and never replaced"
+)
+_NO_FIND_BY_CARD = Capability(
+    Support.NOT_IMPLEMENTED, "Perx can be asked for a card number only where that is the identifier"
+)
+_SET_CARD = _partial(
+    "in card_property; whether another customer has the number cannot be asked; the map is replaced whole"
+)
+_NO_SET_CARD = Capability(Support.NOT_IMPLEMENTED, "card_property is not set: Perx is not told of cards")
 _PURCHASES = _partial("one line for each receipt: no items, no quantities, no place")
 _CREDIT = _partial(
     "a reference that another customer has is not noticed: Perx shows each customer's history alone"
@@ -50,6 +60,8 @@ BEST: Mapping[str, Capability] = {
     "users.update": _UPDATE,
     "users.set_consents": _CONSENTS,
     "users.list_phones": Capability(Support.IMPOSSIBLE, "Perx has no call that lists customers"),
+    "users.find_by_card": _FIND_BY_CARD,
+    "users.set_card": _SET_CARD,
     "points.balance": FULL,
     "points.entries": FULL,
     "points.purchases": _PURCHASES,
@@ -71,6 +83,10 @@ def capabilities(settings: PerxSettings) -> Mapping[str, Capability]:
         chosen["users.register"] = _REGISTER_TOKEN
     if settings.identifier == "membership":
         chosen["users.register"] = _REGISTER_MEMBERSHIP
+    else:
+        chosen["users.find_by_card"] = _NO_FIND_BY_CARD
+    if settings.card_property is None:
+        chosen["users.set_card"] = _NO_SET_CARD
     if settings.credit_by == "transaction":
         chosen["points.credit"] = _CREDIT_BY_RULES
     if settings.consent_prefix is None:

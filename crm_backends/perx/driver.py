@@ -18,6 +18,8 @@ from crm_backends.model import (
     Balance,
     ChannelConsents,
     Credit,
+    CrmCard,
+    CrmCardState,
     Customer,
     FiscalReceipt,
     Holder,
@@ -91,6 +93,7 @@ class PerxBackend:
     name = NAME
     settlement = Settlement.PROBE
     finds_by_email = False
+    find_tells_card_state = False
 
     def __init__(self, settings: PerxSettings, context: BackendContext) -> None:
         self._settings = settings
@@ -315,7 +318,55 @@ class PerxBackend:
             raise NotSupported("perx: consents have no place there: consent_prefix is not set")
         return await self._merge(customer, people.consent_properties(prefix, consents), deadline)
 
-    async def _merge(self, customer: str, changes: Mapping[str, object], deadline: Deadline) -> Written:
+    async def find_by_card(self, number: str, *, deadline: Deadline) -> CrmCard | None:
+        """The membership of this number; the state is that of the membership in the programme.
+
+        Raises:
+            NotSupported: identifiers are not card numbers, and no call searches by another thing.
+        """
+        if self._settings.identifier != "membership":
+            raise NotSupported("perx: can be asked for a card number only with identifier = membership")
+        programme = await self._programme(number, deadline)
+        if programme is None:
+            return None
+        told = programme.get("membership_state", "active")
+        state: CrmCardState = "active" if told == "active" else "inactive"
+        return CrmCard(number, state, customer=Customer(number, Profile(), card_number=number))
+
+    @_write
+    async def set_card(
+        self,
+        customer: str,
+        number: str,
+        barcode: str,
+        barcode_type: str,
+        *,
+        replaces: str | None,
+        reference: str,
+        deadline: Deadline,
+    ) -> Written:
+        """Keep number and barcode in ``personal_properties``.
+
+        Raises:
+            NotSupported: the settings give them no place there.
+        """
+        if self._settings.card_property is None:
+            raise NotSupported("perx: cards have no place there: card_property is not set")
+
+        def has_another(kept: Mapping[str, Any]) -> bool:
+            return people.card_kept(self._settings, kept) not in (None, number, replaces)
+
+        changes = people.card_properties(self._settings, number, barcode)
+        return await self._merge(customer, changes, deadline, conflicts=has_another)
+
+    async def _merge(
+        self,
+        customer: str,
+        changes: Mapping[str, object],
+        deadline: Deadline,
+        *,
+        conflicts: Callable[[Mapping[str, Any]], bool] = lambda kept: False,
+    ) -> Written:
         """Change some of the properties: Perx replaces all of them, so read, merge, write, one at a time."""
         async with self._calls.turn(customer, deadline):
             try:
@@ -328,6 +379,8 @@ class PerxBackend:
             if not isinstance(kept, dict | None) or not isinstance(known.get("id"), int):
                 # To write over what cannot be seen would lose it.
                 raise BackendMisconfigured("perx: the customer is told without id or personal_properties")
+            if conflicts(kept or {}):
+                return Written.refused(Refusal.CONFLICT)
             merged = {**(kept or {}), **changes}
             if merged == (kept or {}):
                 return Written.done(customer)

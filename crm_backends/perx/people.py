@@ -103,6 +103,18 @@ def consent_properties(prefix: str, consents: ChannelConsents) -> dict[str, obje
     return {**allowed, **{f"{prefix}{channel}": False for channel in consents.deny}}
 
 
+def card_properties(settings: PerxSettings, number: str, barcode: str) -> dict[str, object]:
+    """A card, under the names that the settings give it."""
+    named = {settings.card_property: number, settings.barcode_property: barcode}
+    return {name: value for name, value in named.items() if name is not None}
+
+
+def card_kept(settings: PerxSettings, kept: Mapping[str, Any]) -> str | None:
+    """The card number among a customer's properties."""
+    number = kept.get(settings.card_property) if settings.card_property is not None else None
+    return str(number).strip() or None if isinstance(number, str | int) else None
+
+
 def customer(
     settings: PerxSettings,
     data: Mapping[str, Any],
@@ -135,7 +147,7 @@ def customer(
     return Customer(
         reference=data["identifier"],
         profile=Profile(**fields),
-        card_number=data["identifier"] if settings.identifier == "membership" else None,
+        card_number=data["identifier"] if settings.identifier == "membership" else card_kept(settings, kept),
         registered_at=moment(data.get("joined_at"), zone),
     )
 

@@ -88,6 +88,16 @@ class PerxSettings(HttpSettings):
         "Unset: Perx is told nothing of them.",
     )
 
+    card_property: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name in personal_properties for the number of a customer's card, so that a till finds "
+        "them by it. Unset: Perx is not told of cards.",
+    )
+    barcode_property: str | None = Field(
+        default=None, min_length=1, description="The same for the barcode; needs `card_property`."
+    )
+
     credit_by: Literal["transaction", "points"] = Field(
         default="transaction",
         description="A receipt without a number of points: report the purchase and let Perx's rules award; "
@@ -156,6 +166,12 @@ class PerxSettings(HttpSettings):
             raise ValueError("merchant_identifier is needed to find by merchant_search")
         if self.identifier == "token" and not self.phone_told:
             raise ValueError("with identifier = token nobody is found again unless the phone is sent")
+        if self.barcode_property is not None and self.card_property is None:
+            raise ValueError("barcode_property needs card_property")
+        taken = [*self.properties.values(), self.card_property, self.barcode_property]
+        names = [name for name in taken if name is not None]
+        if len(set(names)) < len(names):
+            raise ValueError("two of properties, card_property and barcode_property have one name")
         return self
 
     @property

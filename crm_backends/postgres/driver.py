@@ -24,6 +24,7 @@ from crm_backends.model import (
     Balance,
     ChannelConsents,
     Credit,
+    CrmCard,
     Customer,
     Holder,
     ListedPhone,
@@ -43,9 +44,11 @@ from crm_backends.ports import (
     Capability,
     Deadline,
     Finding,
+    NotSupported,
     Outcome,
     Refusal,
     Settlement,
+    Support,
     Written,
 )
 from crm_backends.postgres import errors, rows, statements
@@ -86,7 +89,6 @@ class PostgresBackend:
     """
 
     name = NAME
-    capabilities = CAPABILITIES
     settlement = Settlement.KEY
     finds_by_email = True
 
@@ -105,14 +107,19 @@ class PostgresBackend:
         if self._shared:
             self._pool = context.database_pool
         self._statements, self._misfits = statements.load(settings.sql_dir)
+        self._absent = self._not_written()
         self._used = [
             statement
             for name, statement in self._statements.items()
-            if name.partition("_")[0] in context.ports
+            if name.partition("_")[0] in context.ports and name not in self._absent
         ]
         """Statements of the ports that this driver serves here."""
-        self._fitting: set[str] = set()
-        """Operations whose statement was seen to fit the database."""
+        self.capabilities: Mapping[str, Capability] = {
+            **CAPABILITIES,
+            **{_operation(name): _not_there(name) for name in self._absent},
+        }
+        self._fitting: dict[str, frozenset[str]] = {}
+        """Operations whose statement was seen to fit the database, with the columns it returns."""
         self._schema_ready = not settings.manages_schema()
         self._schema_turn = asyncio.Lock()
 
@@ -125,12 +132,31 @@ class PostgresBackend:
     def accounts_are_customers(self) -> bool:
         """Whether a customer's reference is also the account of their points and coupons, as in ``crm``."""
         named_by = ("users_find", "users_get", "users_register", "points_account", "coupons_account")
-        return all(self._statements[name].is_ours for name in named_by)
+        return self._ours(*named_by)
+
+    @property
+    def find_tells_card_state(self) -> bool:
+        """See ``FindsByCard``. Of a partner's statement it is known once that has been used."""
+        return self._ours("users_find") or "card_state" in self._fitting.get("users_find", ())
+
+    def _ours(self, *names: str) -> bool:
+        return all(self._statements[name].is_ours for name in names)
+
+    def _not_written(self) -> frozenset[str]:
+        """Operations on cards that a partner who finds people by SQL of their own has not written."""
+        if self._ours("users_find"):
+            return frozenset()
+        return frozenset(name for name in statements.ON_CARDS if self._ours(name))
 
     @property
     def finds_many(self) -> bool:
         """Whether ``find_many`` may be used: the tables are ours, and in the adapter's own database."""
-        return self._shared and self._statements["users_find"].is_ours and not self._pooler
+        return self._shared and self._ours("users_find") and not self._pooler
+
+    @property
+    def finds_many_by_card(self) -> bool:
+        """The same for ``find_many_by_card``."""
+        return self._shared and self._ours("users_find", "users_find_by_card") and not self._pooler
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -220,9 +246,7 @@ class PostgresBackend:
         for statement in self._used:
             if statement.name not in self._fitting:
                 misfit = await self._misfit(connection, statement)
-                if misfit is None:
-                    self._fitting.add(statement.name)
-                else:
+                if misfit is not None:
                     found.append(_finding(misfit))
         return found
 
@@ -233,11 +257,15 @@ class PostgresBackend:
             return statement.misfit
         limit = Deadline.after(self._settings.statement_timeout)
         try:
-            return statement.compare(await self._columns(connection, statement.text, limit))
+            columns = await self._columns(connection, statement.text, limit)
         except errors.DATABASE_ERRORS as error:
             if not errors.is_misfit(error):
                 raise errors.on_read(statement.file, error) from None
             return _refused(statement, error)
+        misfit = statement.compare(columns)
+        if misfit is None:
+            self._fitting[statement.name] = frozenset(column for column, _ in columns)
+        return misfit
 
     async def _check_statements(self, connection: Connection) -> list[Finding]:
         """One finding per statement that does not fit, one for all that do."""
@@ -249,7 +277,8 @@ class PostgresBackend:
         good = len(self._used) - len(bad)
         if good:
             bad.append(Finding("statements", True, f"{good} statements fit"))
-        return bad
+        told = [f"{name}.sql" for name in statements.ON_CARDS if name in self._absent]
+        return bad + [Finding(file, True, f"not in sql_dir: {_WITHOUT[file]}") for file in told]
 
     # -- connections and statements --------------------------------------------------------------------
 
@@ -309,14 +338,16 @@ class PostgresBackend:
         if name in self._fitting:
             return statement
         misfit = self._misfits[0] if self._misfits else statement.misfit
+        columns: list[tuple[str, str]] = []
         if misfit is None:
             try:
-                misfit = statement.compare(await self._columns(connection, statement.text, limit))
+                columns = await self._columns(connection, statement.text, limit)
+                misfit = statement.compare(columns)
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
         if misfit is not None:
             raise BackendMisconfigured(f"{misfit.file}: {misfit.problem}; {misfit.remedy}")
-        self._fitting.add(name)
+        self._fitting[name] = frozenset(column for column, _ in columns)
         return statement
 
     async def _fetch(
@@ -386,6 +417,11 @@ class PostgresBackend:
         except (KeyError, rows.RowError) as error:
             raise BackendMisconfigured(
                 f"{statement.file}: the column {error.args[0]} is null or missing in a row"
+            ) from None
+        except rows.ValueRefused as error:
+            raise BackendMisconfigured(
+                f"{statement.file}: the column {error.args[0]} has a value it may not have in a row; "
+                "the driver's page lists those of a card's state"
             ) from None
 
     async def _write(
@@ -490,6 +526,58 @@ class PostgresBackend:
     def list_users(self) -> AsyncIterator[Sequence[ListedPhone]]:
         """All phones with the further columns; ``users_list_phones.sql``."""
         return self._listing(rows.users)
+
+    async def find_by_card(self, number: str, *, deadline: Deadline) -> CrmCard | None:
+        """What is known of a card number; ``users_find_by_card.sql``."""
+        self._must_be_written("users_find_by_card")
+        found = await self._read(
+            "users_find_by_card", {"number": number}, deadline, lambda row: self.crm_card(row, number)
+        )
+        return found[0] if found else None
+
+    async def find_many_by_card(
+        self, numbers: Sequence[str], join: str, *, deadline: Deadline
+    ) -> list[asyncpg.Record]:
+        """``find_by_card`` for several at once, joined as in ``find_many``; ``crm_card`` reads a row."""
+
+        def together(statement: statements.Statement) -> tuple[str, list[object]]:
+            return statements.for_many(statement, join), [list(numbers)]
+
+        return await self._read("users_find_by_card", together, deadline, lambda row: row)
+
+    def crm_card(self, row: asyncpg.Record, number: str) -> CrmCard:
+        """What a row of ``find_many_by_card`` tells of the number."""
+        owner = None if row["reference"] is None else self._customer("users_find_by_card")(row)
+        return rows.crm_card(row, number, owner)
+
+    async def set_card(
+        self,
+        customer: str,
+        number: str,
+        barcode: str,
+        barcode_type: str,
+        *,
+        replaces: str | None,
+        reference: str,
+        deadline: Deadline,
+    ) -> Written:
+        """Note which card a customer has; ``users_set_card.sql``."""
+        self._must_be_written("users_set_card")
+        values = {
+            "customer": customer,
+            "number": number,
+            "barcode": barcode,
+            "barcode_type": barcode_type,
+            "replaces": replaces,
+            "reference": reference,
+        }
+        return await self._write(
+            "users_set_card", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER, unique_is_conflict=True
+        )
+
+    def _must_be_written(self, name: str) -> None:
+        if name in self._absent:
+            raise NotSupported(f"postgres: {_not_there(name).note}")
 
     async def _listing(
         self, read: Callable[[Sequence[asyncpg.Record], str, rows.LeftOut], Sequence[T]]
@@ -657,6 +745,23 @@ class _Lease:
         with contextlib.suppress(*errors.DATABASE_ERRORS):
             # Limited, since a connection whose call was given up waits until the server has taken that in.
             await self._pool.release(self._connection, timeout=_RELEASE)
+
+
+_WITHOUT = {
+    "users_find_by_card.sql": "the CRM is not asked about card numbers",
+    "users_set_card.sql": "the CRM is not told the numbers of new cards",
+}
+"""What it means that a file is not there."""
+
+
+def _operation(name: str) -> str:
+    """``users.set_card`` of ``users_set_card``."""
+    return name.replace("_", ".", 1)
+
+
+def _not_there(name: str) -> Capability:
+    file = f"{name}.sql"
+    return Capability(Support.NOT_IMPLEMENTED, f"people are found by your SQL, and there is no {file}")
 
 
 def _version(connection: Connection) -> str:

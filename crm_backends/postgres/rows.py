@@ -19,8 +19,11 @@ import asyncpg
 
 from crm_backends import inputs
 from crm_backends.model import (
+    CRM_CARD_STATES,
     Balance,
     Credit,
+    CrmCard,
+    CrmCardState,
     Customer,
     Holder,
     ListedPhone,
@@ -38,6 +41,10 @@ _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 
 class RowError(ValueError):
     """A required column is null or cannot be read; the message names the column only."""
+
+
+class ValueRefused(ValueError):
+    """A column has a value other than those it may have; the message names the column only."""
 
 
 @dataclass(slots=True)
@@ -110,6 +117,7 @@ def _amount(row: asyncpg.Record, column: str) -> Decimal:
 def customer(row: asyncpg.Record, zone: ZoneInfo, phone: str | None) -> Customer:
     """The customer of a row; ``phone`` is that of the row in E.164."""
     get = row.get
+    state = get("card_state")
     return Customer(
         reference=str(_needed(row, "reference")),
         profile=Profile(
@@ -123,8 +131,32 @@ def customer(row: asyncpg.Record, zone: ZoneInfo, phone: str | None) -> Customer
             country_code=get("country_code"),
             locality=get("locality"),
         ),
-        card_number=inputs.one_line(get("card_number") or "") or None,
+        card_number=_number(get("card_number")),
         registered_at=_moment(row, "registered_at", zone),
+        card_state=None if state is None else _card_state(state, "card_state"),
+    )
+
+
+def _number(value: str | None) -> str | None:
+    """A card number; a column of a fixed width fills it up with blanks, and an empty one is none."""
+    return inputs.one_line(value or "") or None
+
+
+def _card_state(value: str, column: str) -> CrmCardState:
+    state = value.strip().lower()
+    if state not in CRM_CARD_STATES:
+        raise ValueRefused(column)
+    return state
+
+
+def crm_card(row: asyncpg.Record, number: str, owner: Customer | None) -> CrmCard:
+    return CrmCard(
+        number=number,
+        state=_card_state(str(_needed(row, "state")), "state"),
+        replaced_by=_number(row.get("replaced_by")),
+        customer=owner,
+        barcode=_number(row.get("barcode")),
+        barcode_type=_number(row.get("barcode_type")),
     )
 
 

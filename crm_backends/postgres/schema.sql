@@ -29,7 +29,51 @@ CREATE TABLE IF NOT EXISTS crm.customers (
     reference      text UNIQUE
 );
 COMMENT ON COLUMN crm.customers.reference IS 'The adapter''s reference of the registration, if it made it.';
+COMMENT ON COLUMN crm.customers.card_number IS
+    'The card the customer has now. Changed to another number, the old card counts as replaced by it.';
 CREATE UNIQUE INDEX IF NOT EXISTS customers_email ON crm.customers (lower(email));
+
+-- Whose a card is stands in crm.customers.card_number alone. Here is what else is known of a number: plastic that
+-- nobody has yet, what is printed on a card, and cards that are blocked, replaced or no longer good. A customer's
+-- number that is not here is active, and its barcode is the number.
+CREATE TABLE IF NOT EXISTS crm.cards (
+    number        text PRIMARY KEY,
+    state         text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'inactive', 'blocked', 'replaced')),
+    replaced_by   text CHECK (replaced_by <> number),
+    barcode       text,
+    barcode_type  text CHECK (barcode_type IN ('EAN_8', 'EAN_13', 'CODE_128', 'UPC_A', 'QR_CODE')),
+    CHECK (replaced_by IS NULL OR state = 'replaced')
+);
+COMMENT ON COLUMN crm.cards.state IS
+    'Blocked: the owner sees no card in the wallet and gets no other. Back to active: as before.';
+COMMENT ON COLUMN crm.cards.barcode IS 'What is printed on the card; null = the number.';
+
+-- A customer who gets another number has the old card replaced; one whose number is taken away has it inactive.
+-- With the owner's rights: whoever may change a customer need not be let into crm.cards.
+CREATE OR REPLACE FUNCTION crm.card_changes_hands() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF OLD.card_number IS NOT NULL THEN
+        INSERT INTO crm.cards AS kept (number, state, replaced_by)
+        VALUES (OLD.card_number, CASE WHEN NEW.card_number IS NULL THEN 'inactive' ELSE 'replaced' END,
+                NEW.card_number)
+        ON CONFLICT (number) DO UPDATE SET state = EXCLUDED.state, replaced_by = EXCLUDED.replaced_by;
+    END IF;
+    UPDATE crm.cards SET state = 'active', replaced_by = NULL
+    WHERE number = NEW.card_number AND state = 'replaced';
+    RETURN NULL;
+END
+$$;
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_trigger
+                   WHERE tgrelid = 'crm.customers'::regclass AND tgname = 'card_changes_hands') THEN
+        CREATE TRIGGER card_changes_hands AFTER UPDATE OF card_number ON crm.customers
+            FOR EACH ROW WHEN (OLD.card_number IS DISTINCT FROM NEW.card_number)
+            EXECUTE FUNCTION crm.card_changes_hands();
+    END IF;
+END
+$$;
 
 CREATE TABLE IF NOT EXISTS crm.consents (
     customer_id  bigint NOT NULL REFERENCES crm.customers ON DELETE CASCADE,

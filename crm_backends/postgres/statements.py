@@ -74,6 +74,7 @@ _CUSTOMER_OPTIONAL = {
     "locality": "text",
     "card_number": "text",
     "registered_at": "moment",
+    "card_state": "text",
 }
 _HOLDER = {"card_number": "text", "users_reference": "text", **_PHONE, "email": "text"}
 _OUTCOME = {"outcome": "text"}
@@ -89,6 +90,23 @@ OPERATIONS: Mapping[str, Operation] = {
         {"customer": "text", "allow": "text[]", "deny": "text[]"}, {"reference": "any"}, _OUTCOME
     ),
     "users_list_phones": Operation({}, {"phone": "text"}, {}),
+    "users_find_by_card": Operation(
+        {"number": "text"},
+        {"state": "text", **_CUSTOMER_REQUIRED},
+        {"replaced_by": "text", "barcode": "text", "barcode_type": "text", **_CUSTOMER_OPTIONAL},
+    ),
+    "users_set_card": Operation(
+        {
+            "customer": "text",
+            "number": "text",
+            "barcode": "text",
+            "barcode_type": "text",
+            "replaces": "text",
+            "reference": "text",
+        },
+        {"reference": "any"},
+        _OUTCOME,
+    ),
     "points_account": Operation(_HOLDER, {"account": "any"}, {}),
     "points_balance": Operation(
         {"account": "text", "today": "date"}, {"total": "number", "available": "number"}, {}
@@ -151,6 +169,9 @@ OPERATIONS: Mapping[str, Operation] = {
     ),
 }
 """Every operation of the driver. The name is also the name of its file, without ``.sql``."""
+
+ON_CARDS = ("users_find_by_card", "users_set_card")
+"""Operations that a partner's database may do without: ours are meant for people who are found by ours."""
 
 
 @dataclass(frozen=True, slots=True)

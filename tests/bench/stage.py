@@ -37,9 +37,9 @@ _PATIENCE = 30.0
 T = TypeVar("T")
 
 _CUSTOMERS = """
-    INSERT INTO crm.customers (phone, email, first_name, surname, birth_date, sex, country_code)
+    INSERT INTO crm.customers (phone, email, first_name, surname, birth_date, sex, country_code, card_number)
     SELECT '+' || 79000000000 + n, 'person' || n || '@example.org', 'Анна', 'Образцова',
-           date '1950-01-01' + (n % 20000)::integer, 'f', 'RU'
+           date '1950-01-01' + (n % 20000)::integer, 'f', 'RU', 2900000000000 + n
       FROM generate_series($1::bigint, $2::bigint) AS n
 """
 _CARDS = """

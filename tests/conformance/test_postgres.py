@@ -27,9 +27,9 @@ from crm_backends.conformance import (
     RelayedRig,
     context,
 )
-from crm_backends.conformance.calls import new_reference
+from crm_backends.conformance.calls import new_card_number, new_reference
 from crm_backends.conformance.relay import Streams
-from crm_backends.model import Channel, Holder, Profile
+from crm_backends.model import Channel, CrmCardState, Holder, Profile
 from crm_backends.ports import Refusal
 
 PASSWORD, WRONG_USER, WRONG_PASSWORD = "planted-password", "planted_stranger", "planted-wrong-password"
@@ -39,8 +39,12 @@ CREATE TABLE public.ledger (operation text NOT NULL);
 CREATE FUNCTION public.enter() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN INSERT INTO public.ledger VALUES (TG_ARGV[0]); RETURN NULL; END $$;
 CREATE TRIGGER a AFTER INSERT ON crm.customers FOR EACH ROW EXECUTE FUNCTION public.enter('users.register');
-CREATE TRIGGER b AFTER UPDATE ON crm.customers FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*)
+CREATE TRIGGER b AFTER UPDATE ON crm.customers FOR EACH ROW
+    WHEN (OLD.* IS DISTINCT FROM NEW.* AND OLD.card_number IS NOT DISTINCT FROM NEW.card_number)
     EXECUTE FUNCTION public.enter('users.update');
+CREATE TRIGGER c AFTER UPDATE ON crm.customers FOR EACH ROW
+    WHEN (OLD.card_number IS DISTINCT FROM NEW.card_number)
+    EXECUTE FUNCTION public.enter('users.set_card');
 CREATE TRIGGER a AFTER INSERT OR UPDATE ON crm.consents FOR EACH ROW
     EXECUTE FUNCTION public.enter('users.set_consents');
 CREATE TRIGGER a AFTER INSERT ON crm.points_ledger FOR EACH ROW
@@ -93,6 +97,43 @@ class PostgresRig(RelayedRig):
             "SELECT channel, allowed FROM crm.consents WHERE customer_id = $1", int(customer)
         )
         return {row["channel"]: row["allowed"] for row in rows}
+
+    async def give_card(self, holder: Holder) -> str:
+        await self._crm.execute(
+            "UPDATE crm.customers SET card_number = $2 WHERE id = $1",
+            int(holder.users_reference),
+            holder.card_number,
+        )
+        return holder.card_number
+
+    async def plastic(self) -> str:
+        number = new_card_number()
+        await self._crm.execute("INSERT INTO crm.cards (number) VALUES ($1)", number)
+        return number
+
+    async def change_card(self, number: str, state: CrmCardState) -> str | None:
+        if state == "replaced":
+            successor = new_card_number()
+            await self._crm.execute(
+                "UPDATE crm.customers SET card_number = $2 WHERE card_number = $1", number, successor
+            )
+            return successor
+        await self._crm.execute(
+            "INSERT INTO crm.cards (number, state) VALUES ($1, $2)"
+            " ON CONFLICT (number) DO UPDATE SET state = EXCLUDED.state",
+            number,
+            state,
+        )
+        return None
+
+    async def card_of(self, customer: str) -> tuple[str | None, str | None]:
+        row = await self._crm.fetchrow(
+            "SELECT card_number, barcode FROM crm.customers LEFT JOIN crm.cards ON number = card_number"
+            " WHERE id = $1",
+            int(customer),
+        )
+        assert row is not None
+        return row["card_number"], row["barcode"]
 
     async def move(self, account: str, points: Decimal) -> None:
         if points < 0:

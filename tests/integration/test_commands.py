@@ -81,10 +81,11 @@ _HELP: dict[tuple[str, ...], Sequence[str]] = {
     ("config", "hash"): ("koshelek.password",),
     ("config", "reference"): ("Markdown",),
     ("receipts",): ("held", "list", "show", "requeue", "settle", "purge"),
-    ("cards",): ("import", "show", "block", "unblock"),
+    ("cards",): ("import", "show", "block", "unblock", "replace"),
     ("cards", "import"): ("number, state, barcode, barcode_type, customer", "FILE", "again"),
     ("cards", "show"): ("state, barcode", "NUMBER"),
-    ("cards", "block"): ("cannot get another", "NUMBER"),
+    ("cards", "block"): ("cannot get another", "NUMBER", "--file", "one number a line"),
+    ("cards", "replace"): ("in the place of a card", "OLD", "NEW", "--note"),
     ("cards", "unblock"): ("state it had", "NUMBER"),
 }
 
@@ -486,6 +487,88 @@ def test_a_card_in_nobodys_hands_is_not_said_to_be_blocked(tmp_path: Path, datab
     done = run("cards", "block", number(1), cwd=tmp_path)
     assert done.status == 1
     assert "free" in done.err
+
+
+def test_the_cards_of_a_file_are_blocked_and_each_bad_line_is_told(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    rows = [(number(n), "active", "", "", f"person-{n}") for n in (1, 2, 3)]
+    assert run("cards", "import", cards_file(tmp_path, *rows, (number(4), "", "", "", "")), cwd=tmp_path).out
+    assert run("cards", "block", number(2), cwd=tmp_path).status == 0
+    (tmp_path / "lost.txt").write_text(
+        f"\ufeff{number(1)}\r\n\n  {number(2)}\n{number(4)}\nno\tnumber\n{number(9)}\n{number(3)}", "utf-8"
+    )
+    done = run("cards", "block", "--file", "lost.txt", "--by", "anna", "--note", "stolen bag", cwd=tmp_path)
+    assert (done.status, done.out) == (1, "2 blocked, 1 blocked before, 3 rejected\n")
+    assert done.err.splitlines() == [
+        f"line 4: {number(4)}: the card is free, only one in somebody's hands can be blocked",
+        "line 5: no number: there is no card with this number",
+        f"line 6: {number(9)}: there is no card with this number",
+    ]
+    shown = run("cards", "show", number(3), cwd=tmp_path)
+    assert shown.out.splitlines()[-1].endswith("blocked, by anna: stolen bag")
+    again = run("cards", "block", "--file", "-", "--json", cwd=tmp_path, given=f"{number(1)}\n{number(3)}\n")
+    assert again.status == 0
+    assert json.loads(again.out) == {"blocked": 0, "blocked_before": 2, "rejected": 0, "lines": []}
+
+
+def test_a_file_of_cards_that_cannot_be_read_is_one_sentence(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    (tmp_path / "latin.txt").write_bytes(b"\xff\xfe\n")
+    for words, says in (
+        (("--file", "absent.txt"), "cannot read absent.txt: No such file"),
+        (("--file", "latin.txt"), "not UTF-8 text"),
+        ((), "name a card, or give --file"),
+        ((number(1), "--file", "latin.txt"), "name a card, or give --file"),
+    ):
+        done = run("cards", "block", *words, cwd=tmp_path)
+        assert (done.status, done.out) == (1, "")
+        (line,) = done.err.splitlines()
+        assert says in line
+
+
+def test_a_card_is_replaced_by_another_and_what_happened_is_shown(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    rows = [
+        (number(1), "active", "", "", "1"),
+        (number(2), "", "", "", ""),
+        (number(3), "active", "", "", "3"),
+    ]
+    assert run("cards", "import", cards_file(tmp_path, *rows), cwd=tmp_path).status == 0
+    assert run("cards", "block", number(1), cwd=tmp_path).status == 0
+    for _ in range(2):  # again, it is no error
+        words = ("cards", "replace", number(1), number(2), "--by", "anna", "--note", "lost", "--json")
+        done = run(*words, cwd=tmp_path, anew=True)
+        assert done.status == 0, done.err
+        assert json.loads(done.out) == {
+            "number": number(2),
+            "barcode_number": number(2),
+            "barcode_type": "CODE_128",
+            "state": "active",
+            "users_reference": "1",
+            "replaces": number(1),
+        }
+    old = json.loads(run("cards", "show", number(1), "--json", cwd=tmp_path).out)
+    assert (old["state"], old["replaced_by"]) == ("inactive", number(2))
+    assert [(one["event"], one["note"]) for one in old["history"]] == [
+        ("blocked", None),
+        (f"replaced by {number(2)}", "lost"),
+    ]
+    new = run("cards", "show", number(2), cwd=tmp_path)
+    assert new.out.splitlines()[-1].endswith(f"in place of {number(1)}, by anna: lost")
+    for pair, says in (
+        ((number(1), number(4)), f"the card was replaced by {number(2)} before"),
+        ((number(8), number(4)), "there is no card with the number that is to be replaced"),
+        ((number(2), number(2)), "the two numbers are the same"),
+        ((number(2), number(3)), "the new number is somebody's here, or a person has blocked it"),
+        ((number(2), "a/b"), "the new number cannot be a card's"),
+    ):
+        done = run("cards", "replace", *pair, cwd=tmp_path)
+        assert done.status == 1
+        assert f"error: nothing was changed: {says}" in done.err
+    # Blocking a card that is no longer good helps nobody.
+    done = run("cards", "block", number(1), cwd=tmp_path)
+    assert done.status == 1
+    assert f"replaced by {number(2)}; block that one" in done.err
 
 
 def test_an_unknown_card_is_told(tmp_path: Path, database: str) -> None:

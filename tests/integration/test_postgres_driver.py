@@ -13,7 +13,18 @@ import pytest
 from pydantic import SecretStr
 
 from crm_backends.model import ChannelConsents, Credit, FiscalReceipt, Holder, Profile
-from crm_backends.ports import BackendUnavailable, Coupons, Deadline, Outcome, Points, Refusal, Users, Written
+from crm_backends.ports import (
+    BackendUnavailable,
+    Coupons,
+    Deadline,
+    FindsByCard,
+    KeepsCards,
+    Outcome,
+    Points,
+    Refusal,
+    Users,
+    Written,
+)
 from crm_backends.postgres import BACKEND, PostgresSettings
 from crm_backends.postgres.driver import PostgresBackend
 from crm_backends.registry import BackendContext
@@ -70,13 +81,15 @@ def test_the_driver_fits_its_description(crm: PostgresBackend) -> None:
     assert isinstance(crm, Users)
     assert isinstance(crm, Points)
     assert isinstance(crm, Coupons)
+    assert isinstance(crm, FindsByCard)
+    assert isinstance(crm, KeepsCards)
     assert BACKEND.build(PostgresSettings(), BackendContext("", None, ZONE, "RU")).name == BACKEND.name
 
 
 async def test_check_finds_that_every_statement_fits(crm: PostgresBackend) -> None:
     findings = await crm.check()
     assert [finding.ok for finding in findings] == [True, True]
-    assert findings[1].detail == "15 statements fit"
+    assert findings[1].detail == "17 statements fit"
 
 
 async def test_the_schema_may_be_created_by_many_at_once_and_again(
@@ -560,3 +573,94 @@ async def test_behind_a_pooler_nothing_is_prepared_and_all_goes_on_as_before(fre
         assert await crm._pool.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''") == 0
     finally:
         await crm.close()
+
+
+async def set_card(crm: PostgresBackend, customer: str, number: str, replaces: str | None = None) -> Written:
+    return await crm.set_card(
+        customer, number, number, "EAN_13", replaces=replaces, reference=f"r-{number}", deadline=soon()
+    )
+
+
+async def test_many_card_numbers_are_asked_for_at_once(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    assert crm.finds_many_by_card
+    assert await set_card(crm, anna, "2900000000018") == Written.done(anna)
+    await pool.execute("INSERT INTO crm.cards (number, state) VALUES ('P-1', 'active'), ('P-2', 'blocked')")
+    asked = ["P-2", "nobody's", "2900000000018", "P-1", "P-2"]
+    found = await crm.find_many_by_card(asked, "SELECT * FROM found ORDER BY 1", deadline=soon())
+    places = [row["wanted.number"] for row in found]
+    cards = [crm.crm_card(row, asked[place - 1]) for row, place in zip(found, places, strict=True)]
+    assert [(card.number, card.state, card.customer is not None) for card in cards] == [
+        ("P-2", "blocked", False),
+        ("2900000000018", "active", True),
+        ("P-1", "active", False),
+        ("P-2", "blocked", False),
+    ]
+    assert places == [1, 3, 4, 5]
+
+
+async def test_a_till_that_changes_a_customers_number_replaces_the_card_and_may_take_it_back(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    assert await set_card(crm, anna, "A") == Written.done(anna)
+    for now, before in (("B", "A"), ("A", "B")):
+        await pool.execute("UPDATE crm.customers SET card_number = $1", now)
+        old, new = [await crm.find_by_card(number, deadline=soon()) for number in (before, now)]
+        assert old is not None
+        assert new is not None
+        assert (old.state, old.replaced_by, old.customer) == ("replaced", now, None)
+        assert (new.state, new.customer is not None) == ("active", True)
+    await pool.execute("UPDATE crm.customers SET card_number = NULL")
+    taken = await crm.find_by_card("A", deadline=soon())
+    assert taken is not None
+    assert (taken.state, taken.customer) == ("inactive", None)
+
+
+async def test_a_number_that_is_blocked_or_was_replaced_is_given_to_nobody(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    await pool.execute(
+        "INSERT INTO crm.cards (number, state, replaced_by)"
+        " VALUES ('lost', 'replaced', 'new'), ('bad', 'blocked', NULL)"
+    )
+    for number in ("lost", "bad"):
+        assert await set_card(crm, anna, number) == Written.refused(Refusal.CONFLICT)
+    assert await pool.fetchval("SELECT card_number FROM crm.customers") is None
+    # Blocked after it was given: the same again is still no error.
+    assert await set_card(crm, anna, "good") == Written.done(anna)
+    await pool.execute("UPDATE crm.cards SET state = 'blocked' WHERE number = 'good'")
+    assert await set_card(crm, anna, "good") == Written.done(anna)
+
+
+async def test_who_may_change_customers_alone_may_give_them_another_card(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    assert await set_card(crm, anna, "A") == Written.done(anna)
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute("CREATE ROLE till_of_the_test")
+        await connection.execute("GRANT USAGE ON SCHEMA crm TO till_of_the_test")
+        await connection.execute("GRANT SELECT, UPDATE ON crm.customers TO till_of_the_test")
+        await connection.execute("SET LOCAL ROLE till_of_the_test")
+        await connection.execute("UPDATE crm.customers SET card_number = 'B'")
+        await connection.execute("RESET ROLE")
+        assert await connection.fetchval("SELECT replaced_by FROM crm.cards WHERE number = 'A'") == "B"
+        await connection.execute("DROP OWNED BY till_of_the_test; DROP ROLE till_of_the_test")
+
+
+async def test_the_schema_of_an_older_version_gets_what_is_new_of_cards(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record], fresh_database: str
+) -> None:
+    await pool.execute(
+        "UPDATE crm.customers SET card_number = 'A';"
+        "DROP TRIGGER card_changes_hands ON crm.customers; DROP FUNCTION crm.card_changes_hands;"
+        "DROP TABLE crm.cards; COMMENT ON SCHEMA crm IS 'koshelek-adapter of before'"
+    )
+    settings = PostgresSettings(statement_timeout=20)
+    newer = PostgresBackend(settings, BackendContext(fresh_database, pool, ZONE, "RU"))
+    await newer.open()
+    known = await newer.find_by_card("A", deadline=soon())
+    assert known is not None
+    assert (known.state, known.customer and known.customer.reference) == ("active", anna)
+    (found,) = await newer.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
+    assert (found.card_number, found.card_state) == ("A", "active")

@@ -20,7 +20,15 @@ from pydantic import SecretStr
 
 from crm_backends import postgres
 from crm_backends.model import ChannelConsents, Credit, FiscalReceipt, Holder, Profile
-from crm_backends.ports import BackendMisconfigured, Deadline, Outcome, Refusal, Written
+from crm_backends.ports import (
+    BackendMisconfigured,
+    Deadline,
+    NotSupported,
+    Outcome,
+    Refusal,
+    Support,
+    Written,
+)
 from crm_backends.postgres import PostgresSettings
 from crm_backends.postgres.driver import PostgresBackend
 from crm_backends.registry import BackendContext
@@ -42,6 +50,10 @@ CREATE TABLE buchungen (
 CREATE TABLE kaeufe (kunde varchar(20), am date, ware text, summe numeric(10, 2), menge double precision);
 CREATE TABLE gutscheine (kunde varchar(20), titel text, bis timestamptz, beleg text UNIQUE);
 CREATE TABLE codes (code text PRIMARY KEY, punkte real);
+CREATE TABLE karten (
+    nummer char(13) PRIMARY KEY, kunde varchar(20) REFERENCES kunden, zustand text DEFAULT 'ACTIVE',
+    nachfolger char(13), strichcode text
+);
 INSERT INTO kunden (telefon, mail, name, geburtstag, geschlecht, stufe)
 VALUES (79001234567, 'anna@example.com', 'Anna Schmidt', '1990-02-03', 'w', 2),
        (79001234567, NULL, 'Otto Schmidt', NULL, 'm', NULL);
@@ -111,6 +123,26 @@ SQL = {
 }
 
 
+ON_CARDS = {
+    "users_find_by_card": """
+        SELECT zustand AS state, nachfolger AS replaced_by, strichcode AS barcode, kunden.nr AS reference,
+               '+' || telefon AS phone
+        FROM karten LEFT JOIN kunden ON kunden.nr = kunde WHERE nummer = :number""",
+    "users_set_card": """
+        WITH neu AS (
+            INSERT INTO karten AS alt (nummer, kunde, strichcode)
+            SELECT :number, nr, :barcode FROM kunden WHERE nr = :customer
+              AND NOT EXISTS (SELECT FROM karten WHERE kunde = nr AND nummer <> :number
+                                                   AND nummer IS DISTINCT FROM :replaces)
+            ON CONFLICT (nummer) DO UPDATE SET kunde = EXCLUDED.kunde, strichcode = EXCLUDED.strichcode
+                WHERE coalesce(alt.kunde, EXCLUDED.kunde) = EXCLUDED.kunde
+            RETURNING kunde
+        )
+        SELECT nr AS reference, CASE WHEN EXISTS (SELECT FROM neu) THEN 'done' ELSE 'conflict' END AS outcome
+        FROM kunden WHERE nr = :customer""",
+}
+
+
 def soon() -> Deadline:
     return Deadline.after(20)
 
@@ -139,8 +171,69 @@ async def crm(
 async def test_all_files_fit_and_no_schema_is_made(
     crm: PostgresBackend, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
-    assert [finding.detail for finding in await crm.check()][1:] == ["15 statements fit"]
+    findings = await crm.check()
+    assert [finding.detail for finding in findings][1:] == [
+        "15 statements fit",
+        "not in sql_dir: the CRM is not asked about card numbers",
+        "not in sql_dir: the CRM is not told the numbers of new cards",
+    ]
+    assert all(finding.ok for finding in findings)
     assert await database.fetchval("SELECT to_regnamespace('crm')") is None
+
+
+async def test_without_files_for_cards_the_driver_has_no_such_operations(crm: PostgresBackend) -> None:
+    for operation in ("users.find_by_card", "users.set_card"):
+        capability = crm.capabilities[operation]
+        assert capability.support is Support.NOT_IMPLEMENTED
+        assert capability.note.endswith(f"there is no {operation.replace('.', '_')}.sql")
+    assert not crm.find_tells_card_state
+    with pytest.raises(NotSupported, match=r"users_find_by_card\.sql"):
+        await crm.find_by_card("1", deadline=soon())
+    with pytest.raises(NotSupported, match=r"users_set_card\.sql"):
+        await crm.set_card("K-1", "1", "1", "QR_CODE", replaces=None, reference="r", deadline=soon())
+
+
+async def test_with_files_for_cards_they_are_found_and_set(
+    fresh_database: str, database: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> None:
+    for name, sql in {**SQL, **ON_CARDS}.items():
+        (tmp_path / f"{name}.sql").write_text(sql, encoding="utf-8")
+    settings = PostgresSettings(url=SecretStr(fresh_database), sql_dir=tmp_path, statement_timeout=20)
+    crm = PostgresBackend(settings, BackendContext("", None, ZONE, "RU"))
+    await crm.open()
+    try:
+        assert [finding.detail for finding in await crm.check()][1:] == ["17 statements fit"]
+        # Numbers of a fixed width are told without the blanks that fill them up.
+        await database.execute("INSERT INTO karten (nummer, nachfolger) VALUES ('P-1', NULL), ('P-2', 'P-1')")
+        plastic = await crm.find_by_card("P-1", deadline=soon())
+        assert plastic is not None
+        assert (plastic.number, plastic.state, plastic.customer) == ("P-1", "active", None)
+        old = await crm.find_by_card("P-2", deadline=soon())
+        assert old is not None
+        assert old.replaced_by == "P-1"
+
+        async def give(customer: str, number: str, replaces: str | None = None) -> Written:
+            return await crm.set_card(
+                customer, number, f"*{number}*", "CODE_128", replaces=replaces, reference="r", deadline=soon()
+            )
+
+        for _ in range(2):
+            assert await give("K-1", "P-1") == Written.done("K-1")
+        assert await give("K-2", "P-1") == Written.refused(Refusal.CONFLICT)
+        assert await give("K-1", "N-1") == Written.refused(Refusal.CONFLICT)
+        assert await give("K-1", "N-1", replaces="P-1") == Written.done("K-1")
+        assert await give("K-9", "N-9") == Written.refused(Refusal.NO_SUCH_CUSTOMER)
+        anna = await crm.find_by_card("P-1", deadline=soon())
+        assert anna is not None
+        assert anna.customer is not None
+        assert (anna.customer.reference, anna.barcode) == ("K-1", "*P-1*")
+        await database.execute("UPDATE karten SET zustand = 'lost'")
+        with pytest.raises(
+            BackendMisconfigured, match=r"users_find_by_card\.sql: the column state has a value"
+        ):
+            await crm.find_by_card("P-1", deadline=soon())
+    finally:
+        await crm.close()
 
 
 async def test_people_are_found_though_a_phone_has_several(crm: PostgresBackend) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import asyncpg
 import pytest
 
 from adapter.catalogue import Code
-from adapter.loyalty.model import NewOperation, OperationKind
+from adapter.loyalty.model import Entry, NewOperation, OperationKind
 from adapter.loyalty.numbers import range_number
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.loyalty.references import new_reference
@@ -48,10 +49,11 @@ async def test_a_reservation_that_ran_out_is_not_another_callers_number_while_th
 
 async def test_a_card_that_a_call_beside_this_one_has_just_taken_over_is_found(adapter: Adapter) -> None:
     cards = adapter.service.cards
-    first = await cards.adopt("2900000000018", "17")
+    entry = Entry("2900000000018", "2900000000018", "CODE_128", owner="17")
+    first = await cards.adopt(entry)
     assert first is not None
-    assert await cards.adopt("2900000000018", "17") == first
-    assert await cards.adopt("2900000000018", "18") is None
+    assert await cards.adopt(entry) == first
+    assert await cards.adopt(dataclasses.replace(entry, owner="18")) is None
 
 
 async def test_a_number_that_an_import_is_about_to_take_is_passed_over(adapter: Adapter) -> None:

@@ -212,6 +212,67 @@ async def test_where_the_identifier_is_the_card_number_it_is_the_card_they_have(
     assert found.card_number == found.reference == "2900000000001"
 
 
+async def test_a_card_number_is_asked_for_as_the_member_it_names(perx: Tenant) -> None:
+    number = "2900000000001"
+    backend = await perx.driver(identifier="membership", merchant_identifier="till")
+    for told, state in (("active", "active"), ("pending", "inactive"), ("expire", "inactive")):
+        route = perx.answer("GET", "/v4/loyalty/7", {"data": {"membership_state": told}})
+        card = await backend.find_by_card(number, deadline=soon())
+        assert sent(route) == ("Bearer for-user", {}, None)
+        assert card is not None
+        assert (card.number, card.state) == (number, state)
+        assert card.customer is not None
+        assert card.customer.reference == card.customer.card_number == number
+    assert perx.tokens[-1]["scope"] == f"user_account(identifier:{number})"
+    perx.refused.add("user_account(identifier:nobody)")
+    perx.nobody()
+    assert await backend.find_by_card("nobody", deadline=soon()) is None
+    other = await perx.driver()
+    with pytest.raises(NotSupported, match="membership"):
+        await other.find_by_card(number, deadline=soon())
+
+
+async def test_a_card_is_merged_into_the_properties(perx: Tenant) -> None:
+    kept = {"tier": "gold"}
+    perx.answer("GET", "/v4/customers/me", {"data": {**ACCOUNT, "personal_properties": kept}})
+    route = perx.answer("PATCH", "/v4/customers/31", {"data": ACCOUNT})
+    backend = await perx.driver(card_property="card", barcode_property="code")
+
+    async def give(number: str, replaces: str | None = None) -> Written:
+        return await backend.set_card(
+            ID, number, f"0{number}", "EAN_13", replaces=replaces, reference="r", deadline=soon()
+        )
+
+    assert await give("29") == Written.done(ID)
+    given = {"tier": "gold", "card": "29", "code": "029"}
+    assert sent(route) == ("Bearer for-user", {}, {"personal_properties": given})
+    calls = len(route.calls)
+    # The customer got another card at the till meanwhile: it stays, unless ours takes its place.
+    perx.answer(
+        "GET", "/v4/customers/me", {"data": {**ACCOUNT, "personal_properties": {**kept, "card": "30"}}}
+    )
+    assert await give("29") == Written.refused(Refusal.CONFLICT)
+    assert len(route.calls) == calls
+    assert await give("29", replaces="30") == Written.done(ID)
+    perx.answer("GET", "/v4/customers/me", {"data": {**ACCOUNT, "personal_properties": given}})
+    assert await give("29") == Written.done(ID)
+    assert len(route.calls) == calls + 1
+    perx.account(personal_properties=given)
+    got = await backend.get(ID, deadline=soon())
+    assert got is not None
+    assert got.card_number == "29"
+
+
+async def test_without_a_property_perx_is_not_told_of_cards(perx: Tenant) -> None:
+    backend = await perx.driver()
+    assert backend.capabilities["users.set_card"].support is Support.NOT_IMPLEMENTED
+    with pytest.raises(NotSupported, match="card_property"):
+        await backend.set_card(ID, "29", "29", "QR_CODE", replaces=None, reference="r", deadline=soon())
+    for wrong in ({"barcode_property": "code"}, {"card_property": "x", "properties": {"sex": "x"}}):
+        with pytest.raises(ValidationError):
+            settings(**wrong)
+
+
 async def test_a_customer_told_with_another_phone_is_no_match(perx: Tenant) -> None:
     perx.account(phone="+79995555555")
     backend = await perx.driver()

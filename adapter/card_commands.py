@@ -1,0 +1,299 @@
+"""``koshelek-adapter cards``: numbers for the pool, and what a person decides about a card.
+
+What takes long to import is imported where it is used: help should come at once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from adapter.terminal import (
+    ConfigFile,
+    DataDir,
+    decided_by,
+    fail,
+    noted,
+    plainly,
+    say,
+    say_json,
+    settings_for,
+    visible,
+    with_database,
+    with_service,
+)
+
+if TYPE_CHECKING:
+    from adapter.bootstrap import Service
+    from adapter.loyalty.model import Card
+    from adapter.settings import Settings
+    from adapter.store.card_life import CardEvent
+    from adapter.store.cards import PostgresCards
+    from adapter.store.pool import Gateway
+
+app = typer.Typer(help="Import, show, block, unblock and replace cards.", no_args_is_help=True)
+
+CardNumber = Annotated[str, typer.Argument(metavar="NUMBER", help="Card number.")]
+AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts.")]
+By = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
+Note = Annotated[
+    str | None, typer.Option("--note", help="Why, for those who look later; kept for good, no personal data.")
+]
+
+
+@app.command("import")
+@plainly
+def cards_import(
+    file: Annotated[Path, typer.Argument(help="CSV file with a header line; - for standard input.")],
+    config: ConfigFile = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder of the embedded database.")] = None,
+) -> None:
+    """Import card numbers: columns number, state, barcode, barcode_type, customer.
+
+    States: free (the pool, default), ownerless (plastic without an owner), active, inactive, blocked.
+    Numbers that are known stay as they are, so a file may be imported again.
+    """
+    from adapter.store.importing import BadFile, Report, import_rows, read_rows
+
+    settings = settings_for(config, {"database": {"data_dir": data_dir}})
+    report = Report()
+
+    def progress(done: int) -> None:
+        if sys.stderr.isatty():
+            typer.echo(f"\r{done} lines", nl=False, err=True)
+
+    async def work(gateway: Gateway) -> None:
+        stream = sys.stdin if str(file) == "-" else file.open(encoding="utf-8", newline="")
+        with stream:
+            await import_rows(gateway, read_rows(stream, settings.cards, report), report, progress)
+
+    try:
+        with_database(settings, work)
+    except (BadFile, UnicodeDecodeError) as error:
+        fail(f"{file}: {'not UTF-8 text' if isinstance(error, UnicodeDecodeError) else error}")
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}")
+    for line, reason in report.rejected:
+        typer.echo(f"line {line}: {reason}", err=True)
+    typer.echo(f"{report.imported} imported, {report.known} known before, {report.rejected_count} rejected")
+    if report.rejected_count:
+        raise typer.Exit(1)
+
+
+@app.command("show")
+@plainly
+def cards_show(
+    number: CardNumber, as_json: AsJson = False, config: ConfigFile = None, data_dir: DataDir = None
+) -> None:
+    """Show a card: state, barcode, whose it is in each CRM, and what happened to it."""
+
+    async def look(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
+        return await cards.get(number), await cards.events(number)
+
+    card, events = _with_cards(_settings(config, data_dir), look)
+    _print(card, events, as_json)
+
+
+@app.command("block")
+@plainly
+def cards_block(
+    number: Annotated[str | None, typer.Argument(metavar="[NUMBER]", help="Card number.")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="File with one number a line; - for standard input.")
+    ] = None,
+    by: By = None,
+    note: Note = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Block a card, or all of a file; the owner cannot get another one.
+
+    It stays blocked whatever the CRM says, until it is unblocked here.
+    """
+    person, reason = decided_by(by), None if note is None else noted(note)
+    if (number is None) == (file is None):
+        fail("name a card, or give --file with one number a line")
+    if file is not None:
+        _block_all(_settings(config, data_dir), file, person, reason, as_json)
+        return
+
+    async def block(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
+        return await cards.block(number or "", by=person, note=reason), []
+
+    card, events = _with_cards(_settings(config, data_dir), block)
+    _print(card, events, as_json)
+    if card is not None and card.state != "blocked":
+        fail(f"nothing was changed: {_why_not_blocked(card)}")
+
+
+@app.command("unblock")
+@plainly
+def cards_unblock(
+    number: CardNumber,
+    by: By = None,
+    note: Note = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Give a blocked card back the state it had.
+
+    One that the CRM has blocked is blocked again at its next use, unless it is unblocked there.
+    """
+    person, reason = decided_by(by), None if note is None else noted(note)
+    by_crm = False
+
+    async def unblock(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
+        nonlocal by_crm
+        before = await cards.get(number)
+        by_crm = before is not None and before.by_crm
+        return await cards.unblock(number, by=person, note=reason), []
+
+    card, events = _with_cards(_settings(config, data_dir), unblock)
+    _print(card, events, as_json)
+    if by_crm:
+        typer.echo("the CRM had blocked it: unblock it there too, or it is blocked at its next use", err=True)
+
+
+@app.command("replace")
+@plainly
+def cards_replace(
+    number: Annotated[str, typer.Argument(metavar="OLD", help="Number of the card that is no longer good.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Number that takes its place; may be new here.")],
+    by: By = None,
+    note: Note = None,
+    as_json: AsJson = False,
+    config: ConfigFile = None,
+    data_dir: DataDir = None,
+) -> None:
+    """Put another number in the place of a card: owner, accounts and consents go along, and it is active.
+
+    The CRM is asked whether the new number is free there, and told of it by the running service.
+    """
+    from adapter.loyalty.standing import CannotReplace, replace_card
+    from crm_backends.ports import BackendError, Deadline
+
+    person, reason = decided_by(by), None if note is None else noted(note)
+    done: list[Card] = []
+
+    async def replace(service: Service) -> None:
+        deadline = Deadline.after(_PATIENCE)
+        done.append(
+            await replace_card(service.programme, number, new, by=person, note=reason, deadline=deadline)
+        )
+
+    try:
+        with_service(_settings(config, data_dir), replace)
+    except CannotReplace as error:
+        fail(f"nothing was changed: {error}")
+    except BackendError as error:
+        fail(f"nothing was changed: the CRM cannot be asked about the new number: {error}")
+    _print(done[0], [], as_json)
+
+
+_PATIENCE = 10.0
+"""Seconds; a person waits longer than a caller."""
+
+
+def _settings(config: Path | None, data_dir: Path | None) -> Settings:
+    return settings_for(config, {"database": {"data_dir": data_dir}})
+
+
+def _with_cards(
+    settings: Settings,
+    act: Callable[[PostgresCards], Awaitable[tuple[Card | None, list[CardEvent]]]],
+) -> tuple[Card | None, list[CardEvent]]:
+    from adapter.store.cards import PostgresCards
+
+    done: list[tuple[Card | None, list[CardEvent]]] = []
+
+    async def work(gateway: Gateway) -> None:
+        done.append(await act(PostgresCards(gateway, settings.cards)))
+
+    with_database(settings, work)
+    return done[0]
+
+
+def _print(card: Card | None, events: list[CardEvent], as_json: bool) -> None:
+    if card is None:
+        fail("there is no card with this number")
+    fields = {name: value for name, value in dataclasses.asdict(card).items() if value}
+    fields |= {name: value.isoformat() for name, value in fields.items() if hasattr(value, "isoformat")}
+    history = [
+        {
+            "at": event.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "by": event.who,
+            "event": event.event,
+            "note": event.note,
+        }
+        for event in events
+    ]
+    if as_json:
+        say_json(fields | ({"history": history} if history else {}))
+        return
+    for name, value in fields.items():
+        say(f"{name:<18} {value}")
+    for one in history:
+        more = f": {one['note']}" if one["note"] else ""
+        say(f"{one['at']}  {one['event']}, by {one['by'] or 'the CRM'}{more}")
+
+
+def _block_all(settings: Settings, file: Path, by: str, note: str | None, as_json: bool) -> None:
+    """Block the cards of a file; each line that cannot be done is told, and the others are done."""
+    blocked: list[str] = []
+    before: list[str] = []
+    rejected: list[dict[str, Any]] = []
+
+    async def block(cards: PostgresCards) -> tuple[None, list[CardEvent]]:
+        for line, number in _lines(file):
+            known = await cards.get(number)
+            if known is not None and known.state == "blocked" and not known.by_crm:
+                before.append(number)
+                continue
+            card = await cards.block(number, by=by, note=note)
+            if card is not None and card.state == "blocked":
+                blocked.append(number)
+            else:
+                why_not = "there is no card with this number" if card is None else _why_not_blocked(card)
+                rejected.append({"line": line, "number": number, "reason": why_not})
+        return None, []
+
+    try:
+        _with_cards(settings, block)
+    except UnicodeDecodeError:
+        fail(f"{file}: not UTF-8 text; {len(blocked)} were blocked before that was seen")
+    except OSError as error:
+        fail(f"cannot read {file}: {error.strerror}")
+    counts = {"blocked": len(blocked), "blocked_before": len(before), "rejected": len(rejected)}
+    if as_json:
+        say_json(counts | {"lines": rejected})
+    else:
+        for one in rejected:
+            typer.echo(visible(f"line {one['line']}: {one['number']}: {one['reason']}"), err=True)
+        typer.echo(f"{len(blocked)} blocked, {len(before)} blocked before, {len(rejected)} rejected")
+    if rejected:
+        raise typer.Exit(1)
+
+
+def _lines(file: Path) -> Iterator[tuple[int, str]]:
+    """Line numbers and card numbers of a file; empty lines are left out, and what nobody sees in a line."""
+    from crm_backends.inputs import one_line
+
+    stream = sys.stdin if str(file) == "-" else file.open(encoding="utf-8-sig")
+    with stream:
+        for line, text in enumerate(stream, start=1):
+            if number := one_line(text):
+                yield line, number
+
+
+def _why_not_blocked(card: Card) -> str:
+    if card.replaced_by is not None:
+        return f"the card was replaced by {card.replaced_by}; block that one"
+    return f"the card is {card.state}, only one in somebody's hands can be blocked"

@@ -1,0 +1,165 @@
+"""Asking the users CRM about a card number: as often as it has to be, and no oftener.
+
+The CRM's word on a card is asked for at every use of it, so that a block there takes effect here at the
+next call. A CRM that does not answer is left alone for some seconds, in which the registry's word holds. It
+may not know what follows from an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Iterator
+
+import structlog
+
+from adapter.loyalty.model import Card
+from adapter.loyalty.ports import CardRegistry
+from crm_backends.model import CrmCard
+from crm_backends.ports import BackendError, BackendUnavailable, Deadline
+
+log = structlog.get_logger("cards")
+
+_PATIENCE = 1.0
+"""Seconds, at most, for the CRM's word on a card that the registry knows."""
+_LEFT_ALONE = 5.0
+"""Seconds in which it is not asked for such a word after it did not answer."""
+_REMEMBERED = 5.0
+"""Seconds in which a number that nobody knew is not asked for again: it may be tried over and over."""
+_MOST = 10_000
+_A_LINE_IN = 60.0
+"""Seconds between two log lines about odd numbers of one kind."""
+
+Ask = Callable[[str, Deadline], Awaitable[CrmCard | None]]
+Joined = Callable[[str], Awaitable[tuple[Card | None, CrmCard | None]]]
+
+
+class CrmCards:
+    """The look-up by card number of the users CRM.
+
+    Args:
+        ask: asks it. Raises ``BackendError``.
+        tells_state: whether people found there are told with the state of their card.
+        joined: reads a card of the registry with the CRM's word, where it says something else, in one go.
+    """
+
+    def __init__(self, ask: Ask, tells_state: Callable[[], bool], joined: Joined | None = None) -> None:
+        self._ask = ask
+        self._joined = joined
+        self.tells_state = tells_state
+        self._quiet_until = 0.0
+        self._silent = False
+        self._unknown: dict[str, float] = {}
+        """Numbers that nobody knew, oldest first, and until when that is remembered."""
+
+    async def find(self, number: str, deadline: Deadline) -> CrmCard | None:
+        """What the CRM knows of the number now. Raises ``BackendError``."""
+        try:
+            async with asyncio.timeout(deadline.remaining()):
+                return await self._ask(number, deadline)
+        except TimeoutError:
+            raise BackendUnavailable("the users CRM did not tell a card in time") from None
+
+    async def word(self, number: str, deadline: Deadline) -> CrmCard | None:
+        """The same, soon or not at all.
+
+        Raises ``BackendError`` where it does not answer in time; then it is not asked for some seconds.
+        """
+        self._may_be_asked()
+        with self._noticing():
+            return await self.find(number, Deadline.after(min(_PATIENCE, deadline.remaining() / 2)))
+
+    async def with_card(
+        self, cards: CardRegistry, number: str, deadline: Deadline
+    ) -> tuple[Card | None, CrmCard | None]:
+        """A card of the registry, and the CRM's word on the number.
+
+        ``None`` for a word: it knows nothing of it, or nothing else than the card says. Raises
+        ``BackendError`` where the registry knows no such card and the CRM does not answer.
+        """
+        try:
+            if self._joined is not None:
+                self._may_be_asked()
+                with self._noticing():
+                    return await self._joined(number)
+        except BackendError:
+            card = await cards.get(number)
+            return card, None if card is not None else await self.find(number, deadline)
+        known, told = await asyncio.gather(
+            cards.get(number), self.word(number, deadline), return_exceptions=True
+        )
+        if isinstance(known, BaseException):
+            raise known
+        if not isinstance(told, BaseException):
+            return known, told
+        if not isinstance(told, BackendError):
+            raise told
+        return known, None if known is not None else await self.find(number, deadline)
+
+    def _may_be_asked(self) -> None:
+        if time.monotonic() < self._quiet_until:
+            raise BackendUnavailable("the users CRM did not answer lately")
+
+    @contextlib.contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Leave it alone for a while when it does not answer; the log says once that it went and is back."""
+        try:
+            yield
+        except BackendError as error:
+            self._quiet_until = time.monotonic() + _LEFT_ALONE
+            if not self._silent:
+                self._silent = True
+                log.warning("card_states_not_told", reason=type(error).__name__, detail=str(error))
+            raise
+        if self._silent:
+            self._silent = False
+            log.info("card_states_told_again")
+
+    def is_nobodys(self, number: str) -> bool:
+        """Whether nobody knew this number some seconds ago."""
+        until = self._unknown.get(number)
+        return until is not None and time.monotonic() < until
+
+    def note_unknown(self, number: str) -> None:
+        """Neither the registry nor the CRM knows this number."""
+        now = time.monotonic()
+        while self._unknown and (len(self._unknown) >= _MOST or next(iter(self._unknown.values())) < now):
+            del self._unknown[next(iter(self._unknown))]
+        self._unknown.pop(number, None)
+        self._unknown[number] = now + _REMEMBERED
+
+
+ODD = ("barcode", "unfit", "taken")
+"""Why a number is odd: its barcode's type cannot carry it and another does; it cannot be shown at all; it is
+another person's here."""
+
+
+class OddNumbers:
+    """Card numbers of the CRM that cannot be a card here, or not as they are. None is passed over in silence.
+
+    Args:
+        observe: is told the reason of each.
+    """
+
+    def __init__(self, observe: Callable[[str], None] = lambda reason: None) -> None:
+        self._observe = observe
+        self._logged: dict[str, float] = {}
+        self._since: dict[str, int] = {}
+
+    def note(self, reason: str, number: str, remedy: str) -> None:
+        """Count it; of each reason one line a minute, the number masked."""
+        self._observe(reason)
+        now = time.monotonic()
+        if now < self._logged.get(reason, 0.0):
+            self._since[reason] = self._since.get(reason, 0) + 1
+            return
+        self._logged[reason] = now + _A_LINE_IN
+        log.warning(
+            "card_number_refused",
+            reason=reason,
+            card=f"***{number[-4:]}" if number.isascii() and number.isprintable() else "***",
+            length=len(number),
+            more=self._since.pop(reason, 0),
+            remedy=remedy,
+        )
