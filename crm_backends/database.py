@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _ENCODED = "@ : / ? # % in a user name or password are written percent-encoded (@ as %40, # as %23, / as %2F)"
@@ -87,18 +87,21 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
+def cause_of(error: BaseException, url: str | None, key: str, *, names_role: bool = True) -> Cause:
     """Why no connection was made.
 
     Args:
         error: what connecting raised.
         url: what was connected to, where it is known.
         key: the setting that holds the URL.
+        names_role: whether the role may be named: to the person at the terminal, not in a log.
     """
     try:
         place = place_of(url or "")
     except ValueError:
         place = Place("", "", "", "")
+    if not names_role:
+        place = replace(place, user="")
     state = str(getattr(error, "sqlstate", None) or "")
     if state and state[:2] != "08":  # the client's own, of a connection that broke
         return _refused_by_server(state, place, key)
@@ -106,7 +109,8 @@ def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
 
 
 def _refused_by_server(state: str, place: Place, key: str) -> Cause:
-    role, database = place.user or "this user", place.database or "database"
+    role, database = place.user or f"the user of {key}", place.database or "database"
+    in_sql = _name(place.user) if place.user else "…"
     if state == "28P01":
         return Cause(
             f"{place.server} refuses the password of {role}",
@@ -115,19 +119,19 @@ def _refused_by_server(state: str, place: Place, key: str) -> Cause:
     if state[:2] == "28":
         return Cause(
             f"{place.server} does not let {role} into {database} from here",
-            f"the role has to exist (CREATE ROLE {_name(role)} LOGIN PASSWORD '…'), and pg_hba.conf on the "
+            f"the role has to exist (CREATE ROLE {in_sql} LOGIN PASSWORD '…'), and pg_hba.conf on the "
             f"server needs a line for it and this machine; where that line says hostssl, end {key} with "
             "?sslmode=require",
         )
     if state == "3D000":
         return Cause(
             f"there is no database {database} on {place.server}",
-            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER {_name(role)}",
+            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER {in_sql}",
         )
     if state == "42501":
         return Cause(
             f"{role} has not the right to use {place}",
-            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO {_name(role)}; tables there that belong "
+            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO {in_sql}; tables there that belong "
             "to another role have to be given to this one (ALTER … OWNER TO)",
         )
     if state == "53300":

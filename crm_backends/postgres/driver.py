@@ -210,7 +210,10 @@ class PostgresBackend:
         return await self._look(self._misfits_in, schema=True)
 
     async def misfits(self) -> Sequence[Finding]:
-        """What in the SQL files can never work; of a database that does not answer nothing is said."""
+        """What in the SQL files can never work; of a database that does not answer nothing is said.
+
+        Beside a partner's own files ours are no part of that: what they leave to us they may not need.
+        """
         broken = [statement.misfit for statement in self._used if statement.misfit]
         found = [_finding(misfit) for misfit in (*self._misfits, *broken)]
         if not found:
@@ -244,7 +247,8 @@ class PostgresBackend:
         """Statements that were not seen to fit before and do not, for good."""
         found: list[Finding] = []
         for statement in self._used:
-            if statement.name not in self._fitting:
+            left_to_us = statement.is_ours and self._settings.sql_dir is not None
+            if statement.name not in self._fitting and not left_to_us:
                 misfit = await self._misfit(connection, statement)
                 if misfit is not None:
                     found.append(_finding(misfit))
