@@ -50,7 +50,9 @@ _JOBLESS = """
     SELECT operation.id, operation.state, operation.attempt
       FROM koshelek.operations AS operation
      WHERE operation.state IN ('recorded', 'sent', 'unknown')
-       AND greatest(operation.recorded_at, operation.sent_at) < now() - $1::interval
+       -- What is in the future was written before the database's clock was put back.
+       AND greatest(operation.recorded_at, operation.sent_at)
+           NOT BETWEEN now() - $1::interval AND now() + $1::interval
        AND NOT EXISTS (
                SELECT FROM {queue} AS job
                 WHERE job.entrypoint = $2 AND job.status IN ('queued', 'picked')

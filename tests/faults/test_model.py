@@ -370,6 +370,7 @@ class Ledger(RuleBasedStateMachine):
             self.world.run(self._age(seconds))
             for operation in states.values():
                 self.world.run(self._deliver(operation.id))
+        self.world.run(self.deliverer.close())
         assert all(operation.state in FINAL for operation in self.world.run(self._states()).values())
         self.check()
 

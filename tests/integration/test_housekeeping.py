@@ -124,6 +124,19 @@ async def test_a_job_that_a_clock_put_back_has_moved_far_away_is_due_at_once(hou
     assert await house.sql(late, str(picked.id).encode())
 
 
+async def test_an_operation_of_the_future_that_lost_its_job_gets_one(house: House) -> None:
+    """The clock of the database was put back since."""
+    recorded, sent = [await house.record(str(n)) for n in range(2)]
+    assert await house.operations.begin(sent.id)
+    await house.lose_jobs()
+    for operation in (recorded, sent):
+        await house.age(operation, -60 * MINUTE)
+    report = await house.once()
+    assert (report.jobs_restored, report.became_doubtful) == (2, 1)
+    assert await house.state(recorded) == ("recorded", 1)
+    assert await house.state(sent) == ("unknown", 1)
+
+
 async def test_an_operation_that_lost_its_job_gets_one(house: House) -> None:
     recorded, sent, unknown, held, done, young, queued = [await house.record(str(n)) for n in range(7)]
     assert await house.operations.begin(sent.id)
