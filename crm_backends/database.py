@@ -1,7 +1,7 @@
 """What a PostgreSQL URL says, and why no connection could be made: a reason and a remedy for each cause.
 
 For the adapter's own database as for a CRM's. It may not know what is kept there. Of a server's own message
-nothing is repeated, since it may quote values; host, port, database and role are named, a password never.
+nothing is repeated, since it may quote values; host, port and database are named, user and password never.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ class Place:
     host: str
     port: str
     database: str
-    user: str
 
     @property
     def server(self) -> str:
@@ -61,7 +60,7 @@ def place_of(url: str) -> Place:
         host, port = hosts, ""
     else:
         host, port = parts.hostname or query.get("host", ""), str(parts.port or query.get("port", ""))
-    return Place(host, port, database, unquote(parts.username or query.get("user", "")))
+    return Place(host, port, database)
 
 
 def same_database(one: str, other: str) -> bool:
@@ -98,7 +97,7 @@ def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
     try:
         place = place_of(url or "")
     except ValueError:
-        place = Place("", "", "", "")
+        place = Place("", "", "")
     state = str(getattr(error, "sqlstate", None) or "")
     if state and state[:2] != "08":  # the client's own, of a connection that broke
         return _refused_by_server(state, place, key)
@@ -106,29 +105,28 @@ def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
 
 
 def _refused_by_server(state: str, place: Place, key: str) -> Cause:
-    role, database = place.user or "this user", place.database or "database"
+    database = place.database or "database"
     if state == "28P01":
         return Cause(
-            f"{place.server} refuses the password of {role}",
+            f"{place.server} refuses the user or the password",
             f"correct user and password in {key}; {_ENCODED}",
         )
     if state[:2] == "28":
         return Cause(
-            f"{place.server} does not let {role} into {database} from here",
-            f"the role has to exist (CREATE ROLE {_name(role)} LOGIN PASSWORD '…'), and pg_hba.conf on the "
-            f"server needs a line for it and this machine; where that line says hostssl, end {key} with "
-            "?sslmode=require",
+            f"{place.server} does not let the user into {database} from here",
+            "the user has to exist (CREATE ROLE … LOGIN PASSWORD '…'), and pg_hba.conf on the server needs a "
+            f"line for it and this machine; where that line says hostssl, end {key} with ?sslmode=require",
         )
     if state == "3D000":
         return Cause(
             f"there is no database {database} on {place.server}",
-            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER {_name(role)}",
+            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER …",
         )
     if state == "42501":
         return Cause(
-            f"{role} has not the right to use {place}",
-            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO {_name(role)}; tables there that belong "
-            "to another role have to be given to this one (ALTER … OWNER TO)",
+            f"the user has not the right to use {place}",
+            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO …; tables there that belong to another "
+            "user have to be given to this one (ALTER … OWNER TO …)",
         )
     if state == "53300":
         return Cause(
