@@ -158,6 +158,11 @@ class Service:
             ),
             reference_lengths={kind: _reference_length(self.by_port[port]) for kind, port, _ in _WRITES},
             lists_users=_can(users, "users.list_phones"),
+            cannot=frozenset(
+                kind
+                for kind, port, operation in _WRITES
+                if (crm := self.by_port[port]) is not None and not _can(crm, operation)
+            ),
         )
         self.visibility = PostgresVisibility(
             gateway, {kind: self._fingerprints.get(port, "") for kind, port, _ in _WRITES}

@@ -1,7 +1,7 @@
 """What a PostgreSQL URL says, and why no connection could be made: a reason and a remedy for each cause.
 
 For the adapter's own database as for a CRM's. It may not know what is kept there. Of a server's own message
-nothing is repeated, since it may quote values; host, port, database and role are named, a password never.
+nothing is repeated, since it may quote values; host, port and database are named, user and password never.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
 _ENCODED = "@ : / ? # % in a user name or password are written percent-encoded (@ as %40, # as %23, / as %2F)"
@@ -26,7 +26,6 @@ class Place:
     host: str
     port: str
     database: str
-    user: str
 
     @property
     def server(self) -> str:
@@ -61,7 +60,7 @@ def place_of(url: str) -> Place:
         host, port = hosts, ""
     else:
         host, port = parts.hostname or query.get("host", ""), str(parts.port or query.get("port", ""))
-    return Place(host, port, database, unquote(parts.username or query.get("user", "")))
+    return Place(host, port, database)
 
 
 def same_database(one: str, other: str) -> bool:
@@ -87,21 +86,18 @@ def url_problem(url: str) -> str | None:
     return None
 
 
-def cause_of(error: BaseException, url: str | None, key: str, *, names_role: bool = True) -> Cause:
+def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
     """Why no connection was made.
 
     Args:
         error: what connecting raised.
         url: what was connected to, where it is known.
         key: the setting that holds the URL.
-        names_role: whether the role may be named: to the person at the terminal, not in a log.
     """
     try:
         place = place_of(url or "")
     except ValueError:
-        place = Place("", "", "", "")
-    if not names_role:
-        place = replace(place, user="")
+        place = Place("", "", "")
     state = str(getattr(error, "sqlstate", None) or "")
     if state and state[:2] != "08":  # the client's own, of a connection that broke
         return _refused_by_server(state, place, key)
@@ -109,30 +105,28 @@ def cause_of(error: BaseException, url: str | None, key: str, *, names_role: boo
 
 
 def _refused_by_server(state: str, place: Place, key: str) -> Cause:
-    role, database = place.user or f"the user of {key}", place.database or "database"
-    in_sql = _name(place.user) if place.user else "…"
+    database = place.database or "database"
     if state == "28P01":
         return Cause(
-            f"{place.server} refuses the password of {role}",
+            f"{place.server} refuses the user or the password",
             f"correct user and password in {key}; {_ENCODED}",
         )
     if state[:2] == "28":
         return Cause(
-            f"{place.server} does not let {role} into {database} from here",
-            f"the role has to exist (CREATE ROLE {in_sql} LOGIN PASSWORD '…'), and pg_hba.conf on the "
-            f"server needs a line for it and this machine; where that line says hostssl, end {key} with "
-            "?sslmode=require",
+            f"{place.server} does not let the user into {database} from here",
+            "the user has to exist (CREATE ROLE … LOGIN PASSWORD '…'), and pg_hba.conf on the server needs a "
+            f"line for it and this machine; where that line says hostssl, end {key} with ?sslmode=require",
         )
     if state == "3D000":
         return Cause(
             f"there is no database {database} on {place.server}",
-            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER {in_sql}",
+            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER …",
         )
     if state == "42501":
         return Cause(
-            f"{role} has not the right to use {place}",
-            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO {in_sql}; tables there that belong "
-            "to another role have to be given to this one (ALTER … OWNER TO)",
+            f"the user has not the right to use {place}",
+            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO …; tables there that belong to another "
+            "user have to be given to this one (ALTER … OWNER TO …)",
         )
     if state == "53300":
         return Cause(

@@ -205,8 +205,10 @@ def _is_still(customer: Customer | None, profile: Profile, registration: Operati
 async def _register(programme: Programme, profile: Profile, deadline: Deadline) -> str:
     """Register the person once, through the ledger; returns the CRM's reference.
 
-    Raises ``Refused``: REGISTRATION_REFUSED, CONFLICT, STILL_WORKING.
+    Raises ``Refused``: REGISTRATION_REFUSED, CONFLICT, STILL_WORKING, NOT_SUPPORTED.
     """
+    if OperationKind.REGISTRATION in programme.cannot:
+        raise Refused(Code.NOT_SUPPORTED)
     fields = {
         name: value.isoformat() if name == "birth_date" else value  # type: ignore[attr-defined]
         for name, value in profile.given().items()

@@ -47,7 +47,7 @@ async def receipt_credited(programme: Programme, receipt: Operation) -> None:
 
 
 async def _record(programme: Programme, occasion: str | None, identity: str, number: str | None) -> None:
-    if occasion is None or programme.coupons is None:
+    if occasion is None or programme.coupons is None or OperationKind.COUPONS in programme.cannot:
         return
     new = NewOperation(
         kind=OperationKind.COUPONS,

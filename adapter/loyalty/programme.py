@@ -78,6 +78,9 @@ class Programme:
     odd_numbers: OddNumbers
     """Told of numbers of the CRM that cannot be a card here, or not as they are."""
 
+    cannot: frozenset[OperationKind] = frozenset()
+    """Kinds that their CRM's driver declares that it cannot do; nothing of them is recorded."""
+
     def now(self) -> datetime:
         """Current time, aware, in the programme's zone."""
         return datetime.now(UTC).astimezone(self.settings.zone)

@@ -17,7 +17,7 @@ async def use_promo_code(programme: Programme, card: Card, code: str, deadline: 
     answer; later it is a second use. The result is done or still under way. Raises ``Refused`` with one
     of the PROMO codes or NOT_SUPPORTED.
     """
-    if programme.coupons is None:
+    if programme.coupons is None or OperationKind.PROMO_CODE in programme.cannot:
         raise Refused(Code.NOT_SUPPORTED)
     code = code.strip()
     new = NewOperation(

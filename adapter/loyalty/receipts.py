@@ -26,7 +26,7 @@ async def register_receipt(
     RECEIPT_FROM_FUTURE, RECEIPT_KIND, RECEIPT_TOO_OLD, RECEIPT_TOO_SMALL,
     RECEIPT_TOO_LARGE, RECEIPT_TAKEN, RECEIPT_DIFFERS, NOT_SUPPORTED, or the code a CRM's refusal led to.
     """
-    if programme.points is None:
+    if programme.points is None or OperationKind.RECEIPT in programme.cannot:
         raise Refused(Code.NOT_SUPPORTED)
     rule = programme.settings.receipts
     now = programme.now()

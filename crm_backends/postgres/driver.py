@@ -51,7 +51,8 @@ from crm_backends.ports import (
     Support,
     Written,
 )
-from crm_backends.postgres import errors, rows, statements
+from crm_backends.postgres import checking, errors, rows, statements
+from crm_backends.postgres.samples import Samples
 from crm_backends.postgres.settings import PostgresSettings
 from crm_backends.registry import BackendContext
 from crm_backends.spent import charge
@@ -85,7 +86,8 @@ class PostgresBackend:
     """Users, Points and Coupons on a PostgreSQL database.
 
     Reads raise a ``BackendError``. Writes return a ``Written``; they raise ``BackendMisconfigured`` only
-    where the SQL does not fit the database, and then nothing has been changed.
+    where the SQL does not fit the database, and ``NotSupported`` where the partner declines the operation;
+    then nothing has been changed.
     """
 
     name = NAME
@@ -108,6 +110,7 @@ class PostgresBackend:
             self._pool = context.database_pool
         self._statements, self._misfits = statements.load(settings.sql_dir)
         self._absent = self._not_written()
+        self._ports = context.ports
         self._used = [
             statement
             for name, statement in self._statements.items()
@@ -116,7 +119,10 @@ class PostgresBackend:
         """Statements of the ports that this driver serves here."""
         self.capabilities: Mapping[str, Capability] = {
             **CAPABILITIES,
-            **{_operation(name): _not_there(name) for name in self._absent},
+            **{
+                _operation(name): Capability(Support.NOT_IMPLEMENTED, why)
+                for name, why in self._absent.items()
+            },
         }
         self._fitting: dict[str, frozenset[str]] = {}
         """Operations whose statement was seen to fit the database, with the columns it returns."""
@@ -142,11 +148,18 @@ class PostgresBackend:
     def _ours(self, *names: str) -> bool:
         return all(self._statements[name].is_ours for name in names)
 
-    def _not_written(self) -> frozenset[str]:
-        """Operations on cards that a partner who finds people by SQL of their own has not written."""
-        if self._ours("users_find"):
-            return frozenset()
-        return frozenset(name for name in statements.ON_CARDS if self._ours(name))
+    def _not_written(self) -> dict[str, str]:
+        """Operations that this database does not do, and why: declined by their file, or never written."""
+        absent = {
+            name: statement.unsupported
+            for name, statement in self._statements.items()
+            if statement.unsupported and not statement.misfit
+        }
+        if not self._ours("users_find"):
+            for name in statements.ON_CARDS:
+                if self._ours(name):
+                    absent[name] = f"people are found by your SQL, and there is no {name}.sql"
+        return absent
 
     @property
     def finds_many(self) -> bool:
@@ -202,8 +215,29 @@ class PostgresBackend:
     # -- check -----------------------------------------------------------------------------------------
 
     async def check(self) -> Sequence[Finding]:
-        """Connect and prove every statement; changes nothing, works before ``open`` as well."""
-        return await self._look(self._check_statements)
+        """Connect, prove every statement, judge sample rows; changes nothing, works before ``open``, too."""
+        return await self._look(self._prove)
+
+    async def _prove(self, connection: Connection) -> list[Finding]:
+        async with connection.transaction(readonly=True):
+            proof = checking.Proof(connection, self._used, self._settings.statement_timeout)
+            found = await proof.run()
+            good = {name: self._statements[name] for name in proof.columns}
+            seconds = self._settings.statement_timeout
+            samples = Samples(connection, good, proof.columns, self._zone, self._region, seconds)
+            return [*found, *await samples.run(), *self._left_out()]
+
+    def _left_out(self) -> list[Finding]:
+        """Operations that this database does not do."""
+        return [
+            Finding(
+                f"{name}.sql",
+                True,
+                f"declined: {why}" if self._statements[name].unsupported else _WITHOUT[name],
+            )
+            for name, why in self._absent.items()
+            if name.partition("_")[0] in self._ports
+        ]
 
     async def standing(self) -> Sequence[Finding]:
         """Connect, and see once that every statement fits."""
@@ -215,7 +249,7 @@ class PostgresBackend:
         Beside a partner's own files ours are no part of that: what they leave to us they may not need.
         """
         broken = [statement.misfit for statement in self._used if statement.misfit]
-        found = [_finding(misfit) for misfit in (*self._misfits, *broken)]
+        found = [checking.finding_of(misfit) for misfit in (*self._misfits, *broken)]
         if not found:
             with contextlib.suppress(BackendError):
                 async with self._connection(Deadline.after(self._settings.statement_timeout)) as connection:
@@ -226,7 +260,7 @@ class PostgresBackend:
         self, look: Callable[[Connection], Awaitable[list[Finding]]], *, schema: bool = False
     ) -> Sequence[Finding]:
         """What is found on the way to the database, and by ``look`` where there is a connection."""
-        findings = [_finding(misfit) for misfit in self._misfits]
+        findings = [checking.finding_of(misfit) for misfit in self._misfits]
         borrowed = self._pool is None
         if self._pool is None and self._settings.url is not None:
             self._pool = await self._new_pool(self._settings.url.get_secret_value())
@@ -251,7 +285,7 @@ class PostgresBackend:
             if statement.name not in self._fitting and not left_to_us:
                 misfit = await self._misfit(connection, statement)
                 if misfit is not None:
-                    found.append(_finding(misfit))
+                    found.append(checking.finding_of(misfit))
         return found
 
     async def _misfit(
@@ -265,24 +299,11 @@ class PostgresBackend:
         except errors.DATABASE_ERRORS as error:
             if not errors.is_misfit(error):
                 raise errors.on_read(statement.file, error) from None
-            return _refused(statement, error)
+            return checking.refused(statement, error)
         misfit = statement.compare(columns)
         if misfit is None:
             self._fitting[statement.name] = frozenset(column for column, _ in columns)
         return misfit
-
-    async def _check_statements(self, connection: Connection) -> list[Finding]:
-        """One finding per statement that does not fit, one for all that do."""
-        bad = [
-            _finding(misfit)
-            for statement in self._used
-            if (misfit := await self._misfit(connection, statement)) is not None
-        ]
-        good = len(self._used) - len(bad)
-        if good:
-            bad.append(Finding("statements", True, f"{good} statements fit"))
-        told = [f"{name}.sql" for name in statements.ON_CARDS if name in self._absent]
-        return bad + [Finding(file, True, f"not in sql_dir: {_WITHOUT[file]}") for file in told]
 
     # -- connections and statements --------------------------------------------------------------------
 
@@ -403,6 +424,7 @@ class PostgresBackend:
         deadline: Deadline,
         form: Callable[[asyncpg.Record], T],
     ) -> list[T]:
+        self._must_be_written(name)
         limit = self._limit(deadline)
         async with self._connection(limit) as connection:
             statement = await self._fit(name, connection, limit)
@@ -437,6 +459,7 @@ class PostgresBackend:
         missing: Refusal,
         unique_is_conflict: bool = False,
     ) -> Written:
+        self._must_be_written(name)
         limit = self._limit(deadline)
         try:
             async with self._connection(limit) as connection:
@@ -533,7 +556,6 @@ class PostgresBackend:
 
     async def find_by_card(self, number: str, *, deadline: Deadline) -> CrmCard | None:
         """What is known of a card number; ``users_find_by_card.sql``."""
-        self._must_be_written("users_find_by_card")
         found = await self._read(
             "users_find_by_card", {"number": number}, deadline, lambda row: self.crm_card(row, number)
         )
@@ -566,7 +588,6 @@ class PostgresBackend:
         deadline: Deadline,
     ) -> Written:
         """Note which card a customer has; ``users_set_card.sql``."""
-        self._must_be_written("users_set_card")
         values = {
             "customer": customer,
             "number": number,
@@ -581,7 +602,7 @@ class PostgresBackend:
 
     def _must_be_written(self, name: str) -> None:
         if name in self._absent:
-            raise NotSupported(f"postgres: {_not_there(name).note}")
+            raise NotSupported(f"postgres: {self._absent[name]}")
 
     async def _listing(
         self, read: Callable[[Sequence[asyncpg.Record], str, rows.LeftOut], Sequence[T]]
@@ -590,6 +611,7 @@ class PostgresBackend:
 
         One connection and one read-only transaction are held until the last batch, or as long as it may take.
         """
+        self._must_be_written("users_list_phones")
         left_out = rows.LeftOut()
         async with self._connection(Deadline.after(self._settings.statement_timeout)) as connection:
             limit = Deadline.after(_LIST_TIMEOUT)
@@ -752,8 +774,8 @@ class _Lease:
 
 
 _WITHOUT = {
-    "users_find_by_card.sql": "the CRM is not asked about card numbers",
-    "users_set_card.sql": "the CRM is not told the numbers of new cards",
+    "users_find_by_card": "not in sql_dir: the CRM is not asked about card numbers",
+    "users_set_card": "not in sql_dir: the CRM is not told the numbers of new cards",
 }
 """What it means that a file is not there."""
 
@@ -763,34 +785,6 @@ def _operation(name: str) -> str:
     return name.replace("_", ".", 1)
 
 
-def _not_there(name: str) -> Capability:
-    file = f"{name}.sql"
-    return Capability(Support.NOT_IMPLEMENTED, f"people are found by your SQL, and there is no {file}")
-
-
 def _version(connection: Connection) -> str:
     version = connection.get_server_version()
     return f"PostgreSQL {version.major}.{version.minor}"
-
-
-def _finding(misfit: statements.Misfit) -> Finding:
-    return Finding(misfit.file, False, misfit.problem, misfit.remedy)
-
-
-def _refused(statement: statements.Statement, error: Exception) -> statements.Misfit:
-    missing = errors.undefined_object(error)
-    problem = f"the database refuses it ({errors.brief(error)})"
-    if missing is not None:
-        return statements.Misfit(
-            statement.file,
-            f"{problem}: {missing} does not exist",
-            "correct the name, grant the right to see it, or let manage_schema create the schema crm",
-        )
-    if errors.sqlstate(error) in ("26000", "42P05"):
-        return statements.Misfit(statement.file, problem, "a pooler stands between: set pooler = true")
-    said = errors.said_of_statement(error, statement.text)
-    return statements.Misfit(
-        statement.file,
-        f"{problem}: {said}" if said else problem,
-        f"correct the file; koshelek-adapter postgres statement {statement.name} prints it for psql",
-    )

@@ -93,7 +93,7 @@ def on_connect(error: Exception, url: str, key: str) -> BackendError:
     The message has the remedy after a semicolon.
     """
     state = sqlstate(error)
-    cause = str(cause_of(error, url, key, names_role=False))
+    cause = str(cause_of(error, url, key))
     if state[:2] == "28":
         return BackendCredentials(cause)
     if state[:2] in _MISFIT or isinstance(error, ValueError):

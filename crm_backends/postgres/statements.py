@@ -174,6 +174,11 @@ ON_CARDS = ("users_find_by_card", "users_set_card")
 """Operations that a partner's database may do without: ours are meant for people who are found by ours."""
 
 
+NEEDED = ("users_find", "users_get", "points_account", "coupons_account")
+"""Operations that cannot be declined."""
+_UNSUPPORTED = re.compile(r"^[ \t]*--[ \t]*unsupported:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+
+
 @dataclass(frozen=True, slots=True)
 class Misfit:
     """Something wrong with a file, said without any value of the database."""
@@ -198,6 +203,8 @@ class Statement:
     """Why it cannot be sent at all."""
     is_ours: bool = True
     """False for a partner's file."""
+    unsupported: str = ""
+    """Why the partner declines the operation; then it is never sent."""
 
     def arguments(self, values: Mapping[str, object]) -> list[object]:
         return [values[name] for name in self.parameters]
@@ -220,7 +227,7 @@ class Statement:
         found = dict(columns)
         for column in operation.required:
             if column not in found:
-                near = _nearest(column, found)
+                near = nearest(column, found)
                 hint = f"; is it the column {near}?" if near else ""
                 return Misfit(
                     self.file,
@@ -358,13 +365,14 @@ def _end_of_block(sql: str, position: int) -> int:
 
 
 def _unknown_parameter(name: str, types: Mapping[str, str]) -> str:
-    near = _nearest(name, types)
+    near = nearest(name, types)
     hint = f"; did you mean :{near}?" if near else ""
     known = ", ".join(f":{known}" for known in types) or "none"
     return f"uses :{name}, which this operation does not supply{hint} It supplies {known}"
 
 
-def _nearest(name: str, names: Iterable[str]) -> str | None:
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant."""
     near = difflib.get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
     return near[0] if near else None
 
@@ -388,7 +396,7 @@ def _replacements(sql_dir: Path) -> tuple[dict[str, Path], list[Misfit]]:
         if path.stem in OPERATIONS:
             theirs[path.stem] = path
             continue
-        near = _nearest(path.stem, OPERATIONS)
+        near = nearest(path.stem, OPERATIONS)
         remedy = f"did you mean {near}.sql?" if near else f"the files are: {', '.join(OPERATIONS)}"
         misfits.append(Misfit(str(path), "is not the name of an operation", remedy))
     return theirs, misfits
@@ -398,7 +406,10 @@ def _read(name: str, replacement: Path | None) -> Statement:
     path = replacement or OWN_SQL / f"{name}.sql"
     file = str(replacement) if replacement else path.name
     try:
-        text, parameters = bind(path.read_text(encoding="utf-8-sig"), OPERATIONS[name].parameters)
+        sql = path.read_text(encoding="utf-8-sig")
+        if declined := _UNSUPPORTED.search(sql):
+            return _declined(name, file, declined[1])
+        text, parameters = bind(sql, OPERATIONS[name].parameters)
     except BindError as error:
         misfit = Misfit(file, str(error), "correct the parameter's name")
     except (OSError, UnicodeDecodeError) as error:
@@ -406,3 +417,11 @@ def _read(name: str, replacement: Path | None) -> Statement:
     else:
         return Statement(name, file, text, parameters, is_ours=replacement is None)
     return Statement(name, file, "", (), misfit)
+
+
+def _declined(name: str, file: str, reason: str) -> Statement:
+    misfit = None
+    if name in NEEDED:
+        misfit = Misfit(file, "cannot be declined: nobody could be found without it", "write its SQL")
+    reason = reason or "declined by its file, which gives no reason"
+    return Statement(name, file, "", (), misfit, is_ours=False, unsupported=reason)

@@ -31,6 +31,7 @@ async def cause(url: str, timeout: float = 10) -> Cause:
         await asyncio.wait_for(asyncpg.connect(url), timeout)
     found = cause_of(why.value, url, "crm.url")
     assert SECRET not in str(found)
+    assert "guest" not in str(found)  # half of what opens the door
     assert ";" not in found.reason  # it parts the two where they are told in one line
     return found
 
@@ -53,17 +54,17 @@ async def guest(postgresql: EmbeddedServer, fresh_database: str) -> AsyncIterato
     await connection.close()
 
 
-async def test_a_wrong_password_names_the_role_and_percent_encoding(guest: str) -> None:
+async def test_a_wrong_password_names_percent_encoding(guest: str) -> None:
     found = await cause(guest.replace(SECRET, "other"))
-    assert "refuses the password of guest" in found.reason
+    assert "refuses the user or the password" in found.reason
     assert "crm.url" in found.remedy
     assert "@ as %40" in found.remedy
 
 
 async def test_a_role_that_is_not_let_in_is_told_of_the_role_and_pg_hba(guest: str) -> None:
     found = await cause(guest.replace("://guest", "://stranger"))
-    assert "does not let stranger into test_" in found.reason
-    for word in ("CREATE ROLE stranger", "pg_hba.conf", "sslmode=require"):
+    assert "does not let the user into test_" in found.reason
+    for word in ("CREATE ROLE …", "pg_hba.conf", "sslmode=require"):
         assert word in found.remedy
 
 
@@ -71,7 +72,7 @@ async def test_a_database_that_is_not_there_is_named_with_the_way_to_make_it(gue
     name = urlsplit(guest).path
     found = await cause(guest.replace(f"{name}?", "/Shop?"))
     assert found.reason.startswith("there is no database Shop on the socket in /")
-    assert 'CREATE DATABASE "Shop" OWNER guest' in found.remedy
+    assert 'CREATE DATABASE "Shop" OWNER …' in found.remedy
 
 
 async def test_a_role_that_may_not_connect_is_told_of_the_grant(guest: str, fresh_database: str) -> None:
@@ -80,8 +81,8 @@ async def test_a_role_that_may_not_connect_is_told_of_the_grant(guest: str, fres
     await connection.execute(f"REVOKE CONNECT ON DATABASE {name} FROM PUBLIC")
     await connection.close()
     found = await cause(guest)
-    assert found.reason.startswith(f"guest has not the right to use the database {name} on ")
-    assert f"GRANT CONNECT, CREATE ON DATABASE {name} TO guest" in found.remedy
+    assert found.reason.startswith(f"the user has not the right to use the database {name} on ")
+    assert f"GRANT CONNECT, CREATE ON DATABASE {name} TO …" in found.remedy
 
 
 async def test_a_server_without_a_connection_left_is_told(guest: str, fresh_database: str) -> None:

@@ -88,8 +88,8 @@ def test_the_driver_fits_its_description(crm: PostgresBackend) -> None:
 
 async def test_check_finds_that_every_statement_fits(crm: PostgresBackend) -> None:
     findings = await crm.check()
-    assert [finding.ok for finding in findings] == [True, True]
-    assert findings[1].detail == "17 statements fit"
+    assert [finding for finding in findings if not finding.ok or finding.warning] == []
+    assert "17 of 17 fit and may be executed" in [finding.detail for finding in findings]
 
 
 async def test_the_schema_may_be_created_by_many_at_once_and_again(

@@ -102,7 +102,7 @@ async def test_a_crm_that_refuses_us_is_told_at_the_start_and_when_it_is_well_ag
         (line,) = [line for line in serving.lines() if line["event"] == "crm_wrong"]
         assert line["level"] == "error"
         assert line["ports"] == ["users", "points", "coupons"]
-        assert "refuses the password" in line["reason"]
+        assert "refuses the user or the password" in line["reason"]
         assert "correct user and password in url" in line["remedy"]
         status, told = ready(ports[1])
         assert (status, told["status"]) == (200, "ready")

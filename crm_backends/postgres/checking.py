@@ -1,0 +1,259 @@
+"""``check`` of a PostgreSQL CRM: every statement is planned as the role that will run it.
+
+None is executed. Of the server's messages only those are shown that are about a statement it did not execute.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+
+from crm_backends.ports import Finding
+from crm_backends.postgres import errors
+from crm_backends.postgres.statements import OPERATIONS, Misfit, Statement, nearest
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = PoolConnectionProxy[asyncpg.Record]
+
+_PLANNED = "koshelek_check"
+_NEEDED: Mapping[str, Sequence[tuple[tuple[str, ...], str]]] = {
+    "users_find": [(("phone", "phone_digits", "phone_national"), "nobody is found by phone")],
+    "users_get": [(("customer",), "everybody would be the same person")],
+    "users_update": [(("customer",), "everybody would be changed")],
+    "points_balance": [(("account",), "everybody would have the same balance")],
+    "points_entries": [(("account",), "everybody would see the same movements")],
+    "points_purchases": [
+        (("account",), "everybody would see the same purchases"),
+        (("since", "since_at"), "all purchases would be read each time"),
+    ],
+    "points_credit": [
+        (("account",), "the points would go nowhere"),
+        (("reference",), "a receipt sent again would be credited again"),
+    ],
+    "coupons_redeem": [(("code",), "any code would do")],
+}
+"""Parameters without which a statement cannot do its work, and what would happen."""
+_USUAL = {
+    "users_register": "unless the phone is unique there, a registration sent again makes a second customer",
+    "coupons_issue": "coupons that are asked for again would be given again",
+    "coupons_redeem": "a code that is sent again would be used again, or refused as used",
+}
+"""Statements that hardly do without :reference, and why."""
+
+_LACKING = """
+    SELECT 'TABLE' AS kind, c.oid::regclass::text AS name,
+           ARRAY(SELECT privilege FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
+                 WHERE NOT has_table_privilege(c.oid, privilege)) AS privileges
+      FROM pg_class c WHERE c.relname = $1 AND c.relkind IN ('r', 'v', 'm', 'p', 'f')
+    UNION ALL
+    SELECT 'FUNCTION', p.oid::regprocedure::text, ARRAY['EXECUTE']
+      FROM pg_proc p WHERE p.proname = $1 AND NOT has_function_privilege(p.oid, 'EXECUTE')
+    UNION ALL
+    SELECT 'SCHEMA', n.oid::regnamespace::text, ARRAY['USAGE']
+      FROM pg_namespace n WHERE n.nspname = $1 AND NOT has_schema_privilege(n.oid, 'USAGE')
+"""
+# Numbers that a serial column takes; those of an identity column need no right of their own.
+_SEQUENCES = """
+    SELECT s.oid::regclass::text
+      FROM pg_depend d JOIN pg_class s ON s.oid = d.objid
+     WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND d.deptype = 'a'
+       AND d.refobjid = to_regclass($1)
+       AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') END
+"""
+
+
+@dataclass(slots=True)
+class Proof:
+    """One look at all statements over one connection."""
+
+    connection: Connection
+    statements: Sequence[Statement]
+    timeout: float
+    """Seconds for one statement."""
+    findings: list[Finding] = field(default_factory=list)
+    columns: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    """Of each statement that fits and may be executed: name and PostgreSQL type of what it returns."""
+    role: str = ""
+    _rights: dict[str, set[str]] = field(default_factory=dict)
+
+    async def run(self) -> list[Finding]:
+        """Prepare and plan every statement; nothing is executed.
+
+        Raises:
+            BackendError: the connection was lost.
+        """
+        await self.connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        self.role = str(await self.connection.fetchval("SELECT quote_ident(current_user)"))
+        for statement in self.statements:
+            await self._prove(statement)
+        wrong = sum(not finding.ok for finding in self.findings)
+        if self.columns:
+            self._tell("statements", f"{len(self.columns)} of {len(self.statements)} fit and may be executed")
+        if self._rights:
+            used = (f"{', '.join(sorted(verbs))} {name}" for name, verbs in sorted(self._rights.items()))
+            self._tell("rights", f"{self.role} may {'; '.join(used)}")
+        if wrong == 0:
+            await self._prove_sequences()
+        return self.findings
+
+    async def _prove(self, statement: Statement) -> None:
+        misfit = statement.misfit or await self._misfit(statement)
+        if misfit is not None:
+            self._wrong(misfit)
+            return
+        self._look_at_columns(statement)
+        self._look_at_parameters(statement)
+        await self._plan(statement)
+
+    async def _misfit(self, statement: Statement) -> Misfit | None:
+        """Why the server does not take it; else its columns are known afterwards."""
+        try:
+            async with savepoint(self.connection):
+                prepared = await self.connection.prepare(statement.text, name="", timeout=self.timeout)
+                columns = [(column.name, column.type.name) for column in prepared.get_attributes()]
+        except errors.DATABASE_ERRORS as error:
+            if not errors.is_misfit(error):
+                raise errors.on_read(statement.file, error) from None
+            return await self._refused(statement, error)
+        misfit = statement.compare(columns)
+        if misfit is None:
+            self.columns[statement.name] = columns
+        return misfit
+
+    async def _plan(self, statement: Statement) -> None:
+        """Let the server plan it and look at the rights, as it would before executing it."""
+        types = [OPERATIONS[statement.name].parameters[name] for name in statement.parameters]
+        given = f" ({', '.join(types)})" if types else ""
+        nulls = f" ({', '.join(['NULL'] * len(types))})" if types else ""
+        text = statement.text.strip().removesuffix(";")
+        try:
+            async with savepoint(self.connection):
+                await self.connection.execute(f"PREPARE {_PLANNED}{given} AS\n{text}\n", timeout=self.timeout)
+                told = await self.connection.fetchval(
+                    f"EXPLAIN (VERBOSE, FORMAT JSON) EXECUTE {_PLANNED}{nulls}", timeout=self.timeout
+                )
+        except errors.DATABASE_ERRORS as error:
+            if not errors.is_misfit(error):
+                raise errors.on_read(statement.file, error) from None
+            del self.columns[statement.name]
+            self._wrong(await self._refused(statement, error))
+        else:
+            for name, verb in _used(json.loads(told)[0]["Plan"]):
+                self._rights.setdefault(name, set()).add(verb)
+        finally:
+            with suppress(*errors.DATABASE_ERRORS):
+                async with savepoint(self.connection):
+                    await self.connection.execute(f"DEALLOCATE {_PLANNED}")
+
+    async def _refused(self, statement: Statement, error: Exception) -> Misfit:
+        if errors.sqlstate(error) != "42501":
+            return refused(statement, error)
+        name = str(getattr(error, "message", "")).strip().split()[-1].strip("\"'«».")
+        grants = [
+            f"GRANT {', '.join(privileges)} ON {row['kind']} {row['name']} TO {self.role};"
+            for row in await self.connection.fetch(_LACKING, name)
+            if (privileges := _asked_for(statement, row["privileges"], row["kind"]))
+        ]
+        problem = f"{self.role} has not the right to use {name}, so it would be refused (SQLSTATE 42501)"
+        return Misfit(
+            statement.file, problem, " ".join(grants) or f"GRANT the right on {name} to {self.role}"
+        )
+
+    async def _prove_sequences(self) -> None:
+        for name, verbs in self._rights.items():
+            if "INSERT" in verbs:
+                for row in await self.connection.fetch(_SEQUENCES, name):
+                    sequence = row[0]
+                    problem = f"{self.role} has not the right to take numbers from {sequence}"
+                    grant = f"GRANT USAGE ON SEQUENCE {sequence} TO {self.role};"
+                    self.findings.append(Finding(f"INSERT {name}", False, problem, grant))
+
+    def _look_at_columns(self, statement: Statement) -> None:
+        operation = OPERATIONS[statement.name]
+        read = [*operation.required, *operation.optional]
+        unread = [name for name, _ in self.columns[statement.name] if name not in read]
+        if statement.name == "users_list_phones" or not unread:  # there every further column is told
+            return
+        free = [name for name in read if name not in dict(self.columns[statement.name])]
+        near = [f"is {name} meant as {other}?" for name in unread if (other := nearest(name, free))]
+        remedy = " ".join(near) or f"leave them out; what is read: {', '.join(read)}"
+        self._tell(statement.file, f"returns {', '.join(unread)}, which nobody reads", remedy)
+
+    def _look_at_parameters(self, statement: Statement) -> None:
+        for names, then in _NEEDED.get(statement.name, ()):
+            if not set(names) & set(statement.parameters):
+                wanted = " or ".join(f":{name}" for name in names)
+                self._wrong(Misfit(statement.file, f"does not use {wanted}: {then}", f"use {wanted} in it"))
+        usual = _USUAL.get(statement.name)
+        if usual is not None and "reference" not in statement.parameters:
+            self._tell(statement.file, f"does not use :reference: {usual}", "keep it in a unique column")
+
+    def _wrong(self, misfit: Misfit) -> None:
+        self.findings.append(finding_of(misfit))
+
+    def _tell(self, subject: str, detail: str, warning: str = "") -> None:
+        self.findings.append(Finding(subject, True, detail, warning, warning=bool(warning)))
+
+
+def finding_of(misfit: Misfit) -> Finding:
+    return Finding(misfit.file, False, misfit.problem, misfit.remedy)
+
+
+def refused(statement: Statement, error: Exception) -> Misfit:
+    """What is wrong with a statement that the server does not take."""
+    missing = errors.undefined_object(error)
+    problem = f"the database refuses it ({errors.brief(error)})"
+    if missing is not None:
+        return Misfit(
+            statement.file,
+            f"{problem}: {missing} does not exist",
+            "correct the name, grant the right to see it, or let manage_schema create the schema crm",
+        )
+    if errors.sqlstate(error) in ("26000", "42P05"):
+        return Misfit(statement.file, problem, "a pooler stands between: set pooler = true")
+    said = errors.said_of_statement(error, statement.text)
+    return Misfit(
+        statement.file,
+        f"{problem}: {said}" if said else problem,
+        f"correct the file; koshelek-adapter postgres statement {statement.name} prints it for psql",
+    )
+
+
+@asynccontextmanager
+async def savepoint(connection: Connection) -> AsyncIterator[None]:
+    """What fails inside leaves the transaction outside as it was."""
+    async with connection.transaction():
+        yield
+
+
+def _asked_for(statement: Statement, privileges: Sequence[str], kind: str) -> list[str]:
+    """Of the rights that lack, those the statement's own words ask for."""
+    if kind != "TABLE":
+        return list(privileges)
+    words = set(re.findall(r"\w+", re.sub(r"--[^\n]*", "", statement.text).upper()))
+    return [privilege for privilege in privileges if privilege in words]
+
+
+def _used(plan: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Which tables and functions a plan touches, and how."""
+    relation, function = plan.get("Relation Name"), plan.get("Function Name")
+    schema = plan.get("Schema", "")
+    if relation is not None:
+        if plan["Node Type"] == "ModifyTable":
+            yield f"{schema}.{relation}", str(plan["Operation"]).upper()
+            if plan.get("Conflict Resolution") == "UPDATE":
+                yield f"{schema}.{relation}", "UPDATE"
+        else:
+            yield f"{schema}.{relation}", "SELECT"
+    if function is not None and schema != "pg_catalog":
+        yield f"{schema}.{function}", "EXECUTE"
+    for below in plan.get("Plans", ()):
+        yield from _used(below)
