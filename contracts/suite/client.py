@@ -35,6 +35,9 @@ from contracts.suite.results import Exchange
 _Got = tuple[int | None, str, str, CIMultiDictProxy[str], bytes]
 """Status, reason, HTTP version, headers and body; without a status there was no answer."""
 
+USUAL = {"Accept": "application/json", "User-Agent": "koshelek-contract"}
+"""Headers of every request, also of those on a bare socket: some gateways turn away who sends none."""
+
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that are read; a list of all users is long."""
 
@@ -209,7 +212,7 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
             skip_auto_headers=("User-Agent", "Content-Type"),
-            headers={"User-Agent": "koshelek-contract"},
+            headers=USUAL,
         )
         return self
 
@@ -247,7 +250,7 @@ class Client:
             url += "?" + urlencode(
                 list(query.items() if isinstance(query, Mapping) else query), quote_via=quote
             )
-        sent = CIMultiDict[str]({"Accept": "application/json"})
+        sent = CIMultiDict[str](USUAL)
         if authorization is not None:
             sent["Authorization"] = authorization or self.authorization
         data = None

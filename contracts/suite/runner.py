@@ -18,7 +18,7 @@ from statistics import quantiles
 from contracts.loyalty_online import clauses as load_clauses
 from contracts.loyalty_online import untested
 from contracts.suite import checks as _checks  # noqa: F401 - importing registers them
-from contracts.suite.checking import CHECKS, RULES, Breach, Check, Rule, Skip, Target, Trial
+from contracts.suite.checking import CHECKS, RULES, Breach, Check, Rule, Skip
 from contracts.suite.client import Address, Answer, CannotConnect, Client, basic
 from contracts.suite.config import Options
 from contracts.suite.people import People
@@ -34,6 +34,7 @@ from contracts.suite.results import (
     TargetRun,
     Weight,
 )
+from contracts.suite.trial import Target, Trial
 
 MOST_BREACHES = 5
 """Breaches of one rule that are shown; all are counted."""
@@ -104,7 +105,7 @@ async def run(options: Options, password: str, progress: Progress | None = None)
         clauses=tuple(load_clauses().values()),
         targets=tuple(found),
         selection=", ".join(options.only),
-        notes=tuple(_notes(options, targets)),
+        notes=(*_notes(options, targets), *_remarks(opened)),
     )
 
 
@@ -114,6 +115,12 @@ def _notes(options: Options, targets: Sequence[tuple[str, Address]]) -> Iterable
             yield f"{address.url} is plain HTTP: --ca-file was not used"
         if address.path.endswith("/v1"):
             yield f"{address.url} ends with /v1, as the methods begin: {address.url}/v1/card was asked"
+
+
+def _remarks(opened: Sequence[tuple[str, Target]]) -> Iterable[str]:
+    """What was found out about the configuration; of which service, where there are several."""
+    for name, target in opened:
+        yield from (f"{name}: {text}" if len(opened) > 1 else text for text in target.remarks)
 
 
 def _version() -> str:
@@ -225,9 +232,9 @@ class Judge:
             **more,  # type: ignore[arg-type]
         )
 
-    async def try_check(self, check: Check, target: Target) -> Result:
+    async def try_check(self, check: Check, target: Target, turn: asyncio.Semaphore) -> Result:
         """Run one check; whatever it does, there is a result."""
-        trial, started = Trial(target), time.perf_counter()
+        trial, started = Trial(target, turn), time.perf_counter()
         redactor = target.client.redactor
         hide = redactor.text
         state, reason = State.PASS, ""
@@ -310,7 +317,7 @@ async def _run_checks(
             result = judge.result(check, State.DISABLED, reason=reason)
         else:
             async with turn:
-                result = await judge.try_check(check, target)
+                result = await judge.try_check(check, target, turn)
             if only_for_rules and result.state is not State.ERROR:  # it ran to make answers for the rules
                 result = judge.result(check, State.DISABLED, reason=reason)
         done += 1

@@ -171,7 +171,10 @@ async def test_a_second_run_finds_the_plastic_card_owned_and_skips() -> None:
     given = {"profile": "full", "only": ["enrolment.plastic"]}
     assert by_name(await run_one(service, **given))["enrolment.plastic"].state is State.PASS
     again = by_name(await run_one(service, **given))["enrolment.plastic"]
-    assert (again.state, again.reason) == (State.SKIP, "the plastic card has an owner already")
+    assert (again.state, again.reason) == (
+        State.SKIP,
+        "`plastic` in the configuration was refused and is active: it seems to have an owner.",
+    )
 
 
 # --- what a breach is worth --------------------------------------------------------------------------

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from contracts.suite import runner
-from contracts.suite.checking import RULES, Skip, Target, Trial
+from contracts.suite.checking import RULES, Skip
 from contracts.suite.checks import transport
 from contracts.suite.client import Address, Client
 from contracts.suite.config import Options
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor
 from contracts.suite.results import State, TargetRun
+from contracts.suite.trial import Target, Trial
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
 
 

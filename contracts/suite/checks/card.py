@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from contracts.suite.checking import Trial, check, found_number, number
+from contracts.suite.checking import check
 from contracts.suite.client import Answer
+from contracts.suite.reading import found_number, number
 from contracts.suite.redaction import partly
+from contracts.suite.trial import Trial
 
 
 async def _shown(trial: Trial) -> Answer:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from contracts.suite.checking import Trial, check
+from contracts.suite.checking import check
 from contracts.suite.people import Person
+from contracts.suite.trial import Trial
 
 BOTH = {"allow": ["sms", "email"], "deny": ["call"]}
 
 
 async def _holder(trial: Trial) -> Person:
     """Somebody made up whose consents may be changed; one for all these checks."""
-    return await trial.target.once("consents", trial.newcomer)
+    return await trial.once("consents", trial.newcomer)
 
 
 async def _accepted(trial: Trial, *bodies: object, what: str) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from contracts.suite.checking import Trial, check, found_number, quoted, reserved_number
+from contracts.suite.checking import check
 from contracts.suite.client import Answer, basic
+from contracts.suite.crediting import holder, receipt_body
 from contracts.suite.people import qr_text
+from contracts.suite.reading import found_number, quoted, reserved_number
+from contracts.suite.trial import Trial
 
 MALFORMED = (
     "Basic",
@@ -86,14 +89,14 @@ async def no_credentials_to_write(trial: Trial) -> None:
         nobody = await trial.nobody()
         calls.append(await trial.issue_reserved(number, nobody.profile(), authorization=None))
     if trial.since("1.1.0"):
-        receipt = trial.receipt_body(person, qr_text(trial.people.receipt()))
+        receipt = receipt_body(trial, person, qr_text(trial.people.receipt()))
         calls.append(await trial.receipt(receipt, authorization=None))
     if trial.since("1.2.0"):
         nobody = await trial.nobody()
         calls.append(await trial.issue(nobody.profile(), authorization=None))
     if trial.since("1.3.0"):
         code = trial.options.promo_code or trial.options.refused_promo_code
-        body = {trial.options.promo_field: code} | trial.holder(person)
+        body = {trial.options.promo_field: code} | holder(trial, person)
         calls.append(await trial.promo(body, authorization=None))
     for answer in calls:
         _not_let_in(trial, answer, f"no Authorization header to method {answer.method}")

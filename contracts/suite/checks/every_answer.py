@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from contracts.suite.checking import Breach, Verdict, found_number, reserved_number, rule
+from contracts.suite.checking import Breach, Verdict, rule
 from contracts.suite.client import NO_JSON, Answer
+from contracts.suite.reading import found_number, reserved_number
 from contracts.suite.results import BUDGET
 
 BARCODES = ("EAN_8", "EAN_13", "CODE_128", "UPC_A", "QR_CODE")
-_CONTENT_TYPE = re.compile(r'application/json\s*;\s*charset\s*=\s*"?utf-8"?', re.IGNORECASE)
+_CONTENT_TYPE = re.compile(r'application/json\s*;\s*charset\s*=\s*"?utf-8"?\s*;?', re.IGNORECASE)
+"""With a semicolon at the end it is printed in the documentation."""
 _INSIDE = re.compile(
     r"Traceback \(most recent|Stack ?[Tt]race"
     r"|\bat [\w$.]+\([\w]+\.(?:java|kt|scala):\d+\)"

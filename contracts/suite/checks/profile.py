@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from contracts.suite.checking import Trial, check, found_number
+from contracts.suite.checking import check
 from contracts.suite.people import Person
+from contracts.suite.reading import found_number
+from contracts.suite.trial import Trial
 
 
 async def _holder(trial: Trial) -> Person:
     """Somebody made up whose profile may be changed as one likes; one for the checks that leave no trace."""
-    return await trial.target.once("profile", trial.newcomer)
+    return await trial.once("profile", trial.newcomer)
 
 
 async def _plain_accepted(trial: Trial, person: Person) -> None:
@@ -141,7 +143,7 @@ async def birth_date(trial: Trial) -> None:
 
 
 async def _refused(trial: Trial, *profiles: Mapping[str, object], what: str) -> None:
-    person = await trial.target.once("refusals", trial.newcomer)
+    person = await trial.once("refusals", trial.newcomer)
     await _plain_accepted(trial, person)
     for profile in profiles:
         trial.refused(await trial.update(person.card_number or "", profile), what)

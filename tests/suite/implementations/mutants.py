@@ -409,7 +409,7 @@ class PlainTextUnauthorized(Clean):
 # Paths and versions
 
 
-@wrong("`anonymous` is read as a card number.", "KLO-0-40", "KLO-0-05", "KLO-5-01", "KLO-5-02")
+@wrong("`anonymous` is read as a card number.", "KLO-0-40")
 class AnonymousIsANumber(Clean):
     def method(self, verb: str, path: str) -> tuple[str, str]:
         if (verb, path) == ("GET", "/v1/card/anonymous"):
@@ -422,6 +422,26 @@ class GetAllUsersIsANumber(Clean):
     def method(self, verb: str, path: str) -> tuple[str, str]:
         if path == "/v1/card/getAllUsers":
             return "card", "getAllUsers"
+        return super().method(verb, path)
+
+
+@wrong("`getAllUsersExtended` is read as a card number, and all errors have one code.", "KLO-0-42")
+class ExtendedIsANumber(Clean):
+    def method(self, verb: str, path: str) -> tuple[str, str]:
+        if path == "/v1/card/getAllUsersExtended":
+            return "card", "getAllUsersExtended"
+        return super().method(verb, path)
+
+    def envelope(self, refusal: Refusal) -> Any:
+        return {"code": "1", "description": str(refusal)}
+
+
+@wrong("`anonymous` is a card number also where a card is issued.", "KLO-0-40", "KLO-11-01", "KLO-0-58",
+       "KLO-S-04")  # fmt: skip
+class NobodyGetsACard(Clean):
+    def method(self, verb: str, path: str) -> tuple[str, str]:
+        if path == "/v1/card/anonymous":
+            return ("card" if verb == "GET" else "update"), "anonymous"
         return super().method(verb, path)
 
 
@@ -1236,6 +1256,60 @@ class BelowApp(Clean):
 
     def error(self, refusal: Refusal, call: Call) -> web.StreamResponse:
         return super().error(Refusal(refusal.code, f"{refusal}: {call.verb} {call.path}"), call)
+
+
+@wrong("Nothing: Content-Type ends with a semicolon, as the documentation prints it.")
+class SemicolonAtTheEnd(Clean):
+    def response(self, status: int, value: Any, headers: dict[str, str] | None = None) -> web.Response:
+        answer = super().response(status, value, headers)
+        answer.headers["Content-Type"] += ";"
+        return answer
+
+
+@wrong("Nothing: whoever does not send the usual headers is turned away.")
+class WantsTheUsualHeaders(Clean):
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if not {"User-Agent", "Accept", "Host"} <= request.headers.keys():
+            return web.Response(status=403, text="Forbidden")
+        return await super().handle(request)
+
+
+@wrong("Nothing: a plastic card without an owner is active.")
+class PlasticIsActive(Clean):
+    def card_object(self, card: Card) -> dict[str, Any]:
+        state = {"cardState": "active"} if card.owner is None and not card.reserved else {}
+        return super().card_object(card) | state
+
+
+@wrong("Nothing: it reserves no numbers, since it issues cards without.")
+class NoReservations(Clean):
+    async def reserve(self, call: Call) -> Any:
+        raise Refusal("reserve", "Numbers are not reserved here")
+
+
+@wrong("Nothing: OPTIONS is answered with the verbs that there are.")
+class TellsItsVerbs(Clean):
+    async def process(self, call: Call) -> Any:
+        return NOTHING if call.verb == "OPTIONS" else await super().process(call)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        answer = await super().handle(request)
+        if request.method == "OPTIONS":
+            answer.headers["Allow"] = "GET, OPTIONS"
+        return answer
+
+
+@wrong("Nothing: receipts are looked up at the tax service, and the run was given none that it knows.")
+class WantsRealReceipts(Shop):
+    def receipt(self, values: dict[str, str]) -> Receipt:
+        super().receipt(values)
+        raise Refusal("unknown", "The tax service does not know this receipt")
+
+
+@wrong("Nothing: the promo code is over.")
+class CodeIsOver(Shop):
+    def redeem(self, code: str, card: Card) -> dict[str, Any]:
+        raise Refusal("over", "The promo code is over")
 
 
 @wrong("Nothing: receipts give no points.")
