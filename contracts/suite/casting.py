@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from contracts.suite.checking import Skip
 from contracts.suite.client import Answer
 from contracts.suite.people import Person
-from contracts.suite.reading import found_number
+from contracts.suite.reading import found_number, reserved_number
 
 if TYPE_CHECKING:
     from contracts.suite.trial import Trial
@@ -219,7 +219,10 @@ async def card_for_blocked(trial: Trial) -> CardForBlocked:
         await trial.newcomer()
         email = found.person.email or trial.people.email()
         born = found.person.birth_date
-        issued, _ = await trial.enrol(Person(phone, email, born).profile())
+        profile = Person(phone, email, born).profile()
+        issued, _ = await trial.enrol(profile)
+        if not issued.ok and trial.since("1.2.0") and (number := reserved_number(await trial.reserve())):
+            issued = await trial.issue_reserved(number, profile)
         return CardForBlocked(issued, await trial.find(phone))
 
     asked = await trial.once("a card for the blocked", ask)

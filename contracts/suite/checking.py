@@ -8,7 +8,7 @@ checks, nor in which order.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,6 +54,8 @@ class Check:
     """It changes something in the service; the read profile leaves it out."""
     since: str
     """Version from which on the methods it needs are there."""
+    last: bool
+    """It looks back on the run, and is made when all others are done."""
 
 
 Verdict = Breach | Literal["kept"] | None
@@ -72,14 +74,18 @@ class Rule:
     """What it judges: ``answer``, ``error``, …"""
     probes: bool
     """It judges also what Koshelek would never be answered, for want of such requests."""
-    mostly: bool
-    """It is broken where at least half of the answers to one method break it: one alone is chance."""
+    chance: Callable[[Sequence[tuple[Answer, bool]]], bool] | None
+    """Whether it is chance that these answers break it, each with whether it does; else one is enough."""
+    silence: bool
+    """It judges also requests that were never answered."""
 
     def on(self, answer: Answer) -> Verdict:
         """What it says of one answer. What only the suite asks is left to the checks that ask it."""
         left_out = answer.method in OPTIONAL and answer.refused
         asked_by_koshelek = answer.with_credentials and not answer.probe and not left_out
-        if answer.status is None or answer.cut or not (asked_by_koshelek or self.probes):
+        if answer.status is None and not self.silence:
+            return None
+        if answer.cut or not (asked_by_koshelek or self.probes):
             return None
         return self.judge(answer)
 
@@ -100,26 +106,30 @@ def _name_and_title(function: Callable[..., Any]) -> tuple[str, str]:
 
 
 def check(
-    *clauses: str, writes: bool = False, since: str = "1.0.0"
+    *clauses: str, writes: bool = False, since: str = "1.0.0", last: bool = False
 ) -> Callable[[Callable[[Trial], Awaitable[None]]], Callable[[Trial], Awaitable[None]]]:
     """Register a check of these clauses; what it says when it fails is about the first of them."""
 
     def register(function: Callable[[Trial], Awaitable[None]]) -> Callable[[Trial], Awaitable[None]]:
         name, title = _name_and_title(function)
-        CHECKS.append(Check(name, title, method_of(clauses[0]), clauses, function, writes, since))
+        CHECKS.append(Check(name, title, method_of(clauses[0]), clauses, function, writes, since, last))
         return function
 
     return register
 
 
 def rule(
-    *clauses: str, about: str = "answer", probes: bool = False, mostly: bool = False
+    *clauses: str,
+    about: str = "answer",
+    probes: bool = False,
+    chance: Callable[[Sequence[tuple[Answer, bool]]], bool] | None = None,
+    silence: bool = False,
 ) -> Callable[[Callable[[Answer], Verdict]], Callable[[Answer], Verdict]]:
     """Register a rule for every answer; see ``Rule``."""
 
     def register(function: Callable[[Answer], Verdict]) -> Callable[[Answer], Verdict]:
         name, title = _name_and_title(function)
-        RULES.append(Rule(name, title, clauses, function, about, probes, mostly))
+        RULES.append(Rule(name, title, clauses, function, about, probes, chance, silence))
         return function
 
     return register

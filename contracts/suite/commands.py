@@ -67,6 +67,15 @@ def run(
         list[str] | None,
         typer.Option(help="KLO-3, KLO-3-02 or the beginning of a check's name; may be given again."),
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Clauses that have to be judged: KLO-10, official, money, identity; again for more."
+        ),
+    ] = None,
+    max_skips: Annotated[
+        int | None, typer.Option(help="Checks that may be skipped; more fail the run.")
+    ] = None,
     base_path: BasePath = None,
     ca_file: CaFile = None,
     timeout: Timeout = None,
@@ -91,6 +100,8 @@ def run(
         profile=profile,
         strict=strict,
         only=only or None,
+        require=require or None,
+        max_skips=max_skips,
         base_path=base_path,
         ca_file=ca_file,
         timeout=timeout,

@@ -1,4 +1,4 @@
-"""Receipts and points of the people in a check: who may earn, what they have, when it has come to rest.
+"""Receipts and points of the people in a check: how they are asked for, what they have, when it rests.
 
 Balances are told by method 3 alone; what an answer says of points is never believed. It may not know what a
 check wants of them.
@@ -7,11 +7,9 @@ check wants of them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator
 
 from contracts.suite.checking import Skip
-from contracts.suite.people import Person
+from contracts.suite.people import Person, qr_text
 from contracts.suite.reading import Points, number
 from contracts.suite.trial import Trial
 
@@ -20,6 +18,17 @@ def made_up_receipt(trial: Trial, **changed: str) -> dict[str, str]:
     """Values of a receipt that nobody has sent yet; skips where such are not accepted."""
     trial.need(trial.options.receipt is None, "made-up receipts are switched off by `receipt`")
     return trial.people.receipt(**changed)
+
+
+def given_receipt(trial: Trial) -> str:
+    """A QR text that is accepted: the configured one, or a made-up sale."""
+    values = trial.people.receipt()
+    if trial.options.receipt is None:
+        return qr_text(values)
+    text = trial.options.receipt
+    for key, value in values.items():
+        text = text.replace("{" + key + "}", value)
+    return text
 
 
 def receipt_body(trial: Trial, person: Person, qr: str) -> dict[str, str]:
@@ -32,30 +41,6 @@ def holder(trial: Trial, person: Person) -> dict[str, str]:
         trial.need(person.phone, "needs the phone of `existing`")
         return {"msisdn": person.phone or ""}
     return {"cardNumber": person.card_number or ""}
-
-
-@contextlib.asynccontextmanager
-async def earner(trial: Trial) -> AsyncIterator[Person]:
-    """Somebody to send receipts for, alone."""
-    person = await trial.existing()
-    async with trial.alone():
-        yield person
-
-
-@contextlib.asynccontextmanager
-async def saver(trial: Trial) -> AsyncIterator[Person]:
-    """Somebody whose balance can be compared: no credit is under way but what the check asks for.
-
-    Somebody new where such people may send receipts; else `existing`, alone, and once everything that
-    was sent before must have been credited.
-    """
-    if trial.options.receipt_holder == "new":
-        yield await trial.newcomer()
-        return
-    async with earner(trial) as person:
-        await settled(trial)
-        yield person
-        trial.target.asked_for_points = None  # the check has seen the balance come to rest
 
 
 async def settled(trial: Trial) -> None:
@@ -87,6 +72,7 @@ async def balance_at_rest(trial: Trial, person: Person) -> Points:
     for _ in range(20):
         await trial.pause(delays(trial, 2))
         if (now := await balance(trial, person)) == before:
+            trial.target.rested[person.card_number or ""] = person, now
             return now
         before = now
     raise Skip("the balance moves by itself")
@@ -106,3 +92,15 @@ async def balance_after(trial: Trial, person: Person, before: Points) -> Points:
 def seen(trial: Trial, seconds: float) -> None:
     """A credit has shown after so long."""
     trial.target.slowest_credit = max(trial.target.slowest_credit or 0.0, seconds)
+
+
+async def resting(trial: Trial) -> list[tuple[Person, Points]]:
+    """People made up for one check, with the balance at which they had come to rest.
+
+    Waits so that half the longest delay has passed since points were last asked for.
+    """
+    existing = await trial.existing_number()
+    last = trial.target.last_asked
+    if last is not None:
+        await trial.pause(last + trial.options.receipt_wait / 2 - asyncio.get_running_loop().time())
+    return [each for card, each in trial.target.rested.items() if card != existing]

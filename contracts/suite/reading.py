@@ -34,6 +34,14 @@ class Points:
     def __sub__(self, other: Points) -> Points:
         return Points(self.total - other.total, self.available - other.available)
 
+    @property
+    def positive(self) -> bool:
+        return self.total > 0 or self.available > 0
+
+    @property
+    def most(self) -> Decimal:
+        return max(self.total, self.available)
+
     def __str__(self) -> str:
         return (
             f"{self.total}" if self.total == self.available else f"{self.total} ({self.available} available)"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from contracts.suite import casting
 from contracts.suite.client import Answer
-from contracts.suite.crediting import holder
+from contracts.suite.crediting import given_receipt, holder
 from contracts.suite.people import Person, qr_text
 from contracts.suite.reading import error_of
 from contracts.suite.trial import Trial
@@ -57,17 +57,6 @@ async def _real_receipts(trial: Trial, person: Person) -> bool:
     if any(answer.ok for answer in answers):
         return False
     return await _about_the_value(trial, answers[0], await trial.receipt(named))
-
-
-def given_receipt(trial: Trial) -> str:
-    """A QR text that is accepted: the configured one, or a made-up sale."""
-    values = trial.people.receipt()
-    if trial.options.receipt is None:
-        return qr_text(values)
-    text = trial.options.receipt
-    for key, value in values.items():
-        text = text.replace("{" + key + "}", value)
-    return text
 
 
 async def code_is_taken(trial: Trial, answer: Answer, plain: Answer, what: str) -> None:

@@ -139,7 +139,7 @@ def summary(run: Run) -> str:
         lines += _differences(run)
     lines += ["", *(f"Note: {note}" for note in run.notes)]
     for target in run.targets:
-        tried = f"{_tried(target)} of {len(target.results)} checks tried"
+        tried = f"{findings.official(run, target)}; {_tried(target)} of {len(target.results)} checks tried"
         lines.append(f"{target.url}: {findings.verdict(target)} ({tried})")
     return "\n".join(printable(line, MOST_SHOWN) for line in lines).lstrip("\n")
 

@@ -16,7 +16,7 @@ from contracts.suite.checking import Breach, Skip
 from contracts.suite.client import Address, Answer, Client
 from contracts.suite.config import Options
 from contracts.suite.people import People, Person
-from contracts.suite.reading import found_number, quoted, reserved_number
+from contracts.suite.reading import Points, found_number, quoted, reserved_number
 from contracts.suite.redaction import partly
 from contracts.suite.results import Created, Exchange
 
@@ -37,8 +37,14 @@ class Target:
     password: str = field(repr=False)
     receipts: int = 0
     """How many were accepted."""
+    watches_credits: bool = False
+    """Whether checks of this run watch where points go: nobody else may ask for any until they have."""
     asked_for_points: float | None = None
     """When the last receipt or promo code was accepted, by the clock of the event loop."""
+    last_asked: float | None = None
+    """The same, for whoever."""
+    rested: dict[str, tuple[Person, Points]] = field(default_factory=dict)
+    """By card number: balances that had come to rest; nothing was asked for the card since then."""
     slowest_credit: float | None = None
     """Seconds until points showed in a balance; the longest that was seen."""
     remarks: dict[str, None] = field(default_factory=dict)
@@ -150,6 +156,7 @@ class Trial:
 
     async def receipt(self, body: Any, **more: Any) -> Answer:
         """KLO-10."""
+        self._moves(body)
         answer = await self.call(10, "POST", "/v1/promo/qrCode", body=body, **more)
         self.target.receipts += answer.ok
         return self._points_asked_for(answer)
@@ -163,11 +170,19 @@ class Trial:
 
     async def promo(self, body: Any, **more: Any) -> Answer:
         """KLO-12."""
+        self._moves(body)
         return self._points_asked_for(await self.call(12, "POST", "/v1/promo/code", body=body, **more))
+
+    def _moves(self, body: Any) -> None:
+        """Points are asked for: the balance of that holder need not rest any more."""
+        if isinstance(body, Mapping):
+            for card, (person, _) in list(self.target.rested.items()):
+                if card == body.get("cardNumber") or person.phone == body.get("msisdn"):
+                    del self.target.rested[card]
 
     def _points_asked_for(self, answer: Answer) -> Answer:
         if answer.ok:
-            self.target.asked_for_points = asyncio.get_running_loop().time()
+            self.target.asked_for_points = self.target.last_asked = asyncio.get_running_loop().time()
         return answer
 
     # --- others ---------------------------------------------------------------------------------------

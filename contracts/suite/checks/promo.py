@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from contracts.suite.checking import check
 from contracts.suite.client import Answer
-from contracts.suite.crediting import balance, balance_after, balance_at_rest, earner, holder, settled
+from contracts.suite.crediting import balance, balance_after, balance_at_rest, holder, settled
+from contracts.suite.earning import earner, goes_astray, watched
 from contracts.suite.people import Person
 from contracts.suite.refusals import code_is_taken
 from contracts.suite.trial import Trial
@@ -21,6 +22,7 @@ async def _use(trial: Trial, *, field: str | None = None, by: str | None = None)
     """The answer to somebody who may use the code."""
     options = trial.options
     trial.need(options.promo_code, "needs `promo_code` in the configuration")
+    await watched(trial)
     named = by or options.holder_by
     if options.promo_holder == "existing":
         trial.need(
@@ -81,6 +83,7 @@ async def answers_an_object(trial: Trial) -> None:
     """The answer is an object"""
     answer = await _use(trial)
     trial.need(answer.ok, "the promo code is not accepted")
+    trial.need(not answer.is_empty, "the answer has no body")
     trial.that(isinstance(answer.json, dict), "an object of strings", answer, path="$")
 
 
@@ -125,6 +128,8 @@ async def points_once(trial: Trial) -> None:
             await _gives_nothing_again(trial, person)
         return
     trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")
+    await watched(trial)
+    await goes_astray(trial)
     person = await trial.newcomer()
     before = await balance(trial, person)
     trial.need((await trial.promo(_body(trial, person))).ok, "the promo code is not accepted")

@@ -12,15 +12,15 @@ from contracts.suite.crediting import (
     balance,
     balance_after,
     balance_at_rest,
-    earner,
+    given_receipt,
     holder,
     made_up_receipt,
     receipt_body,
-    saver,
 )
+from contracts.suite.earning import earner, saver
 from contracts.suite.people import Person, qr_text
 from contracts.suite.reading import Points
-from contracts.suite.refusals import given_receipt, receipt_is_taken
+from contracts.suite.refusals import receipt_is_taken
 from contracts.suite.trial import Trial
 
 Values = dict[str, str]
@@ -96,6 +96,7 @@ async def answers_an_object(trial: Trial) -> None:
     async with earner(trial) as person:
         answer = await trial.receipt(receipt_body(trial, person, given_receipt(trial)))
         trial.need(answer.ok, "the receipt is not accepted")
+        trial.need(not answer.is_empty, "the answer has no body")
         trial.that(isinstance(answer.json, dict), "an object of strings", answer, path="$")
 
 

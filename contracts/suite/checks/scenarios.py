@@ -6,6 +6,7 @@ from contracts.suite.checking import check
 from contracts.suite.checks.enrolment import CONSENTS, plastic_card
 from contracts.suite.client import Answer
 from contracts.suite.crediting import holder, made_up_receipt, receipt_body
+from contracts.suite.earning import watched
 from contracts.suite.people import Person, qr_text
 from contracts.suite.reading import found_number
 from contracts.suite.redaction import partly
@@ -93,6 +94,7 @@ async def receipt(trial: Trial) -> None:
     """A new holder registers a receipt"""
     trial.need(trial.options.receipt_holder == "new", "receipt_holder: receipts are for `existing` alone")
     made_up_receipt(trial)
+    await watched(trial)
     person = await trial.newcomer()
     trial.ok(await trial.card(person.card_number or ""), "the card")
     plain = receipt_body(trial, person, qr_text(made_up_receipt(trial)))
@@ -105,6 +107,7 @@ async def promo_code(trial: Trial) -> None:
     """A new holder uses a promo code"""
     trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")
     trial.need(trial.options.promo_holder == "new", "promo_holder: the code is for `existing` alone")
+    await watched(trial)
     person = await trial.newcomer()
     body = {trial.options.promo_field: trial.options.promo_code} | holder(trial, person)
     answer = await trial.promo(body)
