@@ -967,7 +967,8 @@ class Later(Shop):
 
 
 @wrong("The same receipt again is credited again, both times a little later.", "KLO-10-12", "KLO-10-13",
-       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-23", "KLO-10-24", "KLO-10-42", receipt_wait=10)  # fmt: skip
+       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-23", "KLO-10-24", "KLO-10-42",
+       receipt_wait=10)  # fmt: skip
 class DoubleCreditLater(DoubleCredit, Later):
     def __init__(self) -> None:
         super().__init__(0.6)

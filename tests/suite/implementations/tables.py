@@ -430,11 +430,11 @@ class Page:
         points = (
             f"{total / 20:.2f}" if kind == "1" or (kind == "2" and self.defect == "return earns") else "0.00"
         )
-        key = (values["fn"], values["i"].lstrip("0"), values["fp"].lstrip("0"))
+        key = (values["fn"].zfill(16), values["i"].lstrip("0"), values["fp"].lstrip("0"))
         if self.defect == "receipt by its text":
             key = (text, "", "")
-        elif self.defect == "fn as a number":
-            key = (values["fn"].lstrip("0"), *key[1:])
+        elif self.defect == "fn as a text":
+            key = (values["fn"], *key[1:])
         elif self.defect == "i and fp as texts":
             key = (values["fn"], values["i"], values["fp"])
         where = "from receipts where fn = ? and i = ? and fp = ?"
