@@ -81,6 +81,14 @@ def run(
     timeout: Timeout = None,
     parallel: Annotated[int | None, typer.Option(help="Checks under way at once.")] = None,
     report_dir: Annotated[Path | None, typer.Option(help="Folder for the reports.")] = None,
+    show_values: Annotated[
+        bool | None,
+        typer.Option(
+            "--show-values",
+            help="Write values.txt beside the reports: failed exchanges with everybody's values, for this "
+            "machine alone.",
+        ),
+    ] = None,
     listing: Annotated[
         bool, typer.Option("--list", help="List the clauses and their checks, test nothing.")
     ] = False,
@@ -107,7 +115,10 @@ def run(
         timeout=timeout,
         parallel=parallel,
         report_dir=report_dir,
+        show_values=show_values,
     )
+    if options.show_values and options.report_dir is None:
+        _fail("--show-values: needs --report-dir, as the values go into a file there")
     from contracts.suite import runner, terminal
     from contracts.suite.report.texts import printable
 

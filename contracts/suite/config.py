@@ -120,6 +120,10 @@ class Options(BaseSettings):
     parallel: int = Field(4, ge=1, le=64, description="Checks under way at once.")
     report_dir: Path | None = Field(None, description="Folder for report.html, junit.xml and the others.")
 
+    show_values: bool = Field(
+        False, description="Write values.txt beside the reports: failed exchanges with everybody's values."
+    )
+
     existing: Identity | None = Field(
         None, description="A person with an active card; in the full profile receipts go to it."
     )

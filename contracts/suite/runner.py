@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -150,6 +151,7 @@ def _target(address: Address, options: Options, password: str) -> Target:
             timeout=options.timeout,
             list_timeout=options.list_timeout,
             ca_file=options.ca_file,
+            keep_values=options.show_values,
         )
     except CannotConnect as error:
         raise CannotRun(str(error)) from None
@@ -160,13 +162,24 @@ async def _run_one(name: str, target: Target, judge: Judge, progress: Progress) 
     results = await _run_checks(target, judge, lambda *told: progress(name, *told))
     answers = target.client.answers
     found = [*results, *judge.rules(answers, target.client.redactor)]
-    return TargetRun(
+    made = TargetRun(
         url=target.address.url,
         name=name,
         results=(*found, *judge.demands(found)),
         latencies=tuple(latencies(answers)),
         created=target.created,
     )
+    return dataclasses.replace(made, files=tuple(_files(made, target.client)))
+
+
+def _files(run: TargetRun, client: Client) -> Iterator[tuple[str, bytes]]:
+    """The bodies that lines of failures take from a file, and what a local file may show (--show-values)."""
+    lines = " ".join(exchange.curl for _, _, exchange in run.failed if exchange is not None)
+    yield from ((name, body) for name, body in client.bodies.items() if f"@{name}" in lines)
+    kept = client.plain or {}
+    plain = [kept[id(one)] for _, _, one in run.failed if one is not None and id(one) in kept]
+    if plain:
+        yield "values.txt", "\n\n".join(dict.fromkeys(plain)).encode("utf-8", "backslashreplace")
 
 
 async def _preflight(target: Target, password: str) -> None:

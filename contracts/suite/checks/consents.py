@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from contracts.suite.checking import check
 from contracts.suite.people import Person
 from contracts.suite.trial import Trial
@@ -17,7 +19,7 @@ async def _holder(trial: Trial) -> Person:
 async def _accepted(trial: Trial, *bodies: object, what: str) -> None:
     number = (await _holder(trial)).card_number or ""
     for body in bodies:
-        trial.ok(await trial.consents(number, body), what)
+        trial.ok(await trial.consents(number, body), f"{what}: {json.dumps(body)}")
 
 
 @check("KLO-2-01", writes=True)

@@ -203,7 +203,7 @@ async def birth_date_alone(trial: Trial) -> None:
 async def no_parameter(trial: Trial) -> None:
     """A request without parameters finds nobody"""
     for path in ("/v1/card", "/v1/card?msisdn=&email=", "/v1/card?favouriteColour=blue"):
-        trial.shows_nobody(await trial.call(1, "GET", path), "a request without a parameter")
+        trial.shows_nobody(await trial.call(1, "GET", path), f"{path}, without a parameter that identifies,")
 
 
 @check("KLO-1-18")
@@ -213,7 +213,7 @@ async def phone_with_punctuation(trial: Trial) -> None:
     phone = person.phone or ""
     spaced = f"+{phone[:-10]} ({phone[-10:-7]}) {phone[-7:-4]}-{phone[-4:-2]}-{phone[-2:]}"
     for text in (f"+{phone}", spaced):
-        trial.target.client.redactor.hide(text, "phone")
+        trial.target.client.redactor.alike(text, phone, "phone")
         trial.shows(await trial.find(text), person)
 
 
@@ -222,5 +222,5 @@ async def email_in_capitals(trial: Trial) -> None:
     """E-mails are compared without regard to case"""
     person = await _found_by_email(trial)
     text = (person.email or "").upper()
-    trial.target.client.redactor.hide(text, "email")
+    trial.target.client.redactor.alike(text, person.email, "email")
     trial.shows(await trial.find(None, text), person)

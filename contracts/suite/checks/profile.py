@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
 from contracts.suite.checking import check
@@ -20,11 +21,15 @@ async def _plain_accepted(trial: Trial, person: Person) -> None:
     trial.need(answer.ok, "a change of the first name alone is not accepted")
 
 
+def _written(profile: Mapping[str, object]) -> str:
+    return json.dumps(profile, ensure_ascii=False)
+
+
 async def _accepted(trial: Trial, *profiles: Mapping[str, object], what: str) -> None:
     person = await _holder(trial)
     await _plain_accepted(trial, person)
     for profile in profiles:
-        trial.ok(await trial.update(person.card_number or "", profile), what)
+        trial.ok(await trial.update(person.card_number or "", profile), f"{what}: {_written(profile)}")
 
 
 async def _found_by_email(trial: Trial) -> Person:
@@ -108,7 +113,7 @@ async def _phone_understood(trial: Trial, form: str) -> None:
     text = form.format(
         phone=phone, code=phone[:-10], a=phone[-10:-7], b=phone[-7:-4], c=phone[-4:-2], d=phone[-2:]
     )
-    trial.target.client.redactor.hide(text, "phone")
+    trial.target.client.redactor.alike(text, phone, "phone")
     answer, issued = await trial.enrol(person.profile(phone=text))
     trial.ok(answer, "a profile with a phone in this form")
     found = await trial.find(phone)
@@ -146,7 +151,8 @@ async def _refused(trial: Trial, *profiles: Mapping[str, object], what: str) -> 
     person = await trial.once("refusals", trial.newcomer)
     await _plain_accepted(trial, person)
     for profile in profiles:
-        trial.refused(await trial.update(person.card_number or "", profile), what)
+        answer = await trial.update(person.card_number or "", profile)
+        trial.refused(answer, f"{what}: {_written(profile)}")
 
 
 @check("KLO-0-62", writes=True)
@@ -171,7 +177,7 @@ async def impossible_email(trial: Trial) -> None:
 
 
 async def _sexes(trial: Trial, *texts: str) -> None:
-    await _accepted(trial, *[{"sex": text} for text in texts], what=f"sex {' or '.join(texts)}")
+    await _accepted(trial, *[{"sex": text} for text in texts], what="a profile with sex")
 
 
 @check("KLO-0-65", writes=True)

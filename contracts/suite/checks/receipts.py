@@ -104,12 +104,12 @@ async def answers_an_object(trial: Trial) -> None:
 async def no_qr_code(trial: Trial) -> None:
     """Without a QR code the answer is an error"""
     async with earner(trial) as person:
-        for body in (
-            holder(trial, person),
-            receipt_body(trial, person, ""),
-            receipt_body(trial, person, "hello"),
-        ):
-            trial.refused(await trial.receipt(body), "a request without a QR code")
+        for what, body in {
+            "a request without a QR code": holder(trial, person),
+            "a request with an empty QR code": receipt_body(trial, person, ""),
+            "a request with `hello` for a QR code": receipt_body(trial, person, "hello"),
+        }.items():
+            trial.refused(await trial.receipt(body), what)
 
 
 @check("KLO-10-09", writes=True, since="1.1.0")
@@ -221,7 +221,7 @@ async def _understood(trial: Trial, what: str, *changes: Callable[[Values], str 
         for change in changes:
             written = change(made_up_receipt(trial))
             text = written if isinstance(written, str) else qr_text(written)
-            trial.ok(await trial.receipt(receipt_body(trial, person, text)), what)
+            trial.ok(await trial.receipt(receipt_body(trial, person, text)), f"{what}: {text}")
 
 
 def _with(**changed: str) -> Callable[[Values], Values]:
@@ -333,7 +333,7 @@ async def _wrong(trial: Trial, what: str, *changes: Callable[[Values], str | Val
         for change in changes:
             written = change(trial.people.receipt())
             text = written if isinstance(written, str) else qr_text(written)
-            trial.refused(await trial.receipt(receipt_body(trial, person, text)), what)
+            trial.refused(await trial.receipt(receipt_body(trial, person, text)), f"{what}: {text}")
 
 
 def _without(key: str) -> Callable[[Values], Values]:
