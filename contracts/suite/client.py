@@ -9,14 +9,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import hashlib
 import io
 import json
 import os
 import re
+import secrets
 import shlex
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -29,11 +31,17 @@ import aiohttp
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from contracts.suite.redaction import Redactor, credentials_in
+from contracts.suite.redaction import LONGEST_BODY, Redactor, credentials_in
 from contracts.suite.results import Exchange
 
 _Got = tuple[int | None, str, str, CIMultiDictProxy[str], bytes]
 """Status, reason, HTTP version, headers and body; without a status there was no answer."""
+
+USUAL = {"Accept": "application/json", "User-Agent": "koshelek-contract"}
+"""Headers of every request, also of those on a bare socket: some gateways turn away who sends none."""
+
+REQUEST_ID = "X-Request-Id"
+"""Header by which a request is found in the logs of the service."""
 
 LARGEST_ANSWER = 64 * 1024 * 1024
 """Bytes of an answer that are read; a list of all users is long."""
@@ -191,8 +199,12 @@ class Client:
         timeout: float,
         list_timeout: float | None = None,
         ca_file: Path | None = None,
+        keep_values: bool = False,
     ) -> None:
-        """``list_timeout``: seconds for a list of all users. Raises ``CannotConnect``: a bad ``ca_file``."""
+        """``list_timeout``: seconds for a list of all users. ``keep_values``: see ``plain``.
+
+        Raises ``CannotConnect``: a bad ``ca_file``.
+        """
         self.address = address
         self.authorization = basic(login, password)
         self.redactor = redactor
@@ -200,7 +212,12 @@ class Client:
         self.list_timeout = list_timeout or timeout
         self.answers: list[Answer] = []
         """Every answer of the run, in the order in which they came."""
+        self.plain: dict[int, str] | None = {} if keep_values else None
+        """By the id of an exchange, the same with all values but credentials: for a file of this machine."""
+        self.bodies: dict[str, bytes] = {}
+        """Bodies that a ``curl`` line takes from a file, by its name."""
         self.tls = _context(ca_file) if address.tls else None
+        self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
@@ -209,7 +226,7 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=True,
             skip_auto_headers=("User-Agent", "Content-Type"),
-            headers={"User-Agent": "koshelek-contract"},
+            headers=USUAL,
         )
         return self
 
@@ -235,11 +252,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         authorization: str | None = "",
         probe: bool = False,
+        own: bool = False,
     ) -> Answer:
         """One request. ``path`` is below the base URL and sent as it is; ``body``: bytes, else JSON.
 
         ``authorization``: another header, ``None`` for no header. ``probe``: it is nothing that Koshelek
-        would send. Raises ``CannotConnect``.
+        would send. ``own``: the card in the answer is one that the suite made. Raises ``CannotConnect``.
         """
         session = self._open()
         url = self.address.url + path
@@ -247,7 +265,7 @@ class Client:
             url += "?" + urlencode(
                 list(query.items() if isinstance(query, Mapping) else query), quote_via=quote
             )
-        sent = CIMultiDict[str]({"Accept": "application/json"})
+        sent = CIMultiDict[str](USUAL | {REQUEST_ID: f"klo-{secrets.token_hex(6)}"})
         if authorization is not None:
             sent["Authorization"] = authorization or self.authorization
         data = None
@@ -282,6 +300,8 @@ class Client:
         if problem is not None:
             got = (None, "", "", CIMultiDictProxy(CIMultiDict()), b"")
         seconds = time.perf_counter() - started
+        if own:
+            self.redactor.show(*_card_numbers(got[-1]))
         answer = self._recorded(method, verb, url, sent, data, got, started_at, seconds, problem, probe=probe)
         self.answers.append(answer)
         return answer
@@ -342,6 +362,46 @@ class Client:
         self.answers.extend(made)
         return made
 
+    def _plainly(self, exchange: Exchange, url: str, data: bytes | None, content: bytes) -> str:
+        sent = "" if data is None else data[:LONGEST_BODY].decode("utf-8", "backslashreplace")
+        came = content[:LONGEST_BODY].decode("utf-8", "backslashreplace")
+        text = f"{exchange.verb} {url}\n{exchange.request_id}\n{sent}\n\n{exchange.status}\n{came}"
+        return self.redactor.without_credentials(text)
+
+    def _curl(
+        self,
+        verb: str,
+        url: str,
+        headers: Sequence[tuple[str, str]],
+        data: bytes | None,
+        body: str | None,
+        *,
+        agreed: bool,
+    ) -> str:
+        """A shell line that sends the request again; a long body, or one that is no text, from a file."""
+        words = ["curl", "-sS", "-i", "--path-as-is"]
+        if self._ca_file is not None and self.address.tls:
+            words += ["--cacert", str(self._ca_file)]
+        if verb == "HEAD":
+            words.append("-I")
+        elif verb != "GET" or body is not None:
+            words += ["-X", verb]
+        for name, value in headers:
+            if name.lower() == "authorization" and value == "Basic ***":
+                words += ["-u", "LOGIN:PASSWORD" if agreed else "WRONG:PAIR"]
+            elif name not in (*USUAL, REQUEST_ID):
+                words += ["-H", f"{name}: {value}"]
+        if body is not None and data is not None:
+            if body.encode() == data and len(data) <= 1000:
+                words += ["--data-binary", body]
+            elif self.redactor.known(text := data.decode("latin-1")) == text:
+                name = f"body-{hashlib.sha256(data).hexdigest()[:12]}.bin"
+                self.bodies[name] = data
+                words += ["--data-binary", f"@{name}"]
+            else:
+                words += ["--data-binary", body[:1000]]
+        return shlex.join([*words, url])
+
     def _recorded(
         self,
         method: int,
@@ -386,9 +446,11 @@ class Client:
             seconds=seconds,
             curl=_nc(self.address, body or "")
             if bare
-            else _curl(verb, shown_url, request_headers, body, agreed=agreed),
+            else self._curl(verb, shown_url, request_headers, data, body, agreed=agreed),
             problem=problem,
         )
+        if self.plain is not None:
+            self.plain[id(exchange)] = self._plainly(exchange, url, data, content)
         told = any(
             part.encode() in content for part in credentials_in(self.authorization if agreed else given)
         )
@@ -398,20 +460,19 @@ class Client:
         )  # fmt: skip
 
 
-def _curl(verb: str, url: str, headers: Sequence[tuple[str, str]], body: str | None, *, agreed: bool) -> str:
-    words = ["curl", "-sS", "-i", "--path-as-is"]
-    if verb == "HEAD":
-        words.append("-I")
-    elif verb != "GET" or body is not None:
-        words += ["-X", verb]
-    for name, value in headers:
-        if name.lower() == "authorization" and value == "Basic ***":
-            words += ["-u", "LOGIN:PASSWORD" if agreed else "WRONG:PAIR"]
-        elif name.lower() not in ("accept", "user-agent"):
-            words += ["-H", f"{name}: {value}"]
-    if body is not None:
-        words += ["--data-binary", body if len(body) <= 1000 else "@BODY"]
-    return shlex.join([*words, url])
+def _card_numbers(content: bytes) -> Iterator[str]:
+    """Card and barcode numbers in an answer; also a number that stands there alone."""
+    try:
+        waiting = [json.loads(content)]
+    except (ValueError, RecursionError):
+        waiting = [content[:100].decode("utf-8", "replace").strip()]
+    while waiting:
+        match waiting.pop():
+            case dict() as value:
+                yield from (str(value[key]) for key in ("cardNumber", "barcodeNumber") if key in value)
+                waiting += [item for item in value.values() if isinstance(item, dict)]
+            case str() | int() as value:
+                yield str(value)
 
 
 def _nc(address: Address, text: str) -> str:

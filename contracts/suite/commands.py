@@ -67,11 +67,28 @@ def run(
         list[str] | None,
         typer.Option(help="KLO-3, KLO-3-02 or the beginning of a check's name; may be given again."),
     ] = None,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Clauses that have to be judged: KLO-10, official, money, identity; again for more."
+        ),
+    ] = None,
+    max_skips: Annotated[
+        int | None, typer.Option(help="Checks that may be skipped; more fail the run.")
+    ] = None,
     base_path: BasePath = None,
     ca_file: CaFile = None,
     timeout: Timeout = None,
     parallel: Annotated[int | None, typer.Option(help="Checks under way at once.")] = None,
     report_dir: Annotated[Path | None, typer.Option(help="Folder for the reports.")] = None,
+    show_values: Annotated[
+        bool | None,
+        typer.Option(
+            "--show-values",
+            help="Write values.txt beside the reports: failed exchanges with everybody's values, for this "
+            "machine alone.",
+        ),
+    ] = None,
     listing: Annotated[
         bool, typer.Option("--list", help="List the clauses and their checks, test nothing.")
     ] = False,
@@ -91,12 +108,17 @@ def run(
         profile=profile,
         strict=strict,
         only=only or None,
+        require=require or None,
+        max_skips=max_skips,
         base_path=base_path,
         ca_file=ca_file,
         timeout=timeout,
         parallel=parallel,
         report_dir=report_dir,
+        show_values=show_values,
     )
+    if options.show_values and options.report_dir is None:
+        _fail("--show-values: needs --report-dir, as the values go into a file there")
     from contracts.suite import runner, terminal
     from contracts.suite.report.texts import printable
 

@@ -12,6 +12,7 @@ import os
 import typing
 from collections.abc import Mapping
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -106,6 +107,10 @@ class Options(BaseSettings):
     only: Annotated[list[str], NoDecode] = Field(
         [], description="KLO-3, KLO-3-02, or the beginning of a check's name."
     )
+    require: Annotated[list[str], NoDecode] = Field(
+        [], description="Clauses that have to be judged: KLO-10, KLO-3-02, official, money or identity."
+    )
+    max_skips: int | None = Field(None, ge=0, description="Checks that may be skipped; more are a failure.")
     base_path: str = Field("", description="Path between the host and /v1.")
     ca_file: Path | None = Field(None, description="PEM file of the authority that signed the certificate.")
     timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for one answer.")
@@ -114,6 +119,10 @@ class Options(BaseSettings):
     )
     parallel: int = Field(4, ge=1, le=64, description="Checks under way at once.")
     report_dir: Path | None = Field(None, description="Folder for report.html, junit.xml and the others.")
+
+    show_values: bool = Field(
+        False, description="Write values.txt beside the reports: failed exchanges with everybody's values."
+    )
 
     existing: Identity | None = Field(
         None, description="A person with an active card; in the full profile receipts go to it."
@@ -150,6 +159,12 @@ class Options(BaseSettings):
     receipt_total: str = Field(
         "1000.00", pattern=r"^\d{1,7}\.\d{2}$", description="Total of a made-up receipt, roubles."
     )
+    receipt_points: Decimal | None = Field(
+        None, description="Points that such a receipt gives; 0: none. Unset: not known."
+    )
+    promo_points: Decimal | None = Field(
+        None, description="Points that the promo code gives; 0: none. Unset: not known."
+    )
     receipt_wait: float = Field(
         10.0, ge=0, le=300, description="Seconds in which the points of a receipt show in the balance."
     )
@@ -166,7 +181,7 @@ class Options(BaseSettings):
         _digits
     )
 
-    @field_validator("urls", "only", mode="before")
+    @field_validator("urls", "only", "require", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

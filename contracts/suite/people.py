@@ -80,18 +80,20 @@ class People:
             f"{self._random.randint(1950, 2005)}-0{self._random.randint(1, 9)}-{self._random.randint(10, 28)}"
         )
         made = Person(phone, f"klo-{secrets.token_hex(6)}@example.com", born)
-        self._hide(made)
+        self._redactor.show(made.phone, made.email, made.birth_date)
         return made
 
     def email(self) -> str:
         """A new address."""
         address = f"klo-{secrets.token_hex(6)}@example.com"
-        self._redactor.hide(address, "email")
+        self._redactor.show(address)
         return address
 
     def unknown_card(self) -> str:
         """A card number that nobody has: long, random, of digits."""
-        return "9" + "".join(self._random.choices("0123456789", k=17))
+        number = "9" + "".join(self._random.choices("0123456789", k=17))
+        self._redactor.show(number)
+        return number
 
     def receipt(self, **changed: str) -> dict[str, str]:
         """The six values of a made-up sale an hour ago."""
@@ -104,7 +106,9 @@ class People:
             "fp": str(self._random.randint(10**8, 4_294_967_295)),
             "n": "1",
         }
-        return values | changed
+        values |= changed
+        self._redactor.show(values["fn"], values["i"], values["fp"], qr_text(values))
+        return values
 
     def _hide(self, person: Person) -> None:
         self._redactor.hide_all(

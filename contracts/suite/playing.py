@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from contracts.suite.checking import Breach, Skip, Target, Trial
+from contracts.suite.checking import Breach, Skip
 from contracts.suite.checks import scenarios
 from contracts.suite.client import Address, Answer, CannotConnect, Client
 from contracts.suite.config import Options
@@ -20,6 +20,7 @@ from contracts.suite.people import People, qr_text
 from contracts.suite.redaction import Redactor
 from contracts.suite.report.texts import printable
 from contracts.suite.results import Exchange
+from contracts.suite.trial import Target, Trial
 
 MOST_SHOWN = 100_000
 """Characters of a line that are shown."""

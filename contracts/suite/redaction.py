@@ -1,7 +1,8 @@
 """Takes credentials and personal values out of everything that is kept of an exchange.
 
-What goes into a ``Result`` goes through here first. Of JSON only those fields are shown that a clause is
-about and that tell nothing of a person; every other value is told by its kind and length. Values that it
+What goes into a ``Result`` goes through here first. What the suite made up itself is shown. Of other JSON
+only those fields are shown that a clause is about and that tell nothing of a person; every other value is
+told by its kind and length. Values that it
 knows are replaced wherever they stand, in whatever encoding; what is no JSON is searched for what looks like
 a phone, an e-mail or a number of somebody's. It may not know how exchanges are made.
 """
@@ -11,9 +12,9 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
 
 LONGEST_BODY = 4096
 """Characters of a body that are kept."""
@@ -51,7 +52,10 @@ _PHONE = re.compile(
 )
 _LONG_NUMBER = re.compile(r"(?<![\w.…])\d{10,16}(?!\w)")
 _CARD_IN_PATH = re.compile(r"(?<=/card/)(anonymous/)?(?=[A-Za-z]{0,8}\d)([A-Za-z0-9]{8,})")
-_FISCAL = re.compile(r"\b(fn|fp|fpd|fd|i)(=|%3D)\d+", re.IGNORECASE)
+_FISCAL = re.compile(r"\b(fn|fp|fpd|fd|i)(=|%3D)(\d+)", re.IGNORECASE)
+_DIGITS = re.compile(r"\d{8,}")
+LEAST_OWN = 6
+"""Characters of a value in an answer from which on it is known to be the suite's own, and no chance."""
 
 
 def partly(number: str) -> str:
@@ -87,6 +91,7 @@ class Redactor:
     def __init__(self) -> None:
         self._password = ""
         self._masks: dict[str, str] = {}
+        self._own: set[str] = set()
         self._longest_first: list[tuple[str, str]] | None = None
 
     def hide(self, value: str | None, mask: str) -> None:
@@ -95,6 +100,34 @@ class Redactor:
             for spelling in {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}:
                 self._masks[spelling] = f"<{mask}>"
             self._longest_first = None
+
+    def show(self, *values: str | None) -> None:
+        """These were made up by the suite, and are shown wherever they stand; what is hidden stays hidden."""
+        self._own.update(value for value in values if value and value not in self._masks)
+
+    def alike(self, text: str, value: str | None, mask: str) -> None:
+        """``text`` is ``value`` in another spelling: shown, or hidden, like that."""
+        if value in self._own:
+            self.show(text, re.sub(r"\D", "", text))
+        else:
+            self.hide(text, mask)
+
+    def sent(self, value: Any) -> None:
+        """What the suite puts into a request is its own, but for what it knows to hide."""
+        if isinstance(value, dict):
+            for name, item in value.items():
+                self.sent(name)
+                self.sent(item)
+        elif isinstance(value, list):
+            for item in value:
+                self.sent(item)
+        elif value is not None:
+            text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+            if len(text) < LARGEST_JSON and self.known(text) == text:
+                self.show(text)
+
+    def is_own(self, text: str) -> bool:
+        return text in self._own or unquote(text) in self._own or re.sub(r"\D", "", text) in self._own
 
     def hide_credentials(self, login: str, password: str) -> None:
         """Hide the agreed pair."""
@@ -112,13 +145,20 @@ class Redactor:
 
     def hide_card(self, number: str) -> None:
         """Show a card number by its ends only."""
-        if len(number) >= 8 and number not in self._masks:
+        if len(number) >= 8 and number not in self._masks and number not in self._own:
             self._masks[number] = partly(number)
             self._longest_first = None
 
     def hide_all(self, values: Iterable[tuple[str | None, str]]) -> None:
         for value, mask in values:
             self.hide(value, mask)
+
+    def without_credentials(self, text: str) -> str:
+        """``text`` with every value but the credentials."""
+        for value, mask in self._masks.items():
+            if mask in ("<credentials>", "<password>"):
+                text = text.replace(value, mask)
+        return text
 
     def known(self, text: str) -> str:
         """``text`` without the values that were told."""
@@ -132,18 +172,23 @@ class Redactor:
     def text(self, text: str) -> str:
         """``text`` without known values, and without what looks like an e-mail, a phone or a receipt."""
         text = self.known(text)
-        text = _CARD_IN_PATH.sub(lambda found: (found[1] or "") + partly(found[2]), text)
-        text = _FISCAL.sub(r"\1\2<receipt>", text)
+        text = self._masked(_CARD_IN_PATH, text, 2, lambda found: (found[1] or "") + partly(found[2]))
+        text = self._masked(_FISCAL, text, 3, lambda found: f"{found[1]}{found[2]}<receipt>")
         if "@" in text or "%40" in text:
-            text = _EMAIL.sub("<email>", text)
-        text = _PHONE.sub("<phone>", text)
-        return _LONG_NUMBER.sub(lambda found: f"<{len(found[0])} digits>", text)
+            text = self._masked(_EMAIL, text, 0, lambda found: "<email>")
+        text = self._masked(_PHONE, text, 0, lambda found: "<phone>")
+        return self._masked(_LONG_NUMBER, text, 0, lambda found: f"<{len(found[0])} digits>")
+
+    def _masked(
+        self, form: re.Pattern[str], text: str, group: int, mask: Callable[[re.Match[str]], str]
+    ) -> str:
+        return form.sub(lambda found: found[0] if self.is_own(found[group]) else mask(found), text)
 
     def value_at(self, path: str | None, text: str) -> str:
         """A sentence about the value at a JSON path: digits only where the field may be shown."""
         key = (path or "$").rpartition(".")[2].partition("[")[0].lower()
         if key in _CARD_KEYS:
-            text = re.sub(r"\d{8,}", lambda found: partly(found[0]), text)
+            text = self._masked(_DIGITS, text, 0, lambda found: partly(found[0]))
         elif path not in (None, "$") and key not in _SHOWN | _CONTAINERS:
             text = re.sub(r"\d", "9", text)
         return self.text(text)
@@ -166,12 +211,15 @@ class Redactor:
         shown = _SHOWN | _SHOWN_IN_ERRORS if refused else _SHOWN - {"code"} if request else _SHOWN
         try:
             value = json.loads(text if len(body) < LARGEST_JSON else "")
-            text = json.dumps(self._value(value, shown), ensure_ascii=False)
+            text = json.dumps(
+                self._value(value, shown, least=1 if request else LEAST_OWN), ensure_ascii=False
+            )
         except (ValueError, RecursionError):
             if strangers and body:
                 return f"{len(body)} bytes"
             cut = len(text) > LONGEST_BODY * 2
-            text = text[: LONGEST_BODY * 2] if refused or request else _of_the_form(text[: LONGEST_BODY * 2])
+            as_it_is = refused or request or self.is_own(text)
+            text = text[: LONGEST_BODY * 2] if as_it_is else _of_the_form(text[: LONGEST_BODY * 2])
         else:
             cut = len(text) > LONGEST_BODY * 2
             text = text[: LONGEST_BODY * 2]
@@ -182,14 +230,21 @@ class Redactor:
         """A value out of an answer, as text."""
         return self.text(json.dumps(self._value(value, _SHOWN), ensure_ascii=False))
 
-    def _value(self, value: Any, shown: set[str], key: str = "") -> Any:
+    def _value(self, value: Any, shown: set[str], key: str = "", least: int = LEAST_OWN) -> Any:
         """A JSON value with a placeholder for everything that may not be shown."""
         if isinstance(value, dict):
-            return {_name(name): self._value(item, shown, name.lower()) for name, item in value.items()}
+            return {
+                name if least == 1 and name in self._own else _name(name): self._value(
+                    item, shown, name.lower(), least
+                )
+                for name, item in value.items()
+            }
         if isinstance(value, list):
-            kept = [self._value(item, shown, key) for item in value[:MOST_ELEMENTS]]
+            kept = [self._value(item, shown, key, least) for item in value[:MOST_ELEMENTS]]
             return [*kept, f"… {len(value)} in all"] if len(kept) < len(value) else kept
         if value is None or isinstance(value, bool) or key in shown or value == "":
+            return value
+        if len(str(value)) >= least and str(value) in self._own:
             return value
         if isinstance(value, str) and (key in _CARD_KEYS or key == "card"):
             return partly(value)

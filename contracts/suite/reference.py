@@ -7,6 +7,7 @@ import types
 import typing
 from collections.abc import Iterator
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from textwrap import wrap
 from typing import Any
@@ -18,7 +19,7 @@ from contracts.suite.config import PREFIX, Identity, Options
 
 _KINDS: dict[Any, str] = {
     str: "text", SecretStr: "text", list[str]: "texts", bool: "true or false", int: "number",
-    float: "number", Path: "path", date: "day", Identity: "identity",
+    float: "number", Decimal: "number", Path: "path", date: "day", Identity: "identity",
 }  # fmt: skip
 EXAMPLES = {
     "urls": "[https://loyalty.example.org]",
@@ -26,6 +27,8 @@ EXAMPLES = {
     "password": "secret",
     "password_file": "password",
     "only": "[KLO-3, receipts.]",
+    "require": "[money, KLO-3]",
+    "max_skips": "20",
     "base_path": "/loyalty",
     "ca_file": "authority.pem",
     "report_dir": "report",
@@ -35,6 +38,8 @@ EXAMPLES = {
     "unknown": "{phone: 79001234560, email: nobody@example.org}",
     "plastic": "2900000000025",
     "promo_code": "WELCOME",
+    "receipt_points": "50",
+    "promo_points": "100",
     "receipt": "t={t}&s={s}&fn={fn}&i={i}&fp={fp}&n=1",
 }
 """Values for what has no default that could be shown."""

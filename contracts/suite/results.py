@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -90,6 +90,11 @@ class Exchange:
     """A command line that repeats the request; credentials masked."""
     problem: str | None = None
 
+    @property
+    def request_id(self) -> str:
+        """By which the service may find the request in its logs; empty where none was sent."""
+        return next((value for name, value in self.request_headers if name == "X-Request-Id"), "")
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -153,6 +158,16 @@ class TargetRun:
     results: tuple[Result, ...]
     latencies: tuple[Latency, ...] = ()
     created: tuple[Created, ...] = ()
+    files: tuple[tuple[str, bytes], ...] = ()
+    """Name and content of what belongs beside the reports: bodies that a ``curl`` line of a failure names."""
+
+    @property
+    def failed(self) -> Iterator[tuple[Result, Failure, Exchange | None]]:
+        """Every failure with its result and the exchange that shows it."""
+        for result in self.results:
+            for failure in result.failures:
+                here = failure.exchange is not None and failure.exchange < len(result.exchanges)
+                yield result, failure, result.exchanges[failure.exchange or 0] if here else None
 
     @property
     def counts(self) -> Counter[str]:

@@ -7,9 +7,11 @@ not know what is printed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -17,12 +19,15 @@ from statistics import quantiles
 
 from contracts.loyalty_online import clauses as load_clauses
 from contracts.loyalty_online import untested
+from contracts.loyalty_online.subjects import SUBJECTS
 from contracts.suite import checks as _checks  # noqa: F401 - importing registers them
-from contracts.suite.checking import CHECKS, RULES, Breach, Check, Rule, Skip, Target, Trial
+from contracts.suite import observing
+from contracts.suite.checking import CHECKS, RULES, Breach, Check, Rule, Skip
 from contracts.suite.client import Address, Answer, CannotConnect, Client, basic
 from contracts.suite.config import Options
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor
+from contracts.suite.report.findings import Label, clause_states, unjudged
 from contracts.suite.results import (
     Clause,
     Evidence,
@@ -34,6 +39,7 @@ from contracts.suite.results import (
     TargetRun,
     Weight,
 )
+from contracts.suite.trial import Target, Trial
 
 MOST_BREACHES = 5
 """Breaches of one rule that are shown; all are counted."""
@@ -78,6 +84,9 @@ async def run(options: Options, password: str, progress: Progress | None = None)
     if unmatched:
         raise CannotRun(f"--only {unmatched[0]}: no clause and no check is called that; see --list")
     judge = Judge(options, load_clauses())
+    unknown = [one for one in options.require if not judge.required(one)]
+    if unknown:
+        raise CannotRun(f"--require {unknown[0]}: no clause is called that; nor is it {', '.join(SUBJECTS)}")
     reasons = {
         judge.disabled(item) for item in everything() if not options.only or _selects(options.only, item)
     }
@@ -104,7 +113,7 @@ async def run(options: Options, password: str, progress: Progress | None = None)
         clauses=tuple(load_clauses().values()),
         targets=tuple(found),
         selection=", ".join(options.only),
-        notes=tuple(_notes(options, targets)),
+        notes=(*_notes(options, targets), *_remarks(opened)),
     )
 
 
@@ -114,6 +123,12 @@ def _notes(options: Options, targets: Sequence[tuple[str, Address]]) -> Iterable
             yield f"{address.url} is plain HTTP: --ca-file was not used"
         if address.path.endswith("/v1"):
             yield f"{address.url} ends with /v1, as the methods begin: {address.url}/v1/card was asked"
+
+
+def _remarks(opened: Sequence[tuple[str, Target]]) -> Iterable[str]:
+    """What was found out about the configuration; of which service, where there are several."""
+    for name, target in opened:
+        yield from (f"{name}: {text}" if len(opened) > 1 else text for text in target.remarks)
 
 
 def _version() -> str:
@@ -136,6 +151,7 @@ def _target(address: Address, options: Options, password: str) -> Target:
             timeout=options.timeout,
             list_timeout=options.list_timeout,
             ca_file=options.ca_file,
+            keep_values=options.show_values,
         )
     except CannotConnect as error:
         raise CannotRun(str(error)) from None
@@ -145,13 +161,25 @@ def _target(address: Address, options: Options, password: str) -> Target:
 async def _run_one(name: str, target: Target, judge: Judge, progress: Progress) -> TargetRun:
     results = await _run_checks(target, judge, lambda *told: progress(name, *told))
     answers = target.client.answers
-    return TargetRun(
+    found = [*results, *judge.rules(answers, target.client.redactor)]
+    made = TargetRun(
         url=target.address.url,
         name=name,
-        results=(*results, *judge.rules(answers, target.client.redactor)),
+        results=(*found, *judge.demands(found)),
         latencies=tuple(latencies(answers)),
         created=target.created,
     )
+    return dataclasses.replace(made, files=tuple(_files(made, target.client)))
+
+
+def _files(run: TargetRun, client: Client) -> Iterator[tuple[str, bytes]]:
+    """The bodies that lines of failures take from a file, and what a local file may show (--show-values)."""
+    lines = " ".join(exchange.curl for _, _, exchange in run.failed if exchange is not None)
+    yield from ((name, body) for name, body in client.bodies.items() if f"@{name}" in lines)
+    kept = client.plain or {}
+    plain = [kept[id(one)] for _, _, one in run.failed if one is not None and id(one) in kept]
+    if plain:
+        yield "values.txt", "\n\n".join(dict.fromkeys(plain)).encode("utf-8", "backslashreplace")
 
 
 async def _preflight(target: Target, password: str) -> None:
@@ -202,15 +230,19 @@ class Judge:
         return Weight.FAIL if official or self.options.strict else Weight.WARN
 
     def disabled(self, item: Check | Rule) -> str | None:
-        """Why this one was not asked for, if it was not; the selection comes last, see ``_run_checks``."""
+        """Why this one was not asked for, if it was not."""
+        if self.options.only and not _selects(self.options.only, item):
+            return f"not selected by --only {' '.join(self.options.only)}"
+        return self.barred(item)
+
+    def barred(self, item: Check | Rule) -> str | None:
+        """Why this one may not be made, whether or not it is selected."""
         version = self.options.api_version
         since = getattr(item, "since", "1.0.0")
         if since > version or not any(version in self.clauses[clause].versions for clause in item.clauses):
             return f"not in version {version}"
         if getattr(item, "writes", False) and self.options.profile == "read":
             return "changes something; asked for with --profile full"
-        if self.options.only and not _selects(self.options.only, item):
-            return f"not selected by --only {' '.join(self.options.only)}"
         return None
 
     def result(self, item: Check | Rule, state: State, **more: object) -> Result:
@@ -225,9 +257,9 @@ class Judge:
             **more,  # type: ignore[arg-type]
         )
 
-    async def try_check(self, check: Check, target: Target) -> Result:
+    async def try_check(self, check: Check, target: Target, turn: asyncio.Semaphore) -> Result:
         """Run one check; whatever it does, there is a result."""
-        trial, started = Trial(target), time.perf_counter()
+        trial, started = Trial(target, turn), time.perf_counter()
         redactor = target.client.redactor
         hide = redactor.text
         state, reason = State.PASS, ""
@@ -269,10 +301,9 @@ class Judge:
         if not judged:
             return self.result(rule, State.SKIP, reason=f"there was no {rule.about} to judge")
         breaches = [(answer, verdict) for answer, verdict in judged if isinstance(verdict, Breach)]
-        if rule.mostly:
-            asked = Counter(answer.method for answer, _ in judged)
-            broken = Counter(answer.method for answer, _ in breaches)
-            breaches = [each for each in breaches if 2 * broken[each[0].method] >= asked[each[0].method]]
+        broken = {id(answer) for answer, _ in breaches}
+        if rule.chance is not None and rule.chance([(answer, id(answer) in broken) for answer, _ in judged]):
+            return self.result(rule, State.PASS)
         if not breaches:
             return self.result(rule, State.PASS)
         shown: dict[tuple[str, str | None], tuple[Answer, Breach]] = {}
@@ -283,6 +314,46 @@ class Judge:
         failures = tuple(_failure(rule, breach, index, redactor) for index, (_, breach) in enumerate(kept))
         reason = f"{len(breaches)} of {len(judged)} answers"
         return self.result(rule, State.FAIL, reason=reason, failures=failures, exchanges=exchanges)
+
+    def required(self, name: str) -> set[str]:
+        """The clauses that a word of ``--require`` means, of those that the version has."""
+        if name in SUBJECTS:
+            named: Collection[str] = SUBJECTS[name]
+        elif name == Evidence.OFFICIAL:
+            named = [each.id for each in self.clauses.values() if each.evidence is Evidence.OFFICIAL]
+        else:
+            named = [each for each in self.clauses if _names([name], each)]
+        version = self.options.api_version
+        return {each for each in named if version in self.clauses[each].versions and each not in untested()}
+
+    def demands(self, results: Sequence[Result]) -> Iterable[Result]:
+        """What ``--require`` and ``--max-skips`` make of clauses and checks that were not judged."""
+        if self.options.require:
+            wanted = set[str]().union(*map(self.required, self.options.require))
+            states = clause_states(results)
+            reasons = unjudged(results, wanted)
+            failures = [
+                Failure(
+                    each, "a verdict, as --require wants", f"not judged: {reasons.get(each, 'not asked for')}"
+                )
+                for each in self.clauses
+                if each in wanted and states.get(each) not in (Label.FAIL, Label.WARN, Label.PASS)
+            ]
+            title = "Every clause that --require names was judged"
+            yield self._demand("run.required_clauses", title, failures)
+        most = self.options.max_skips
+        if most is not None:
+            skipped = [result for result in results if result.state is State.SKIP]
+            why = "; ".join(reason for reason, _ in Counter(one.reason for one in skipped).most_common(3))
+            failures = [Failure("", f"at most {most} checks skipped", f"{len(skipped)} were: {why}")]
+            title = f"At most {most} checks were skipped"
+            yield self._demand("run.few_skips", title, failures if len(skipped) > most else [])
+
+    @staticmethod
+    def _demand(name: str, title: str, failures: Sequence[Failure]) -> Result:
+        state = State.FAIL if failures else State.PASS
+        clauses = tuple(each.clause for each in failures if each.clause)
+        return Result(name, title, 0, clauses, state, Weight.FAIL, failures=tuple(failures))
 
 
 def _failure(item: Check | Rule, breach: Breach, exchange: int | None, redactor: Redactor) -> Failure:
@@ -300,24 +371,35 @@ async def _run_checks(
 ) -> list[Result]:
     """All checks, at most ``parallel`` at a time; results in the order of registration."""
     turn = asyncio.Semaphore(target.options.parallel)
+    target.watches_credits = any(
+        judge.disabled(check) is None for check in CHECKS if check.name.startswith("money.")
+    )
+    if target.watches_credits:
+        for what in (observing.RECEIPT, observing.CODE):
+            with contextlib.suppress(Skip, CannotConnect):  # the checks that need them will say so
+                await observing.watched_people(Trial(target), what)
     total, done = len(CHECKS), 0
 
     async def one(check: Check) -> Result:
         nonlocal done
         reason = judge.disabled(check)
-        only_for_rules = reason is not None and judge.wants_rules and reason.startswith("not selected")
+        only_for_rules = reason is not None and judge.wants_rules and judge.barred(check) is None
         if reason is not None and not only_for_rules:
             result = judge.result(check, State.DISABLED, reason=reason)
         else:
             async with turn:
-                result = await judge.try_check(check, target)
+                result = await judge.try_check(check, target, turn)
             if only_for_rules and result.state is not State.ERROR:  # it ran to make answers for the rules
                 result = judge.result(check, State.DISABLED, reason=reason)
         done += 1
         progress(result, done, total)
         return result
 
-    return list(await asyncio.gather(*[one(check) for check in CHECKS]))
+    results: dict[str, Result] = {}
+    for last in (False, True):
+        made = await asyncio.gather(*[one(check) for check in CHECKS if check.last is last])
+        results.update({result.check: result for result in made})
+    return [results[check.name] for check in CHECKS]
 
 
 def latencies(answers: Iterable[Answer]) -> Iterable[Latency]:

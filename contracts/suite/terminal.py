@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from contracts.suite.client import REQUEST_ID
 from contracts.suite.report import findings
 from contracts.suite.report.texts import printable
 from contracts.suite.results import BUDGET, Latency, Result, Run, State, TargetRun, Weight
@@ -80,7 +81,10 @@ def _failure(result: Result, run: Run) -> Iterator[str]:
         yield f"      Expected  {failure.expected}"
         yield f"      Actual    {f'{failure.path} = ' if failure.path else ''}{failure.actual}"
         if failure.exchange is not None and failure.exchange < len(result.exchanges):
-            yield f"      Repeat    {result.exchanges[failure.exchange].curl}"
+            shown = result.exchanges[failure.exchange]
+            yield f"      Repeat    {shown.curl}"
+            if shown.request_id:
+                yield f"      Request   {shown.request_id} ({REQUEST_ID})"
 
 
 def _reasons(target: TargetRun) -> Iterator[str]:
@@ -139,7 +143,7 @@ def summary(run: Run) -> str:
         lines += _differences(run)
     lines += ["", *(f"Note: {note}" for note in run.notes)]
     for target in run.targets:
-        tried = f"{_tried(target)} of {len(target.results)} checks tried"
+        tried = f"{findings.official(run, target)}; {_tried(target)} of {len(target.results)} checks tried"
         lines.append(f"{target.url}: {findings.verdict(target)} ({tried})")
     return "\n".join(printable(line, MOST_SHOWN) for line in lines).lstrip("\n")
 

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from contracts.suite import runner
-from contracts.suite.checking import RULES, Skip, Target, Trial
+from contracts.suite.checking import RULES, Skip
 from contracts.suite.checks import transport
 from contracts.suite.client import Address, Client
 from contracts.suite.config import Options
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor
 from contracts.suite.results import State, TargetRun
+from contracts.suite.trial import Target, Trial
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
 
 
@@ -40,7 +41,10 @@ async def test_a_rule_that_saw_nothing_of_its_kind_has_no_verdict() -> None:
 
 
 async def test_only_leaks_are_judged_where_koshelek_would_not_ask() -> None:
-    assert [rule.name for rule in RULES if rule.probes] == ["every_answer.nothing_of_the_inside"]
+    assert [rule.name for rule in RULES if rule.probes] == [
+        "every_answer.nothing_of_the_inside",
+        "every_answer.nothing_of_the_inside_in_a_success",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ GROUPS = (
     "card",
     "profile",
     "enrolment",
+    "identity",
     "purchases",
     "offers_and_lists",
     "receipts",
     "promo",
+    "money",
     "scenarios",
     "every_answer",
 )

@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from contracts.suite.checking import Trial, check, found_number, quoted, reserved_number
+from contracts.suite.checking import check
 from contracts.suite.client import Answer
-from contracts.suite.redaction import partly
+from contracts.suite.crediting import settled
+from contracts.suite.reading import error_of, found_number, quoted, reserved_number
+from contracts.suite.trial import Trial
 
 
 def _is_422_with_error(trial: Trial, answer: Answer, what: str) -> None:
     good = answer.status == 422 and isinstance(answer.json, dict) and "code" in answer.json
     trial.that(good, f"{what} is answered 422 with {{code, description}}", answer)
-
-
-async def _unknown_path(
-    trial: Trial, verb: str = "GET", path: str = "/v1/no-such-method", **more: Any
-) -> Answer:
-    """A path that is none, or a verb that a path does not serve."""
-    return await trial.call(0, verb, path, probe=True, **more)
 
 
 def _code(answer: Answer) -> str | None:
@@ -30,7 +25,7 @@ def _code(answer: Answer) -> str | None:
 async def methods_are_below_v1(trial: Trial) -> None:
     """The path prefix is /v1"""
     answer = await trial.find(trial.people.stranger().phone)
-    unknown = await _unknown_path(trial)
+    unknown = await trial.unknown_path()
     trial.that(answer.ok or answer.body != unknown.body, "GET /v1/card is a method", answer)
 
 
@@ -45,7 +40,7 @@ OLD_METHODS = (
 async def older_methods_are_kept(trial: Trial) -> None:
     """A newer version keeps the methods of the older ones"""
     trial.need(trial.options.api_version != "1.0.0", "1.0.0 is the first version")
-    unknown_path = await _unknown_path(trial)
+    unknown_path = await trial.unknown_path()
     phone = trial.people.stranger().phone or ""
     number = trial.people.unknown_card()
     for verb, path in OLD_METHODS:
@@ -61,7 +56,7 @@ async def older_methods_are_kept(trial: Trial) -> None:
 async def reserving_is_kept(trial: Trial) -> None:
     """Versions 1.2 and newer still reserve numbers and issue them"""
     trial.need(trial.since("1.2.0"), "it is about versions 1.2.0 and newer")
-    answer = await trial.reserve()
+    answer = await trial.reserving()
     trial.that(reserved_number(answer) is not None, "GET /v1/card/anonymous still reserves a number", answer)
 
 
@@ -79,13 +74,13 @@ async def newer_methods_are_unknown(trial: Trial) -> None:
     ]
     trial.need(newer, "there is no newer version")
     unknown = [
-        await _unknown_path(trial, "POST", body={}),
-        await _unknown_path(trial, "PUT", "/v1/card/anonymous", body={}),
+        await trial.unknown_path("POST", body={}),
+        await trial.unknown_path("PUT", "/v1/card/anonymous", body={}),
     ]
     codes = {_code(answer) for answer in unknown if answer.refused}
     trial.need(codes - {None}, "unknown paths are not answered with a code")
     for _, path in newer:
-        answer = await _unknown_path(trial, "POST", path, body={})
+        answer = await trial.unknown_path("POST", path, body={})
         trial.that(
             answer.refused and _code(answer) in codes, f"POST {path} is answered as an unknown path", answer
         )
@@ -108,7 +103,7 @@ async def query_is_percent_decoded(trial: Trial) -> None:
     trial.need(person.phone, "needs the phone of `existing`")
     trial.need(found_number(await trial.find(person.phone)), "the phone alone does not find the card")
     encoded = "".join(f"%{ord(digit):02X}" for digit in person.phone or "")
-    trial.target.client.redactor.hide(encoded, "phone")
+    trial.target.client.redactor.alike(encoded, person.phone, "phone")
     trial.shows(await trial.call(1, "GET", f"/v1/card?msisdn={encoded}"), person)
 
 
@@ -116,19 +111,28 @@ async def query_is_percent_decoded(trial: Trial) -> None:
 async def unknown_path(trial: Trial) -> None:
     """An unknown path is answered 422 with the error object"""
     for path in ("/v1/no-such-method", "/v1", "/v1/card/1/no-such-method", "/v1/promo"):
-        _is_422_with_error(trial, await _unknown_path(trial, "GET", path), f"GET {path}")
+        _is_422_with_error(trial, await trial.unknown_path("GET", path), f"GET {path}")
 
 
 @check("KLO-0-26")
 async def wrong_verb(trial: Trial) -> None:
+    """OPTIONS is answered 422 with the error object, or as HTTP wants it, with the verbs there are"""
+    answer = await trial.unknown_path("OPTIONS", "/v1/card")
+    tells = answer.headers.keys() & {"Allow", "Access-Control-Allow-Methods"}
+    if not (answer.ok and tells):
+        _is_422_with_error(trial, answer, "OPTIONS /v1/card")
+
+
+@check("KLO-0-26", writes=True)
+async def wrong_verb_that_may_write(trial: Trial) -> None:
     """A verb that a path does not serve is answered 422 with the error object"""
-    for verb, path in (("POST", "/v1/card"), ("OPTIONS", "/v1/card"), ("PUT", "/v1/card/anonymous")):
-        _is_422_with_error(trial, await _unknown_path(trial, verb, path, body={}), f"{verb} {path}")
+    for verb, path in (("POST", "/v1/card"), ("PUT", "/v1/card/anonymous")):
+        _is_422_with_error(trial, await trial.unknown_path(verb, path, body={}), f"{verb} {path}")
 
 
 async def _body_methods(trial: Trial) -> list[tuple[int, str, str]]:
     """Methods with a body, on a holder's card and a reserved number: nothing but the body can be wrong."""
-    card = quoted((await trial.target.once("bodies", trial.newcomer)).card_number or "")
+    card = quoted((await trial.once("bodies", trial.newcomer)).card_number or "")
     number = quoted(reserved_number(await trial.reserve()) or trial.people.unknown_card())
     methods = [
         (2, "PUT", f"/v1/card/{card}/communication"),
@@ -148,7 +152,8 @@ async def _refuse_bodies(trial: Trial, bodies: tuple[bytes, ...], what: str) -> 
     for method, verb, path in await _body_methods(trial):
         for body in bodies:
             answer = await trial.call(method, verb, path, body=body, probe=True)
-            trial.that(answer.status == 422, f"method {method} with {what} is answered 422", answer)
+            shown = body[:20].decode("utf-8", "backslashreplace") or "nothing"
+            trial.that(answer.status == 422, f"method {method} with {what} ({shown}) is answered 422", answer)
 
 
 @check("KLO-0-27", writes=True)
@@ -182,8 +187,8 @@ async def too_large_a_body(trial: Trial) -> None:
 async def reading_again(trial: Trial) -> None:
     """A reading call that is repeated gets the same answer"""
     person = await trial.existing()
-    async with trial.target.earning:  # or a receipt of another check changes the balance between
-        await trial.settled()
+    async with trial.alone():  # or a receipt of another check changes the balance between
+        await settled(trial)
         for _ in range(3):
             first, again = (
                 await trial.card(person.card_number or ""),
@@ -216,35 +221,43 @@ async def one_card_by_either_key(trial: Trial) -> None:
     trial.need(by_phone and found_number(answer), "one of them does not find the card")
     trial.that(
         found_number(answer) == by_phone,
-        f"card {partly(by_phone or '')} by both",
+        f"card {by_phone} by both",
         answer,
         path="$.card.cardNumber",
     )
 
 
-async def _unknown_card_code(trial: Trial) -> str | None:
-    """The code of the error for an unknown card, if it tells it from an unknown path."""
-    number = _code(await trial.card(trial.people.unknown_card()))
-    path = _code(await _unknown_path(trial))
-    return number if number != path else None
+async def _is_no_number(trial: Trial, answer: Answer, word: str, number: Answer) -> None:
+    """The clause wants a word to be no card number; ``number``: the same call with a number nobody has."""
+    shows_a_card = isinstance(answer.json, dict) and answer.at("card", "bonus") is not None
+    what = f"{answer.verb} /v1/card/{word} is not read as a card number"
+    trial.that(not (answer.ok and (shows_a_card or found_number(answer) == word)), what, answer)
+    if not answer.refused:
+        return
+    no_path = await trial.unknown_path(answer.verb)
+    said, of_number, of_path = error_of(answer, word), error_of(number), error_of(no_path)
+    trial.need(of_number != of_path, f"{word} is refused, and errors do not tell an unknown card from a path")
+    same_code = _code(answer) is not None and _code(answer) == _code(number) != _code(no_path)
+    if said == of_number or same_code:
+        trial.breach(what, f"{answer.in_short()}, like a number that nobody has", answer=answer)
 
 
 @check("KLO-0-40", writes=True)
 async def anonymous_is_no_card_number(trial: Trial) -> None:
     """/v1/card/anonymous is never read as a card number"""
-    answer = await trial.reserve()
-    read_as_number = found_number(answer) == "anonymous" or answer.at("card", "bonus") is not None
-    refused_as_number = answer.refused and _code(answer) == (await _unknown_card_code(trial) or object())
-    trial.that(not (read_as_number or refused_as_number), "a number is reserved", answer)
+    unknown = trial.people.unknown_card()
+    await _is_no_number(trial, await trial.reserve(), "anonymous", await trial.card(unknown))
+    if trial.since("1.2.0"):
+        profile = (await trial.nobody()).profile()
+        number = await trial.update(unknown, profile)
+        await _is_no_number(trial, await trial.issue(profile), "anonymous", number)
 
 
 async def _list_is_no_card_number(trial: Trial, name: str) -> None:
     answer = await trial.call(9, "GET", f"/v1/card/{name}")
-    refused_as_number = answer.refused and _code(answer) == (await _unknown_card_code(trial) or object())
     shows_card = answer.ok and isinstance(answer.json, dict) and answer.at("card") is not None
-    trial.that(
-        not (shows_card or refused_as_number), f"/v1/card/{name} is a list, or an unknown method", answer
-    )
+    trial.that(not shows_card, f"/v1/card/{name} is a list, or an unknown method", answer)
+    await _is_no_number(trial, answer, name, await trial.card(trial.people.unknown_card()))
 
 
 @check("KLO-0-41")
@@ -297,14 +310,14 @@ async def hostile_look_ups(trial: Trial) -> None:
     for text in HOSTILE:
         for key in ("msisdn", "email", "birthDate"):
             answer = await trial.call(1, "GET", "/v1/card", query={key: text}, probe=True)
-            _documented(trial, answer, f"a hostile {key}", usual)
-            trial.that(found_number(answer) is None, f"a hostile {key} finds nobody", answer)
+            _documented(trial, answer, f"a hostile {key}, {text[:40]},", usual)
+            trial.that(found_number(answer) is None, f"a hostile {key}, {text[:40]}, finds nobody", answer)
 
 
 @check("KLO-0-68")
 async def hostile_card_numbers(trial: Trial) -> None:
     """Hostile card numbers in the path get a documented status"""
-    usual = await trial.card(trial.people.unknown_card()), await _unknown_path(trial)
+    usual = await trial.card(trial.people.unknown_card()), await trial.unknown_path()
     for text in (
         "%27%20OR%20%271%27=%271",
         "%00",
@@ -315,8 +328,8 @@ async def hostile_card_numbers(trial: Trial) -> None:
         "-1",
     ):
         answer = await trial.call(3, "GET", f"/v1/card/{text}", probe=True)
-        _documented(trial, answer, "a hostile card number", *usual)
-        trial.that(found_number(answer) is None, "a hostile card number shows no card", answer)
+        _documented(trial, answer, f"a hostile card number, {text[:40]},", *usual)
+        trial.that(found_number(answer) is None, f"a hostile card number, {text[:40]}, shows no card", answer)
 
 
 @check("KLO-0-68")
@@ -345,4 +358,4 @@ async def hostile_profiles(trial: Trial) -> None:
     texts: tuple[Any, ...] = (*HOSTILE, "a\x00b", {"a": 1}, ["x"], 10**40, True, None)
     for text in texts:
         answer = await trial.update(person.card_number or "", {"firstname": text}, probe=True)
-        _documented(trial, answer, "a hostile firstname", usual)
+        _documented(trial, answer, f"a hostile firstname, {str(text)[:40]!r},", usual)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from contracts.suite.checking import Trial, check
+import json
+
+from contracts.suite.checking import check
 from contracts.suite.people import Person
+from contracts.suite.trial import Trial
 
 BOTH = {"allow": ["sms", "email"], "deny": ["call"]}
 
 
 async def _holder(trial: Trial) -> Person:
     """Somebody made up whose consents may be changed; one for all these checks."""
-    return await trial.target.once("consents", trial.newcomer)
+    return await trial.once("consents", trial.newcomer)
 
 
 async def _accepted(trial: Trial, *bodies: object, what: str) -> None:
     number = (await _holder(trial)).card_number or ""
     for body in bodies:
-        trial.ok(await trial.consents(number, body), what)
+        trial.ok(await trial.consents(number, body), f"{what}: {json.dumps(body)}")
 
 
 @check("KLO-2-01", writes=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from contracts.suite.checking import Trial, check, found_number, quoted, reserved_number
+from contracts.suite.checking import check
 from contracts.suite.client import Answer, basic
+from contracts.suite.crediting import holder, receipt_body
 from contracts.suite.people import qr_text
+from contracts.suite.reading import found_number, quoted, reserved_number
+from contracts.suite.trial import Trial
 
 MALFORMED = (
     "Basic",
@@ -17,18 +20,19 @@ MALFORMED = (
 )
 
 
-def _wrong(trial: Trial) -> list[str]:
-    """Headers with pairs other than the agreed one."""
+def _wrong(trial: Trial) -> dict[str, str]:
+    """What is wrong with it, and a header with a pair other than the agreed one."""
     login = trial.options.login or "koshelek"
     password = trial.target.password
-    return [
-        basic(login, password + "x"),
-        basic(login + "x", password),
-        basic(login, ""),
-        basic("", ""),
-        basic(login, password.swapcase() if password.swapcase() != password else password + "1"),
-        basic("логин", "пароль: с двоеточием"),
-    ]
+    swapped = password.swapcase()
+    return {
+        "one letter more in the password": basic(login, password + "x"),
+        "one letter more in the login": basic(login + "x", password),
+        "no password": basic(login, ""),
+        "neither login nor password": basic("", ""),
+        "the password in other capitals": basic(login, swapped if swapped != password else password + "1"),
+        "another login and password, in Cyrillic": basic("логин", "пароль: с двоеточием"),
+    }
 
 
 async def _anybody(trial: Trial, authorization: str | None) -> Answer:
@@ -86,14 +90,14 @@ async def no_credentials_to_write(trial: Trial) -> None:
         nobody = await trial.nobody()
         calls.append(await trial.issue_reserved(number, nobody.profile(), authorization=None))
     if trial.since("1.1.0"):
-        receipt = trial.receipt_body(person, qr_text(trial.people.receipt()))
+        receipt = receipt_body(trial, person, qr_text(trial.people.receipt()))
         calls.append(await trial.receipt(receipt, authorization=None))
     if trial.since("1.2.0"):
         nobody = await trial.nobody()
         calls.append(await trial.issue(nobody.profile(), authorization=None))
     if trial.since("1.3.0"):
         code = trial.options.promo_code or trial.options.refused_promo_code
-        body = {trial.options.promo_field: code} | trial.holder(person)
+        body = {trial.options.promo_field: code} | holder(trial, person)
         calls.append(await trial.promo(body, authorization=None))
     for answer in calls:
         _not_let_in(trial, answer, f"no Authorization header to method {answer.method}")
@@ -102,15 +106,16 @@ async def no_credentials_to_write(trial: Trial) -> None:
 @check("KLO-0-09")
 async def wrong_credentials(trial: Trial) -> None:
     """Another login or password is refused"""
-    for header in _wrong(trial):
-        _not_let_in(trial, await _anybody(trial, header), "other credentials")
+    for what, header in _wrong(trial).items():
+        _not_let_in(trial, await _anybody(trial, header), what)
 
 
 @check("KLO-0-10")
 async def malformed_credentials(trial: Trial) -> None:
     """A malformed Authorization header is refused"""
     for header in MALFORMED:
-        _not_let_in(trial, await _anybody(trial, header), "a malformed Authorization header")
+        what = f"a malformed Authorization header, `{header[:30]}`,"
+        _not_let_in(trial, await _anybody(trial, header), what)
 
 
 async def _refused(trial: Trial) -> Answer:

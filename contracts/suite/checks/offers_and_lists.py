@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from contracts.suite.checking import Trial, check
+from contracts.suite.checking import check
 from contracts.suite.client import Answer
+from contracts.suite.trial import Trial
 
 
 @check("KLO-8-02")

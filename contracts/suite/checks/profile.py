@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 
-from contracts.suite.checking import Trial, check, found_number
+from contracts.suite.checking import check
 from contracts.suite.people import Person
+from contracts.suite.reading import found_number
+from contracts.suite.trial import Trial
 
 
 async def _holder(trial: Trial) -> Person:
     """Somebody made up whose profile may be changed as one likes; one for the checks that leave no trace."""
-    return await trial.target.once("profile", trial.newcomer)
+    return await trial.once("profile", trial.newcomer)
 
 
 async def _plain_accepted(trial: Trial, person: Person) -> None:
@@ -18,11 +21,15 @@ async def _plain_accepted(trial: Trial, person: Person) -> None:
     trial.need(answer.ok, "a change of the first name alone is not accepted")
 
 
+def _written(profile: Mapping[str, object]) -> str:
+    return json.dumps(profile, ensure_ascii=False)
+
+
 async def _accepted(trial: Trial, *profiles: Mapping[str, object], what: str) -> None:
     person = await _holder(trial)
     await _plain_accepted(trial, person)
     for profile in profiles:
-        trial.ok(await trial.update(person.card_number or "", profile), what)
+        trial.ok(await trial.update(person.card_number or "", profile), f"{what}: {_written(profile)}")
 
 
 async def _found_by_email(trial: Trial) -> Person:
@@ -106,7 +113,7 @@ async def _phone_understood(trial: Trial, form: str) -> None:
     text = form.format(
         phone=phone, code=phone[:-10], a=phone[-10:-7], b=phone[-7:-4], c=phone[-4:-2], d=phone[-2:]
     )
-    trial.target.client.redactor.hide(text, "phone")
+    trial.target.client.redactor.alike(text, phone, "phone")
     answer, issued = await trial.enrol(person.profile(phone=text))
     trial.ok(answer, "a profile with a phone in this form")
     found = await trial.find(phone)
@@ -141,10 +148,11 @@ async def birth_date(trial: Trial) -> None:
 
 
 async def _refused(trial: Trial, *profiles: Mapping[str, object], what: str) -> None:
-    person = await trial.target.once("refusals", trial.newcomer)
+    person = await trial.once("refusals", trial.newcomer)
     await _plain_accepted(trial, person)
     for profile in profiles:
-        trial.refused(await trial.update(person.card_number or "", profile), what)
+        answer = await trial.update(person.card_number or "", profile)
+        trial.refused(answer, f"{what}: {_written(profile)}")
 
 
 @check("KLO-0-62", writes=True)
@@ -169,7 +177,7 @@ async def impossible_email(trial: Trial) -> None:
 
 
 async def _sexes(trial: Trial, *texts: str) -> None:
-    await _accepted(trial, *[{"sex": text} for text in texts], what=f"sex {' or '.join(texts)}")
+    await _accepted(trial, *[{"sex": text} for text in texts], what="a profile with sex")
 
 
 @check("KLO-0-65", writes=True)

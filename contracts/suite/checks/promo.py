@@ -5,45 +5,58 @@ Somebody new uses it in each check; `existing` uses it once in a run, and the ch
 
 from __future__ import annotations
 
-from contracts.suite.checking import Trial, check
+from contracts.suite.checking import check
 from contracts.suite.client import Answer
+from contracts.suite.crediting import balance, balance_after, balance_at_rest, holder, settled
+from contracts.suite.earning import earner, goes_astray, watched
 from contracts.suite.people import Person
+from contracts.suite.refusals import code_is_taken
+from contracts.suite.trial import Trial
 
 
 def _body(trial: Trial, person: Person) -> dict[str, str | None]:
-    return {trial.options.promo_field: trial.options.promo_code} | trial.holder(person)
+    return {trial.options.promo_field: trial.options.promo_code} | holder(trial, person)
 
 
 async def _use(trial: Trial, *, field: str | None = None, by: str | None = None) -> Answer:
     """The answer to somebody who may use the code."""
     options = trial.options
     trial.need(options.promo_code, "needs `promo_code` in the configuration")
+    await watched(trial)
     named = by or options.holder_by
     if options.promo_holder == "existing":
         trial.need(
             field is None and named == options.holder_by, "`existing` has used the code in another way"
         )
-        return trial.note(await trial.target.once("promo code", lambda: _used_by_existing(trial)))
+        return trial.note(await trial.once("promo code", lambda: _used_by_existing(trial)))
     person = await trial.newcomer()
-    holder = {"msisdn": person.phone} if named == "msisdn" else {"cardNumber": person.card_number}
-    return await trial.promo({field or options.promo_field: options.promo_code} | holder)
+    whose = {"msisdn": person.phone} if named == "msisdn" else {"cardNumber": person.card_number}
+    return await trial.promo({field or options.promo_field: options.promo_code} | whose)
+
+
+async def _taken(trial: Trial, answer: Answer, what: str) -> None:
+    """The clause wants this use of the configured code to succeed."""
+    plain = answer
+    if answer.refused:
+        plain = trial.note(await trial.once("plain promo code", lambda: _use(trial)))
+    await code_is_taken(trial, answer, plain, what)
 
 
 async def _used_by_existing(trial: Trial) -> Answer:
-    async with trial.earner() as person:
+    async with earner(trial) as person:
         return await trial.promo(_body(trial, person))
 
 
 @check("KLO-12-01", writes=True)
 async def accepts(trial: Trial) -> None:
     """A promo code is taken by POST /v1/promo/code"""
-    trial.ok(await _use(trial), "a promo code")
+    await _taken(trial, await _use(trial), "a promo code")
 
 
 @check("KLO-12-02", writes=True)
 async def code_in_code(trial: Trial) -> None:
     """The code is taken from code"""
-    trial.ok(await _use(trial), f"a promo code in `{trial.options.promo_field}`")
+    await _taken(trial, await _use(trial), f"a promo code in `{trial.options.promo_field}`")
 
 
 @check("KLO-12-03", writes=True)
@@ -56,13 +69,13 @@ async def other_spelling(trial: Trial) -> None:
 @check("KLO-12-04", writes=True)
 async def by_card_number(trial: Trial) -> None:
     """cardNumber says who uses the code"""
-    trial.ok(await _use(trial, by="cardNumber"), "a promo code with `cardNumber`")
+    await _taken(trial, await _use(trial, by="cardNumber"), "a promo code with `cardNumber`")
 
 
 @check("KLO-12-05", writes=True)
 async def by_phone(trial: Trial) -> None:
     """msisdn says who uses the code"""
-    trial.ok(await _use(trial, by="msisdn"), "a promo code with `msisdn`")
+    await _taken(trial, await _use(trial, by="msisdn"), "a promo code with `msisdn`")
 
 
 @check("KLO-12-06", writes=True)
@@ -70,6 +83,7 @@ async def answers_an_object(trial: Trial) -> None:
     """The answer is an object"""
     answer = await _use(trial)
     trial.need(answer.ok, "the promo code is not accepted")
+    trial.need(not answer.is_empty, "the answer has no body")
     trial.that(isinstance(answer.json, dict), "an object of strings", answer, path="$")
 
 
@@ -78,14 +92,14 @@ async def refused_code(trial: Trial) -> None:
     """A code that is refused is an error"""
     person = await trial.existing()
     code = trial.options.refused_promo_code
-    trial.refused(await trial.promo({trial.options.promo_field: code} | trial.holder(person)), "such a code")
+    trial.refused(await trial.promo({trial.options.promo_field: code} | holder(trial, person)), "such a code")
 
 
 @check("KLO-12-08", writes=True)
 async def no_code(trial: Trial) -> None:
     """Without a code the answer is an error"""
     person = await trial.existing()
-    for body in (trial.holder(person), {trial.options.promo_field: ""} | trial.holder(person)):
+    for body in (holder(trial, person), {trial.options.promo_field: ""} | holder(trial, person)):
         trial.refused(await trial.promo(body), "a request without a code")
 
 
@@ -109,20 +123,22 @@ async def points_once(trial: Trial) -> None:
     """The same code for the same card again gives nothing again"""
     if trial.options.promo_holder == "existing":
         trial.need((await _use(trial)).ok, "the promo code is not accepted")
-        async with trial.earner() as person:
-            await trial.settled()
+        async with earner(trial) as person:
+            await settled(trial)
             await _gives_nothing_again(trial, person)
         return
     trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")
+    await watched(trial)
+    await goes_astray(trial)
     person = await trial.newcomer()
-    before = await trial.balance(person)
+    before = await balance(trial, person)
     trial.need((await trial.promo(_body(trial, person))).ok, "the promo code is not accepted")
-    await trial.balance_after(person, before)
+    await balance_after(trial, person, before)
     await _gives_nothing_again(trial, person)
 
 
 async def _gives_nothing_again(trial: Trial, person: Person) -> None:
-    before = await trial.balance(person)
+    before = await balance(trial, person)
     again = [await trial.promo(_body(trial, person)) for _ in range(2)]
-    after = await trial.balance_at_rest(person)
+    after = await balance_at_rest(trial, person)
     trial.that(after == before, "the balance stays", f"it grows by {after - before}", answer=again[-1])

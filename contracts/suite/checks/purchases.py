@@ -7,8 +7,10 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from contracts.suite.checking import Trial, check, number
+from contracts.suite.checking import check
 from contracts.suite.client import Answer
+from contracts.suite.reading import number
+from contracts.suite.trial import Trial
 
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _UTC = re.compile(r"\d{4}-\d{2}-\d{2}[T ](\d{2}).*(?:Z|[+-]00:?00)", re.IGNORECASE)

@@ -6,105 +6,110 @@ import asyncio
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from contracts.suite.checking import Points, Trial, check
+from contracts.suite.checking import check
 from contracts.suite.client import Answer
+from contracts.suite.crediting import (
+    balance,
+    balance_after,
+    balance_at_rest,
+    given_receipt,
+    holder,
+    made_up_receipt,
+    receipt_body,
+)
+from contracts.suite.earning import earner, saver
 from contracts.suite.people import Person, qr_text
+from contracts.suite.reading import Points
+from contracts.suite.refusals import receipt_is_taken
+from contracts.suite.trial import Trial
 
 Values = dict[str, str]
 
 
 async def _send(trial: Trial, person: Person, values: Values) -> Answer:
-    return await trial.receipt(trial.receipt_body(person, qr_text(values)))
-
-
-def _given(trial: Trial) -> str:
-    """A QR text that is accepted: the configured one, or a made-up sale."""
-    values = trial.people.receipt()
-    if trial.options.receipt is None:
-        return qr_text(values)
-    text = trial.options.receipt
-    for key, value in values.items():
-        text = text.replace("{" + key + "}", value)
-    return text
+    return await trial.receipt(receipt_body(trial, person, qr_text(values)))
 
 
 async def _accepted(trial: Trial, person: Person) -> None:
     """Skip where a plain receipt is not accepted: then nothing can be told of variants."""
-    answer = await _send(trial, person, trial.made_up_receipt())
+    answer = await _send(trial, person, made_up_receipt(trial))
     trial.need(answer.ok, "a plain made-up receipt is not accepted")
 
 
 @check("KLO-10-01", writes=True, since="1.1.0")
 async def accepts(trial: Trial) -> None:
     """A receipt is taken by POST /v1/promo/qrCode"""
-    async with trial.earner() as person:
-        trial.ok(await trial.receipt(trial.receipt_body(person, _given(trial))), "a receipt")
+    async with earner(trial) as person:
+        answer = await trial.receipt(receipt_body(trial, person, given_receipt(trial)))
+        await receipt_is_taken(trial, person, answer, "a receipt")
 
 
 @check("KLO-10-02", writes=True, since="1.1.0")
 async def text_in_qr_code(trial: Trial) -> None:
     """The raw QR text is taken from qrCode"""
-    async with trial.earner() as person:
-        body = {trial.options.qr_field: _given(trial)} | trial.holder(person)
-        trial.ok(await trial.receipt(body), f"a receipt in `{trial.options.qr_field}`")
+    async with earner(trial) as person:
+        body = {trial.options.qr_field: given_receipt(trial)} | holder(trial, person)
+        field = f"a receipt in `{trial.options.qr_field}`"
+        await receipt_is_taken(trial, person, await trial.receipt(body), field)
 
 
 @check("KLO-10-03", writes=True, since="1.1.0")
 async def other_spellings(trial: Trial) -> None:
     """The spellings qr, qrcode, QR and code are understood"""
-    async with trial.earner() as person:
+    async with earner(trial) as person:
         await _accepted(trial, person)
         for name in ("qr", "qrcode", "QR", "code"):
-            body = {name: qr_text(trial.made_up_receipt())} | trial.holder(person)
+            body = {name: qr_text(made_up_receipt(trial))} | holder(trial, person)
             trial.ok(await trial.receipt(body), f"a receipt in `{name}`")
 
 
 @check("KLO-10-04", writes=True, since="1.1.0")
 async def values_apart(trial: Trial) -> None:
     """The six values under their own keys are understood"""
-    async with trial.earner() as person:
+    async with earner(trial) as person:
         await _accepted(trial, person)
         trial.ok(
-            await trial.receipt(trial.made_up_receipt() | trial.holder(person)), "a receipt in six fields"
+            await trial.receipt(made_up_receipt(trial) | holder(trial, person)), "a receipt in six fields"
         )
 
 
 @check("KLO-10-05", writes=True, since="1.1.0")
 async def by_card_number(trial: Trial) -> None:
     """cardNumber says whose receipt it is"""
-    async with trial.earner() as person:
-        body = {trial.options.qr_field: _given(trial), "cardNumber": person.card_number}
-        trial.ok(await trial.receipt(body), "a receipt with `cardNumber`")
+    async with earner(trial) as person:
+        body = {trial.options.qr_field: given_receipt(trial), "cardNumber": person.card_number}
+        await receipt_is_taken(trial, person, await trial.receipt(body), "a receipt with `cardNumber`")
 
 
 @check("KLO-10-06", writes=True, since="1.1.0")
 async def by_phone(trial: Trial) -> None:
     """msisdn says whose receipt it is"""
-    async with trial.earner() as person:
+    async with earner(trial) as person:
         trial.need(person.phone, "needs the phone of `existing`")
-        body = {trial.options.qr_field: _given(trial), "msisdn": person.phone}
-        trial.ok(await trial.receipt(body), "a receipt with `msisdn`")
+        body = {trial.options.qr_field: given_receipt(trial), "msisdn": person.phone}
+        await receipt_is_taken(trial, person, await trial.receipt(body), "a receipt with `msisdn`")
 
 
 @check("KLO-10-07", writes=True, since="1.1.0")
 async def answers_an_object(trial: Trial) -> None:
     """The answer is an object"""
-    async with trial.earner() as person:
-        answer = await trial.receipt(trial.receipt_body(person, _given(trial)))
+    async with earner(trial) as person:
+        answer = await trial.receipt(receipt_body(trial, person, given_receipt(trial)))
         trial.need(answer.ok, "the receipt is not accepted")
+        trial.need(not answer.is_empty, "the answer has no body")
         trial.that(isinstance(answer.json, dict), "an object of strings", answer, path="$")
 
 
 @check("KLO-10-08", writes=True, since="1.1.0")
 async def no_qr_code(trial: Trial) -> None:
     """Without a QR code the answer is an error"""
-    async with trial.earner() as person:
-        for body in (
-            trial.holder(person),
-            trial.receipt_body(person, ""),
-            trial.receipt_body(person, "hello"),
-        ):
-            trial.refused(await trial.receipt(body), "a request without a QR code")
+    async with earner(trial) as person:
+        for what, body in {
+            "a request without a QR code": holder(trial, person),
+            "a request with an empty QR code": receipt_body(trial, person, ""),
+            "a request with `hello` for a QR code": receipt_body(trial, person, "hello"),
+        }.items():
+            trial.refused(await trial.receipt(body), what)
 
 
 @check("KLO-10-09", writes=True, since="1.1.0")
@@ -127,34 +132,34 @@ async def unknown_card(trial: Trial) -> None:
 @check("KLO-10-11", writes=True, since="1.1.0")
 async def same_again(trial: Trial) -> None:
     """The same receipt again is answered 200"""
-    async with trial.earner() as person:
-        body = trial.receipt_body(person, _given(trial))
+    async with earner(trial) as person:
+        body = receipt_body(trial, person, given_receipt(trial))
         trial.need((await trial.receipt(body)).ok, "the receipt is not accepted")
         trial.ok(await trial.receipt(body), "the same receipt again")
 
 
 async def _credited(trial: Trial, person: Person, *bodies: object) -> tuple[Points, Answer]:
     """By how much the balance grows when these are sent, all at once; and the last answer."""
-    before = await trial.balance(person)
+    before = await balance(trial, person)
     answers = await asyncio.gather(*[trial.receipt(body) for body in bodies])
     trial.need(any(answer.ok for answer in answers), "the receipt is not accepted")
-    return await trial.balance_after(person, before) - before, answers[-1]
+    return await balance_after(trial, person, before) - before, answers[-1]
 
 
 async def _no_more_points(trial: Trial, person: Person, *bodies: object) -> None:
     """The clause wants the balance to stay when these are sent."""
-    before = await trial.balance(person)
+    before = await balance(trial, person)
     for body in bodies:
         await trial.receipt(body)
-    after = await trial.balance_at_rest(person)
+    after = await balance_at_rest(trial, person)
     trial.that(after == before, "the balance stays", f"it grows by {after - before}", path="$.card.bonus")
 
 
 @check("KLO-10-12", writes=True, since="1.1.0")
 async def points_once(trial: Trial) -> None:
     """The same receipt again gives no points again"""
-    async with trial.saver() as person:
-        body = trial.receipt_body(person, _given(trial))
+    async with saver(trial) as person:
+        body = receipt_body(trial, person, given_receipt(trial))
         await _credited(trial, person, body)
         await _no_more_points(trial, person, body, body)
 
@@ -162,10 +167,10 @@ async def points_once(trial: Trial) -> None:
 @check("KLO-10-13", writes=True, since="1.1.0")
 async def points_once_at_once(trial: Trial) -> None:
     """The same receipt ten times at once gives its points once"""
-    async with trial.saver() as person:
-        body = trial.receipt_body(person, qr_text(trial.made_up_receipt()))
+    async with saver(trial) as person:
+        body = receipt_body(trial, person, qr_text(made_up_receipt(trial)))
         single, _ = await _credited(trial, person, body)
-        body = trial.receipt_body(person, qr_text(trial.made_up_receipt()))
+        body = receipt_body(trial, person, qr_text(made_up_receipt(trial)))
         tenfold, answer = await _credited(trial, person, *[body] * 10)
         trial.that(
             tenfold.total <= single.total and tenfold.available <= single.available,
@@ -179,29 +184,31 @@ async def points_once_at_once(trial: Trial) -> None:
 @check("KLO-10-14", writes=True, since="1.1.0")
 async def same_in_another_order(trial: Trial) -> None:
     """Another order or separator does not make another receipt"""
-    async with trial.saver() as person:
-        values = trial.made_up_receipt()
-        await _credited(trial, person, trial.receipt_body(person, qr_text(values)))
+    async with saver(trial) as person:
+        values = made_up_receipt(trial)
+        await _credited(trial, person, receipt_body(trial, person, qr_text(values)))
         turned = dict(reversed(values.items()))
         other = (qr_text(turned), qr_text(values).replace("&", ";"))
-        await _no_more_points(trial, person, *[trial.receipt_body(person, text) for text in other])
+        await _no_more_points(trial, person, *[receipt_body(trial, person, text) for text in other])
 
 
 @check("KLO-10-15", writes=True, since="1.1.0")
 async def receipt_of_another(trial: Trial) -> None:
     """A receipt that one card has used is refused to another"""
     other = await trial.newcomer()
-    async with trial.earner() as person:
-        qr = _given(trial)
-        trial.need((await trial.receipt(trial.receipt_body(person, qr))).ok, "the receipt is not accepted")
-        trial.refused(await trial.receipt(trial.receipt_body(other, qr)), "the same receipt for another card")
+    async with earner(trial) as person:
+        qr = given_receipt(trial)
+        trial.need((await trial.receipt(receipt_body(trial, person, qr))).ok, "the receipt is not accepted")
+        trial.refused(
+            await trial.receipt(receipt_body(trial, other, qr)), "the same receipt for another card"
+        )
 
 
 @check("KLO-10-16", writes=True, since="1.1.0")
 async def another_total(trial: Trial) -> None:
     """The same receipt with another total is refused"""
-    async with trial.earner() as person:
-        values = trial.made_up_receipt()
+    async with earner(trial) as person:
+        values = made_up_receipt(trial)
         trial.need((await _send(trial, person, values)).ok, "the receipt is not accepted")
         answer = await _send(trial, person, values | {"s": "777.77"})
         trial.refused(answer, "the same receipt with another total")
@@ -209,12 +216,12 @@ async def another_total(trial: Trial) -> None:
 
 async def _understood(trial: Trial, what: str, *changes: Callable[[Values], str | Values]) -> None:
     """Receipts written in these ways are accepted."""
-    async with trial.earner() as person:
+    async with earner(trial) as person:
         await _accepted(trial, person)
         for change in changes:
-            written = change(trial.made_up_receipt())
+            written = change(made_up_receipt(trial))
             text = written if isinstance(written, str) else qr_text(written)
-            trial.ok(await trial.receipt(trial.receipt_body(person, text)), what)
+            trial.ok(await trial.receipt(receipt_body(trial, person, text)), f"{what}: {text}")
 
 
 def _with(**changed: str) -> Callable[[Values], Values]:
@@ -224,8 +231,9 @@ def _with(**changed: str) -> Callable[[Values], Values]:
 @check("KLO-10-17", writes=True, since="1.1.0")
 async def time_to_the_minute(trial: Trial) -> None:
     """t to the minute is understood"""
-    async with trial.earner() as person:
-        trial.ok(await _send(trial, person, trial.made_up_receipt()), "t as YYYYMMDDTHHMM")
+    async with earner(trial) as person:
+        answer = await _send(trial, person, made_up_receipt(trial))
+        await receipt_is_taken(trial, person, answer, "t as YYYYMMDDTHHMM")
 
 
 @check("KLO-10-18", writes=True, since="1.1.0")
@@ -237,8 +245,9 @@ async def time_to_the_second(trial: Trial) -> None:
 @check("KLO-10-19", writes=True, since="1.1.0")
 async def total_with_kopecks(trial: Trial) -> None:
     """s with two digits of kopecks is understood"""
-    async with trial.earner() as person:
-        trial.ok(await _send(trial, person, trial.made_up_receipt()), "s as roubles.kopecks")
+    async with earner(trial) as person:
+        answer = await _send(trial, person, made_up_receipt(trial))
+        await receipt_is_taken(trial, person, answer, "s as roubles.kopecks")
 
 
 @check("KLO-10-20", writes=True, since="1.1.0")
@@ -264,21 +273,21 @@ async def short_fn(trial: Trial) -> None:
 @check("KLO-10-23", writes=True, since="1.1.0")
 async def leading_zeros_of_fn(trial: Trial) -> None:
     """A fn that lost its leading zeros is the same receipt"""
-    async with trial.saver() as person:
-        values = trial.made_up_receipt()
+    async with saver(trial) as person:
+        values = made_up_receipt(trial)
         plain = values["fn"][:12]
-        await _credited(trial, person, trial.receipt_body(person, qr_text(values | {"fn": plain.zfill(16)})))
-        await _no_more_points(trial, person, trial.receipt_body(person, qr_text(values | {"fn": plain})))
+        await _credited(trial, person, receipt_body(trial, person, qr_text(values | {"fn": plain.zfill(16)})))
+        await _no_more_points(trial, person, receipt_body(trial, person, qr_text(values | {"fn": plain})))
 
 
 @check("KLO-10-24", writes=True, since="1.1.0")
 async def leading_zeros_of_i_and_fp(trial: Trial) -> None:
     """Leading zeros of i and fp do not count"""
-    async with trial.saver() as person:
-        values = trial.made_up_receipt(fp="123456")
-        await _credited(trial, person, trial.receipt_body(person, qr_text(values)))
+    async with saver(trial) as person:
+        values = made_up_receipt(trial, fp="123456")
+        await _credited(trial, person, receipt_body(trial, person, qr_text(values)))
         padded = values | {"i": values["i"].zfill(10), "fp": values["fp"].zfill(10)}
-        await _no_more_points(trial, person, trial.receipt_body(person, qr_text(padded)))
+        await _no_more_points(trial, person, receipt_body(trial, person, qr_text(padded)))
 
 
 @check("KLO-10-25", writes=True, since="1.1.0")
@@ -320,11 +329,11 @@ async def aliases(trial: Trial) -> None:
 
 async def _wrong(trial: Trial, what: str, *changes: Callable[[Values], str | Values]) -> None:
     """Receipts written in these ways are refused."""
-    async with trial.earner() as person:
+    async with earner(trial) as person:
         for change in changes:
             written = change(trial.people.receipt())
             text = written if isinstance(written, str) else qr_text(written)
-            trial.refused(await trial.receipt(trial.receipt_body(person, text)), what)
+            trial.refused(await trial.receipt(receipt_body(trial, person, text)), f"{what}: {text}")
 
 
 def _without(key: str) -> Callable[[Values], Values]:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from contracts.suite.checking import Trial, check, found_number
+from contracts.suite.checking import check
 from contracts.suite.checks.enrolment import CONSENTS, plastic_card
 from contracts.suite.client import Answer
+from contracts.suite.crediting import holder, made_up_receipt, receipt_body
+from contracts.suite.earning import watched
 from contracts.suite.people import Person, qr_text
-from contracts.suite.redaction import partly
+from contracts.suite.reading import found_number
+from contracts.suite.refusals import code_is_taken, receipt_is_taken
+from contracts.suite.trial import Trial
 
 
 def _same_number(trial: Trial, answer: Answer, number: str) -> None:
     trial.that(
         found_number(answer) == number,
-        f"card {partly(number)} in every step",
+        f"card {number} in every step",
         answer,
         path="$.card.cardNumber",
     )
@@ -88,11 +92,12 @@ async def opened_again(trial: Trial) -> None:
 async def receipt(trial: Trial) -> None:
     """A new holder registers a receipt"""
     trial.need(trial.options.receipt_holder == "new", "receipt_holder: receipts are for `existing` alone")
-    trial.made_up_receipt()
+    made_up_receipt(trial)
+    await watched(trial)
     person = await trial.newcomer()
     trial.ok(await trial.card(person.card_number or ""), "the card")
-    plain = trial.receipt_body(person, qr_text(trial.made_up_receipt()))
-    trial.ok(await trial.receipt(plain), "a receipt of a new holder")
+    plain = receipt_body(trial, person, qr_text(made_up_receipt(trial)))
+    await receipt_is_taken(trial, person, await trial.receipt(plain), "a receipt of a new holder")
     trial.ok(await trial.card(person.card_number or ""), "the card after the receipt")
 
 
@@ -101,7 +106,9 @@ async def promo_code(trial: Trial) -> None:
     """A new holder uses a promo code"""
     trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")
     trial.need(trial.options.promo_holder == "new", "promo_holder: the code is for `existing` alone")
+    await watched(trial)
     person = await trial.newcomer()
-    body = {trial.options.promo_field: trial.options.promo_code} | trial.holder(person)
-    trial.ok(await trial.promo(body), "a promo code of a new holder")
+    body = {trial.options.promo_field: trial.options.promo_code} | holder(trial, person)
+    answer = await trial.promo(body)
+    await code_is_taken(trial, answer, answer, "a promo code of a new holder")
     trial.ok(await trial.card(person.card_number or ""), "the card after it")

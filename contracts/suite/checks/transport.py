@@ -8,9 +8,11 @@ import socket
 import ssl
 import warnings
 
-from contracts.suite.checking import Breach, Skip, Trial, check, found_number
+from contracts.suite.checking import Breach, Skip, check
 from contracts.suite.checks.every_answer import nothing_of_the_inside
-from contracts.suite.client import Address
+from contracts.suite.client import USUAL, Address
+from contracts.suite.reading import found_number
+from contracts.suite.trial import Trial
 
 
 async def _is_public(address: Address) -> bool:
@@ -78,14 +80,16 @@ async def tls_version(trial: Trial) -> None:
         trial.that(not accepted, "no handshake with TLS 1.1 or older", f"{version.name} is accepted")
 
 
+def _headers(trial: Trial) -> bytes:
+    """What every proper client sends."""
+    sent = {"Host": trial.target.address.authority} | USUAL
+    return "".join(f"{name}: {value}\r\n" for name, value in sent.items()).encode()
+
+
 def _request(trial: Trial, path: str) -> bytes:
-    address = trial.target.address
-    lines = (
-        f"GET {address.path}{path} HTTP/1.1",
-        f"Host: {address.authority}",
-        f"Authorization: {trial.target.client.authorization}",
-    )
-    return "".join(f"{line}\r\n" for line in (*lines, "")).encode()
+    line = f"GET {trial.target.address.path}{path} HTTP/1.1\r\n"
+    authorization = f"Authorization: {trial.target.client.authorization}\r\n"
+    return line.encode() + _headers(trial) + authorization.encode() + b"\r\n"
 
 
 @check("KLO-0-22")
@@ -100,21 +104,26 @@ async def one_connection(trial: Trial) -> None:
     trial.that(together == alone, f"{alone}, as on two connections", f"{together}", answer=answers[0])
 
 
-NO_HTTP = (
-    b"HELLO\r\n\r\n",
-    b"GET /v1/card HTTP/9.9\r\n\r\n",
-    b"GET /v1/card HTTP/1.1\r\nHost\r\n\r\n",
-    b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
-    b"POST /v1/card HTTP/1.1\r\nHost: a\r\nContent-Length: -5\r\n\r\n",
-    b"POST /v1/card HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-    bytes(range(256)) + b"\r\n\r\n",
-)
+def _no_http(trial: Trial) -> list[bytes]:
+    """What no client sends; where only one thing is wrong, everything else is as usual."""
+    usual = _headers(trial)
+    path = trial.target.address.path.encode()
+    post = b"POST " + path + b"/v1/card HTTP/1.1\r\n" + usual
+    return [
+        b"HELLO\r\n\r\n",
+        b"GET " + path + b"/v1/card HTTP/9.9\r\n" + usual + b"\r\n",
+        b"GET " + path + b"/v1/card HTTP/1.1\r\nHost\r\n\r\n",
+        b"GET " + path + b"/" + b"x" * 20_000 + b" HTTP/1.1\r\n" + usual + b"\r\n",
+        post + b"Content-Length: -5\r\n\r\n",
+        post + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        bytes(range(256)) + b"\r\n\r\n",
+    ]
 
 
 @check("KLO-0-33")
 async def no_http(trial: Trial) -> None:
     """What is no HTTP is refused or cut off, tells nothing of the inside, and does no harm"""
-    for data in NO_HTTP:
+    for data in _no_http(trial):
         (answer,) = await trial.raw(data)
         verdict = nothing_of_the_inside(answer)
         if isinstance(verdict, Breach):

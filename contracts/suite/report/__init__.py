@@ -6,6 +6,8 @@
 | ``junit.xml`` | CI systems |
 | ``results.json`` | programs; ``results.schema.json`` in this folder is its description |
 | ``exchange.har`` | browsers' developer tools and other viewers of HTTP traffic (HAR 1.2) |
+| ``body-….bin`` | the ``curl`` lines that name them |
+| ``values.txt`` | this machine alone: ``--show-values`` |
 
 Answers come from strangers' servers. Whatever is in them, these files are well-formed, harmless and of
 bounded size. It may not know how checks are made; it reads ``contracts.suite.results`` and nothing else.
@@ -39,4 +41,10 @@ def write_reports(run: Run, folder: Path) -> list[Path]:
         path = folder / name
         path.write_bytes(render(run).encode("utf-8"))
         paths.append(path)
+    for target in run.targets:
+        for name, content in target.files:
+            path = folder / name
+            path.touch(mode=0o600)
+            path.write_bytes(content)
+            paths.append(path)
     return paths

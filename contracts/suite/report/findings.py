@@ -6,9 +6,11 @@ It may not know in what form it is told.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 
-from contracts.suite.results import Outcome, Result, State, TargetRun, Weight
+from contracts.loyalty_online.subjects import SUBJECTS
+from contracts.suite.results import Evidence, Outcome, Result, Run, State, TargetRun, Weight
 
 METHODS = {
     0: "Common to all methods",
@@ -74,7 +76,54 @@ def verdict(target: TargetRun) -> str:
             more = f": {not_made or 'no check was tried'}"
         case Outcome.KEEPS:
             more = f", with {_number(counts[Weight.WARN], 'warning')}" if counts[Weight.WARN] else ""
-    return OUTCOMES[target.outcome] + more
+    return "; ".join([OUTCOMES[target.outcome] + more, *unjudged_subjects(target)])
+
+
+def unjudged_subjects(target: TargetRun) -> list[str]:
+    """How many clauses about money, and about identity, nothing is known of, and why.
+
+    What was not asked for, by version or selection, is not told.
+    """
+    told = []
+    for subject, clauses in SUBJECTS.items():
+        reasons = unjudged(target.results, clauses)
+        if reasons:
+            most = Counter(reasons.values()).most_common(2)
+            why = "; ".join(reason for reason, _ in most)
+            number = f"{_number(len(reasons), 'clause')} about {subject} {_were(len(reasons))}"
+            told.append(f"{number} not judged, because: {why}")
+    return told
+
+
+def unjudged(results: Sequence[Result], clauses: Collection[str]) -> dict[str, str]:
+    """Which of these clauses were asked for and not judged, each with the reason."""
+    states = clause_states(results)
+    reasons: dict[str, str] = {}
+    for result in results:
+        for clause in result.clauses:
+            judged = states.get(clause) in (Label.FAIL, Label.WARN, Label.PASS)
+            if clause in clauses and not judged and not result.reason.startswith(NOT_ASKED_FOR):
+                reasons.setdefault(clause, result.reason)
+    return reasons
+
+
+NOT_ASKED_FOR = ("not selected", "not in version")
+"""How reasons begin of what another version or selection would have tried."""
+
+
+def official(run: Run, target: TargetRun) -> str:
+    """How many official clauses that were asked for are kept, and how many were not judged."""
+    named = {clause.id for clause in run.clauses if clause.evidence is Evidence.OFFICIAL}
+    states = clause_states(target.results)
+    left_out = unjudged(target.results, named)
+    judged = [clause for clause in named if states.get(clause) in (Label.FAIL, Label.WARN, Label.PASS)]
+    kept = sum(states[clause] is Label.PASS for clause in judged)
+    more = f", {len(left_out)} not judged" if left_out else ""
+    return f"official: {kept} of {len(judged)} kept{more}"
+
+
+def _were(count: int) -> str:
+    return "was" if count == 1 else "were"
 
 
 def _number(count: int, noun: str, what: str = "") -> str:
@@ -91,7 +140,7 @@ def clause_states(results: Sequence[Result]) -> dict[str, Label]:
     states: dict[str, Label] = {}
     for result in results:
         if result.state is State.FAIL:
-            found = [(failure.clause, label(result)) for failure in result.failures]
+            found = [(failure.clause, label(result)) for failure in result.failures if failure.clause]
         else:
             found = [(clause, label(result)) for clause in result.clauses]
         for clause, new in found:

@@ -11,7 +11,7 @@ from itertools import groupby
 from xml.etree import ElementTree as Xml
 
 from contracts.suite.report.findings import Label, label, method_name
-from contracts.suite.report.texts import printable
+from contracts.suite.report.texts import BODY_LIMIT, printable
 from contracts.suite.results import Failure, Result, Run, TargetRun
 
 
@@ -55,11 +55,11 @@ def _case(suite: str, result: Result) -> Xml.Element:
     )
     match label(result):
         case Label.FAIL:
-            sentences = [_sentence(failure) for failure in result.failures] or [result.title]
-            breach = Xml.SubElement(case, "failure", type="breach", message=printable(sentences[0]))
+            sentences = [_sentence(result, failure) for failure in result.failures] or [result.title]
+            breach = Xml.SubElement(case, "failure", type="breach", message=sentences[0].partition("\n")[0])
             breach.text = "\n\n".join(sentences)
         case Label.WARN:
-            told = [_sentence(failure) for failure in result.failures] or [result.title]
+            told = [_sentence(result, failure) for failure in result.failures] or [result.title]
             Xml.SubElement(case, "system-out").text = "\n\n".join(f"WARNING {text}" for text in told)
         case Label.ERROR:
             Xml.SubElement(case, "error", type="error", message=printable(result.reason))
@@ -70,12 +70,21 @@ def _case(suite: str, result: Result) -> Xml.Element:
     return case
 
 
-def _sentence(failure: Failure) -> str:
+def _sentence(result: Result, failure: Failure) -> str:
+    """What is wrong, in one line; and below it the request, its id, and a line that repeats it."""
     where = f" at {printable(failure.path)}" if failure.path else ""
-    return (
+    lines = [
         f"{printable(failure.clause)}{where}: expected {printable(failure.expected)}; "
         f"actual: {printable(failure.actual)}"
-    )
+    ]
+    if failure.exchange is not None and failure.exchange < len(result.exchanges):
+        shown = result.exchanges[failure.exchange]
+        lines += [
+            f"Request: {printable(shown.verb)} {printable(shown.url)}",
+            f"Request id: {printable(shown.request_id)}",
+            f"Repeat: {printable(shown.curl, BODY_LIMIT)}",
+        ]
+    return "\n".join(line for line in lines if line != "Request id: ")
 
 
 def _count(element: Xml.Element, results: list[Result], seconds: float) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import json
 from typing import Any
 
-from contracts.suite.report.findings import Label, clause_states, label, verdict
+from contracts.suite.report.findings import Label, clause_states, label, official, verdict
 from contracts.suite.report.texts import BODY_LIMIT, LINE_LIMIT, encodable, headers
 from contracts.suite.results import Exchange, Result, Run, State, TargetRun
 
@@ -54,6 +54,7 @@ def _target(run: Run, target: TargetRun) -> dict[str, Any]:
         "keeps_the_contract": target.keeps_the_contract,
         "outcome": target.outcome.value,
         "verdict": verdict(target),
+        "official": official(run, target),
         "counts": {each: counts[each] for each in [*(state.value for state in State), Label.WARN.value]},
         "clauses": {clause.id: states.get(clause.id, Label.NONE).value for clause in run.clauses},
         "results": [

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
-from contracts.suite.report.findings import Label, clause_states, label, method_name, verdict
+from contracts.suite.report.findings import Label, clause_states, label, method_name, official, verdict
 from contracts.suite.report.texts import MOST_HEADERS, laid_out, printable
 from contracts.suite.results import Clause, Created, Exchange, Latency, Outcome, Result, Run, TargetRun
 
@@ -206,6 +206,9 @@ class Page:
         return [
             (clause, [found.get(clause.id, Label.NONE) for found in states]) for clause in self._run.clauses
         ]
+
+    def official(self, target: TargetRun) -> str:
+        return official(self._run, target)
 
     @staticmethod
     def verdict(target: TargetRun) -> str:

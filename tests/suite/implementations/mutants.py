@@ -10,15 +10,19 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from itertools import cycle
 from typing import Any, TypeVar
 
 from aiohttp import web
 
-from tests.suite.implementations.clean import LARGEST_BODY, LOGIN, NOTHING, PASSWORD, Call, Clean
+from tests.suite.implementations import tables
+from tests.suite.implementations.clean import LARGEST_BODY, LOGIN, NOTHING, PASSWORD, Call, Clean, serving
+from tests.suite.implementations.defects import DEFECTS
 from tests.suite.implementations.shop import PLASTIC, Card, Person, Purchase, Receipt, Refusal, Shop
 
 
@@ -29,23 +33,34 @@ class Mutant:
     name: str
     wrong: str
     clauses: tuple[str, ...]
-    service: type[Clean]
-    version: str
-    options: dict[str, Any]
+    serve: Callable[[], AbstractAsyncContextManager[str]]
+    style: str
+    """How it is made: ``objects`` of the wire, ``rules`` of the shop behind it, ``tables`` in SQL."""
+    version: str = "1.3.0"
+    options: dict[str, Any] = field(default_factory=dict)
     """Of the run, beside ``shop.OPTIONS``."""
 
 
-MUTANTS: list[Mutant] = []
+MUTANTS: list[Mutant] = [
+    Mutant(f"tables: {name}", what, clauses, partial(tables.serving, name), "tables")
+    for name, (what, clauses) in DEFECTS.items()
+]
 Made = TypeVar("Made", type[Clean], type[Shop])
+
+
+def _served(service: type[Clean], version: str) -> AbstractAsyncContextManager[str]:
+    return serving(service(version))
 
 
 def wrong(what: str, *clauses: str, version: str = "1.3.0", **options: Any) -> Callable[[Made], Made]:
     """Register a service, or a shop for the clean service, that has this defect."""
 
     def register(cls: Made) -> Made:
+        style = "objects" if issubclass(cls, Clean) else "rules"
         service = cls if issubclass(cls, Clean) else type(cls.__name__, (Clean,), {"shop_class": cls})
         words = "".join(f" {letter.lower()}" if letter.isupper() else letter for letter in cls.__name__)
-        MUTANTS.append(Mutant(words.strip(), what, clauses, service, version, options))
+        serve = partial(_served, service, version)
+        MUTANTS.append(Mutant(words.strip(), what, clauses, serve, style, version, options))
         return cls
 
     return register
@@ -409,7 +424,7 @@ class PlainTextUnauthorized(Clean):
 # Paths and versions
 
 
-@wrong("`anonymous` is read as a card number.", "KLO-0-40", "KLO-0-05", "KLO-5-01", "KLO-5-02")
+@wrong("`anonymous` is read as a card number.", "KLO-0-40")
 class AnonymousIsANumber(Clean):
     def method(self, verb: str, path: str) -> tuple[str, str]:
         if (verb, path) == ("GET", "/v1/card/anonymous"):
@@ -422,6 +437,26 @@ class GetAllUsersIsANumber(Clean):
     def method(self, verb: str, path: str) -> tuple[str, str]:
         if path == "/v1/card/getAllUsers":
             return "card", "getAllUsers"
+        return super().method(verb, path)
+
+
+@wrong("`getAllUsersExtended` is read as a card number, and all errors have one code.", "KLO-0-42")
+class ExtendedIsANumber(Clean):
+    def method(self, verb: str, path: str) -> tuple[str, str]:
+        if path == "/v1/card/getAllUsersExtended":
+            return "card", "getAllUsersExtended"
+        return super().method(verb, path)
+
+    def envelope(self, refusal: Refusal) -> Any:
+        return {"code": "1", "description": str(refusal)}
+
+
+@wrong("`anonymous` is a card number also where a card is issued.", "KLO-0-40", "KLO-11-01", "KLO-0-58",
+       "KLO-S-04")  # fmt: skip
+class NobodyGetsACard(Clean):
+    def method(self, verb: str, path: str) -> tuple[str, str]:
+        if path == "/v1/card/anonymous":
+            return ("card" if verb == "GET" else "update"), "anonymous"
         return super().method(verb, path)
 
 
@@ -598,7 +633,7 @@ class EmptyOverwrites(Shop):
         return super().profile(given) | empty
 
 
-@wrong("Absent fields are deleted from the profile.", "KLO-0-56", "KLO-0-57")
+@wrong("Absent fields are deleted from the profile.", "KLO-0-56", "KLO-0-57", "KLO-4-13")
 class AbsentIsDeleted(Shop):
     def update(self, number: str, given: dict[str, Any]) -> None:
         super().update(number, given)
@@ -628,7 +663,12 @@ class NoPunctuation(Shop):
 
 
 @wrong(
-    "A phone with a plus is kept as it is and never found.", "KLO-0-59", "KLO-0-60", "KLO-9-02", "KLO-9-04"
+    "A phone with a plus is kept as it is and never found.",
+    "KLO-0-59",
+    "KLO-0-60",
+    "KLO-9-02",
+    "KLO-9-04",
+    "KLO-11-08",
 )
 class PlusIsKept(Shop):
     def phone(self, text: str) -> str:
@@ -717,7 +757,7 @@ class IssuesAnyNumber(Shop):
         super().issue_reserved(number, given)
 
 
-@wrong("A number in use is given to somebody else.", "KLO-6-08")
+@wrong("A number in use is given to somebody else.", "KLO-6-08", "KLO-6-13")
 class TakesNumbersAway(Shop):
     def issue_reserved(self, number: str, given: dict[str, Any]) -> None:
         card = self.cards.get(number)
@@ -731,7 +771,7 @@ class TakesNumbersAway(Shop):
         super().issue_reserved(number, given)
 
 
-@wrong("A customer gets a second card.", "KLO-6-12")
+@wrong("A customer gets a second card.", "KLO-6-12", "KLO-6-14", "KLO-6-15")
 class SecondCard(Shop):
     def issue_reserved(self, number: str, given: dict[str, Any]) -> None:
         person = self.person_of(self.profile(given))
@@ -768,7 +808,7 @@ class IssueIsNotRepeatable(Shop):
         super().issue_reserved(number, given)
 
 
-@wrong("The same person gets a new card at each call.", "KLO-11-06", "KLO-11-07")
+@wrong("The same person gets a new card at each call.", "KLO-11-06", "KLO-11-07", "KLO-11-08", "KLO-6-15")
 class NewCardEachTime(Shop):
     async def issue(self, given: dict[str, Any]) -> Card:
         person = self.person_of(self.profile(given))
@@ -900,7 +940,7 @@ class Careless(Shop):
 
 
 @wrong("The same receipt again is credited again.", "KLO-10-12", "KLO-10-13", "KLO-10-14", "KLO-10-15",
-       "KLO-10-16", "KLO-10-23", "KLO-10-24")  # fmt: skip
+       "KLO-10-16", "KLO-10-23", "KLO-10-24", "KLO-10-42")  # fmt: skip
 class DoubleCredit(Careless):
     def knows(self, receipt: Receipt) -> bool:
         return False
@@ -927,7 +967,8 @@ class Later(Shop):
 
 
 @wrong("The same receipt again is credited again, both times a little later.", "KLO-10-12", "KLO-10-13",
-       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-23", "KLO-10-24", receipt_wait=10)  # fmt: skip
+       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-23", "KLO-10-24", "KLO-10-42",
+       receipt_wait=10)  # fmt: skip
 class DoubleCreditLater(DoubleCredit, Later):
     def __init__(self) -> None:
         super().__init__(0.6)
@@ -1065,7 +1106,7 @@ class ReceiptsAsArray(Clean):
 # Promo codes
 
 
-@wrong("A used promo code gives its points again.", "KLO-12-11")
+@wrong("A used promo code gives its points again.", "KLO-12-11", "KLO-12-12")
 class CodeAgain(Shop):
     def redeem(self, code: str, card: Card) -> dict[str, Any]:
         self.used_codes.discard((code, card.number))
@@ -1238,7 +1279,61 @@ class BelowApp(Clean):
         return super().error(Refusal(refusal.code, f"{refusal}: {call.verb} {call.path}"), call)
 
 
-@wrong("Nothing: receipts give no points.")
+@wrong("Nothing: Content-Type ends with a semicolon, as the documentation prints it.")
+class SemicolonAtTheEnd(Clean):
+    def response(self, status: int, value: Any, headers: dict[str, str] | None = None) -> web.Response:
+        answer = super().response(status, value, headers)
+        answer.headers["Content-Type"] += ";"
+        return answer
+
+
+@wrong("Nothing: whoever does not send the usual headers is turned away.")
+class WantsTheUsualHeaders(Clean):
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        if not {"User-Agent", "Accept", "Host"} <= request.headers.keys():
+            return web.Response(status=403, text="Forbidden")
+        return await super().handle(request)
+
+
+@wrong("Nothing: a plastic card without an owner is active.")
+class PlasticIsActive(Clean):
+    def card_object(self, card: Card) -> dict[str, Any]:
+        state = {"cardState": "active"} if card.owner is None and not card.reserved else {}
+        return super().card_object(card) | state
+
+
+@wrong("Nothing: it reserves no numbers, since it issues cards without.")
+class NoReservations(Clean):
+    async def reserve(self, call: Call) -> Any:
+        raise Refusal("reserve", "Numbers are not reserved here")
+
+
+@wrong("Nothing: OPTIONS is answered with the verbs that there are.")
+class TellsItsVerbs(Clean):
+    async def process(self, call: Call) -> Any:
+        return NOTHING if call.verb == "OPTIONS" else await super().process(call)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        answer = await super().handle(request)
+        if request.method == "OPTIONS":
+            answer.headers["Allow"] = "GET, OPTIONS"
+        return answer
+
+
+@wrong("Nothing: receipts are looked up at the tax service, and the run was given none that it knows.")
+class WantsRealReceipts(Shop):
+    def receipt(self, values: dict[str, str]) -> Receipt:
+        super().receipt(values)
+        raise Refusal("unknown", "The tax service does not know this receipt")
+
+
+@wrong("Nothing: the promo code is over.")
+class CodeIsOver(Shop):
+    def redeem(self, code: str, card: Card) -> dict[str, Any]:
+        raise Refusal("over", "The promo code is over")
+
+
+@wrong("Nothing: receipts give no points, as their answers say.")
 class NoPoints(Shop):
     async def register(self, given: dict[str, Any]) -> dict[str, Any]:
         card = self.holder(given)

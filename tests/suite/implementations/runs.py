@@ -13,7 +13,13 @@ from contracts.loyalty_online import VERSIONS
 from contracts.suite.config import read_options
 from contracts.suite.results import Result, State, TargetRun
 from contracts.suite.runner import run
-from tests.suite.implementations import clean, other, shop
+from tests.suite.implementations import (
+    clean,
+    mutants_of_value,  # noqa: F401 - importing registers them
+    other,
+    shop,
+    tables,
+)
 from tests.suite.implementations.mutants import MUTANTS, Mutant
 
 AT_ONCE = 6
@@ -29,14 +35,16 @@ def _clean(version: str) -> Service:
 
 
 def _mutant(one: Mutant) -> Service:
-    return lambda: clean.serving(one.service(one.version)), one.version, one.options
+    return one.serve, one.version, one.options
 
 
 CLEAN: dict[str, Service] = {f"clean {version}": _clean(version) for version in VERSIONS}
 CLEAN["other 1.3.0"] = other.serving, "1.3.0", {}
+CLEAN["tables 1.3.0"] = tables.serving, "1.3.0", {}
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
-OF_THE_WIRE = [mutant.name for mutant in MUTANTS if mutant.service.shop_class is shop.Shop]
-OF_THE_SHOP = [mutant.name for mutant in MUTANTS if mutant.service.shop_class is not shop.Shop]
+OF_THE_WIRE, OF_THE_SHOP, OF_THE_TABLES = (
+    [mutant.name for mutant in MUTANTS if mutant.style == style] for style in ("objects", "rules", "tables")
+)
 SERVICES = CLEAN | {name: _mutant(mutant) for name, mutant in BY_NAME.items()}
 
 
@@ -89,9 +97,9 @@ async def breaks_what_it_declares(name: str, runs: Runs) -> None:
     assert errors(target) == []
 
 
-def a_sixth(services: Sequence[str]) -> list[Any]:
-    """Every sixth for the default run; all of them with ``-m "long or not long"``."""
+def some_of(services: Sequence[str]) -> list[Any]:
+    """Every twelfth for the default run; all of them with ``-m "long or not long"``."""
     return [
-        pytest.param(service, marks=() if number % 6 == 0 else pytest.mark.long)
+        pytest.param(service, marks=() if number % 12 == 0 else pytest.mark.long)
         for number, service in enumerate(services)
     ]

@@ -1,0 +1,63 @@
+"""Who may send receipts in a check, so that balances can be compared.
+
+Before anybody does, one credit has been watched: where points go astray or come twice, nothing can be said of
+what came of a receipt, and the checks that compare balances are skipped.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+from contracts.suite.checking import Skip
+from contracts.suite.crediting import settled
+from contracts.suite.observing import credit_of_code, credit_of_receipt
+from contracts.suite.people import Person
+from contracts.suite.trial import Trial
+
+
+async def watched(trial: Trial) -> None:
+    """Wait until the credits that are watched in this run are over: another may go to whoever is watched."""
+    if trial.target.watches_credits:
+        for watch in (credit_of_receipt, credit_of_code):
+            with contextlib.suppress(Skip):
+                await watch(trial)
+
+
+@contextlib.asynccontextmanager
+async def earner(trial: Trial) -> AsyncIterator[Person]:
+    """Somebody to send receipts for, alone."""
+    person = await trial.existing()
+    await watched(trial)
+    async with trial.alone():
+        yield person
+
+
+@contextlib.asynccontextmanager
+async def saver(trial: Trial) -> AsyncIterator[Person]:
+    """Somebody whose balance can be compared: no credit is under way but what the check asks for.
+
+    Somebody new where such people may send receipts; else `existing`, alone, and once everything that
+    was sent before must have been credited.
+    """
+    await watched(trial)
+    await goes_astray(trial)
+    if trial.options.receipt_holder == "new":
+        yield await trial.newcomer()
+        return
+    async with earner(trial) as person:
+        await settled(trial)
+        yield person
+        trial.target.asked_for_points = None  # the check has seen the balance come to rest
+
+
+async def goes_astray(trial: Trial) -> None:
+    """Skip where points of receipts go to other cards or come twice."""
+    try:
+        seen = await credit_of_receipt(trial)
+    except Skip:
+        return
+    if seen.others:
+        raise Skip("balances cannot be compared: points of receipts go to other cards (KLO-10-39)")
+    if seen.repeated:
+        raise Skip("balances cannot be compared: points of one receipt come twice (KLO-10-41)")

@@ -1,0 +1,66 @@
+"""Spots in a text what a service should not show, and letters that were damaged on their way.
+
+Plain functions of a text. It may not know where the text comes from.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 200_000
+"""Characters of a text that are searched."""
+
+_PICTURE = r"(?![^\s\"']*\.(?:png|jpe?g|gif|svg|webp|pdf|html?))"
+_INSIDE = re.compile(
+    r"Traceback \(most recent|Stack ?[Tt]race"
+    r"|\bat [\w$.]+\([\w]+\.(?:java|kt|scala):\d+\)|\bat .{1,80}\.[cm]?[jt]s:\d+:\d+|\bnode:internal/"
+    r"|\.(?:php|py|rb|cs):? ?(?:on )?line \d+|\bin /[\w./-]+\.\w+(?: on line|:\d+)"
+    r"|<b>(?:Warning|Notice|Deprecated|Fatal error)</b>"
+    r"|\b(?:Warning|Notice|Deprecated): .{1,200} in (?:<b>)?/"
+    r"|Undefined (?:index|variable|offset|array key|property)\b|\bgoroutine \d+ \["
+    r"|SQLSTATE|ORA-\d{5}|syntax error at or near"
+    r"|\bSELECT .+ FROM |\bINSERT INTO |\bUPDATE \w+ SET |\bDELETE FROM "
+    r"|(?:PDO|SQL|Mysqli?)Exception|\b(?:Type|Reference|Key|Attribute)Error: "
+    r"|(?:^|[\s\"'(=:>])/(?:var|usr|home|opt|srv|root|etc)/[\w.-]+/" + _PICTURE + r"[\w./-]+"
+    r"|(?:^|[\s\"'(=:>])/app/[\w./-]+\.(?:php|py|[cm]?[jt]s|rb|java|cs|go|sql|log|env)\b"
+    r"|[A-Z]:\\\\?[\w\\ .-]+\\\\?\w+\.\w+"
+)
+_INSIDE_AN_ERROR = re.compile(r"(?:^|[\s\"'])/app/[\w.-]+/[\w./-]+")
+"""In a success this may be the address of a picture or a page."""
+
+
+def inside(text: str, *, error: bool) -> str | None:
+    """A trace, a warning of the language, SQL or a file's path in a text: its beginning."""
+    text = text[:LONGEST]
+    found = _INSIDE.search(text) or (_INSIDE_AN_ERROR.search(text) if error else None)
+    return found[0][:60].strip() if found is not None else None
+
+
+_MISREAD_AS = ("latin-1", "cp1252", "cp1251", "koi8-r", "cp866")
+"""Encodings for which UTF-8 is taken by mistake, and then written in UTF-8 again."""
+_CYRILLIC = re.compile("[А-яЁё]")
+
+
+def misread(text: str) -> str | None:
+    """What happened to the letters of a text on their way, if it can be seen."""
+    if "\ufffd" in text:
+        return "the sign for a letter that could not be read"
+    if (marks := text.count("?")) >= 4 and "???" in text and 2 * marks > len(text.replace(" ", "")):
+        return "question marks in place of letters"
+    if text.isascii():
+        return None
+    for encoding in _MISREAD_AS:
+        if len(_CYRILLIC.findall(_read_again(text, encoding))) >= 2:
+            return f"letters encoded twice, by way of {encoding}"
+    return None
+
+
+def _read_again(text: str, encoding: str) -> str:
+    """The text before it was taken for this encoding; nothing where it was not."""
+    try:
+        # Windows leaves five bytes of cp1252 as they are.
+        latin = "latin-1" if encoding == "cp1252" else encoding
+        data = b"".join(letter.encode(latin if ord(letter) < 256 else encoding) for letter in text[:LONGEST])
+        return data.decode("utf-8")
+    except UnicodeError:
+        return ""
