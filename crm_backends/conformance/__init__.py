@@ -18,7 +18,7 @@ from crm_backends.conformance.coupons import BaseCoupons  # noqa: E402
 from crm_backends.conformance.general import BaseGeneral  # noqa: E402
 from crm_backends.conformance.points import BasePoints  # noqa: E402
 from crm_backends.conformance.relay import Relay, RelayedRig  # noqa: E402
-from crm_backends.conformance.rig import ZONE, Rig, context  # noqa: E402
+from crm_backends.conformance.rig import ZONE, NoSuchState, Rig, context  # noqa: E402
 from crm_backends.conformance.users import BaseUsers  # noqa: E402
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "BasePoints",
     "BaseUsers",
     "Conformance",
+    "NoSuchState",
     "Relay",
     "RelayedRig",
     "Rig",

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from adapter.loyalty.numbers import BadNumber, barcode_for, check_barcode, check_number, range_number
+from adapter.loyalty.numbers import (
+    BadNumber,
+    Shown,
+    barcode_for,
+    check_barcode,
+    check_number,
+    range_number,
+    shown,
+)
 from adapter.settings import Cards, NumberRange
 
 
@@ -203,3 +211,38 @@ def test_a_range_that_breaks_the_rule_for_numbers_is_refused(rule: dict[str, Any
 def test_a_number_the_rule_does_not_fit_is_refused(number: str, settings: dict[str, Any]) -> None:
     with pytest.raises(BadNumber):
         barcode_for(number, Cards(**settings))
+
+
+EAN = Cards(barcode_type="EAN_13")
+
+
+@pytest.mark.parametrize(
+    ("number", "barcode", "kind", "cards", "expected"),
+    [
+        ("OLD-77", None, None, Cards(), Shown("OLD-77", "CODE_128", told=False, fits=True)),
+        ("4006381333931", None, None, EAN, Shown("4006381333931", "EAN_13", told=False, fits=True)),
+        # What is printed on the card goes before any rule, in the CRM's type or in that of the settings.
+        ("P-1", "4006381333931", "EAN_13", Cards(), Shown("4006381333931", "EAN_13", told=True, fits=True)),
+        ("P-1", "4006381333931", "PDF417", EAN, Shown("4006381333931", "EAN_13", told=True, fits=True)),
+        # What its type cannot carry is shown with another one.
+        ("12345678901", None, None, EAN, Shown("12345678901", "CODE_128", told=False, fits=False)),
+        ("P-1", "P-1-A", None, EAN, Shown("P-1-A", "CODE_128", told=True, fits=False)),
+    ],
+)
+def test_a_number_of_the_crm_is_shown_with_a_barcode_that_can_carry_it(
+    number: str, barcode: str | None, kind: str | None, cards: Cards, expected: Shown
+) -> None:
+    assert shown(number, barcode, kind, cards) == expected
+
+
+@pytest.mark.parametrize(
+    ("number", "cards"),
+    [
+        ("12345678901", Cards(barcode_type="EAN_13", barcode_fallback="none")),
+        ("a/b", Cards()),
+        ("OLD-77", Cards(number_alphabet="digits")),
+    ],
+)
+def test_a_number_of_the_crm_that_cannot_be_shown_is_said_to_be_so(number: str, cards: Cards) -> None:
+    with pytest.raises(BadNumber):
+        shown(number, None, None, cards)
