@@ -19,13 +19,27 @@ _INDENT = " " * 21
 @plainly
 def check(
     config: ConfigFile = None,
+    phone: Annotated[
+        str | None,
+        typer.Option(help="A real customer's: also show, masked, what Koshelek would get of this person."),
+    ] = None,
+    writes: Annotated[
+        bool,
+        typer.Option(
+            "--writes",
+            help="For a test CRM: also register and credit there, and see that each counts once. With "
+            "--phone the points go to that person, and nobody is registered.",
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do --writes without asking.")] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object for each finding, for scripts.")
     ] = False,
 ) -> None:
     """Check settings, database and CRM, one line each; exit status 1 when anything is wrong.
 
-    Each line says what was looked at and what is wrong; the next what to do about it. Nothing is changed.
+    Each line says what was looked at and what is wrong; the next what to do about it. Nothing is changed,
+    unless --writes is given.
     """
     from adapter import logs
     from adapter.settings import SettingsError, read_settings, settings_path
@@ -49,10 +63,14 @@ def check(
         raise typer.Exit(1) from None
     tell(Finding("settings", True, f"{path or 'defaults and environment'}"))
 
-    from adapter.checking.findings import findings
+    from adapter.checking.findings import Wanted, look
 
-    for finding in findings(settings):
-        tell(finding)
+    def agreed(lines: list[str]) -> bool:
+        for line in lines:
+            typer.echo(line, err=True)
+        return yes or typer.confirm("Go on?", err=True)
+
+    look(settings, Wanted(phone, writes, agreed), tell)
     if not well:
         raise typer.Exit(1)
 

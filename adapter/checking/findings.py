@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import base64
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import argon2
@@ -16,30 +17,47 @@ from pydantic import SecretStr
 from adapter import tls
 from adapter.bootstrap import Service, ports_of
 from adapter.checking.contract import contract
+from adapter.checking.own_database import own_database
+from adapter.checking.person import Walk
 from adapter.checking.proof import proof_findings
+from adapter.checking.writes import Writes, beforehand
 from adapter.serving import database, run
 from adapter.settings import SHORTEST_PASSWORD, CannotRun, Settings, with_overrides
-from adapter.store.cards import COUNTED
 from adapter.store.migrate import latest_version
 from crm_backends.ports import Finding
 
-_CLOCK_TOLERANCE = 5.0
 _RENEW = timedelta(days=14)
 """A certificate that ends sooner is warned of."""
 
 
-def findings(settings: Settings) -> Iterator[Finding]:
-    """One finding a line, in the order in which things depend on each other."""
-    yield _password(settings)
-    yield from _certificate(settings)
+Tell = Callable[[Finding], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked at besides."""
+
+    phone: str | None = None
+    """A real person's, to be walked through what Koshelek would ask."""
+    writes: bool = False
+    """Whether a test CRM is written into."""
+    agreed: Callable[[list[str]], bool] = lambda lines: False
+    """Told what the writing will leave behind; whether it may be done."""
+
+
+def look(settings: Settings, wanted: Wanted, tell: Tell) -> None:
+    """Tell what is found, one thing after the other, in the order in which they depend on each other."""
+    tell(_password(settings))
+    for finding in _certificate(settings):
+        tell(finding)
     try:
         with database(settings, join=True, upgrade=False) as url:
-            yield Finding("database", True, "reached")
-            yield Finding("schema", True, f"version {latest_version()}")
-            yield from run(lambda: _with_service(settings, url))
+            tell(Finding("database", True, "reached"))
+            tell(Finding("schema", True, f"version {latest_version()}"))
+            run(lambda: _with_service(settings, url, wanted, tell))
     except CannotRun as error:
         reason, _, remedy = str(error).partition("; ")
-        yield Finding("database", False, reason, remedy)
+        tell(Finding("database", False, reason, remedy))
 
 
 def _password(settings: Settings) -> Finding:
@@ -86,52 +104,36 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
     )
 
 
-async def _with_service(settings: Settings, url: str) -> list[Finding]:
+async def _with_service(settings: Settings, url: str, wanted: Wanted, tell: Tell) -> None:
+    lists = settings.koshelek.get_all_users
     settings, secret = _with_known_password(settings)
     service = Service(settings, url, upgrade=False)
-    found: list[Finding] = []
     try:
         await service.open()
-        drift = await service.gateway.clock_drift()
-        free = await service.cards.count_free()
-        found.append(
-            Finding(
-                "clock",
-                drift < _CLOCK_TOLERANCE,
-                f"differs from the database's by {drift:.1f} s",
-                "synchronise both machines (NTP): receipts are judged by time",
-            )
-        )
-        found.append(
-            Finding(
-                "card numbers",
-                bool(free or settings.cards.ranges),
-                f"{free}{'' if free < COUNTED else ' or more'} in the pool, "
-                f"{len(settings.cards.ranges)} ranges",
-                "koshelek-adapter cards import FILE, or add a [[cards.ranges]] entry",
-            )
-        )
+        async for finding in own_database(service):
+            tell(finding)
+        well = True
         for backend in service.backends:
             serves = ", ".join(ports_of(service, backend))
             for finding in await backend.check():
-                found.append(
-                    Finding(
-                        f"crm {backend.name}",
-                        finding.ok,
-                        f"{finding.subject}: {finding.detail} ({serves})",
-                        finding.remedy,
-                    )
-                )
-        found += proof_findings(await service.shown())
+                well &= finding.ok
+                detail = f"{finding.subject}: {finding.detail} ({serves})"
+                tell(replace(finding, subject=f"crm {backend.name}", detail=detail))
+        for finding in proof_findings(await service.shown()):
+            tell(finding)
         unbound = [port for port, backend in service.by_port.items() if backend is None]
         if unbound:
-            found.append(Finding("crm", True, f"no CRM for {', '.join(unbound)}"))
-        if all(finding.ok for finding in found if finding.subject.startswith("crm")):
-            # With a CRM away its answers could only repeat what is wrong.
-            found.append(await contract(service, secret))
+            tell(Finding("crm", True, f"no CRM for {', '.join(unbound)}"))
+        if well:  # with a CRM away its answers could only repeat what is wrong
+            tell(await contract(service, secret))
+        if wanted.phone is not None:
+            for finding in await Walk(service, wanted.phone, lists).run():
+                tell(finding)
+        if wanted.writes and wanted.agreed(beforehand(service, wanted.phone)):
+            for finding in await Writes(service, wanted.phone).run():
+                tell(finding)
     finally:
         await service.close()
-    return found
 
 
 def _with_known_password(settings: Settings) -> tuple[Settings, str]:

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import asyncpg
 
 from crm_backends import inputs
-from crm_backends.model import Holder, Profile
+from crm_backends.model import CRM_CARD_STATES, Holder, Profile
 from crm_backends.ports import Finding
 from crm_backends.postgres import errors, rows, statements
 from crm_backends.postgres.checking import savepoint
@@ -155,12 +155,39 @@ class Samples:
                     "does not find a customer by e-mail, whatever its case",
                     "lower(column) = lower(:email), with an index on lower(column)",
                 )
-        card = row.get("card_number")
+        card = str(row.get("card_number") or "").strip()
+        if card:
+            await self._card(card, str(reference))
         profile = Profile(phone=phone, email=email)
-        return Holder(str(card) if card else "0", str(reference), profile)
+        return Holder(card or "0", str(reference), profile)
+
+    async def _card(self, number: str, reference: str) -> None:
+        """The number of a customer's card leads to that customer."""
+        found = await self._fetch("users_find_by_card", {"number": number})
+        for row in found:
+            self._judge_state("users_find_by_card", row["state"])
+        if not any(str(row["reference"]) == reference for row in found):
+            self._say(
+                "users_find_by_card",
+                "does not lead from the card number that users_find tells to its owner",
+                "return the owner's key AS reference; the number is compared as text",
+                fails=True,
+            )
+
+    def _judge_state(self, operation: str, state: str | None) -> None:
+        if state is None or state.strip().lower() not in CRM_CARD_STATES:
+            self._say(
+                operation,
+                f"holds a state of a card that is none of {', '.join(CRM_CARD_STATES)}, "
+                f"as {inputs.shape(state)}",
+                "CASE … WHEN … THEN 'active' … END AS state, or card_state in users_find",
+                fails=True,
+            )
 
     def _judge_person(self, operation: str, row: asyncpg.Record) -> None:
         email, sex = row.get("email"), row.get("sex")
+        if row.get("card_state") is not None:
+            self._judge_state(operation, row["card_state"])
         if email and not inputs.is_left_out(email) and inputs.read_email(email) is None:
             self._say(
                 operation,

@@ -1,5 +1,4 @@
-"""Operations that a partner's database does not do: declined by a line in their file, told as not
-supported."""
+"""Operations that a partner's database does not do: declined by a line in a file, and told so."""
 
 from __future__ import annotations
 

@@ -297,6 +297,26 @@ async def test_values_nobody_knows_are_told_by_their_shape(shop: Shop) -> None:
     assert 'email holds what is no address, as "xx xxxxxxx"' in said
 
 
+async def test_states_of_cards_that_nobody_knows_are_told(shop: Shop) -> None:
+    person = f"{PERSON}, '2900' || no AS card_number"
+    cards = {
+        "users_find": FILES["users_find"].replace(PERSON, f"{person}, 'gesperrt' AS card_state"),
+        "users_find_by_card": f"SELECT 'active' AS state, {person} FROM shop.clients "
+        "WHERE '2900' || no = :number",
+    }
+    (one,) = wrong(await shop.check(**cards))
+    assert one.detail.startswith(
+        "holds a state of a card that is none of active, inactive, blocked, replaced, as "
+    )
+    cards["users_find"] = FILES["users_find"].replace(PERSON, person)
+    assert wrong(await shop.check(**cards)) == []
+    cards["users_find_by_card"] = (
+        f"SELECT 'active' AS state, {person} FROM shop.clients WHERE no = 9 OR :number = ''"
+    )
+    (one,) = wrong(await shop.check(**cards))
+    assert "does not lead from the card number" in one.detail
+
+
 async def test_an_empty_database_is_no_error(shop: Shop) -> None:
     await shop.admin.execute("TRUNCATE shop.clients CASCADE")
     found = await shop.check()

@@ -1,0 +1,100 @@
+"""Lines of ``check`` about the adapter's own database: clock, rights, and the card numbers in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from adapter.bootstrap import Service
+from adapter.store.cards import COUNTED
+from adapter.store.inspection import MOST, range_use, rights
+from crm_backends.ports import Backend, BackendError, Deadline, Finding, FindsByCard
+
+_CLOCK_TOLERANCE = 5.0
+_FEW = 1000
+"""Numbers left, below which it is time for more."""
+
+
+async def own_database(service: Service) -> AsyncIterator[Finding]:
+    """Raises ``StoreUnavailable``."""
+    yield await _rights(service)
+    drift = await service.gateway.clock_drift()
+    yield Finding(
+        "clock",
+        drift < _CLOCK_TOLERANCE,
+        f"differs from the database's by {drift:.1f} s",
+        "synchronise both machines (NTP): receipts are judged by time",
+    )
+    ranges = service.settings.cards.ranges
+    free = await service.cards.count_free()
+    left = 0
+    for place, rule in enumerate(ranges):
+        async with service.gateway.connection() as connection:
+            use = await range_use(connection, rule)
+        left += use.left
+        subject = f"cards.ranges.{place}"
+        if use.taken:
+            yield Finding(
+                subject,
+                True,
+                f"{use.taken}{' or more' if use.taken == MOST else ''} numbers ahead were imported and are "
+                "passed over; plastic of that series which was not imported would be given to other people",
+                "count in a range of its own (prefix, first), or import the whole series",
+                warning=True,
+            )
+        known = await _known_to_the_crm(service.by_port["users"], use.ahead)
+        if known:
+            yield Finding(
+                subject,
+                True,
+                f"the users CRM knows {known} of the next {len(use.ahead)} numbers as cards of its own",
+                "count in a range that the CRM does not use (prefix, first)",
+                warning=True,
+            )
+    few = bool(ranges) and free + left < _FEW
+    yield Finding(
+        "card numbers",
+        bool(free or left),
+        f"{free}{'' if free < COUNTED else ' or more'} in the pool, {len(ranges)} ranges"
+        + (f" with {left} left" if ranges else ""),
+        "koshelek-adapter cards import FILE, or add a [[cards.ranges]] entry",
+        warning=few and bool(free or left),
+    )
+
+
+async def _rights(service: Service) -> Finding:
+    async with service.gateway.connection() as connection:
+        found = await rights(connection)
+    if found.read_only:
+        return Finding(
+            "rights",
+            False,
+            "the database takes no writes (a standby, or default_transaction_read_only)",
+            "name the primary in database.url; ?target_session_attrs=read-write finds it among several hosts",
+        )
+    if found.grants:
+        return Finding(
+            "rights",
+            False,
+            f"{found.role} may not do all it has to in schema koshelek",
+            "\n".join(found.grants),
+        )
+    return Finding(
+        "rights",
+        True,
+        f"{found.role} may read and write the adapter's tables"
+        + (f"; {found.not_ours} of them belong to another role" if found.not_ours else ""),
+        f"REASSIGN OWNED, or ALTER TABLE … OWNER TO {found.role}: an update could not change them",
+        warning=bool(found.not_ours),
+    )
+
+
+async def _known_to_the_crm(users: Backend | None, numbers: tuple[str, ...]) -> int:
+    if users is None or not isinstance(users, FindsByCard):
+        return 0
+    known = 0
+    for number in numbers:
+        try:
+            known += await users.find_by_card(number, deadline=Deadline.after(5)) is not None
+        except BackendError:  # told by the lines about the CRM
+            return 0
+    return known

@@ -1,0 +1,353 @@
+"""``check --writes`` on a test CRM: whether the CRM's side keeps the promise that a reference counts once.
+
+It registers made-up people and gives them points, one after the other, at once, and with contents changed,
+and counts what took effect. What it leaves behind is told beforehand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+
+from adapter.api.wire import points_text
+from adapter.bootstrap import Service
+from adapter.loyalty.model import OperationKind
+from crm_backends.inputs import read_phone
+from crm_backends.model import Balance, Credit, FiscalReceipt, Holder, Profile
+from crm_backends.ports import (
+    BackendError,
+    Deadline,
+    Finding,
+    Outcome,
+    Points,
+    Refusal,
+    Settlement,
+    SettlesCredit,
+    Written,
+)
+
+_PATIENCE = 30.0
+_SHOWS_AFTER = 20.0
+"""Seconds in which a balance shows what was done."""
+_AT_ONCE = 4
+_POINTS = Decimal(1)
+
+
+def beforehand(service: Service, phone: str | None) -> list[str]:
+    """What will be done and left behind, for a person to agree to."""
+    users, points = service.by_port["users"], service.by_port["points"]
+    lines = ["This writes into the CRM, and takes nothing back. Do it with a test CRM only. It"]
+    if phone is None:
+        lines.append(
+            f"  registers up to three made-up people in {_name(users)} (phones +7 900 000-…, nothing else)"
+        )
+    if points is not None:
+        whom = "them" if phone is None else "the person with this phone"
+        lines.append(
+            f"  gives {whom} up to four points in {_name(points)}, for made-up receipts of 1.00 rouble "
+            "(fiscal drive 9999…)"
+        )
+    return lines
+
+
+def _name(backend: object) -> str:
+    return f"the CRM of the driver {getattr(backend, 'name', '?')}"
+
+
+@dataclass(slots=True)
+class Writes:
+    """One run."""
+
+    service: Service
+    phone: str | None
+    """Of somebody who is there already, to give the points to; ``None``: made-up people."""
+    findings: list[Finding] = field(default_factory=list)
+
+    async def run(self) -> list[Finding]:
+        try:
+            people = await self._people()
+            if people and self.service.programme.points is not None:
+                await self._credits(people)
+        except BackendError as error:
+            reason, _, remedy = str(error).partition("; ")
+            self._tell("writes", f"broken off: {reason}", remedy or "see the lines about this CRM", ok=False)
+        return self.findings
+
+    # -- people ----------------------------------------------------------------------------------------
+
+    async def _people(self) -> list[Holder]:
+        if self.phone is not None:
+            return await self._existing(self.phone)
+        users, deadline = self.service.programme.users, Deadline.after(_PATIENCE)
+        first, second, third = [await self._free_phone() for _ in range(3)]
+        reference = self._reference(OperationKind.REGISTRATION)
+        written = await users.register(Profile(phone=first), reference=reference, deadline=deadline)
+        if written.outcome is not Outcome.DONE or written.crm_reference is None:
+            self._tell("registration", _told("is not done", written), _LOOK, ok=False)
+            return []
+        self._tell("registration", "a new customer is made")
+        again = await users.register(
+            Profile(phone=first), reference=reference, deadline=Deadline.after(_PATIENCE)
+        )
+        same = again.outcome is Outcome.DONE and again.crm_reference == written.crm_reference
+        self._tell(
+            "registration",
+            "the same again gets the same customer" if same else _told("the same again", again),
+            "users_register: return the customer that is there under this :reference or phone",
+            ok=same,
+        )
+        await self._other_contents(reference, second, written.crm_reference)
+        await self._at_once(third)
+        return [Holder("0", written.crm_reference, Profile(phone=first))]
+
+    async def _existing(self, text: str) -> list[Holder]:
+        phone = read_phone(text, self.service.settings.koshelek.region)
+        found = (
+            ()
+            if phone is None
+            else await self.service.programme.users.find(
+                phone=phone, email=None, birth_date=None, deadline=Deadline.after(_PATIENCE)
+            )
+        )
+        if len(found) != 1:
+            self._tell("person", f"{len(found)} customers have this phone", "name one person's", ok=False)
+            return []
+        return [Holder(found[0].card_number or "0", found[0].reference, found[0].profile)]
+
+    async def _other_contents(self, reference: str, phone: str, first: str) -> None:
+        """A reference that is known, for somebody else: as after a restored database."""
+        written = await self.service.programme.users.register(
+            Profile(phone=phone), reference=reference, deadline=Deadline.after(_PATIENCE)
+        )
+        if written.outcome is Outcome.DONE and written.crm_reference == first:
+            self._tell(
+                "registration",
+                "a known reference with another phone gets the FIRST person's customer: a stranger's data",
+                "users_register: compare the phone of what is there under :reference, else 'reference_taken'",
+                ok=False,
+            )
+        elif written.outcome is Outcome.REFUSED:
+            self._tell("registration", "a known reference with another phone is refused")
+        else:
+            self._tell(
+                "registration",
+                _told("a known reference with another phone", written),
+                "better refused: then two databases that use one reference are noticed",
+                warning=True,
+            )
+
+    async def _at_once(self, phone: str) -> None:
+        """Several calls at the same moment for one person, as the adapter's are after a broken line."""
+        users = self.service.programme.users
+        reference = self._reference(OperationKind.REGISTRATION)
+        written = await asyncio.gather(
+            *(
+                users.register(Profile(phone=phone), reference=reference, deadline=Deadline.after(_PATIENCE))
+                for _ in range(_AT_ONCE)
+            )
+        )
+        made = {one.crm_reference for one in written if one.outcome is Outcome.DONE}
+        found = await users.find(phone=phone, email=None, birth_date=None, deadline=Deadline.after(_PATIENCE))
+        good = len(made) == 1 and len(found) == 1
+        self._tell(
+            "registration",
+            f"{_AT_ONCE} at once make one customer"
+            if good
+            else f"{_AT_ONCE} at once: {len(made)} customers were told, {len(found)} have the phone",
+            "a unique index on phone or reference, with ON CONFLICT … DO UPDATE",
+            ok=good,
+        )
+
+    async def _free_phone(self) -> str:
+        """A made-up phone that nobody has."""
+        while True:
+            phone = f"+7900000{secrets.randbelow(10_000):04d}"
+            found = await self.service.programme.users.find(
+                phone=phone, email=None, birth_date=None, deadline=Deadline.after(_PATIENCE)
+            )
+            if not found:
+                return phone
+
+    # -- points ----------------------------------------------------------------------------------------
+
+    async def _credits(self, people: Sequence[Holder]) -> None:
+        programme = self.service.programme
+        points = programme.points
+        if points is None:
+            return
+        account: str | None = people[0].users_reference
+        if "points" not in programme.same_reference:
+            account = await points.points_account(people[0], deadline=Deadline.after(_PATIENCE))
+        if account is None:
+            self._tell(
+                "credit",
+                "the points CRM knows no account of this person",
+                "check --phone says more",
+                ok=False,
+            )
+            return
+        ledger = _Ledger(self.service, points, account)
+        await ledger.open()
+        credit, reference = self._credit(), self._reference(OperationKind.RECEIPT)
+        written = await ledger.credit(credit, reference)
+        if written.outcome is not Outcome.DONE:
+            self._tell("credit", _told("is not done", written), _LOOK, ok=False)
+            return
+        rose = await ledger.rose(written.points or _POINTS)
+        self._tell(
+            "credit",
+            f"done, and seen in the balance after {ledger.seconds:.1f} s"
+            if rose is None
+            else f"done, but {rose}",
+            "points_credit: RETURNING the points that were put on the account",
+            ok=rose is None,
+        )
+        if programme.settlement[OperationKind.RECEIPT] is Settlement.KEY:
+            await self._one_effect(ledger, credit, reference)
+        else:
+            await self._looked_up(ledger, account, credit, reference)
+
+    async def _one_effect(self, ledger: _Ledger, credit: Credit, reference: str) -> None:
+        """The promise of a CRM that honours our reference: the adapter sends a doubtful credit again."""
+        again = await ledger.credit(credit, reference)
+        await self._held(ledger, "the same again", again, Outcome.DONE)
+        other = self._reference(OperationKind.RECEIPT)
+        written = await asyncio.gather(*(ledger.credit(self._credit(), other) for _ in range(_AT_ONCE)))
+        done = sum(one.outcome is Outcome.DONE for one in written)
+        rose = await ledger.rose(_POINTS)
+        self._tell(
+            "credit",
+            f"{_AT_ONCE} at once under one reference take effect once ({done} told as done)"
+            if rose is None
+            else f"{_AT_ONCE} at once under one reference: {rose}",
+            "points_credit: a unique index on the column that keeps :reference, and ON CONFLICT … DO UPDATE",
+            ok=rose is None,
+        )
+        if credit.points is not None:
+            more = Credit(credit.points + 1, credit.description, credit.receipt)
+            await self._held(
+                ledger,
+                "the same reference with another amount",
+                await ledger.credit(more, reference),
+                Outcome.REFUSED,
+            )
+
+    async def _held(self, ledger: _Ledger, what: str, written: Written, wanted: Outcome) -> None:
+        """Whether it ended as it should, and took no effect."""
+        rose = await ledger.rose(Decimal(0))
+        good = written.outcome is wanted and rose is None
+        if wanted is Outcome.REFUSED:
+            good = good and written.refusal is Refusal.REFERENCE_TAKEN
+        ends = (
+            "is told as done, with no second effect"
+            if wanted is Outcome.DONE
+            else "is a conflict, and changes nothing"
+        )
+        remedy = (
+            "points_credit: what is there under :reference comes back, unchanged"
+            if wanted is Outcome.DONE
+            else "points_credit: compare account and points of what is there; 'reference_taken' AS outcome"
+        )
+        detail = f"{what} {ends}" if good else f"{_told(what, written)}{f', and {rose}' if rose else ''}"
+        self._tell("credit", detail, remedy, ok=good)
+
+    async def _looked_up(self, ledger: _Ledger, account: str, credit: Credit, reference: str) -> None:
+        """A CRM that is looked into after a doubt has to show what it was given."""
+        points = self.service.programme.points
+        if points is None or not isinstance(points, SettlesCredit):
+            self._tell("credit", "this driver cannot look a credit up: a doubt is held for a person")
+            return
+        began, found = time.monotonic(), Written.unknown()
+        while time.monotonic() - began < _SHOWS_AFTER:
+            found = await points.settle_credit(
+                account,
+                credit,
+                reference=reference,
+                since=ledger.since,
+                before=ledger.before,
+                deadline=Deadline.after(_PATIENCE),
+            )
+            if found.outcome is Outcome.DONE:
+                seconds = time.monotonic() - began
+                self._tell("credit", f"is found again by its reference after {seconds:.1f} s")
+                return
+            await asyncio.sleep(1)
+        self._tell(
+            "credit",
+            _told(f"is not found again within {_SHOWS_AFTER:.0f} s", found),
+            "ask the vendor how soon the history shows a credit, and whether it keeps our reference as it is",
+            ok=False,
+        )
+
+    def _credit(self) -> Credit:
+        now = self.service.programme.now()
+        number = f"{secrets.randbelow(10**9):09d}"
+        receipt = FiscalReceipt(
+            fiscal_drive="9999" + secrets.token_hex(8).translate(str.maketrans("abcdef", "012345"))[:12],
+            document=number.lstrip("0") or "1",
+            sign=str(secrets.randbelow(10**9) + 1),
+            total_kopecks=100,
+            settled_at=now - timedelta(minutes=5),
+            settlement=1,
+        )
+        by_rule = self.service.settings.receipts.points_by == "rule"
+        return Credit(_POINTS if by_rule else None, "koshelek-adapter check", receipt)
+
+    def _reference(self, kind: OperationKind) -> str:
+        return self.service.programme.new_reference(kind)
+
+    def _tell(
+        self, what: str, detail: str, remedy: str = "", *, ok: bool = True, warning: bool = False
+    ) -> None:
+        self.findings.append(Finding(what, ok, detail, remedy, warning=warning and ok))
+
+
+_LOOK = "the CRM's own log, and the page of the driver, say what it wants"
+
+
+def _told(what: str, written: Written) -> str:
+    why = f" ({written.refusal})" if written.refusal is not None else ""
+    return f"{what}: told as {written.outcome}{why}"
+
+
+class _Ledger:
+    """The balance of one account, as the CRM tells it."""
+
+    def __init__(self, service: Service, points: Points, account: str) -> None:
+        self._points = points
+        self._account = account
+        self.since = service.programme.now()
+        self.before: Balance | None = None
+        self.seconds = 0.0
+        self._total = Decimal(0)
+
+    async def open(self) -> None:
+        self.before = await self._balance()
+        self._total = self.before.total
+
+    async def credit(self, credit: Credit, reference: str) -> Written:
+        return await self._points.credit(
+            self._account, credit, reference=reference, deadline=Deadline.after(_PATIENCE)
+        )
+
+    async def _balance(self) -> Balance:
+        return await self._points.balance(self._account, deadline=Deadline.after(_PATIENCE))
+
+    async def rose(self, by: Decimal) -> str | None:
+        """``None``: the balance rose by just that since the last look; else what it did."""
+        began = time.monotonic()
+        patience = _SHOWS_AFTER if by else 1.0
+        while True:
+            total = (await self._balance()).total
+            change = total - self._total
+            self.seconds = time.monotonic() - began
+            if (by and change == by) or self.seconds > patience or change > by:
+                break
+            await asyncio.sleep(0.25)
+        self._total = total
+        return None if change == by else f"the balance changed by {points_text(change)} instead of {by}"

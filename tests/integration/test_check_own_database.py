@@ -1,0 +1,99 @@
+"""``check`` of the adapter's own database: rights, a standby, card numbers in each other's way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import asyncpg
+
+from adapter.loyalty.numbers import range_number
+from adapter.settings import NumberRange
+from tests.integration.processes import PASSWORD, run
+
+RANGE = NumberRange(prefix="2900", length=13, check_digit="ean")
+
+
+def check(
+    folder: Path, url: str, ranges: str = '[[cards.ranges]]\nprefix = "2900"\n'
+) -> list[dict[str, str]]:
+    (folder / "koshelek-adapter.toml").write_text(
+        f'[koshelek]\npassword = "{PASSWORD}"\n[database]\nurl = "{url}"\n{ranges}', encoding="utf-8"
+    )
+    return [json.loads(line) for line in run("check", "--json", cwd=folder).out.splitlines()]
+
+
+def told(found: list[dict[str, str]], subject: str) -> dict[str, str]:
+    (one,) = [line for line in found if line["subject"] == subject]
+    return one
+
+
+async def test_a_right_that_lacks_on_our_own_tables_is_found_with_its_grant(
+    tmp_path: Path, database: str
+) -> None:
+    check(tmp_path, database)  # makes the schema of the CRM
+    connection = await asyncpg.connect(database)
+    await connection.execute("DROP ROLE IF EXISTS lessee")
+    await connection.execute(
+        "CREATE ROLE lessee LOGIN; GRANT USAGE ON SCHEMA koshelek, crm TO lessee; "
+        "GRANT ALL ON ALL TABLES IN SCHEMA koshelek, crm TO lessee; "
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA koshelek, crm TO lessee; "
+        "REVOKE INSERT, UPDATE ON koshelek.operations FROM lessee"
+    )
+    try:
+        found = check(tmp_path, database.replace("://postgres:", "://lessee:"))
+        line = told(found, "rights")
+        assert (line["state"], line["remedy"]) == (
+            "fail",
+            "GRANT INSERT, UPDATE ON TABLE koshelek.operations TO lessee;",
+        )
+        await connection.execute(line["remedy"])
+        line = told(check(tmp_path, database.replace("://postgres:", "://lessee:")), "rights")
+        assert line["state"] == "warn"
+        assert "belong to another role" in line["detail"]
+    finally:
+        await connection.execute("DROP OWNED BY lessee; DROP ROLE lessee")
+        await connection.close()
+
+
+async def test_a_database_that_takes_no_writes_is_told(tmp_path: Path, database: str) -> None:
+    connection = await asyncpg.connect(database)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    await connection.close()
+    line = told(check(tmp_path, database), "rights")
+    assert line["state"] == "fail"
+    assert "target_session_attrs=read-write" in line["remedy"]
+
+
+async def test_numbers_that_get_in_each_others_way_are_told(tmp_path: Path, database: str) -> None:
+    check(tmp_path, database)
+    connection = await asyncpg.connect(database)
+    for value in (7, 8):
+        number = range_number(RANGE, value)
+        await connection.execute(
+            "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state) "
+            "VALUES ($1, $1, 'CODE_128', 'ownerless')",
+            number,
+        )
+    await connection.execute(
+        "INSERT INTO crm.customers (phone, card_number) VALUES ('+79000000009', $1)", range_number(RANGE, 2)
+    )
+    await connection.close()
+    found = [line for line in check(tmp_path, database) if line["subject"] == "cards.ranges.0"]
+    assert [line["state"] for line in found] == ["warn", "warn"]
+    assert found[0]["detail"].startswith("2 numbers ahead were imported")
+    assert found[1]["detail"] == "the users CRM knows 1 of the next 5 numbers as cards of its own"
+
+
+async def test_a_range_that_is_used_up_is_told_and_one_that_soon_will_be(
+    tmp_path: Path, database: str
+) -> None:
+    connection = await asyncpg.connect(database)
+    await connection.execute("INSERT INTO koshelek.number_ranges VALUES ('2900', 13, 'ean', 51)")
+    await connection.close()
+    few = '[[cards.ranges]]\nprefix = "2900"\nlast = 60\n'
+    line = told(check(tmp_path, database, few), "card numbers")
+    assert (line["state"], line["detail"]) == ("warn", "0 in the pool, 1 ranges with 10 left")
+    none = few.replace("60", "50")
+    assert told(check(tmp_path, database, none), "card numbers")["state"] == "fail"

@@ -1,0 +1,204 @@
+"""``check --phone`` and ``check --writes``: one real person walked through, a CRM put to the test."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from crm_backends.postgres.statements import OWN_SQL
+from tests.integration.processes import PASSWORD, Ended, run
+
+PHONE, EMAIL, NAME = "79165550177", "planted@planted.example", "Плантагена"
+Checked = tuple[Ended, list[dict[str, str]]]
+
+
+@pytest.fixture
+async def shop(database: str, tmp_path: Path) -> Any:
+    """A CRM with one person in it; runs ``check`` with SQL files of the test's own."""
+    connection = await asyncpg.connect(database)
+    (tmp_path / "sql").mkdir()
+
+    def check(*options: str, more: str = "", given: str = "", **files: str) -> Checked:
+        for name, sql in files.items():
+            (tmp_path / "sql" / f"{name}.sql").write_text(sql, encoding="utf-8")
+        (tmp_path / "koshelek-adapter.toml").write_text(
+            f'[koshelek]\npassword = "{PASSWORD}"\n[database]\nurl = "{database}"\n'
+            "[[cards.ranges]]\nprefix = \"2900\"\n[crm]\nsql_dir = 'sql'\nmanage_schema = true\n" + more,
+            encoding="utf-8",
+        )
+        done = run("check", "--json", *options, cwd=tmp_path, given=given)
+        for planted in (PHONE, PHONE[1:], EMAIL, NAME, "2907777777778", "Чайник", PASSWORD):
+            assert planted not in done.text
+        return done, [json.loads(line) for line in done.out.splitlines() if line.startswith("{")]
+
+    check()  # makes the schema
+    await connection.execute(
+        """
+        INSERT INTO crm.customers (phone, email, first_name, card_number)
+        VALUES ('+' || $1::text, $2, $3, '2907777777778')
+        """,
+        PHONE,
+        EMAIL,
+        NAME,
+    )
+    await connection.execute(
+        """
+        INSERT INTO crm.points_ledger (customer_id, amount, remaining, description)
+        SELECT id, 40 + n, 40 + n, 'Чайник' FROM crm.customers, generate_series(1, 5) AS n
+        """
+    )
+    await connection.execute(
+        "INSERT INTO crm.purchases (customer_id, at, item, amount_kopecks) "
+        "SELECT id, now() - interval '1 day', 'Чайник', 199900 FROM crm.customers"
+    )
+    yield check, connection
+    await connection.close()
+
+
+def told(found: list[dict[str, str]], subject: str) -> dict[str, str]:
+    (one,) = [line for line in found if line["subject"] == subject]
+    return one
+
+
+async def counts(connection: asyncpg.Connection[asyncpg.Record]) -> list[int]:
+    row = await connection.fetchrow(
+        "SELECT (SELECT count(*) FROM crm.customers), (SELECT count(*) FROM crm.points_ledger), "
+        "(SELECT count(*) FROM koshelek.cards), (SELECT count(*) FROM koshelek.operations)"
+    )
+    assert row is not None
+    return list(row)
+
+
+# --- one person ----------------------------------------------------------------------------------------
+
+
+async def test_a_person_is_walked_through_what_koshelek_would_ask(shop: Any) -> None:
+    check, connection = shop
+    before = await counts(connection)
+    done, found = check("--phone", f"+{PHONE}")
+    assert done.status == 0, done.text
+    assert await counts(connection) == before  # nothing is changed, no card taken over
+    assert told(found, "customer")["detail"] == "known by phone, email, first_name"
+    find = told(found, "find")["detail"]
+    assert '"cardNumber": "2907…778", "cardState": "active"' in find
+    assert "taken over from the CRM then" in find
+    assert " ms)" in find
+    balance = told(found, "balance")["detail"]
+    assert '"total": "215", "available": "215"' in balance
+    assert " and 2 more" in balance
+    assert '"amount": "199900"' in told(found, "purchases")["detail"]
+    assert told(found, "offers")["detail"].startswith("[]")
+    assert told(found, "getAllUsers")["detail"].startswith("told, as number 1 of the list")
+
+
+async def test_what_would_go_wrong_for_this_person_is_told(shop: Any) -> None:
+    check, connection = shop
+    done, found = check("--phone", "79165550199")
+    assert done.status == 1
+    assert "nobody has this phone" in told(found, "find")["detail"]
+    assert "phones in one form" in told(found, "find")["remedy"]
+    done, found = check("--phone", "916-55")
+    assert told(found, "phone")["state"] == "fail"
+    _, found = check(
+        "--phone", PHONE, more="[cards]\nbarcode_type = 'EAN_8'\nranges = []\n".replace("ranges = []\n", "")
+    )
+    hidden = "SELECT phone FROM crm.customers WHERE id < 0"
+    await connection.execute("UPDATE crm.customers SET card_number = NULL")
+    _, found = check("--phone", PHONE, users_list_phones=hidden)
+    assert "no card yet" in told(found, "find")["detail"]
+    assert told(found, "getAllUsers")["state"] == "warn"
+    assert "not among the 0 phones" in told(found, "getAllUsers")["detail"]
+
+
+async def test_a_slow_question_is_told_by_itself(shop: Any) -> None:
+    check, _ = shop
+    own = (OWN_SQL / "points_balance.sql").read_text(encoding="utf-8")
+    slow = f"SELECT late.* FROM (\n{own}\n) AS late, (SELECT pg_sleep(2) OFFSET 0) AS nap"
+    _, found = check("--phone", PHONE, points_balance=slow)
+    lines = [line for line in found if line["subject"] == "balance"]
+    assert any("where a whole request may take 3.5 s" in line["detail"] for line in lines)
+
+
+# --- writes --------------------------------------------------------------------------------------------
+
+
+async def test_our_own_crm_keeps_the_promise_and_what_is_left_is_told_first(shop: Any) -> None:
+    check, connection = shop
+    people, ledger, cards, operations = await counts(connection)
+    done, found = check("--writes", given="n\n")
+    assert "takes nothing back" in done.err
+    assert "registers up to three made-up people" in done.err
+    assert await counts(connection) == [people, ledger, cards, operations]
+    done, found = check("--writes", "--yes")
+    assert done.status == 0, done.text
+    assert [line["state"] for line in found if line["subject"] in ("registration", "credit")] == ["ok"] * 8
+    assert await counts(connection) == [people + 2, ledger + 2, cards, operations]
+
+
+_WRONG: dict[str, tuple[str, str, str]] = {
+    "credited twice": (
+        "points_credit",
+        "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description) "
+        "SELECT id, :points, :points, :description FROM crm.customers WHERE id = :account::bigint "
+        "AND :reference IS NOT NULL RETURNING amount AS points",
+        "the balance changed by 1 instead of 0",
+    ),
+    "another amount believed": (
+        "points_credit",
+        "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
+        "SELECT id, :points, :points, :description, :reference FROM crm.customers "
+        "WHERE id = :account::bigint "
+        "ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference RETURNING amount AS points",
+        "the same reference with another amount: told as done",
+    ),
+    "not told again": (
+        "points_credit",
+        "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
+        "SELECT id, :points, :points, :description, :reference FROM crm.customers "
+        "WHERE id = :account::bigint "
+        "ON CONFLICT (reference) DO NOTHING RETURNING amount AS points",
+        "the same again: told as refused",
+    ),
+    "at once": (
+        "points_credit",
+        "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description, valid_until) "
+        "SELECT id, :points, :points, :reference, NULL "
+        "FROM crm.customers, (SELECT pg_sleep(0.3) OFFSET 0) AS nap WHERE id = :account::bigint "
+        "AND NOT EXISTS (SELECT FROM crm.points_ledger WHERE description = :reference) "
+        "RETURNING amount AS points",
+        "4 at once under one reference: the balance changed by 4 instead of 1",
+    ),
+    "a stranger": (
+        "users_register",
+        "WITH known AS (SELECT id FROM crm.customers WHERE reference = :reference OR phone = :phone), "
+        "made AS (INSERT INTO crm.customers (phone, reference) SELECT :phone, :reference "
+        "WHERE NOT EXISTS (SELECT FROM known) "
+        "ON CONFLICT (phone) DO UPDATE SET phone = EXCLUDED.phone RETURNING id) "
+        "SELECT id AS reference FROM known UNION ALL SELECT id FROM made LIMIT 1",
+        "a known reference with another phone gets the FIRST person's customer",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", _WRONG)
+async def test_a_crm_that_breaks_the_promise_is_found_out(case: str, shop: Any) -> None:
+    check, _ = shop
+    name, sql, says = _WRONG[case]
+    done, found = check("--writes", "--yes", **{name: sql})
+    assert done.status == 1
+    wrong = [line for line in found if line["state"] == "fail"]
+    assert any(says in line["detail"] for line in wrong), wrong
+    assert all(line["remedy"] for line in wrong)
+
+
+async def test_points_may_be_given_to_somebody_who_is_there(shop: Any) -> None:
+    check, connection = shop
+    people, ledger, *_ = await counts(connection)
+    done, _ = check("--writes", "--yes", "--phone", PHONE)
+    assert done.status == 0, done.text
+    assert "the person with this phone" in done.err
+    assert (await counts(connection))[:2] == [people, ledger + 2]
