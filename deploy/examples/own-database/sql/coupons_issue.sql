@@ -1,0 +1,1 @@
+-- unsupported: offers go by the status of a customer, none is given out one by one

@@ -1,0 +1,1 @@
+SELECT outcome, points, message FROM shop.koshelek_redeem(:account::int, :code, :reference, :today)

@@ -1,0 +1,228 @@
+"""The worked example of a shop's own database, as it stands: its SQL, its settings, its files.
+
+A copy of the folder gets the secrets; the commands are those of the page.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import asyncpg
+import pytest
+
+from tests.integration.processes import PASSWORD, Answer, Running, call, free_ports, run
+
+EXAMPLE = Path(__file__).resolve().parents[2] / "deploy" / "examples" / "own-database"
+ANNA, BORIS = "79000000001", "79000000002"
+
+
+@pytest.fixture
+async def shop(fresh_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The shop's database with what the page adds to it."""
+    connection = await asyncpg.connect(fresh_database)
+    await connection.execute("DROP ROLE IF EXISTS koshelek")
+    for name in ("schema.sql", "data.sql", "additions.sql"):
+        await connection.execute((EXAMPLE / name).read_text(encoding="utf-8"))
+    yield connection
+    await connection.execute("DROP OWNED BY koshelek; DROP ROLE koshelek")
+    await connection.close()
+
+
+@pytest.fixture
+def folder(
+    shop: asyncpg.Connection[asyncpg.Record], fresh_database: str, database: str, tmp_path: Path
+) -> Path:
+    """A copy of the example with its secrets."""
+    copy = tmp_path / "own-database"
+    shutil.copytree(EXAMPLE, copy)
+    (copy / "secrets").mkdir()
+    for name, secret in {
+        "koshelek-password": PASSWORD,
+        "database-url": database,
+        "shop-url": fresh_database.replace("://postgres:@", "://koshelek:@"),
+    }.items():
+        (copy / "secrets" / name).write_text(f"{secret}\n", encoding="utf-8")
+    return copy
+
+
+def check(folder: Path, *options: str) -> list[dict[str, str]]:
+    done = run("check", "--json", *options, cwd=folder, timeout=60)
+    found = [json.loads(line) for line in done.out.splitlines()]
+    assert done.status == 0, [line for line in found if line["state"] != "ok"]
+    return found
+
+
+async def test_check_finds_nothing_to_say(folder: Path) -> None:
+    found = check(folder)
+    assert [line for line in found if line["state"] != "ok"] == []
+    text = "\n".join(line["detail"] for line in found)
+    assert "16 of 16 fit and may be executed" in text
+    assert "coupons_issue.sql: declined: offers go by the status of a customer" in text
+    assert "3 of the list read, 3 of them written otherwise" in text
+
+
+async def test_check_walks_a_person_through(folder: Path) -> None:
+    told = {line["subject"]: line["detail"] for line in check(folder, "--phone", ANNA)}
+    assert '"cardNumber": "2900…023", "cardState": "active"' in told["find"]
+    assert '"total": "380"' in told["balance"]
+    assert '"amount": "38000"' in told["purchases"]
+    assert told["getAllUsers"].startswith("told, as number 1")
+
+
+async def test_the_files_keep_the_promise_of_one_effect(
+    folder: Path, shop: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    found = check(folder, "--writes", "--yes")
+    assert [line["state"] for line in found if line["subject"] in ("registration", "credit")] == ["ok"] * 8
+    assert await _balances_hold(shop)
+
+
+async def _balances_hold(shop: asyncpg.Connection[asyncpg.Record]) -> bool:
+    """Whether every running balance is the sum of all changes up to it."""
+    return not await shop.fetchval(
+        "SELECT count(*) FROM (SELECT balance <> sum(change) OVER (PARTITION BY client ORDER BY id) AS off "
+        "FROM shop.bonus) AS rows WHERE off"
+    )
+
+
+class Shop:
+    """The adapter on this database, and a caller."""
+
+    def __init__(self, port: int, crm: asyncpg.Connection[asyncpg.Record], url: str) -> None:
+        self.port, self.crm, self.url = port, crm, url
+
+    async def call(self, verb: str, path: str, body: Any = None) -> Answer:
+        return await asyncio.to_thread(call, self.port, verb, path, body)
+
+    async def good(self, verb: str, path: str, body: Any = None) -> Any:
+        answer = await self.call(verb, path, body)
+        assert answer.status == 200, answer.raw
+        return answer.json
+
+    async def code(self, verb: str, path: str, body: Any = None) -> str:
+        answer = await self.call(verb, path, body)
+        assert answer.status == 422, answer.raw
+        return str(answer.json["code"])
+
+    def receipt(self, number: int) -> str:
+        bought = datetime.now(ZoneInfo("Europe/Moscow")) - timedelta(hours=1)
+        return f"t={bought:%Y%m%dT%H%M}&s=1000.00&fn=9999078900004792&i={number}&fp=3522207165&n=1"
+
+
+@pytest.fixture
+def served(folder: Path, shop: asyncpg.Connection[asyncpg.Record], fresh_database: str) -> Iterator[Shop]:
+    port, management = free_ports(2)
+    with Running(
+        "serve", "--port", str(port), cwd=folder, env={"KOSHELEK_MANAGEMENT__PORT": str(management)}
+    ) as serving:
+        serving.wait_for('"ready"')
+        yield Shop(port, shop, fresh_database)
+
+
+async def test_customers_are_found_however_their_phone_is_written(served: Shop) -> None:
+    for query in (f"msisdn={ANNA}", "email=anna@EXAMPLE.com"):
+        found = await served.good("GET", f"/v1/card?{query}")
+        assert found["card"]["cardNumber"] == "2900000010023"  # her newest, not the one that was replaced
+    assert await served.code("GET", f"/v1/card?msisdn={BORIS}") == "202"  # blocked in the shop
+    assert (await served.call("GET", "/v1/card?msisdn=79000000009")).raw == b""
+
+
+async def test_a_new_customer_is_one_whatever_comes_at_once_and_the_till_knows_the_card(served: Shop) -> None:
+    profile = {"phone": "79000000077", "firstName": "Даша", "surname": "Новая", "birthDate": "2001-02-03"}
+    cards = await asyncio.gather(*(served.good("POST", "/v1/card/anonymous", profile) for _ in range(5)))
+    (number,) = {card["card"]["cardNumber"] for card in cards}
+    assert number.startswith("2901")
+    row = await served.crm.fetchrow(
+        "SELECT count(*) AS n, min(last_name) AS name FROM shop.client WHERE phone LIKE '%77'"
+    )
+    assert row is not None
+    assert (row["n"], row["name"]) == (1, "Новая")
+    for _ in range(100):
+        if await served.crm.fetchval("SELECT client FROM shop.card WHERE number = $1", number) is not None:
+            break
+        await asyncio.sleep(0.1)
+    else:
+        pytest.fail("the till was never told of the card")
+
+
+async def test_a_customer_without_a_card_gets_one_and_plastic_is_left_alone(served: Shop) -> None:
+    issued = await served.good("POST", "/v1/card/anonymous", {"phone": "79000000003"})
+    assert issued["card"]["cardNumber"].startswith("2901")
+    plastic = "2900000010047"  # from the box, its number typed by its owner
+    assert (await served.good("GET", f"/v1/card/{plastic}"))["card"]["cardState"] == "inactive"
+    await served.good("POST", f"/v1/card/anonymous/{plastic}", {"phone": "79000000088"})
+    assert (await served.good("GET", "/v1/card?msisdn=79000000088"))["card"]["cardNumber"] == plastic
+
+
+async def test_receipts_at_once_and_a_till_that_takes_points_leave_the_running_balance_right(
+    served: Shop,
+) -> None:
+    await served.good("GET", f"/v1/card?msisdn={ANNA}")
+    card = "2900000010023"
+
+    async def pay(number: int) -> None:
+        connection = await asyncpg.connect(served.url)
+        await connection.execute("SELECT shop.pay_with_bonus(1, 10, $1)", str(number))
+        await connection.close()
+
+    sent = [
+        served.good(
+            "POST", "/v1/promo/qrCode", {"cardNumber": card, "qrCode": served.receipt(number % 10 + 1)}
+        )
+        for number in range(20)  # each twice
+    ]
+    await asyncio.gather(*sent, *(pay(number) for number in range(5)))
+    for _ in range(100):
+        if await served.crm.fetchval("SELECT count(*) FROM shop.bonus WHERE koshelek IS NOT NULL") == 10:
+            break
+        await asyncio.sleep(0.1)
+    assert await served.crm.fetchval("SELECT count(*) FROM shop.bonus WHERE koshelek IS NOT NULL") == 10
+    assert await _balances_hold(served.crm)
+    info = await served.good("GET", f"/v1/card/{card}")
+    assert info["card"]["bonus"]["total"] == str(380 + 10 * 50 - 50)
+
+
+async def test_promo_codes_keep_their_limits(served: Shop) -> None:
+    for phone in (ANNA, "79000000003"):
+        await served.good("POST", "/v1/card/anonymous", {"phone": phone})
+    first = str((await served.good("GET", f"/v1/card?msisdn={ANNA}"))["card"]["cardNumber"])
+    other = str((await served.good("GET", "/v1/card?msisdn=79000000003"))["card"]["cardNumber"])
+    used = await asyncio.gather(
+        *(
+            served.call("POST", "/v1/promo/code", {"cardNumber": card, "code": "once "})
+            for card in (first, other)
+        )
+    )
+    assert sorted(answer.status for answer in used) == [200, 422]
+    assert {answer.json["code"] for answer in used if answer.status == 422} == {"705"}
+    assert (await served.good("POST", "/v1/promo/code", {"cardNumber": first, "code": "welcome"}))[
+        "points"
+    ] == "100"
+    assert await served.code("POST", "/v1/promo/code", {"cardNumber": first, "code": "OLD"}) == "703"
+    assert await served.code("POST", "/v1/promo/code", {"cardNumber": first, "code": "NONE"}) == "701"
+    assert await _balances_hold(served.crm)
+
+
+async def test_profile_consents_purchases_and_lists(served: Shop) -> None:
+    card = (await served.good("GET", f"/v1/card?msisdn={ANNA}"))["card"]["cardNumber"]
+    await served.good("POST", f"/v1/card/{card}", {"locality": "Казань"})
+    await served.good("PUT", f"/v1/card/{card}/communication", {"allow": ["email"], "deny": ["sms", "push"]})
+    row = await served.crm.fetchrow("SELECT city, last_name, sms, mail, call FROM shop.client WHERE id = 1")
+    assert row is not None
+    assert list(row) == ["Казань", "Иванова", False, True, None]
+    since = f"{datetime.now(ZoneInfo('Europe/Moscow')) - timedelta(days=10):%Y-%m-%d}"
+    lines = await served.good("GET", f"/v1/card/{card}/purchases?startDate={since}")
+    assert {(line["item"], line["amount"], line["quantity"]) for line in lines} == {
+        ("Чай чёрный", "38000", "2"),
+        ("Сахар", "9550", "1"),
+    }
+    listed = await served.good("GET", "/v1/card/getAllUsersExtended")
+    assert {one["phone"] for one in listed} == {ANNA, BORIS, "79000000003"}
+    assert {"name": "status", "value": "gold"} in listed[0]["params"]
