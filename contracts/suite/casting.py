@@ -11,8 +11,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from contracts.suite.answer import Answer
 from contracts.suite.checking import Skip
-from contracts.suite.client import Answer
 from contracts.suite.people import Person
 from contracts.suite.reading import found_number, reserved_number
 

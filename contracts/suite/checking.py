@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from contracts.suite.client import Answer
+from contracts.suite.answer import Answer
 
 if TYPE_CHECKING:
     from contracts.suite.trial import Trial

@@ -67,6 +67,9 @@ def run(
         list[str] | None,
         typer.Option(help="KLO-3, KLO-3-02 or the beginning of a check's name; may be given again."),
     ] = None,
+    without: Annotated[
+        list[str] | None, typer.Option(help="What to leave out, named as for --only; again for more.")
+    ] = None,
     require: Annotated[
         list[str] | None,
         typer.Option(
@@ -80,6 +83,7 @@ def run(
     ca_file: CaFile = None,
     timeout: Timeout = None,
     parallel: Annotated[int | None, typer.Option(help="Checks under way at once.")] = None,
+    rate: Annotated[float | None, typer.Option(help="Requests a second at most.")] = None,
     report_dir: Annotated[Path | None, typer.Option(help="Folder for the reports.")] = None,
     show_values: Annotated[
         bool | None,
@@ -108,12 +112,14 @@ def run(
         profile=profile,
         strict=strict,
         only=only or None,
+        without=without or None,
         require=require or None,
         max_skips=max_skips,
         base_path=base_path,
         ca_file=ca_file,
         timeout=timeout,
         parallel=parallel,
+        rate=rate,
         report_dir=report_dir,
         show_values=show_values,
     )

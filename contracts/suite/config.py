@@ -107,6 +107,7 @@ class Options(BaseSettings):
     only: Annotated[list[str], NoDecode] = Field(
         [], description="KLO-3, KLO-3-02, or the beginning of a check's name."
     )
+    without: Annotated[list[str], NoDecode] = Field([], description="What is left out, named as in `only`.")
     require: Annotated[list[str], NoDecode] = Field(
         [], description="Clauses that have to be judged: KLO-10, KLO-3-02, official, money or identity."
     )
@@ -117,6 +118,7 @@ class Options(BaseSettings):
     list_timeout: float = Field(
         120.0, gt=0, le=3600, description="Seconds to wait for a list of all users (method 9)."
     )
+    rate: float | None = Field(None, gt=0, le=1000, description="Requests a second at most; unset: no limit.")
     parallel: int = Field(4, ge=1, le=64, description="Checks under way at once.")
     report_dir: Path | None = Field(None, description="Folder for report.html, junit.xml and the others.")
 
@@ -181,7 +183,7 @@ class Options(BaseSettings):
         _digits
     )
 
-    @field_validator("urls", "only", "require", mode="before")
+    @field_validator("urls", "only", "without", "require", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         if not isinstance(value, str):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from contracts.suite.client import NO_JSON, Answer
+from contracts.suite.answer import NO_JSON, Answer
 from contracts.suite.crediting import (
     balance,
     balance_at_rest,

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from contracts.suite.address import Address, CannotConnect
+from contracts.suite.answer import Answer
 from contracts.suite.checking import Breach, Skip
 from contracts.suite.checks import scenarios
-from contracts.suite.client import Address, Answer, CannotConnect, Client
+from contracts.suite.client import Client
 from contracts.suite.config import Options
 from contracts.suite.people import People, qr_text
 from contracts.suite.redaction import Redactor

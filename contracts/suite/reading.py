@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
 
-from contracts.suite.client import Answer
+from contracts.suite.answer import Answer
 
 
 def number(text: str | None) -> Decimal | None:

@@ -153,6 +153,10 @@ class Redactor:
         for value, mask in values:
             self.hide(value, mask)
 
+    def bare(self, text: str) -> str:
+        """What was sent on a bare socket, with its headers."""
+        return self.text(re.sub(r"(?i)(authorization: *\w*) [^\r\n]*", r"\1 ***", text))
+
     def without_credentials(self, text: str) -> str:
         """``text`` with every value but the credentials."""
         for value, mask in self._masks.items():

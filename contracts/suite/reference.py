@@ -27,6 +27,8 @@ EXAMPLES = {
     "password": "secret",
     "password_file": "password",
     "only": "[KLO-3, receipts.]",
+    "rate": "20",
+    "without": "[credentials.]",
     "require": "[money, KLO-3]",
     "max_skips": "20",
     "base_path": "/loyalty",

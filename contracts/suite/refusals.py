@@ -8,7 +8,7 @@ It may not know which checks ask.
 from __future__ import annotations
 
 from contracts.suite import casting
-from contracts.suite.client import Answer
+from contracts.suite.answer import Answer
 from contracts.suite.crediting import given_receipt, holder
 from contracts.suite.people import Person, qr_text
 from contracts.suite.reading import error_of

@@ -22,9 +22,12 @@ from contracts.loyalty_online import untested
 from contracts.loyalty_online.subjects import SUBJECTS
 from contracts.suite import checks as _checks  # noqa: F401 - importing registers them
 from contracts.suite import observing
+from contracts.suite.address import Address, CannotConnect, basic
+from contracts.suite.answer import Answer
 from contracts.suite.checking import CHECKS, RULES, Breach, Check, Rule, Skip
-from contracts.suite.client import Address, Answer, CannotConnect, Client, basic
+from contracts.suite.client import Client
 from contracts.suite.config import Options
+from contracts.suite.pacing import Stopped
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor
 from contracts.suite.report.findings import Label, clause_states, unjudged
@@ -80,9 +83,10 @@ async def run(options: Options, password: str, progress: Progress | None = None)
     targets = targets_of(options)
     if not targets:
         raise CannotRun("no URL to test")
-    unmatched = [one for one in options.only if not any(_selects([one], item) for item in everything())]
-    if unmatched:
-        raise CannotRun(f"--only {unmatched[0]}: no clause and no check is called that; see --list")
+    for name, selection in (("only", options.only), ("without", options.without)):
+        unmatched = [one for one in selection if not any(_selects([one], item) for item in everything())]
+        if unmatched:
+            raise CannotRun(f"--{name} {unmatched[0]}: no clause and no check is called that; see --list")
     judge = Judge(options, load_clauses())
     unknown = [one for one in options.require if not judge.required(one)]
     if unknown:
@@ -128,7 +132,10 @@ def _notes(options: Options, targets: Sequence[tuple[str, Address]]) -> Iterable
 def _remarks(opened: Sequence[tuple[str, Target]]) -> Iterable[str]:
     """What was found out about the configuration; of which service, where there are several."""
     for name, target in opened:
-        yield from (f"{name}: {text}" if len(opened) > 1 else text for text in target.remarks)
+        remarks = list(target.remarks)
+        if times := target.client.pace.throttled:
+            remarks.append(f"{times} requests were turned away for their rate, and sent again: see --rate.")
+        yield from (f"{name}: {text}" if len(opened) > 1 else text for text in remarks)
 
 
 def _version() -> str:
@@ -151,6 +158,7 @@ def _target(address: Address, options: Options, password: str) -> Target:
             timeout=options.timeout,
             list_timeout=options.list_timeout,
             ca_file=options.ca_file,
+            rate=options.rate,
             keep_values=options.show_values,
         )
     except CannotConnect as error:
@@ -192,6 +200,8 @@ async def _preflight(target: Target, password: str) -> None:
             raise CannotRun(f"{url} does not answer: {answer.exchange.problem}")
         if answer.status == 401:
             raise CannotRun(f"{url} refuses the login and password; see --login and --password-file")
+        if answer.status in (502, 503, 504):
+            raise CannotRun(f"{url} is not there: {answer.in_short()}")
         if answer.refused:
             wrong = basic(target.options.login or "nobody", password + "-wrong")
             other = await target.client.call(
@@ -202,8 +212,9 @@ async def _preflight(target: Target, password: str) -> None:
                     f"{url}/v1/card answers alike with these credentials and with wrong ones: login, "
                     f"password or base path is wrong, or the service is down. It says: {answer.in_short()}"
                 )
-    except CannotConnect as error:
+    except (CannotConnect, Stopped) as error:
         raise CannotRun(str(error)) from None
+    target.client.let_in_by = f"/v1/card?msisdn={phone}"
     target.client.answers.clear()
 
 
@@ -233,6 +244,8 @@ class Judge:
         """Why this one was not asked for, if it was not."""
         if self.options.only and not _selects(self.options.only, item):
             return f"not selected by --only {' '.join(self.options.only)}"
+        if _selects(self.options.without, item):
+            return f"left out by --without {' '.join(self.options.without)}"
         return self.barred(item)
 
     def barred(self, item: Check | Rule) -> str | None:
@@ -275,6 +288,10 @@ class Judge:
                 index = exchanges.index(breach.answer.exchange)
             state = State.FAIL
             failures = (_failure(check, breach, index, redactor),)
+        except Stopped as stop:
+            state = State.SKIP if target.stop_is_told else State.ERROR
+            reason = f"stopped early: {stop}"
+            target.stop_is_told = True
         except CannotConnect as error:
             state, reason = State.ERROR, str(error)
         except Exception as error:
@@ -376,7 +393,7 @@ async def _run_checks(
     )
     if target.watches_credits:
         for what in (observing.RECEIPT, observing.CODE):
-            with contextlib.suppress(Skip, CannotConnect):  # the checks that need them will say so
+            with contextlib.suppress(Skip, CannotConnect, Stopped):  # the checks that need them will say so
                 await observing.watched_people(Trial(target), what)
     total, done = len(CHECKS), 0
 
@@ -384,6 +401,7 @@ async def _run_checks(
         nonlocal done
         reason = judge.disabled(check)
         only_for_rules = reason is not None and judge.wants_rules and judge.barred(check) is None
+        only_for_rules = only_for_rules and not _selects(judge.options.without, check)
         if reason is not None and not only_for_rules:
             result = judge.result(check, State.DISABLED, reason=reason)
         else:

@@ -64,3 +64,31 @@ def _read_again(text: str, encoding: str) -> str:
         return data.decode("utf-8")
     except UnicodeError:
         return ""
+
+
+_PAGES = {
+    r"<center>(?:nginx|openresty|tengine)": "nginx",
+    r"<h1>\d{3} [\w ]+</h1>\s*(?:No server is|The server didn|Your browser|Your request|You need)": "haproxy",
+    r"upstream connect error|no healthy upstream": "envoy",
+    r"<address>Apache/": "Apache",
+    r"cf-error|cloudflare": "Cloudflare",
+    r"<title>.{0,40}(?:IIS|Internet Information)": "IIS",
+    r"^(?:Bad Gateway|Gateway Timeout|Service Unavailable|404 page not found)\s*$": "a gateway like Traefik",
+    r"<html": "a proxy or a web server in front",
+}
+"""How the pages of those begin who stand in front of services, and who they are."""
+
+
+_SERVERS = re.compile(r"nginx|openresty|haproxy|envoy|awselb|AkamaiGHost|cloudflare", re.IGNORECASE)
+
+
+def proxy(status: int | None, server: str, body: bytes) -> str | None:
+    """Who gave this error in place of the service: a proxy, a gateway; nobody where it is no such page."""
+    if status is None or status < 400 or body.lstrip()[:1] in (b"{", b"["):
+        return None
+    text = body[:4000].decode("utf-8", "replace")
+    for page, name in _PAGES.items():
+        if re.search(page, text, re.IGNORECASE):
+            known = _SERVERS.match(server)
+            return known[0] if known and name.startswith("a proxy") else name
+    return None

@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar, cast
 
 from contracts.suite import casting
+from contracts.suite.address import Address
+from contracts.suite.answer import Answer
 from contracts.suite.checking import Breach, Skip
-from contracts.suite.client import Address, Answer, Client
+from contracts.suite.client import Client
 from contracts.suite.config import Options
 from contracts.suite.people import People, Person
 from contracts.suite.reading import Points, found_number, quoted, reserved_number
@@ -46,6 +48,8 @@ class Target:
     """By card number: balances that had come to rest; nothing was asked for the card since then."""
     slowest_credit: float | None = None
     """Seconds until points showed in a balance; the longest that was seen."""
+    stop_is_told: bool = False
+    """Whether a check has said why the run was stopped early."""
     remarks: dict[str, None] = field(default_factory=dict)
     """What is odd about the configuration, as it was found out: sentences, none with a value in it."""
     _made: dict[Created, None] = field(default_factory=dict)

@@ -27,9 +27,9 @@ from aiohttp import web
 from typer.testing import CliRunner
 
 from contracts.cli import app
-from contracts.suite import client as client_module
-from contracts.suite import playing, runner, terminal
-from contracts.suite.client import Address, Client, basic
+from contracts.suite import bodies, playing, runner, terminal
+from contracts.suite.address import Address, basic
+from contracts.suite.client import Client
 from contracts.suite.config import Options
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor, partly
@@ -422,7 +422,7 @@ async def client_of(url: str, **given: Any) -> AsyncIterator[Client]:
 
 
 async def test_an_answer_that_is_too_long_is_marked_as_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_module, "LARGEST_ANSWER", 20)
+    monkeypatch.setattr(bodies, "LARGEST_LIST", 20)
     async with serving(Clean()) as url, client_of(url) as client:
         answer = await client.call(9, "GET", "/v1/card/getAllUsers")
         assert (answer.cut, len(answer.body)) == (True, 20)

@@ -15,8 +15,9 @@ from xml.etree import ElementTree as Xml
 import certifi
 import pytest
 
-from contracts.suite import runner, terminal
-from contracts.suite.client import Address, Client
+from contracts.suite import repeating, runner, terminal
+from contracts.suite.address import Address
+from contracts.suite.client import Client
 from contracts.suite.config import Options
 from contracts.suite.redaction import Redactor
 from contracts.suite.report import write_reports
@@ -95,10 +96,12 @@ async def test_a_long_body_lies_beside_the_report_where_its_line_finds_it(tmp_pa
 
 def test_the_line_names_the_authority_that_was_given() -> None:
     authority = Path(certifi.where())
-    given = {"redactor": Redactor(), "timeout": 1.0}
-    client = Client(Address.parse("https://127.0.0.1"), "", "", ca_file=authority, **given)  # type: ignore[arg-type]
-    line = client._curl("GET", "https://127.0.0.1/v1/card", (), None, None, agreed=True)
-    assert f"--cacert {authority}" in line
+    client = Client(
+        Address.parse("https://127.0.0.1"), "", "", redactor=Redactor(), timeout=1.0, ca_file=authority
+    )
+    assert client._authority == str(authority)
+    line = repeating.curl("GET", "https://127.0.0.1/v1/card", (), None, agreed=True, authority="a.pem")
+    assert "--cacert a.pem" in line
 
 
 async def test_every_request_has_an_id_that_is_told(tmp_path: Path) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from contracts.suite import runner
+from contracts.suite.address import Address
 from contracts.suite.checking import RULES, Skip
 from contracts.suite.checks import transport
-from contracts.suite.client import Address, Client
+from contracts.suite.client import Client
 from contracts.suite.config import Options
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.client import Answer
 from contracts.suite.reading import found_number, number
 from contracts.suite.trial import Trial
 

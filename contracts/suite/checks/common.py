@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.client import Answer
 from contracts.suite.crediting import settled
 from contracts.suite.reading import error_of, found_number, quoted, reserved_number
 from contracts.suite.trial import Trial

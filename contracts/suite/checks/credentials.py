@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from contracts.suite.address import basic
+from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.client import Answer, basic
 from contracts.suite.crediting import holder, receipt_body
 from contracts.suite.people import qr_text
 from contracts.suite.reading import found_number, quoted, reserved_number

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import dataclass
 
 from contracts.suite import casting
+from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.client import Answer
 from contracts.suite.people import Person
 from contracts.suite.reading import found_number, reserved_number
 from contracts.suite.trial import Trial

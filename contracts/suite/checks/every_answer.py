@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from contracts.suite import spotting
+from contracts.suite.answer import NO_JSON, Answer
 from contracts.suite.checking import Breach, Verdict, rule
-from contracts.suite.client import NO_JSON, Answer
 from contracts.suite.reading import found_number, reserved_number
 from contracts.suite.results import BUDGET
 

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from contracts.suite import casting
+from contracts.suite.answer import Answer
 from contracts.suite.checking import Breach, check
 from contracts.suite.checks.every_answer import letters_as_written
-from contracts.suite.client import Answer
 from contracts.suite.people import Person
 from contracts.suite.reading import found_number
 from contracts.suite.trial import Trial

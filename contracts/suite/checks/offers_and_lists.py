@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.client import Answer
 from contracts.suite.trial import Trial
 
 

@@ -5,8 +5,8 @@ Somebody new uses it in each check; `existing` uses it once in a run, and the ch
 
 from __future__ import annotations
 
+from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.client import Answer
 from contracts.suite.crediting import balance, balance_after, balance_at_rest, holder, settled
 from contracts.suite.earning import earner, goes_astray, watched
 from contracts.suite.people import Person

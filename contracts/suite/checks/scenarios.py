@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from contracts.suite.answer import Answer
 from contracts.suite.checking import check
 from contracts.suite.checks.enrolment import CONSENTS, plastic_card
-from contracts.suite.client import Answer
 from contracts.suite.crediting import holder, made_up_receipt, receipt_body
 from contracts.suite.earning import watched
 from contracts.suite.people import Person, qr_text

@@ -8,9 +8,10 @@ import socket
 import ssl
 import warnings
 
+from contracts.suite.address import Address
 from contracts.suite.checking import Breach, Skip, check
 from contracts.suite.checks.every_answer import nothing_of_the_inside
-from contracts.suite.client import USUAL, Address
+from contracts.suite.client import USUAL
 from contracts.suite.reading import found_number
 from contracts.suite.trial import Trial
 

@@ -112,8 +112,9 @@ class Page:
     def serve(self, verb: str, path: str, query: dict[str, str], body: bytes) -> Any:
         """What is to be sent; ``None``: an empty body."""
         parts = [unquote(part) for part in path.strip("/").split("/")]
-        words = {"word for a number": "anonymous", "list for a number": "getAllUsers"}
-        read_as_number = words.get(self.defect, "getAllUsersExtended" if "extended" in self.defect else "")
+        words = {"word for a number": "anonymous", "list for a number": "getAllUsers",
+                 "extended list for a number": "getAllUsersExtended"}  # fmt: skip
+        read_as_number = words.get(self.defect, "")
         match [verb, *parts]:
             case ["GET", "v1", "card"]:
                 return self.find(query)
@@ -436,7 +437,7 @@ class Page:
         elif self.defect == "fn as a text":
             key = (values["fn"], *key[1:])
         elif self.defect == "i and fp as texts":
-            key = (values["fn"], values["i"], values["fp"])
+            key = (key[0], values["i"], values["fp"])
         where = "from receipts where fn = ? and i = ? and fp = ?"
         if self.defect == "receipts in parallel":
             new = not self.query(f"select 1 {where}", *key)

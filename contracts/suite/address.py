@@ -1,0 +1,80 @@
+"""Where a service is, whom it lets in, and why it cannot be reached."""
+
+from __future__ import annotations
+
+import base64
+import os
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import aiohttp
+
+
+class CannotConnect(Exception):
+    """Nothing answers at the base URL; the message says what is wrong and holds no personal value."""
+
+
+def basic(login: str, password: str) -> str:
+    """The ``Authorization`` header of RFC 7617, in UTF-8."""
+    return "Basic " + base64.b64encode(f"{login}:{password}".encode()).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the service is."""
+
+    url: str
+    """Base URL without a slash at the end; the paths of the contract (``/v1/…``) follow it."""
+    host: str
+    port: int
+    tls: bool
+    path: str
+
+    @property
+    def authority(self) -> str:
+        """Host and port, an IPv6 address in brackets."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    @classmethod
+    def parse(cls, text: str, base_path: str = "") -> Address:
+        """Raises ``ValueError`` when ``text`` is no HTTP URL."""
+        parts = urlsplit(text if "//" in text else f"https://{text}")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+            raise ValueError(f"{text} is no base URL; expected https://host[:port][/base/path]")
+        if parts.username or parts.password:
+            raise ValueError("a base URL holds no credentials; use --login and --password-file")
+        path = (parts.path.rstrip("/") + "/" + base_path.strip("/")).rstrip("/")
+        tls = parts.scheme == "https"
+        return cls(
+            f"{parts.scheme}://{parts.netloc}{path}",
+            parts.hostname,
+            parts.port or (443 if tls else 80),
+            tls,
+            path,
+        )
+
+
+def tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except ssl.SSLError:
+        raise CannotConnect(f"--ca-file: {ca_file} holds no certificate in PEM form") from None
+    except OSError as error:
+        raise CannotConnect(f"--ca-file: cannot read {ca_file}: {error.strerror}") from None
+
+
+def reason_of(error: BaseException) -> str:
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted ({error.certificate_error}); see --ca-file"
+    inner = getattr(error, "os_error", error)
+    if isinstance(inner, ssl.SSLError):
+        return f"TLS failed ({inner.reason or type(inner).__name__})"
+    if isinstance(inner, TimeoutError):
+        return "no connection in time"
+    number = getattr(inner, "errno", None)
+    if number and number > 0:
+        return os.strerror(number).lower()
+    return getattr(inner, "strerror", None) or type(inner).__name__

@@ -1,0 +1,126 @@
+"""What came back from the service, as it is, and what may be shown of it. It judges nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from multidict import CIMultiDictProxy
+
+from contracts.suite import spotting
+from contracts.suite.results import Exchange
+
+Got = tuple[int | None, str, str, CIMultiDictProxy[str], bytes, bool]
+"""Status, reason, HTTP version, headers, body, whether it is only the beginning; no status: no answer."""
+
+MOST_REMEMBERED = 4096
+"""Bytes of a body whose JSON is kept once it was read; of a longer one it is read each time anew."""
+
+
+class _NoJson:
+    """In place of a value: the body is no JSON."""
+
+    def __repr__(self) -> str:
+        return "no JSON"
+
+
+NO_JSON = _NoJson()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, as it is. It stays in memory; the ``exchange`` is what may be shown."""
+
+    method: int
+    """Number of the method that was called; 0: none of them."""
+    verb: str
+    status: int | None
+    headers: CIMultiDictProxy[str]
+    body: bytes
+    exchange: Exchange
+    probe: bool = False
+    """Whether Koshelek would never send such a request: a wrong verb, a body that is no JSON, no HTTP."""
+    tells_credentials: bool = False
+    """Whether the body holds the credentials that were sent with the request."""
+    with_credentials: bool = False
+    """Whether the agreed credentials were sent."""
+    cut: bool = False
+    """Whether there was more than is read or kept, so that ``body`` is only its beginning."""
+
+    @property
+    def json(self) -> Any:
+        """The body as JSON, ``NO_JSON`` where it is none; an empty body is none.
+
+        Read leniently, whatever its encoding and whatever follows the first text: encoding and form are
+        clauses of their own.
+        """
+        return self._short_json if len(self.body) <= MOST_REMEMBERED else self._read()
+
+    @cached_property
+    def _short_json(self) -> Any:
+        return self._read()
+
+    def _read(self) -> Any:
+        if self.cut:
+            return NO_JSON
+        try:
+            text = self.body.decode("utf-8", errors="replace").lstrip("\ufeff \t\r\n")
+            return json.JSONDecoder().raw_decode(text)[0]
+        except (ValueError, RecursionError):
+            return NO_JSON
+
+    @property
+    def is_one_json_text(self) -> bool:
+        """Whether the body is JSON and nothing else."""
+        if self.cut:
+            return False
+        try:
+            json.loads(self.body.decode("utf-8", errors="replace"))
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+    @property
+    def ok(self) -> bool:
+        """A success of whichever status; the statuses are a clause of their own."""
+        return self.status is not None and 200 <= self.status < 300
+
+    @property
+    def refused(self) -> bool:
+        """An error of whichever status; the statuses are a clause of their own."""
+        return self.status is not None and self.status >= 400
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.body.strip()
+
+    def at(self, *keys: str | int) -> Any:
+        """The value at a path, names compared without case; ``None`` where there is nothing."""
+        value = self.json
+        for key in keys:
+            if isinstance(value, dict) and isinstance(key, str):
+                value = next((item for name, item in value.items() if name.lower() == key.lower()), None)
+            elif isinstance(value, list) and isinstance(key, int) and -len(value) <= key < len(value):
+                value = value[key]
+            else:
+                return None
+        return value
+
+    def text_at(self, *keys: str | int) -> str | None:
+        """The elementary value at a path as text, whatever its type: typing is a clause of its own."""
+        value = self.at(*keys)
+        if value is None or isinstance(value, (dict, list)):
+            return None
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    def in_short(self) -> str:
+        """The answer in a few words, redacted: for the end of a sentence."""
+        if self.status is None:
+            return f"no answer: {self.exchange.problem}"
+        body = self.exchange.response_body
+        shown = body if len(body) <= 300 else f"{body[:300]}…"
+        said = f"{self.status} {shown}" if body else f"{self.status} with an empty body"
+        proxy = spotting.proxy(self.status, self.headers.get("Server", ""), self.body)
+        return said if proxy is None else f"{said} (this comes from {proxy}, not from the service behind)"
