@@ -40,6 +40,7 @@ from adapter.store.pool import renew as renew_pool
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends import registry
+from crm_backends.database import place_of
 from crm_backends.model import CrmCard
 from crm_backends.ports import (
     REFERENCE_LENGTH,
@@ -363,9 +364,10 @@ def ports_of(service: Service, backend: Backend) -> Sequence[str]:
 
 def _fingerprint(binding: Binding) -> str:
     """Tells one CRM from another: the driver and where it is. It does not tell where that is."""
-    where = getattr(binding.settings, "base_url", None) or getattr(binding.settings, "url", None)
-    if isinstance(where, SecretStr):
-        where = where.get_secret_value()
+    where = getattr(binding.settings, "base_url", None)
+    url = getattr(binding.settings, "url", None)
+    if isinstance(url, SecretStr):
+        where = place_of(url.get_secret_value())  # a new password makes no new CRM
     return hashlib.sha256(f"{binding.driver} {where}".encode()).hexdigest()[:16]
 
 

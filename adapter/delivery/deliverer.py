@@ -14,14 +14,17 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Literal
 
 import structlog
 import tenacity
 
 from adapter.catalogue import Refused
+from adapter.delivery.absence import Absence
 from adapter.delivery.answering import Answering
 from adapter.delivery.clock import DatabaseClock
+from adapter.delivery.later import Later
 from adapter.delivery.pace import Pace
 from adapter.delivery.proof import TIMES_WORST, Proofs
 from adapter.loyalty.model import (
@@ -44,22 +47,16 @@ from adapter.loyalty.ports import Proof, StoreUnavailable, VisibilityBook
 from adapter.loyalty.programme import Programme, kinds_looked_for
 from adapter.settings import Delivery
 from adapter.store.operations import PostgresOperations
+from crm_backends.inputs import one_line
 from crm_backends.ports import BackendError, Deadline, Outcome, Refusal, Settlement, Written
 
 log = structlog.get_logger("delivery")
 
 _LOOKS = 3
 """Looks for a doubt, about, in the time for which its absence has to last."""
+_LONGEST = 500  # characters of what a CRM calls something
 _QUEUE_LATE = 2.0
 """Seconds by which the queue may be late with what was put off: it looks for that once a second."""
-
-
-class Later(Exception):
-    """The operation has to be looked at again after ``delay``."""
-
-    def __init__(self, delay: timedelta) -> None:
-        super().__init__("later")
-        self.delay = delay
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +75,7 @@ class Deliverer:
     answering: Mapping[OperationKind, Answering] = field(init=False)
     """Whether the CRM answers those who look for a doubt."""
     proofs: Proofs = field(init=False)
+    absence: Absence = field(init=False)
 
     def __post_init__(self) -> None:
         backends = {
@@ -96,6 +94,10 @@ class Deliverer:
         )
         object.__setattr__(
             self, "proofs", Proofs(self.visibility, self.settings, self._look_up, self._see_whether_doubled)
+        )
+
+        object.__setattr__(
+            self, "absence", Absence(self.operations, self.proofs, self.programme.settlement, self._look_up)
         )
 
     async def close(self) -> None:
@@ -282,6 +284,7 @@ class Deliverer:
         if missing_for < patience:
             raise Later(timedelta(seconds=min(between, patience - missing_for)))
         if visibility.proof is Proof.PROVED:
+            await self.absence.confirm(operation, missing_for, patience)
             return True
         if self._is_late(operation):
             await self._hold(operation, NOT_FOUND_UNPROVED)
@@ -312,9 +315,14 @@ class Deliverer:
                 if known.outcome in (Outcome.DONE, Outcome.REFUSED):
                     log.warning("known_before_it_was_sent", operation=operation.id, kind=operation.kind)
                     return known
+                if known.outcome is Outcome.UNKNOWN and await self._should_tell(operation):
+                    return Written.not_sent(known.reason or "the CRM cannot tell whether it has it already")
                 if not deadline.remaining():
                     return Written.not_sent("no time was left to send it")
-            return await perform(self.programme, operation, deadline)
+            written = await perform(self.programme, operation, deadline)
+            if written.outcome in (Outcome.DONE, Outcome.REFUSED):
+                self.absence.wrote(operation.kind)
+            return written
         except (BackendError, StoreUnavailable, Refused) as error:
             self._postponed(operation, error)
             return Written.not_sent(str(error))
@@ -332,6 +340,12 @@ class Deliverer:
         except (BackendError, StoreUnavailable) as error:
             return Written.unknown(str(error))
         return found if found.outcome is Outcome.DONE else refused
+
+    async def _should_tell(self, operation: Operation) -> bool:
+        """Whether this CRM has shown that it can tell what it has; of a sale left to its rules it need
+        not."""
+        proof = (await self.proofs.of(operation.kind)).proof
+        return proof is Proof.PROVED and operation.request.get("points") is not None
 
     def _asks_first(self, operation: Operation) -> bool:
         """Whether the CRM is asked before it is sent: only a receipt's reference may be known there
@@ -396,9 +410,9 @@ class Deliverer:
                     operation,
                     OperationState.DOUBLED if written.entries else state,
                     code=None if done else refusal_code(operation.kind, written.refusal),
-                    points=written.points,
-                    crm_reference=", ".join(written.entries) or written.crm_reference,
-                    message=written.message,
+                    points=_credible(operation, written),
+                    crm_reference=_storable(", ".join(written.entries) or written.crm_reference),
+                    message=_storable(written.message),
                     reason=DONE_TWICE if written.entries else None,
                     nobody=written.refusal is Refusal.NO_SUCH_CUSTOMER,
                     detail=written.reason,
@@ -488,3 +502,18 @@ class Deliverer:
         """Exponential with full-range jitter, up to the ceiling."""
         longest = min(self.settings.retry_ceiling, self.settings.retry_first * 2 ** min(attempt - 1, 30))
         return timedelta(seconds=longest * random.uniform(0.5, 1))  # noqa: S311 - no secret
+
+
+def _storable(text: str | None) -> str | None:
+    """What a CRM has said, as a database and a wallet can hold it: no control characters, not too long."""
+    return None if text is None else one_line(text.encode("utf-8", "replace").decode())[:_LONGEST]
+
+
+def _credible(operation: Operation, written: Written) -> Decimal | None:
+    """The points that the CRM says it credited; what cannot be, a negative number, is what was asked for."""
+    points = written.points
+    if points is None or points >= 0:
+        return points
+    log.warning("odd_points", operation=operation.id, kind=operation.kind)
+    asked = operation.request.get("points")
+    return None if asked is None else Decimal(asked)

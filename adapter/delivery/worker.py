@@ -18,7 +18,8 @@ from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job
 
-from adapter.delivery.deliverer import Deliverer, Later
+from adapter.delivery.deliverer import Deliverer
+from adapter.delivery.later import Later
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.store.queue import AGAIN, DELIVER, queries
 

@@ -26,6 +26,7 @@ from adapter.loyalty.model import (
     OperationState,
     reference_of,
 )
+from adapter.loyalty.ports import StoreUnavailable
 from adapter.store.pool import Gateway
 from adapter.store.queue import enqueue
 from adapter.store.together import Together
@@ -116,6 +117,19 @@ _KEEP_LEASE = """
            )
 """
 
+# The last few hundred operations tell enough, and are found by their ids.
+_LATEST = f"(SELECT {_COLUMNS} FROM koshelek.operations ORDER BY id DESC LIMIT 500) AS latest"  # noqa: S608
+_WITNESS = f"""
+    SELECT {_COLUMNS}, now() AS read_at FROM {_LATEST}
+     WHERE kind = $1 AND state = 'done' AND NOT doubted AND request <> '{{}}'
+       AND finished_at < now() - $2::interval
+     ORDER BY finished_at DESC LIMIT 1
+"""  # noqa: S608
+_WRITTEN_SINCE = f"""
+    SELECT EXISTS (SELECT FROM {_LATEST}
+                    WHERE kind = $1 AND state IN ('done', 'refused') AND NOT doubted AND sent_at > $2)
+"""  # noqa: S608
+
 _FOR_EVER = 10 * 365 * 86_400.0  # seconds
 _MAX_TOGETHER = 100
 _POLL = 0.05
@@ -190,9 +204,16 @@ class PostgresOperations:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self._recording = Together(self._record_together, most=_MAX_TOGETHER, lanes=1)
-        self._beginning = Together(self._begin_together, most=_MAX_TOGETHER, lanes=1)
-        self._ending = Together(self._end_together, most=_MAX_TOGETHER, lanes=1)
+        # A batch is one transaction: where one item fails it, nothing of it has happened.
+        self._recording = Together(
+            self._record_together, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
+        )
+        self._beginning = Together(
+            self._begin_together, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
+        )
+        self._ending = Together(
+            self._end_together, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
+        )
         self._waiters: dict[int, set[asyncio.Future[Operation]]] = {}
         self._poller: asyncio.Task[None] | None = None
 
@@ -344,6 +365,18 @@ class PostgresOperations:
                 operation.id,
                 detail,
             )
+
+    async def witness(self, kind: OperationKind, older: float) -> Operation | None:
+        """One of the last operations of this kind that the CRM confirmed, at least ``older`` seconds ago."""
+        async with self.gateway.connection() as connection:
+            row = await connection.fetchrow(_WITNESS, kind, timedelta(seconds=older))
+        return _operation(row) if row else None
+
+    async def written_since(self, operation: Operation) -> bool:
+        """Whether the CRM has answered a write of this kind that was sent after this operation was."""
+        async with self.gateway.connection() as connection:
+            found = await connection.fetchval(_WRITTEN_SINCE, operation.kind, operation.sent_at)
+        return bool(found)
 
     async def looked(
         self, operation: Operation, *, answered: bool, unbroken: bool, detail: str | None = None

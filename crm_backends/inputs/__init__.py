@@ -5,6 +5,7 @@ and from the command line; all of them are read here, so that one person has one
 adapter, a CRM or a web server, and no value is put into an error.
 """
 
+from crm_backends.inputs.amounts import amount_of
 from crm_backends.inputs.emails import read_email
 from crm_backends.inputs.people import birth_date_of, day_of, sex_of
 from crm_backends.inputs.phones import (
@@ -19,6 +20,7 @@ from crm_backends.inputs.text import is_left_out, one_line, shape, visible
 
 __all__ = [
     "UnreadablePhone",
+    "amount_of",
     "are_e164",
     "birth_date_of",
     "day_of",

@@ -10,10 +10,11 @@ import functools
 import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from zoneinfo import ZoneInfo
 
 from crm_backends.http import Reply
+from crm_backends.inputs import amount_of
 from crm_backends.model import PointsEntry
 from crm_backends.pegke.settings import PegkeSettings
 from crm_backends.ports import BackendMisconfigured, BackendUnavailable
@@ -153,14 +154,8 @@ def _steps(path: str) -> Sequence[str]:
 
 
 def number(value: object) -> Decimal | None:
-    """A finite number, also one in a text; ``None`` where it is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal, str)):
-        return None
-    try:
-        found = Decimal(value.strip() if isinstance(value, str) else value)
-    except InvalidOperation:
-        return None
-    return found if found.is_finite() else None
+    """A number, also one in a text; ``None`` where it is none that an account can hold."""
+    return amount_of(value.strip() if isinstance(value, str) else value)
 
 
 def _said(reply: Reply, path: str) -> str:

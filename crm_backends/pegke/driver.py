@@ -343,7 +343,8 @@ class PegkeBackend:
         now = await self.balance(account, deadline=deadline)
         since = since.replace(microsecond=0)  # their times may be whole seconds
         slack = timedelta(seconds=self._settings.clock_slack)
-        alike = await self._alike(account, points, since - slack, deadline=deadline)
+        moved = await self._moved(account, since - slack, deadline=deadline)
+        alike = None if moved is None else [entry for entry in moved if entry.amount == points]
         after = [entry for entry in alike or () if entry.at >= since]
         done = Written.done(points=points)
         rose = None if before is None else now.total - before.total
@@ -359,19 +360,19 @@ class PegkeBackend:
         if len(after) > 1 and rose == points:
             # Of those in the very second of sending some may be earlier credits.
             after = [entry for entry in after if entry.at >= since + timedelta(seconds=1)] or after[:1]
-        if len(after) == 1:
+        moved_since = sum((entry.amount for entry in moved or () if entry.at >= since), Decimal(0))
+        if len(after) == 1 and rose in (points, moved_since):
             return done
-        # Where movements are read, one has to be there: a balance may show late what another credit did.
+        # Where movements are read, one has to be there: a balance may show late what another credit did. And
+        # the balance has to have risen as the movements say: one alone may be an earlier one, by their clock.
         return Written.unknown("pegke: the movements do not tell whether it was given")
 
-    async def _alike(
-        self, account: str, points: Decimal, since: datetime, *, deadline: Deadline
-    ) -> list[PointsEntry] | None:
-        """The movements of just these points from ``since`` on, newest first; ``None`` without a history."""
+    async def _moved(self, account: str, since: datetime, *, deadline: Deadline) -> list[PointsEntry] | None:
+        """The movements from ``since`` on, newest first; ``None`` without a history."""
         if not self._dialect.has_history:
             return None
         entries = await self.entries(account, limit=_SEARCHED, deadline=deadline)
-        return [entry for entry in entries if entry.amount == points and entry.at >= since]
+        return [entry for entry in entries if entry.at >= since]
 
     async def _read(self, client: HttpClient, request: Request, deadline: Deadline) -> Reply:
         """A reply of 2xx or of 4xx that says something of the request.

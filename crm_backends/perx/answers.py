@@ -10,11 +10,12 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, MINYEAR, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from crm_backends.http import Reply
+from crm_backends.inputs import amount_of
 from crm_backends.model import Balance, Credit, Offer, PointsEntry, Purchase
 from crm_backends.ports import BackendMisconfigured
 
@@ -80,10 +81,10 @@ def page(what: str, reply: Reply, number: int, size: int) -> Page:
         raise unexpected(what, found)
     rows = [row for row in found.data if isinstance(row, dict)]
     meta = mapping(mapping(reply.body).get("meta"))
-    if not rows:
+    if isinstance(meta.get("total_pages"), int):
+        last = number >= meta["total_pages"]  # an empty page before the last is none the less no end
+    elif not rows:
         last = True
-    elif isinstance(meta.get("total_pages"), int):
-        last = number >= meta["total_pages"]
     elif "next_page" in meta:
         last = not meta["next_page"]
     else:
@@ -96,13 +97,7 @@ def page(what: str, reply: Reply, number: int, size: int) -> Page:
 
 def number(value: object) -> Decimal | None:
     """A number, given as one or as text."""
-    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal)):
-        return None
-    try:
-        parsed = Decimal(value)
-    except InvalidOperation:
-        return None
-    return parsed if parsed.is_finite() else None
+    return amount_of(value)
 
 
 def moment(value: object, zone: ZoneInfo) -> datetime | None:

@@ -74,11 +74,7 @@ def _text(row: asyncpg.Record, column: str) -> str | None:
 
 def _points(row: asyncpg.Record, column: str) -> Decimal | None:
     """An amount; what is no number or has no end (NaN, Infinity) is none."""
-    value = row.get(column)
-    if value is None:
-        return None
-    points = value if isinstance(value, Decimal) else Decimal(str(value))
-    return points if points.is_finite() else None
+    return inputs.amount_of(row.get(column))
 
 
 def _moment(row: asyncpg.Record, column: str, zone: ZoneInfo) -> datetime | None:

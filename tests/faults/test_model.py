@@ -28,7 +28,8 @@ from hypothesis.stateful import (
 
 from adapter.bootstrap import Service
 from adapter.catalogue import Refused
-from adapter.delivery.deliverer import Deliverer, Later
+from adapter.delivery.deliverer import Deliverer
+from adapter.delivery.later import Later
 from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
 from adapter.loyalty.receipts import register_receipt
 from adapter.store.desk import PostgresDesk
@@ -323,6 +324,7 @@ class Ledger(RuleBasedStateMachine):
 
     async def _age(self, seconds: float) -> None:
         """Everything is older: the deliverer goes by what is written down."""
+        self.deliverer.absence._tried.clear()
         interval = timedelta(seconds=seconds)
         await self.world.sql(
             "UPDATE koshelek.operations "
@@ -362,7 +364,7 @@ class Ledger(RuleBasedStateMachine):
         if not hasattr(self, "sent"):
             return
         self.world.run(self.deliverer.close())
-        for seconds in (3600, *[LOOK] * 5) * 8:
+        for seconds in (3600, *[LOOK] * 12) * 6:
             states = self.world.run(self._states())
             if all(operation.state in FINAL for operation in states.values()):
                 break

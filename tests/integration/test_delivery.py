@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from adapter.catalogue import Code
-from adapter.delivery.deliverer import Later
+from adapter.delivery.later import Later
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
     CONFLICT,

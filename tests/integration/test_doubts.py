@@ -14,7 +14,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from adapter.delivery.deliverer import Deliverer, Later
+from adapter.delivery.deliverer import Deliverer
+from adapter.delivery.later import Later
 from adapter.loyalty.model import (
     NOT_FOUND_REFUTED,
     NOT_FOUND_UNPROVED,

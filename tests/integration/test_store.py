@@ -13,7 +13,7 @@ import asyncpg
 import pytest
 
 from adapter.catalogue import Code
-from adapter.loyalty.model import Entry, NewOperation, OperationKind
+from adapter.loyalty.model import Entry, NewOperation, OperationKind, OperationState
 from adapter.loyalty.numbers import range_number
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.loyalty.references import new_reference
@@ -190,3 +190,25 @@ async def test_a_replica_stays_ready_when_a_newer_one_has_brought_the_schema_on(
     assert await adapter.service.problem() is None
     await adapter.sql("DELETE FROM koshelek.schema_version WHERE version >= $1", latest_version())
     assert "needs" in str(await adapter.service.problem())
+
+
+async def test_one_that_cannot_be_written_down_does_not_take_others_with_it(adapter: Adapter) -> None:
+    """They end in one batch; what a CRM says of one may be nothing that PostgreSQL can hold."""
+    await adapter.service.stop_delivery()
+    operations = adapter.service.operations
+    news = [
+        NewOperation(OperationKind.RECEIPT, f"batch-{number}", "29", "1:1", {}, new_reference())
+        for number in range(5)
+    ]
+    recorded = [(await operations.record(new))[0] for new in news]
+    begun = [await operations.begin(operation.id) for operation in recorded]
+    texts = ["a", "b\x00c", "d", "e", "f"]
+    ended = await asyncio.gather(
+        *[
+            operations.end(operation, OperationState.DONE, crm_reference=text)
+            for operation, text in zip(begun, texts, strict=True)
+            if operation is not None
+        ],
+        return_exceptions=True,
+    )
+    assert [isinstance(end, Exception) for end in ended] == [False, True, False, False, False]

@@ -623,7 +623,10 @@ def twice(*seconds: str) -> Written:
         (20, 23, [("2026-05-01 12:00:05", 3)], Written.unknown()),
         (None, 20, None, Written.unknown()),
         (None, 20, [], Written.unknown()),
-        (None, 30, [("2026-05-01 12:00:05", 10)], Written.done(points=Decimal(10))),
+        (None, 30, [("2026-05-01 12:00:05", 10)], Written.unknown()),
+        # An earlier credit in the second of sending, or by a clock ahead; then the till took 30.
+        (50, 20, [("2026-05-01 12:00:05", -30), ("2026-05-01 12:00:00", 10)], Written.unknown()),
+        (50, 20, [("2026-05-01 12:00:05", -30), ("2026-05-01 12:00:03", 10)], Written.unknown()),
     ],
 )
 async def test_what_balance_and_movements_say_of_a_doubtful_credit(

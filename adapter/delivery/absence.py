@@ -1,0 +1,86 @@
+"""The last questions before a doubt that is missing is sent again.
+
+It has been missing for long enough, by a CRM that once proved that it finds what it was given. That may be
+otherwise by now, and a CRM that answers questions may still have its writes queued up. So something that it
+confirmed lately is looked for at this very moment; and unless it has answered a write since, only one is
+sent, after three times the wait, and the others wait for what becomes of that. It may not know any driver.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import structlog
+
+from adapter.delivery.later import Later
+from adapter.delivery.proof import TIMES_WORST, Proofs
+from adapter.loyalty.model import Operation, OperationKind
+from adapter.store.operations import PostgresOperations
+from crm_backends.ports import BackendError, Deadline, Outcome, Settlement, Written
+
+log = structlog.get_logger("delivery")
+
+_LOOKED_FOR = 5.0
+"""Seconds for which what was found of the witness holds for other doubts."""
+
+
+@dataclass(slots=True)
+class Absence:
+    """Of all CRMs, as this process sees them."""
+
+    operations: PostgresOperations
+    proofs: Proofs
+    settlement: Mapping[OperationKind, Settlement]
+    ask: Callable[[Operation, Deadline], Awaitable[Written]]
+    _wrote: dict[OperationKind, float] = field(default_factory=dict)
+    """When the CRM last answered a write of ours."""
+    _tried: dict[OperationKind, float] = field(default_factory=dict)
+    """When one was last sent again without knowing that the CRM answers writes."""
+    _confirmed: dict[OperationKind, float] = field(default_factory=dict)
+    """When something that it has was last found there on purpose."""
+
+    def wrote(self, kind: OperationKind) -> None:
+        """The CRM has just answered a write."""
+        self._wrote[kind] = time.monotonic()
+
+    async def confirm(self, operation: Operation, missing_for: float, patience: float) -> None:
+        """Return if the operation may be sent again.
+
+        Raises:
+            Later: not now.
+            StoreUnavailable: the database cannot be asked.
+        """
+        kind = operation.kind
+        if self.settlement[kind] is Settlement.PROBE and not await self._finds_others(kind, patience):
+            raise Later(timedelta(seconds=patience))
+        now = time.monotonic()
+        answered = now - self._wrote.get(kind, float("-inf")) < missing_for
+        if answered or await self.operations.written_since(operation):
+            return
+        if missing_for < TIMES_WORST * patience:
+            raise Later(timedelta(seconds=patience))
+        if now - self._tried.get(kind, float("-inf")) < TIMES_WORST * patience:
+            raise Later(timedelta(seconds=patience))
+        self._tried[kind] = now
+
+    async def _finds_others(self, kind: OperationKind, patience: float) -> bool:
+        """Whether something else that it confirmed is found at this moment; true where there is nothing."""
+        now = time.monotonic()
+        if now - self._confirmed.get(kind, float("-inf")) < _LOOKED_FOR:
+            return True
+        witness = await self.operations.witness(kind, patience)
+        if witness is None:
+            return True
+        try:
+            written = await self.ask(witness, Deadline.after(self.proofs.settings.call_timeout))
+        except BackendError:
+            return False
+        if written.outcome is Outcome.NOT_SENT:
+            log.error("crm_misses_what_it_confirmed", operation=witness.id, kind=kind)
+            self.proofs.look_for(witness, time.monotonic())
+            return False
+        self._confirmed[kind] = now
+        return True
