@@ -595,7 +595,7 @@ def test_an_unknown_card_is_told(tmp_path: Path, database: str) -> None:
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
-    settings(tmp_path, complete(NOWHERE))
+    settings(tmp_path, complete(NOWHERE, "[management]\nenabled = false\n"))
     for done in run_all([("cards", "show", number(1)), ("serve", "--port", "0")], cwd=tmp_path):
         assert (done.status, done.out) == (1, "")
         (line,) = done.err.splitlines()
