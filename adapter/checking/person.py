@@ -18,7 +18,7 @@ from adapter.catalogue import Code, Refused
 from adapter.loyalty.finding import choose
 from adapter.loyalty.holder import ENTRIES_SHOWN, CardInfo
 from adapter.loyalty.model import Card, CardState
-from adapter.loyalty.numbers import BadNumber, barcode_for
+from adapter.loyalty.numbers import BadNumber, shown
 from adapter.loyalty.ports import Port
 from adapter.settings import Settings
 from contracts.suite.redaction import Redactor, partly
@@ -126,19 +126,23 @@ class Walk:
         number, cards = customer.card_number or "", self.settings.cards
         if not cards.adopt:
             number = ""
-        barcode = number
+        barcode, kind = number, str(cards.barcode_type)
         if number:
             try:
-                barcode = barcode_for(number, cards)
+                as_shown = shown(number, None, None, cards)
+                barcode, kind = as_shown.barcode, as_shown.barcode_type
+                problem = (
+                    "" if as_shown.fits else f"does not fit {cards.barcode_type}, and is shown as {kind}"
+                )
             except BadNumber as error:
-                reason, _, remedy = str(error).partition("; ")
+                problem = f"cannot be shown: {str(error).partition('; ')[0]}"
+            if problem:
                 self._tell(
                     "card",
-                    f"the CRM's number {partly(number)} does not fit the settings: {reason}",
-                    remedy or "choose cards.barcode_type and barcode_rule so that the CRM's numbers fit",
+                    f"the CRM's number {partly(number)} {problem}",
+                    "choose cards.barcode_type and barcode_rule so that the CRM's numbers fit",
                     warning=True,
                 )
-        kind = cards.barcode_type
         return Card(number, barcode, kind, CardState.ACTIVE, users_reference=customer.reference)
 
     async def _account(self, port: Port, customer: Customer, card: Card) -> str | None:
@@ -180,9 +184,9 @@ class Walk:
         )
         if balance is not None:
             told = balance[0]
-            shown = () if entries is None else tuple(entry for entry in entries[0] if entry.amount)
-            info = CardInfo(card, Balance(told.total, told.available), shown[:_SHOWN])
-            more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+            moved = () if entries is None else tuple(entry for entry in entries[0] if entry.amount)
+            info = CardInfo(card, Balance(told.total, told.available), moved[:_SHOWN])
+            more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
             took = balance[1] + ("" if entries is None else f", movements{entries[1]}")
             self._tell("balance", f"{self._shown(wire.card_info_json(info))}{more}{took}")
         zone, today = self.settings.zone, self.service.programme.now().date()

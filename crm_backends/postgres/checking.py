@@ -70,6 +70,20 @@ _SEQUENCES = """
 """
 
 
+# What a function does inside is looked at when it runs; it is read here as far as words tell.
+_BODIES = """
+    SELECT p.prosrc FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang
+     WHERE p.pronamespace = to_regnamespace($1) AND p.proname = $2
+       AND NOT p.prosecdef AND l.lanname IN ('sql', 'plpgsql')
+"""
+_IS_FUNCTION = "SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = to_regnamespace($1) AND proname = $2)"
+_ALLOWED = "SELECT has_table_privilege(to_regclass($1), $2) WHERE to_regclass($1) IS NOT NULL"
+_WRITES_INTO = re.compile(r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:ONLY\s+)?(\w+\.\w+)", re.IGNORECASE)
+_READS_FROM = re.compile(r"\b(?:FROM|JOIN)\s+(?:ONLY\s+)?(\w+\.\w+)\b(?!\s*\()", re.IGNORECASE)
+_LOCKS = re.compile(r"\bFROM\s+(\w+\.\w+)[^;]*?\bFOR\s+(?:NO\s+KEY\s+)?UPDATE\b", re.IGNORECASE)
+_CALLS = re.compile(r"\b(\w+\.\w+)\s*\(")
+
+
 @dataclass(slots=True)
 class Proof:
     """One look at all statements over one connection."""
@@ -94,6 +108,7 @@ class Proof:
         self.role = str(await self.connection.fetchval("SELECT quote_ident(current_user)"))
         for statement in self.statements:
             await self._prove(statement)
+        await self._prove_functions()
         wrong = sum(not finding.ok for finding in self.findings)
         if self.columns:
             self._tell("statements", f"{len(self.columns)} of {len(self.statements)} fit and may be executed")
@@ -148,6 +163,9 @@ class Proof:
         else:
             for name, verb in _used(json.loads(told)[0]["Plan"]):
                 self._rights.setdefault(name, set()).add(verb)
+            for name in _CALLS.findall(_bare(text)):
+                if await self.connection.fetchval(_IS_FUNCTION, *name.split(".")):
+                    self._rights.setdefault(name, set()).add("EXECUTE")
         finally:
             with suppress(*errors.DATABASE_ERRORS):
                 async with savepoint(self.connection):
@@ -166,6 +184,35 @@ class Proof:
         return Misfit(
             statement.file, problem, " ".join(grants) or f"GRANT the right on {name} to {self.role}"
         )
+
+    async def _prove_functions(self) -> None:
+        """Rights that a function, or one it calls, would lack inside: the server looks when it gets there."""
+        todo = [name for name, verbs in self._rights.items() if "EXECUTE" in verbs]
+        seen: set[str] = set()
+        while todo:
+            function = todo.pop()
+            if function in seen:
+                continue
+            seen.add(function)
+            schema, _, name = function.partition(".")
+            for row in await self.connection.fetch(_BODIES, schema, name):
+                body = _bare(row["prosrc"])
+                todo += _CALLS.findall(body)
+                await self._prove_body(function, body)
+
+    async def _prove_body(self, function: str, body: str) -> None:
+        needed = {(table, verb.split()[0].upper()) for verb, table in _WRITES_INTO.findall(body)}
+        needed |= {(table, "SELECT") for table in _READS_FROM.findall(body)}
+        needed |= {(table, "UPDATE") for table in _LOCKS.findall(body)}
+        for table, verb in sorted(needed):
+            allowed = await self.connection.fetchval(_ALLOWED, table, verb)
+            if allowed is False:
+                problem = f"{self.role} has not the right to {verb} {table}, which it does inside"
+                self.findings.append(
+                    Finding(function, False, problem, f"GRANT {verb} ON TABLE {table} TO {self.role};")
+                )
+            elif allowed:
+                self._rights.setdefault(table, set()).add(verb)
 
     async def _prove_sequences(self) -> None:
         for name, verbs in self._rights.items():
@@ -234,11 +281,16 @@ async def savepoint(connection: Connection) -> AsyncIterator[None]:
         yield
 
 
+def _bare(sql: str) -> str:
+    """SQL without its comments and quoted texts."""
+    return re.sub(r"--[^\n]*|'[^']*'", " ", sql)
+
+
 def _asked_for(statement: Statement, privileges: Sequence[str], kind: str) -> list[str]:
     """Of the rights that lack, those the statement's own words ask for."""
     if kind != "TABLE":
         return list(privileges)
-    words = set(re.findall(r"\w+", re.sub(r"--[^\n]*", "", statement.text).upper()))
+    words = set(re.findall(r"\w+", _bare(statement.text).upper()))
     return [privilege for privilege in privileges if privilege in words]
 
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
 from crm_backends.postgres import statements
 from crm_backends.postgres.settings import PostgresSettings
 
-LoadSettings = Callable[[Path | None], PostgresSettings]
+LoadSettings = Callable[[Path | None], tuple[PostgresSettings, ZoneInfo]]
 ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file of the adapter.")]
 
 
@@ -22,8 +23,8 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
     """The commands.
 
     Args:
-        load_settings: gives the driver's settings for the file named by ``--config`` (``None``: not named),
-            or ends the command.
+        load_settings: gives the driver's settings and the programme's zone, for the file named by
+            ``--config`` (``None``: not named), or ends the command.
     """
     app = typer.Typer(
         help="Commands for a CRM in PostgreSQL.",
@@ -42,11 +43,14 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         As in: koshelek-adapter postgres statement users_find | psql URL. Nothing is executed by it; the
         server tells what it has against the statement, else how it would execute it.
         """
-        known, misfits = statements.load(load_settings(config).sql_dir)
+        settings, _ = load_settings(config)
+        known, misfits = statements.load(settings.sql_dir)
         found = known.get(operation)
         problem = misfits[0] if misfits else found.misfit if found is not None else None
         if found is None:
             _fail(f"there is no operation {operation}; there are: {', '.join(known)}")
+        elif found.unsupported:
+            _fail(f"{found.file}: declines the operation: {found.unsupported}")
         elif problem is not None:
             _fail(f"{problem.file}: {problem.problem}; {problem.remedy}")
         else:

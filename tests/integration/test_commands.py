@@ -390,6 +390,23 @@ def test_check_names_every_sql_file_that_does_not_fit(tmp_path: Path, database: 
         assert says in lines[place] + lines[place + 1]
 
 
+def test_a_statement_is_printed_as_psql_takes_it(tmp_path: Path, database: str) -> None:
+    folder = tmp_path / "sql"
+    folder.mkdir()
+    (folder / "users_get.sql").write_text("SELECT :customer AS reference, '+7' AS phone;\n", encoding="utf-8")
+    (folder / "coupons_issue.sql").write_text("-- unsupported: none are given\n", encoding="utf-8")
+    settings(tmp_path, complete(database, f"[crm]\nsql_dir = '{folder}'\nmanage_schema = true\n"))
+    done = run("postgres", "statement", "users_get", cwd=tmp_path, anew=True)
+    assert done.status == 0
+    assert "PREPARE users_get (text) AS\nSELECT ($1::text) AS reference, '+7' AS phone\n;\n" in done.out
+    assert "EXPLAIN EXECUTE users_get (NULL);" in done.out
+    assert "-- $1 is :customer" in done.out
+    for name, says in (("users_git", "there is no operation users_git"), ("coupons_issue", "none are given")):
+        wrong = run("postgres", "statement", name, cwd=tmp_path)
+        assert (wrong.status, wrong.out) == (1, "")
+        assert says in wrong.err
+
+
 # --- cards ---------------------------------------------------------------------------------------------
 
 _HEADER = ("number", "state", "barcode", "barcode_type", "customer")
@@ -578,7 +595,7 @@ def test_an_unknown_card_is_told(tmp_path: Path, database: str) -> None:
 
 
 def test_a_database_that_does_not_answer_is_one_sentence(tmp_path: Path) -> None:
-    settings(tmp_path, complete(NOWHERE))
+    settings(tmp_path, complete(NOWHERE, "[management]\nenabled = false\n"))
     for done in run_all([("cards", "show", number(1)), ("serve", "--port", "0")], cwd=tmp_path):
         assert (done.status, done.out) == (1, "")
         (line,) = done.err.splitlines()

@@ -70,7 +70,7 @@ async def test_check_finds_nothing_to_say(folder: Path) -> None:
 
 async def test_check_walks_a_person_through(folder: Path) -> None:
     told = {line["subject"]: line["detail"] for line in check(folder, "--phone", ANNA)}
-    assert '"cardNumber": "2900…023", "cardState": "active"' in told["find"]
+    assert '"cardNumber": "2900…024", "cardState": "active"' in told["find"]
     assert '"total": "380"' in told["balance"]
     assert '"amount": "38000"' in told["purchases"]
     assert told["getAllUsers"].startswith("told, as number 1")
@@ -129,7 +129,7 @@ def served(folder: Path, shop: asyncpg.Connection[asyncpg.Record], fresh_databas
 async def test_customers_are_found_however_their_phone_is_written(served: Shop) -> None:
     for query in (f"msisdn={ANNA}", "email=anna@EXAMPLE.com"):
         found = await served.good("GET", f"/v1/card?{query}")
-        assert found["card"]["cardNumber"] == "2900000010023"  # her newest, not the one that was replaced
+        assert found["card"]["cardNumber"] == "2900000010024"  # her newest, not the one that was replaced
     assert await served.code("GET", f"/v1/card?msisdn={BORIS}") == "202"  # blocked in the shop
     assert (await served.call("GET", "/v1/card?msisdn=79000000009")).raw == b""
 
@@ -155,7 +155,7 @@ async def test_a_new_customer_is_one_whatever_comes_at_once_and_the_till_knows_t
 async def test_a_customer_without_a_card_gets_one_and_plastic_is_left_alone(served: Shop) -> None:
     issued = await served.good("POST", "/v1/card/anonymous", {"phone": "79000000003"})
     assert issued["card"]["cardNumber"].startswith("2901")
-    plastic = "2900000010047"  # from the box, its number typed by its owner
+    plastic = "2900000010048"  # from the box, its number typed by its owner
     assert (await served.good("GET", f"/v1/card/{plastic}"))["card"]["cardState"] == "inactive"
     await served.good("POST", f"/v1/card/anonymous/{plastic}", {"phone": "79000000088"})
     assert (await served.good("GET", "/v1/card?msisdn=79000000088"))["card"]["cardNumber"] == plastic
@@ -165,7 +165,7 @@ async def test_receipts_at_once_and_a_till_that_takes_points_leave_the_running_b
     served: Shop,
 ) -> None:
     await served.good("GET", f"/v1/card?msisdn={ANNA}")
-    card = "2900000010023"
+    card = "2900000010024"
 
     async def pay(number: int) -> None:
         connection = await asyncpg.connect(served.url)

@@ -156,6 +156,31 @@ async def test_a_right_that_lacks_is_found_with_the_grant_that_gives_it(
     assert wrong(await shop.check()) == []
 
 
+async def test_a_right_that_lacks_inside_a_function_is_found(shop: Shop) -> None:
+    await shop.admin.execute(
+        """
+        CREATE TABLE shop.used (code text);
+        CREATE FUNCTION shop.note(code text) RETURNS void LANGUAGE plpgsql AS $$
+        BEGIN
+            -- INSERT INTO shop.clients is not done here
+            PERFORM FROM shop.clients FOR UPDATE;
+            INSERT INTO shop.used VALUES (code);
+        END $$;
+        CREATE OR REPLACE FUNCTION shop.use_code(client int, code text, doc text) RETURNS text
+        LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM shop.note(code);
+            RETURN 'done';
+        END $$;
+        """
+    )
+    (one,) = wrong(await shop.check())
+    assert (one.subject, one.ok) == ("shop.note", False)
+    assert one.remedy == "GRANT INSERT ON TABLE shop.used TO adapter;"
+    await shop.admin.execute(one.remedy)
+    assert wrong(await shop.check()) == []
+
+
 async def test_a_schema_that_may_not_be_entered_is_found(shop: Shop) -> None:
     await shop.admin.execute("REVOKE USAGE ON SCHEMA shop FROM adapter")
     found = wrong(await shop.check())

@@ -7,9 +7,9 @@ INSERT INTO shop.client (last_name, first_name, middle_name, phone, email, born,
 INSERT INTO shop.client (last_name, first_name, phone, deleted) VALUES ('Старый', 'Глеб', '89000000001', true);
 
 INSERT INTO shop.card (number, client, state, given) VALUES
-    ('2900000010016', 1, 'R', '2019-03-01'), ('2900000010023', 1, 'A', '2024-02-10'),
-    ('2900000010030', 2, 'B', '2020-06-01'), ('2900000010047', NULL, 'A', NULL), ('2900000010054', NULL, 'A', NULL);
-UPDATE shop.card SET next = '2900000010023' WHERE number = '2900000010016';
+    ('2900000010017', 1, 'R', '2019-03-01'), ('2900000010024', 1, 'A', '2024-02-10'),
+    ('2900000010031', 2, 'B', '2020-06-01'), ('2900000010048', NULL, 'A', NULL), ('2900000010055', NULL, 'A', NULL);
+UPDATE shop.card SET next = '2900000010024' WHERE number = '2900000010017';
 
 INSERT INTO shop.bonus (client, change, balance, reason, at) VALUES
     (1, 500, 500, 'Приветственные баллы', '2025-01-15 12:00'), (1, -120, 380, 'Оплата чека 17', '2025-03-08 18:30'),
