@@ -91,13 +91,39 @@ def cards_import(
 def cards_show(
     number: CardNumber, as_json: AsJson = False, config: ConfigFile = None, data_dir: DataDir = None
 ) -> None:
-    """Show a card: state, barcode, whose it is in each CRM, and what happened to it."""
+    """Show a card: state, barcode, whose it is in each CRM, and what happened to it.
+
+    Where the CRM names another owner of the number, that is other_owner; nobody can use the card then.
+    """
+    from adapter.loyalty.standing import is_anothers
+    from adapter.settings import CannotRun
+    from crm_backends.ports import BackendError, Deadline
+
+    settings = _settings(config, data_dir)
+    other_owner = unasked = None
+    found: list[tuple[Card | None, list[CardEvent]]] = []
 
     async def look(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
         return await cards.get(number), await cards.events(number)
 
-    card, events = _with_cards(_settings(config, data_dir), look)
-    _print(card, events, as_json)
+    async def look_and_ask(service: Service) -> None:
+        nonlocal other_owner
+        found.append(await look(service.cards))
+        card, crm = found[0][0], service.programme.crm_cards
+        if card is None or card.users_reference is None or crm is None:
+            return
+        told = await crm.find(number, Deadline.after(_PATIENCE))
+        if told is not None and told.customer is not None and is_anothers(card, told):
+            other_owner = told.customer.reference
+
+    try:
+        with_service(settings, look_and_ask)
+    except (BackendError, CannotRun) as error:  # the registry's part is shown all the same
+        unasked = str(error)
+    card, events = found[0] if found else _with_cards(settings, look)
+    _print(card, events, as_json, other_owner=other_owner)
+    if unasked is not None:
+        typer.echo(f"the CRM cannot be asked whose the number is there: {unasked}", err=True)
 
 
 @app.command("block")
@@ -221,10 +247,13 @@ def _with_cards(
     return done[0]
 
 
-def _print(card: Card | None, events: list[CardEvent], as_json: bool) -> None:
+def _print(
+    card: Card | None, events: list[CardEvent], as_json: bool, *, other_owner: str | None = None
+) -> None:
     if card is None:
         fail("there is no card with this number")
-    fields = {name: value for name, value in dataclasses.asdict(card).items() if value}
+    shown = dataclasses.asdict(card) | {"other_owner": other_owner}
+    fields = {name: value for name, value in shown.items() if value}
     fields |= {name: value.isoformat() for name, value in fields.items() if hasattr(value, "isoformat")}
     history = [
         {

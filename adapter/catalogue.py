@@ -190,7 +190,8 @@ CATALOGUE: dict[Code, Entry] = {
     Code.CARD_NOT_ACTIVE: Entry(
         "Карта не активна",
         "The card is not active",
-        "The card is inactive, blocked or replaced, here or in the CRM, or has no owner yet.",
+        "The card is inactive, blocked or replaced, here or in the CRM, or has no owner yet; or CRM and "
+        "registry name different owners.",
         "koshelek-adapter cards show NUMBER tells its state.",
     ),
     Code.HAS_ANOTHER_CARD: Entry(

@@ -130,9 +130,9 @@ class CrmCards:
         self._unknown[number] = now + _REMEMBERED
 
 
-ODD = ("barcode", "unfit", "taken")
+ODD = ("barcode", "unfit", "taken", "other_owner")
 """Why a number is odd: its barcode's type cannot carry it and another does; it cannot be shown at all; it is
-another person's here."""
+another person's here; it is one person's card here and another customer's in the CRM."""
 
 
 class OddNumbers:

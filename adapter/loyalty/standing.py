@@ -1,7 +1,8 @@
 """How a card stands, here and in the users CRM: the CRM's word on it is followed.
 
 A card that is blocked there is blocked here, one that was replaced there is replaced here, and a number the
-CRM knows is what it is there: plastic, or somebody's. Where the CRM cannot be asked, or does not answer, the
+CRM knows is what it is there: plastic, or somebody's. A number that is one person's here and another's there
+serves neither, until a person has settled whose it is. Where the CRM cannot be asked, or does not answer, the
 registry's word holds; but no number is handed out then that might be another's.
 """
 
@@ -38,7 +39,7 @@ async def persons_card(
     """The customer's card here, brought in line with what the CRM says; ``None`` when there is none.
 
     Raises ``Refused``: HAS_ANOTHER_CARD or NUMBER_USED where the CRM keeps a card for them that cannot be
-    theirs here: nobody gets a second card beside it.
+    theirs here, or their card for another: nobody gets a second card beside it.
     """
     kept = customer.card_number if programme.settings.cards.adopt else None
     if card is None:
@@ -50,7 +51,12 @@ async def persons_card(
     crm = programme.crm_cards
     if crm is not None and (card.by_crm or customer.card_state == "replaced" or not crm.tells_state()):
         told = await _word(crm, card.number, deadline)
-        return card if told is None else await _current(programme, card, told, deadline)
+        if told is None:
+            return card
+        if is_anothers(card, told):
+            _note_other_owner(programme, card.number)
+            raise Refused(Code.NUMBER_USED)
+        return await _current(programme, card, told, deadline)
     return card
 
 
@@ -150,6 +156,9 @@ async def _in_line(
         return await _entered(programme, number, told)
     if card.replaced_by is not None:
         return await _taken_back(programme, card, told, deadline)
+    if is_anothers(card, told):
+        _note_other_owner(programme, number)
+        return _nobodys(card)
     if told.state == "replaced":
         await _current(programme, card, told, deadline)
         return await programme.cards.get(number)
@@ -157,6 +166,22 @@ async def _in_line(
     if card.state is CardState.OWNERLESS and told.customer is not None:
         return await _entered(programme, number, told) or card
     return card
+
+
+def is_anothers(card: Card, told: CrmCard) -> bool:
+    """Whether registry and CRM name different owners of the number; naming none contradicts nobody."""
+    owner = told.customer
+    return owner is not None and card.users_reference is not None and owner.reference != card.users_reference
+
+
+def _nobodys(card: Card) -> Card:
+    """The card as it is shown while its owner is in dispute: inactive, and leading to nobody's account.
+
+    It is not handed over here: what was recorded for the number is still its owner's of then.
+    """
+    return dataclasses.replace(
+        card, state=CardState.INACTIVE, users_reference=None, points_reference=None, coupons_reference=None
+    )
 
 
 async def _current(programme: Programme, card: Card, told: CrmCard, deadline: Deadline) -> Card:
@@ -320,6 +345,15 @@ def _entry(
         state=state,
         replaced_by=told.replaced_by if told is not None and state == "replaced" else None,
         barcode_told=looks.told,
+    )
+
+
+def _note_other_owner(programme: Programme, number: str) -> None:
+    programme.odd_numbers.note(
+        "other_owner",
+        number,
+        "in the CRM it is another customer's: correct it there, or give its owner here another number with "
+        "koshelek-adapter cards replace NUMBER NEW",
     )
 
 

@@ -74,8 +74,8 @@ class Metrics:
 
         self._odd_numbers = Counter(
             "koshelek_card_numbers_refused",
-            "Numbers of the users CRM that cannot be a card here (unfit, taken), or with another barcode "
-            "(barcode).",
+            "Numbers of the users CRM that cannot be a card here (unfit, taken), with another barcode "
+            "(barcode), or of another owner than here (other_owner).",
             ("reason",),
             registry=self._registry,
         )

@@ -445,6 +445,95 @@ async def test_a_number_of_the_crms_that_is_anothers_here_changes_nothing_and_is
     assert await metric(adapter, 'koshelek_card_numbers_refused_total{reason="taken"} 1.0')
 
 
+async def given_to_another(adapter: Adapter, number: str) -> str:
+    """The till gives somebody's number to another customer; returns their reference."""
+    other = await adapter.register(phone="+79161112244", first_name="Eva")
+    await adapter.sql("UPDATE crm.customers SET card_number = NULL WHERE card_number = $1", number)
+    await adapter.sql("UPDATE crm.customers SET card_number = $1 WHERE phone = '+79161112244'", number)
+    await set_state(adapter, number, "active")
+    return other
+
+
+@pytest.mark.parametrize("joined", [True, False])
+async def test_a_card_that_is_another_customers_in_the_crm_serves_neither_of_them(
+    start: StartAdapter, joined: bool
+) -> None:
+    adapter = await start(delivery=DELIVERY)
+    number = await adapter.issue(phone="79161112233", firstname="Anna")
+    await delivered(adapter)
+    body = {"cardNumber": number, "qrCode": adapter.qr()}
+    assert (await adapter.post(QR, body)).status == 200
+    await delivered(adapter)
+    before = (await adapter.get(f"/v1/card/{number}")).body["card"]
+    assert before["bonus"]["total"] == "62"
+    if not joined:  # asked for each number alone, as every other CRM is
+        crm = adapter.service.programme.crm_cards
+        assert crm is not None
+        crm._joined = None
+    await given_to_another(adapter, number)
+    with structlog.testing.capture_logs() as logs:
+        answer = await adapter.get(f"/v1/card/{number}")
+        for call in (
+            adapter.post(QR, {"cardNumber": number, "qrCode": adapter.qr()}),
+            adapter.post(PROMO, {"cardNumber": number, "promoCode": "SPRING"}),
+            adapter.post(f"/v1/card/{number}", {"firstname": "Mallory"}),
+            adapter.call("PUT", f"/v1/card/{number}/communication", {"allow": ["sms"], "deny": []}),
+            adapter.get(f"/v1/card/{number}/purchases", startDate="2020-01-01"),
+            adapter.post(f"{ANONYMOUS}/{number}", {"phone": "79161112244"}),
+            adapter.post(f"{ANONYMOUS}/{number}", {"phone": "79161112233"}),
+        ):
+            assert (await call).code == Code.CARD_NOT_ACTIVE
+    card = answer.body["card"]
+    assert (card["cardState"], card["bonus"]["total"]) == ("inactive", "0")
+    assert not card.get("bonusEntries")
+    names = await adapter.service.pool.fetch("SELECT first_name FROM crm.customers ORDER BY phone")
+    assert [row[0] for row in names] == ["Anna", "Eva"]
+    assert await adapter.sql("SELECT count(*) FROM koshelek.operations WHERE kind = 'receipt'") == 1
+    assert await adapter.sql("SELECT count(*) FROM koshelek.consents") == 0
+    assert await adapter.sql("SELECT state FROM koshelek.cards") == "active"
+    (line,) = [line for line in logs if line["event"] == "card_number_refused"]
+    assert (line["reason"], line["card"]) == ("other_owner", f"***{number[-4:]}")
+    assert await metric(adapter, 'koshelek_card_numbers_refused_total{reason="other_owner"} 8.0')
+    # The CRM names the owner again.
+    await adapter.sql("UPDATE crm.customers SET card_number = NULL WHERE phone = '+79161112244'")
+    await adapter.sql("UPDATE crm.customers SET card_number = $1 WHERE phone = '+79161112233'", number)
+    await set_state(adapter, number, "active")
+    assert (await adapter.get(f"/v1/card/{number}")).body["card"] == before
+
+
+async def test_a_number_in_dispute_is_the_crms_customers_once_its_owner_here_has_another(
+    start: StartAdapter,
+) -> None:
+    adapter = await start(delivery=DELIVERY)
+    number = await adapter.issue(phone="79161112233")
+    await delivered(adapter)
+    other = await given_to_another(adapter, number)
+    assert (await adapter.get("/v1/card", msisdn="79161112244")).code == Code.NUMBER_USED
+    programme, deadline = adapter.service.programme, Deadline.after(5)
+    await replace_card(programme, number, "NEW-1", by="anna", note=None, deadline=deadline)
+    await delivered(adapter)
+    assert await found(adapter, "79161112233") == "NEW-1"
+    assert await found(adapter, "79161112244") == number
+    assert await state_of(adapter, number) == "active"
+    assert (
+        await adapter.sql("SELECT card_number FROM crm.customers WHERE id = $1::bigint", int(other)) == number
+    )
+
+
+async def test_a_shop_that_tells_no_states_keeps_a_person_from_a_card_it_gave_to_another(
+    start: StartAdapter, shop: Shop
+) -> None:
+    adapter = await start(crm=shop.settings(), delivery=DELIVERY)
+    number = await adapter.issue(phone="79161112233")
+    await delivered(adapter)
+    await shop.execute("INSERT INTO kunden (telefon) VALUES ('1112244')")
+    await shop.execute("UPDATE karten SET kunde = 2 WHERE nummer = $1", number)
+    assert await state_of(adapter, number) == "inactive"
+    await shop.execute("UPDATE kunden SET karte = NULL")
+    assert (await adapter.get("/v1/card", msisdn="79161112233")).code == Code.NUMBER_USED
+    assert await state_of(adapter, number) == "inactive"
+
+
 async def test_a_person_replaces_a_card_and_the_crm_is_told(adapter: Adapter) -> None:
     async def replace(old: str, new: str) -> Card:
         return await replace_card(

@@ -6,6 +6,7 @@ run once in a new interpreter.
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -21,6 +22,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib import import_module
 from pathlib import Path
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -586,6 +588,26 @@ def test_a_card_is_replaced_by_another_and_what_happened_is_shown(tmp_path: Path
     done = run("cards", "block", number(1), cwd=tmp_path)
     assert done.status == 1
     assert f"replaced by {number(2)}; block that one" in done.err
+
+
+def test_a_card_that_is_another_customers_in_the_crm_is_told(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    ours = (number(1), "active", "", "", "77")
+    assert run("cards", "import", cards_file(tmp_path, ours), cwd=tmp_path).status == 0
+    assert "other_owner" not in json.loads(run("cards", "show", number(1), "--json", cwd=tmp_path).out)
+
+    async def given_to_another() -> str:
+        connection = await asyncpg.connect(database)
+        reference = await connection.fetchval(
+            "INSERT INTO crm.customers (phone, card_number) VALUES ('+79161112244', $1) RETURNING id",
+            number(1),
+        )
+        await connection.close()
+        return str(reference)
+
+    reference = asyncio.run(given_to_another())
+    shown = json.loads(run("cards", "show", number(1), "--json", cwd=tmp_path).out)
+    assert (shown["users_reference"], shown["other_owner"]) == ("77", reference)
 
 
 def test_an_unknown_card_is_told(tmp_path: Path, database: str) -> None:
