@@ -96,7 +96,7 @@ def sample() -> str:
             else:
                 lines.append(f"# {key} = {_shown(info.default)}")
         lines.append("")
-    lines += ["# Card numbers made by counting, as many of these as you like.", "# [[cards.ranges]]"]
+    lines += ["# Card numbers that the adapter makes, as many of these as you like.", "# [[cards.ranges]]"]
     for key, info in NumberRange.model_fields.items():
         lines += [f"# # {info.description}", f"# {key} = {_shown(info.default)}"]
     return "\n".join(lines) + "\n"

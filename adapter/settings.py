@@ -343,22 +343,28 @@ BARCODE_DIGITS = {"EAN_8": 8, "EAN_13": 13, "UPC_A": 12}
 
 
 class NumberRange(Section):
-    """Card numbers made by counting."""
+    """Card numbers that the adapter makes: prefix, a value, and a check digit."""
 
     prefix: str = Field("", pattern="^[0-9]{0,18}$", description="Digits every number begins with.")
     length: int = Field(13, ge=4, le=19, description="Digits of the whole number, check digit included.")
     check_digit: Literal["none", "luhn", "ean"] = Field("ean", description="Rule of the last digit.")
-    first: int = Field(1, ge=0, description="First value of the counter.")
-    last: int | None = Field(None, ge=0, description="Last value of the counter; unset: all that fit.")
+    first: int = Field(1, ge=0, description="Least value.")
+    last: int | None = Field(None, ge=0, description="Greatest value; unset: all that fit.")
+    order: Literal["random", "counting"] = Field(
+        "random",
+        description="`random`: with a restored older dump, a new database or a second adapter, a number that "
+        "somebody has in their wallet already is hardly ever given again; the more digits, the surer. "
+        "`counting`: one after the other, for who needs that; such a database then repeats them all.",
+    )
 
     @property
     def digits(self) -> int:
-        """Digits left for the counter."""
+        """Digits left for the value."""
         return self.length - len(self.prefix) - (self.check_digit != "none")
 
     @property
     def end(self) -> int:
-        """Last value of the counter, included."""
+        """Greatest value, included."""
         return 10**self.digits - 1 if self.last is None else self.last
 
     @property
@@ -398,7 +404,7 @@ class Cards(Section):
     number_lengths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
         [],
         description="How many characters a card number may have; empty: up to 64. This and the next two hold "
-        "for every number, whether imported, counted in a range or taken over from the users CRM.",
+        "for every number, whether imported, of a range or taken over from the users CRM.",
     )
     number_alphabet: Literal["printable", "alphanumeric", "digits"] = Field(
         "printable", description="Its characters: printable ASCII, letters and digits, or digits alone."

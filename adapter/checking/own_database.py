@@ -38,16 +38,17 @@ async def own_database(service: Service) -> AsyncIterator[Finding]:
                 True,
                 f"{use.taken}{' or more' if use.taken == MOST else ''} numbers ahead were imported and are "
                 "passed over; plastic of that series which was not imported would be given to other people",
-                "count in a range of its own (prefix, first), or import the whole series",
+                "choose a range of its own (prefix, first), or import the whole series",
                 warning=True,
             )
         known = await _known_to_the_crm(service.by_port["users"], use.ahead)
         if known:
+            which = "the next" if rule.order == "counting" else "any"
             yield Finding(
                 subject,
                 True,
-                f"the users CRM knows {known} of the next {len(use.ahead)} numbers as cards of its own",
-                "count in a range that the CRM does not use (prefix, first)",
+                f"the users CRM knows {known} of {which} {len(use.ahead)} numbers as cards of its own",
+                "choose a range that the CRM does not use (prefix, first)",
                 warning=True,
             )
     few = bool(ranges) and free + left < _FEW

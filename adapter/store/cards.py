@@ -15,7 +15,7 @@ from adapter.loyalty.ports import Port, StoreUnavailable
 from adapter.settings import Cards
 from adapter.store.card_life import COLUMNS, GET, OF_CUSTOMER, CardLife, card_of
 from adapter.store.pool import Gateway
-from adapter.store.ranges import next_of_range
+from adapter.store.ranges import number_of_range
 from adapter.store.together import READS_LANES, READS_MOST, Together
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ class PostgresCards(CardLife):
     async def _take(
         self, connection: Connection, state: CardState, owner: str | None, keep: timedelta | None
     ) -> Card:
-        """The next number nobody has: the pool, then the ranges, and if need be expired reservations.
+        """A number nobody has: the pool, then the ranges, and if need be expired reservations.
 
         Those come last: whoever comes too late for one should be told so, and not get what meanwhile is
         another's.
@@ -154,7 +154,7 @@ class PostgresCards(CardLife):
             return card_of(row)
         for rule in self._settings.ranges:
             async with connection.transaction():
-                while (number := await next_of_range(connection, rule)) is not None:
+                while (number := await number_of_range(connection, rule)) is not None:
                     row = await connection.fetchrow(
                         _INSERT,
                         number,
@@ -164,7 +164,7 @@ class PostgresCards(CardLife):
                         owner,
                         keep,
                     )
-                    if row is not None:  # else an import has taken it meanwhile
+                    if row is not None:  # else a call beside this one, or an import, has taken it
                         return card_of(row)
         row = await connection.fetchrow(_TAKE_EXPIRED, state, owner, keep)
         if row is None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
+from adapter.store.ranges import draw
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
@@ -32,6 +33,12 @@ _OF_OTHERS = """
     SELECT count(*) FROM pg_class
      WHERE relnamespace = to_regnamespace('koshelek') AND relkind IN ('r', 'p')
        AND NOT pg_has_role(relowner, 'USAGE')
+"""
+_IN_RANGE = """
+    SELECT count(*) FROM (
+        SELECT FROM koshelek.cards
+         WHERE number BETWEEN $1 AND $2 AND length(number) = $3 AND number ~ '^[0-9]+$' {} LIMIT $4
+    ) AS taken
 """
 
 
@@ -60,11 +67,11 @@ async def rights(connection: Connection) -> Rights:
 
 @dataclass(frozen=True, slots=True)
 class RangeUse:
-    """How far a range of card numbers is counted."""
+    """How far a range of card numbers is used up."""
 
     left: int
     ahead: tuple[str, ...]
-    """The next few numbers."""
+    """The next few numbers; some that may be drawn, where the order is random."""
     taken: int
     """Numbers ahead that an import has brought, so that they are passed over; ``MOST`` at most."""
 
@@ -78,17 +85,12 @@ async def range_use(connection: Connection, rule: NumberRange) -> RangeUse:
     start = max(rule.first, counted or 0)
     if start > rule.end:
         return RangeUse(0, (), 0)
-    ahead = tuple(range_number(rule, value) for value in range(start, min(start + 5, rule.end + 1)))
-    taken = await connection.fetchval(
-        """
-        SELECT count(*) FROM (
-            SELECT FROM koshelek.cards
-             WHERE number BETWEEN $1 AND $2 AND length(number) = $3 AND number ~ '^[0-9]+$' LIMIT $4
-        ) AS taken
-        """,
-        ahead[0],
-        range_number(rule, rule.end),
-        rule.length,
-        MOST,
-    )
-    return RangeUse(rule.end - start + 1, ahead, int(taken))
+    bounds = (range_number(rule, start), range_number(rule, rule.end), rule.length)
+    left = rule.end - start + 1
+    if rule.order == "counting":
+        ahead = tuple(range_number(rule, value) for value in range(start, min(start + 5, rule.end + 1)))
+        return RangeUse(left, ahead, int(await connection.fetchval(_IN_RANGE.format(""), *bounds, MOST)))
+    # Those that were drawn are among them, too; without an owner are those that were brought.
+    used = await connection.fetchval(_IN_RANGE.format(""), *bounds, None)
+    brought = await connection.fetchval(_IN_RANGE.format("AND state = 'ownerless'"), *bounds, MOST)
+    return RangeUse(left - int(used), tuple(draw(rule, start) for _ in range(5)), int(brought))

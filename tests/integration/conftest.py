@@ -31,7 +31,8 @@ from crm_backends.ports import Deadline
 from ..conftest import create_database
 
 LOGIN, PASSWORD = "koshelek", "correct horse battery staple"
-RANGE = NumberRange(prefix="2900", length=13, check_digit="ean", first=1)
+RANGE = NumberRange(prefix="2900", length=13, check_digit="ean", first=1, order="counting")
+"""Counted, so that a test knows which number comes next."""
 
 _people = itertools.count(1)
 

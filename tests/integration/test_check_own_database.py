@@ -80,7 +80,8 @@ async def test_numbers_that_get_in_each_others_way_are_told(tmp_path: Path, data
         "INSERT INTO crm.customers (phone, card_number) VALUES ('+79000000009', $1)", range_number(RANGE, 2)
     )
     await connection.close()
-    found = [line for line in check(tmp_path, database) if line["subject"] == "cards.ranges.0"]
+    counting = '[[cards.ranges]]\nprefix = "2900"\norder = "counting"\n'
+    found = [line for line in check(tmp_path, database, counting) if line["subject"] == "cards.ranges.0"]
     assert [line["state"] for line in found] == ["warn", "warn"]
     assert found[0]["detail"].startswith("2 numbers ahead were imported")
     assert found[1]["detail"] == "the users CRM knows 1 of the next 5 numbers as cards of its own"
@@ -97,3 +98,19 @@ async def test_a_range_that_is_used_up_is_told_and_one_that_soon_will_be(
     assert (line["state"], line["detail"]) == ("warn", "0 in the pool, 1 ranges with 10 left")
     none = few.replace("60", "50")
     assert told(check(tmp_path, database, none), "card numbers")["state"] == "fail"
+
+
+async def test_what_was_drawn_is_not_left_and_is_no_plastic(tmp_path: Path, database: str) -> None:
+    connection = await asyncpg.connect(database)
+    for value, state in ((7, "ownerless"), (8, "inactive"), (9, "inactive")):
+        number = range_number(RANGE, value)
+        await connection.execute(
+            "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state) "
+            "VALUES ($1, $1, 'CODE_128', $2)",
+            number,
+            state,
+        )
+    await connection.close()
+    found = check(tmp_path, database, '[[cards.ranges]]\nprefix = "2900"\nlast = 60\n')
+    assert told(found, "cards.ranges.0")["detail"].startswith("1 numbers ahead were imported")
+    assert told(found, "card numbers")["detail"] == "0 in the pool, 1 ranges with 57 left"

@@ -20,12 +20,14 @@ from adapter.loyalty.references import new_reference
 from adapter.settings import Database
 from adapter.store import pool as pools
 from adapter.store.emails import PostgresEmails
+from adapter.store.embedded import EmbeddedServer
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
 from tests.integration.processes import run
 
-from .conftest import RANGE, Adapter, new_phone
+from ..conftest import create_database
+from .conftest import RANGE, Adapter, StartAdapter, new_phone, running, settings_for_tests
 
 ANONYMOUS = "/v1/card/anonymous"
 INSERT = (
@@ -67,6 +69,52 @@ async def test_a_number_that_an_import_is_about_to_take_is_passed_over(adapter: 
         await asyncio.sleep(0.1)
         await importing.commit()
     assert (await waiting).number != (await issued).number
+
+
+async def drawn(adapter: Adapter, count: int) -> list[str]:
+    """Numbers of as many reservations, many at a time."""
+    several = asyncio.Semaphore(20)
+
+    async def one() -> str:
+        async with several:
+            return (await adapter.service.cards.reserve()).number
+
+    return await asyncio.gather(*[one() for _ in range(count)])
+
+
+async def test_a_restored_older_dump_and_a_second_database_repeat_no_number(
+    start: StartAdapter, postgresql: EmbeddedServer, template: str
+) -> None:
+    cards = {"ranges": [{"prefix": "2900", "length": 19, "check_digit": "none"}]}
+    adapter = await start(cards=cards)
+    before = await drawn(adapter, 1000)
+    await adapter.sql("TRUNCATE koshelek.cards, koshelek.number_ranges CASCADE")  # as the older dump was
+    after = await drawn(adapter, 1000)
+    url = await create_database(postgresql, template)
+    async with running(settings_for_tests(cards=cards), url) as second:
+        elsewhere = await drawn(second, 1000)
+    assert len({*before, *after, *elsewhere}) == 3000
+
+
+async def test_a_nearly_full_range_gives_every_number_once_to_parallel_calls(start: StartAdapter) -> None:
+    rule = RANGE.model_copy(update={"last": 500, "order": "random"})
+    adapter = await start(cards={"ranges": [rule.model_dump()]})
+    imported = {await adapter.plastic(value) for value in range(3, 500, 10)}
+    every = {range_number(rule, value) for value in range(1, 501)}
+    numbers = await drawn(adapter, 450)
+    assert numbers != sorted(numbers)
+    assert sorted(numbers) == sorted(every - imported)
+    assert (await adapter.get(ANONYMOUS)).code == Code.NO_NUMBERS
+    # It is not looked through again: the counter is behind its end.
+    assert await adapter.sql("SELECT next_value FROM koshelek.number_ranges") == 501
+
+
+async def test_what_lies_behind_the_counter_is_not_drawn(start: StartAdapter) -> None:
+    rule = RANGE.model_copy(update={"last": 500, "order": "random"})
+    adapter = await start(cards={"ranges": [rule.model_dump()]})
+    await adapter.sql("INSERT INTO koshelek.number_ranges VALUES ('2900', 13, 'ean', 481)")
+    assert set(await drawn(adapter, 20)) == {range_number(rule, value) for value in range(481, 501)}
+    assert (await adapter.get(ANONYMOUS)).code == Code.NO_NUMBERS
 
 
 # --- operations ----------------------------------------------------------------------------------------
