@@ -36,13 +36,27 @@ _TAKE = f"""
     UPDATE koshelek.cards
        SET state = $1, users_reference = $2, reserved_until = now() + $3::interval,
            issued_at = CASE WHEN $2::text IS NULL THEN NULL ELSE now() END, updated_at = now()
-     WHERE number = (
-               SELECT number FROM koshelek.cards WHERE {{free}} LIMIT 1 FOR UPDATE SKIP LOCKED
-           )
+     WHERE number = coalesce({{which}})
     RETURNING {COLUMNS}
 """  # noqa: S608
-_TAKE_FREE = _TAKE.format(free="state = 'free' ORDER BY number")
-_TAKE_EXPIRED = _TAKE.format(free="state = 'reserved' AND reserved_until <= now() ORDER BY reserved_until")
+_ONE = "(SELECT number FROM koshelek.cards WHERE {which} LIMIT 1 FOR UPDATE SKIP LOCKED)"
+# From a random point between the ends of the pool on, else from its beginning: a restored older dump would
+# give the very next numbers again. Numbers that are not all digits, or not of one length, have no such point.
+_POINT = """(
+    SELECT lpad(trunc(low::numeric + random()::numeric * (high::numeric - low::numeric))::text,
+                length(low), '0')
+      FROM (SELECT min(number) AS low, max(number) AS high FROM koshelek.cards WHERE state = 'free') AS pool
+     WHERE low ~ '^[0-9]+$' AND high ~ '^[0-9]+$' AND length(low) = length(high)
+)"""
+_TAKE_FREE = _TAKE.format(
+    which=", ".join(
+        _ONE.format(which=f"state = 'free' {behind} ORDER BY number")
+        for behind in (f"AND number >= {_POINT}", "")
+    )
+)
+_TAKE_EXPIRED = _TAKE.format(
+    which=_ONE.format(which="state = 'reserved' AND reserved_until <= now() ORDER BY reserved_until")
+)
 
 _ISSUE = f"""
     UPDATE koshelek.cards

@@ -109,6 +109,24 @@ async def test_a_nearly_full_range_gives_every_number_once_to_parallel_calls(sta
     assert await adapter.sql("SELECT next_value FROM koshelek.number_ranges") == 501
 
 
+async def test_a_pool_is_taken_from_anywhere_and_gives_every_number_once(start: StartAdapter) -> None:
+    adapter = await start(cards={"ranges": []})
+    pool = {range_number(RANGE, value) for value in range(1, 301)}
+    await adapter.service.pool.executemany(INSERT, [(number,) for number in pool])
+    numbers = await drawn(adapter, 300)
+    assert set(numbers[:20]) != set(sorted(pool)[:20])
+    assert sorted(numbers) == sorted(pool)
+    assert (await adapter.get(ANONYMOUS)).code == Code.NO_NUMBERS
+
+
+async def test_a_pool_of_odd_numbers_gives_every_one_once(start: StartAdapter) -> None:
+    adapter = await start(cards={"ranges": []})
+    pool = {"A-1", "7", "70000000000000000000000000001", "Z"}
+    await adapter.service.pool.executemany(INSERT, [(number,) for number in pool])
+    assert {await adapter.reserve() for _ in pool} == pool
+    assert (await adapter.get(ANONYMOUS)).code == Code.NO_NUMBERS
+
+
 async def test_what_lies_behind_the_counter_is_not_drawn(start: StartAdapter) -> None:
     rule = RANGE.model_copy(update={"last": 500, "order": "random"})
     adapter = await start(cards={"ranges": [rule.model_dump()]})
