@@ -48,6 +48,7 @@ from crm_backends.ports import (
     Deadline,
     Finding,
     LimitsReferences,
+    NamesAccounts,
     NoticesAbsence,
     ProvesFit,
     RepeatsHarmlessly,
@@ -157,6 +158,7 @@ class Service:
             harmless_again=frozenset(
                 kind for kind, port, operation in _WRITES if operation in _harmless_again(self.by_port[port])
             ),
+            named=self._named(),
             reference_lengths={kind: _reference_length(self.by_port[port]) for kind, port, _ in _WRITES},
             lists_users=_can(users, "users.list_phones"),
             cannot=frozenset(
@@ -182,6 +184,11 @@ class Service:
         if isinstance(users, PostgresBackend) and users.finds_many_by_card:
             joined = JoinedCards(users, self.settings.database.statement_timeout).get
         return CrmCards(ask, lambda: users.find_tells_card_state, joined)
+
+    def _named(self) -> dict[Port, NamesAccounts]:
+        """The ports whose CRM calls accounts by a phone or an e-mail."""
+        bound: Mapping[str, object] = self.by_port
+        return {port: crm for port in FOREIGN if isinstance(crm := bound[port], NamesAccounts)}
 
     def _keeps_users_by_one_reference(self, port: Port) -> bool:
         backend = self.by_port[port]

@@ -392,6 +392,17 @@ class Points(Protocol):
 
 
 @runtime_checkable
+class NamesAccounts(Protocol):
+    """A driver whose accounts are called by what may go to another person: a phone, an e-mail."""
+
+    def account_name(self, holder: Holder) -> str | None:
+        """What this holder's account is called now; the CRM is not asked.
+
+        Raises ``HolderUnnamed`` as ``points_account`` does.
+        """
+
+
+@runtime_checkable
 class Coupons(Protocol):
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """The reference under which this CRM keeps the holder's coupons, as ``points_account``."""

@@ -157,7 +157,7 @@ class Deliverer:
     async def _begin_comparable(self, known: Operation, tries: int, deadline: Deadline) -> Operation | None:
         """Begin what is settled by comparing: with the account for itself, and its balance."""
         try:
-            account = await crm_account(self.programme, known, deadline)
+            account = await crm_account(self.programme, known, deadline, surely=True)
             if account is None or self.programme.points is None:
                 return await self.operations.begin(known.id)
             if not await self.operations.lease(

@@ -57,7 +57,7 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
         )
     if operation.kind is OperationKind.CARD:
         return await _tell_card(programme, operation, deadline)
-    account = await crm_account(programme, operation, deadline)
+    account = await crm_account(programme, operation, deadline, surely=True)
     if account is None:
         return Written.refused(Refusal.NO_SUCH_CUSTOMER)
     if operation.kind is OperationKind.RECEIPT and programme.points is not None:
@@ -132,13 +132,18 @@ async def settle(programme: Programme, operation: Operation, deadline: Deadline)
     return Written.unknown()
 
 
-async def crm_account(programme: Programme, operation: Operation, deadline: Deadline) -> str | None:
-    """Whose account an operation on a card goes to; ``None`` when the CRM knows none."""
+async def crm_account(
+    programme: Programme, operation: Operation, deadline: Deadline, *, surely: bool = False
+) -> str | None:
+    """Whose account an operation on a card goes to; ``None`` when the CRM knows none.
+
+    ``surely`` as for ``account_of``: something is about to be sent there.
+    """
     card = await programme.cards.get(operation.card_number or "")
     if card is None:
         return None
     port: Port = "points" if operation.kind is OperationKind.RECEIPT else "coupons"
-    return await account_of(programme, card, port, deadline)
+    return await account_of(programme, card, port, deadline, surely=surely)
 
 
 def _profile(operation: Operation) -> Profile:

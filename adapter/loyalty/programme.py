@@ -6,8 +6,9 @@ Every use case is a function of a ``Programme``. It may not know how its parts w
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from adapter.catalogue import Code, Refused
@@ -29,7 +30,9 @@ from crm_backends.ports import (
     BackendError,
     Coupons,
     Deadline,
+    HolderUnnamed,
     KeepsCards,
+    NamesAccounts,
     Outcome,
     Points,
     Settlement,
@@ -39,6 +42,23 @@ from crm_backends.ports import (
 
 _ASIDE = 1.0
 """Seconds, at most, for what a request may do without."""
+
+
+class Lately:
+    """Numbers of cards that something was seen of not long ago."""
+
+    def __init__(self, seconds: float = 60.0, most: int = 10_000) -> None:
+        self._seconds, self._most = seconds, most
+        self._until: dict[str, float] = {}
+
+    def is_due(self, number: str) -> bool:
+        return time.monotonic() >= self._until.get(number, float("-inf"))
+
+    def note(self, number: str) -> None:
+        self._until.pop(number, None)
+        if len(self._until) >= self._most:
+            del self._until[next(iter(self._until))]
+        self._until[number] = time.monotonic() + self._seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +101,11 @@ class Programme:
     cannot: frozenset[OperationKind] = frozenset()
     """Kinds that their CRM's driver declares that it cannot do; nothing of them is recorded."""
 
+    named: Mapping[Port, NamesAccounts] = field(default_factory=dict)
+    """Ports whose CRM calls accounts by what may go to another person."""
+    checked: Lately = field(default_factory=Lately)
+    """Cards whose account was seen to be their owner's still."""
+
     def now(self) -> datetime:
         """Current time, aware, in the programme's zone."""
         return datetime.now(UTC).astimezone(self.settings.zone)
@@ -120,19 +145,49 @@ async def in_its_place(programme: Programme, card: Card) -> Card:
     return card
 
 
-async def account_of(programme: Programme, card: Card, port: Port, deadline: Deadline) -> str | None:
+async def account_of(
+    programme: Programme, card: Card, port: Port, deadline: Deadline, *, surely: bool = False
+) -> str | None:
     """Reference under which the CRM of ``port`` keeps the card's owner; asked once, then remembered.
 
-    What was recorded for a card that was replaced since is its owner's all the same.
+    What was recorded for a card that was replaced since is its owner's all the same. ``surely``: an account
+    that is called by a phone is not believed to be the owner's still, as one that is shown is for a while.
     """
     card = await in_its_place(programme, card)
     if port in programme.same_reference:
         return card.users_reference
     known = card.points_reference if port == "points" else card.coupons_reference
-    if known is not None or card.users_reference is None:
+    if card.users_reference is None:
+        return known
+    if known is not None:
+        if port in programme.named and (surely or programme.checked.is_due(card.number)):
+            return await _still_named_so(programme, card, port, known, deadline, surely)
         return known
     customer = await programme.users.get(card.users_reference, deadline=deadline)
     return None if customer is None else await _ask_account(programme, card, customer, port, deadline)
+
+
+async def _still_named_so(
+    programme: Programme, card: Card, port: Port, known: str, deadline: Deadline, surely: bool
+) -> str | None:
+    """The account the owner has now: who calls accounts by a phone has given them to others by and by."""
+    assert card.users_reference is not None  # noqa: S101 - the caller has seen to it
+    try:
+        customer = await programme.users.get(card.users_reference, deadline=deadline)
+        if customer is None:
+            return known
+        holder = Holder(card.number, customer.reference, customer.profile)
+        name = programme.named[port].account_name(holder)
+    except HolderUnnamed:
+        return known
+    except BackendError:
+        if surely:
+            raise
+        return known
+    if name == known:
+        programme.checked.note(card.number)
+        return known
+    return await _ask_account(programme, card, customer, port, deadline)
 
 
 async def remember_accounts(programme: Programme, card: Card, customer: Customer, deadline: Deadline) -> None:

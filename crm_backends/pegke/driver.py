@@ -230,12 +230,13 @@ class PegkeBackend:
 
         ``None`` for a phone of another country, or where Pegke can be asked and does not know it.
         """
-        account = self._named(holder)
+        account = self.account_name(holder)
         if account is None or not self._dialect.has_balance:
             return account
         return None if await self._points(account, deadline) is None else account
 
-    def _named(self, holder: Holder) -> str | None:
+    def account_name(self, holder: Holder) -> str | None:
+        """See ``NamesAccounts``: local phone, customer id or e-mail, as ``id_type`` says."""
         if self._settings.id_type == "cid":
             return holder.users_reference
         if self._settings.id_type == "email":

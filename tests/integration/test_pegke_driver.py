@@ -336,3 +336,23 @@ async def test_as_documented_a_receipt_in_doubt_is_held_for_a_person(start: Star
         assert (answer.status, answer.body["status"]) == (200, "accepted")
         assert await adapter.sql("SELECT count(*) FROM koshelek.operations WHERE state = 'held'") == 1
         assert sandbox.ledger().count("points_credited", customer=account) == 1
+
+
+async def test_points_of_a_phone_that_went_to_another_person_are_not_shown_nor_added_to(
+    start: StartAdapter,
+) -> None:
+    """Pegke calls accounts by phone; the users CRM knows that the card's owner has another one now."""
+    async with running("pegke") as sandbox:
+        adapter = await started(start, sandbox, "merchant_v1")
+        number, old = await card_in_both(adapter, sandbox)
+        newer = new_phone()
+        sandbox.add_customer(phone=newer[-10:])
+        assert (await adapter.get(f"/v1/card/{number}")).status == 200
+        customer = (await adapter.service.cards.get(number)).users_reference  # type: ignore[union-attr]
+        await adapter.sql("UPDATE crm.customers SET phone = $2 WHERE id::text = $1", customer, f"+{newer}")
+        answer = await adapter.post("/v1/promo/qrCode", {"qrCode": adapter.qr(), "cardNumber": number})
+        assert answer.body["status"] == "credited", answer
+        assert sandbox.ledger().count("points_credited", customer=old) == 0
+        assert sandbox.ledger().count("points_credited", customer=newer[-10:]) == 1
+        card = (await adapter.get(f"/v1/card/{number}")).body["card"]
+        assert card["bonus"]["total"] == "62"
