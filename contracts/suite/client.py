@@ -142,6 +142,7 @@ class Client:
             seconds = time.perf_counter() - started
             if not self.pace.throttle(got[0], got[3], attempt):
                 break
+            await asyncio.sleep(secrets.randbelow(100 * (attempt + 1)) / 1000)  # not all of them at once
         if own:
             self.redactor.show(*_card_numbers(got[4]))
         answer = self._recorded(method, verb, url, sent, data, got, started_at, seconds, problem, probe=probe)
@@ -185,8 +186,31 @@ class Client:
 
         Raises ``CannotConnect`` when there is no connection, and ``Stopped``.
         """
-        await self.pace.turn()
-        started_at, started = datetime.now(UTC), time.perf_counter()
+        for attempt in count():
+            await self.pace.turn()
+            started_at, started = datetime.now(UTC), time.perf_counter()
+            got, problem = await self._sent_bare(data, answers)
+            if not any(self.pace.throttle(one[0], one[3], attempt) for one in got):
+                break
+        head = data.split(b"\r\n", 1)[0].decode("latin-1")
+        verb, _, target = head.partition(" ")
+        url = f"{self.address.url.removesuffix(self.address.path)}{target.partition(' ')[0]}"[:200]
+        seconds = time.perf_counter() - started
+        if len(got) < answers:
+            got.append((None, "", "", NO_HEADERS, b"", False))
+            problem = problem or "the connection was closed without an answer"
+        made = [
+            self._recorded(
+                0, verb[:20], url, CIMultiDict(), data[:1000], one, started_at, seconds,
+                problem if one[0] is None else None, probe=probe, bare=True,
+            )
+            for one in got
+        ]  # fmt: skip
+        self.answers.extend(made)
+        return made
+
+    async def _sent_bare(self, data: bytes, answers: int) -> tuple[list[Got], str | None]:
+        """What came of bytes on a connection of their own, and the problem where less came."""
         try:
             async with asyncio.timeout(self.timeout):
                 reader, writer = await asyncio.open_connection(
@@ -210,22 +234,7 @@ class Client:
             writer.close()
             with contextlib.suppress(OSError, TimeoutError):
                 await asyncio.wait_for(writer.wait_closed(), 1)
-        head = data.split(b"\r\n", 1)[0].decode("latin-1")
-        verb, _, target = head.partition(" ")
-        url = f"{self.address.url.removesuffix(self.address.path)}{target.partition(' ')[0]}"[:200]
-        seconds = time.perf_counter() - started
-        if len(got) < answers:
-            got.append((None, "", "", NO_HEADERS, b"", False))
-            problem = problem or "the connection was closed without an answer"
-        made = [
-            self._recorded(
-                0, verb[:20], url, CIMultiDict(), data[:1000], one, started_at, seconds,
-                problem if one[0] is None else None, probe=probe, bare=True,
-            )
-            for one in got
-        ]  # fmt: skip
-        self.answers.extend(made)
-        return made
+        return got, problem
 
     async def _look_for_lock_out(self, answer: Answer) -> None:
         """Stop the run where the agreed login is not let in any more, since wrong ones were tried."""

@@ -76,6 +76,12 @@ def run(
             help="Clauses that have to be judged: KLO-10, official, money, identity; again for more."
         ),
     ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(help="YAML file of accepted breaches: check or clause, and the reason.")
+    ] = None,
+    write_baseline: Annotated[
+        Path | None, typer.Option(help="Write such a file of what this run finds broken.")
+    ] = None,
     max_skips: Annotated[
         int | None, typer.Option(help="Checks that may be skipped; more fail the run.")
     ] = None,
@@ -100,8 +106,9 @@ def run(
     """Tell whether a service keeps the Loyalty Online API.
 
     Every option may also be an environment variable (KLO_LOGIN) or a key of the YAML file; so are the people
-    to test with: koshelek-contract config prints a file with all of them. Several services share one login.
-    Exit status: 0 it keeps the contract, 1 it does not, 2 it could not be tested.
+    to test with: koshelek-contract config prints a file with all of them. Several services share one login,
+    unless `targets` of the file gives them their own. Exit status: 0 it keeps the contract, 1 it does not,
+    2 it could not be tested.
     """
     options, password = _options(
         config,
@@ -115,6 +122,7 @@ def run(
         without=without or None,
         require=require or None,
         max_skips=max_skips,
+        baseline=baseline,
         base_path=base_path,
         ca_file=ca_file,
         timeout=timeout,
@@ -142,6 +150,14 @@ def run(
     except KeyboardInterrupt:
         _fail("interrupted")
     typer.echo(terminal.summary(found))
+    if write_baseline is not None:
+        from contracts.suite.baseline import text
+
+        broken = [result for target in found.targets for result in target.results]
+        try:
+            write_baseline.write_text(text(broken), encoding="utf-8")
+        except OSError as error:
+            _fail(f"cannot write {write_baseline}: {error.strerror}")
     if options.report_dir is not None:
         from contracts.suite.report import write_reports
 

@@ -40,6 +40,13 @@ VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
 ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
 
 
+OF_A_RUN = (
+    "urls", "targets", "api_version", "profile", "strict", "only", "without", "require", "max_skips",
+    "baseline", "report_dir", "show_values",
+)  # fmt: skip
+"""Options that are the same for all services of a run."""
+
+
 class ConfigError(Exception):
     """The options cannot be used; one line per problem, none with a value in it."""
 
@@ -112,6 +119,12 @@ class Options(BaseSettings):
         [], description="Clauses that have to be judged: KLO-10, KLO-3-02, official, money or identity."
     )
     max_skips: int | None = Field(None, ge=0, description="Checks that may be skipped; more are a failure.")
+    targets: dict[str, dict[str, Any]] = Field(
+        {}, description="Services with a login or people of their own: a name, and its options, with `url`."
+    )
+    baseline: Path | None = Field(
+        None, description="YAML file of breaches that are accepted: check or clause, and the reason."
+    )
     base_path: str = Field("", description="Path between the host and /v1.")
     ca_file: Path | None = Field(None, description="PEM file of the authority that signed the certificate.")
     timeout: float = Field(10.0, gt=0, le=300, description="Seconds to wait for one answer.")
@@ -212,6 +225,31 @@ class Options(BaseSettings):
         if value.count("{cardNumber}") != 1 or not value.startswith("/"):
             raise ValueError("the path begins with / and holds {cardNumber} once")
         return value
+
+    @field_validator("targets")
+    @classmethod
+    def _of_one_service(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        known = [name for name in cls.model_fields if name not in OF_A_RUN]
+        for name, more in value.items():
+            for key in more.keys() - {"url", *known}:
+                raise ValueError(f"{name}.{key} is no option of one service{_nearest(key, ['url', *known])}")
+            if not more.get("url"):
+                raise ValueError(f"{name} needs url")
+        return value
+
+    def for_target(self, more: Mapping[str, Any]) -> Options:
+        """The same with the options of one service over them. Raises ``ConfigError``."""
+        given = self.model_dump(exclude={"targets", "urls"}, exclude_unset=True)
+        own = {key: value for key, value in more.items() if key != "url"}
+        if {"password", "password_file"} & own.keys():
+            given = {key: value for key, value in given.items() if key not in ("password", "password_file")}
+        try:
+            return Options(**(given | own | {"urls": [more["url"]]}))
+        except ValidationError as error:
+            problems = error.errors(include_url=False, include_input=False, include_context=False)
+            raise ConfigError(
+                [f"targets: {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems]
+            ) from None
 
     @classmethod
     def settings_customise_sources(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 
 from contracts.suite.checking import Skip
 from contracts.suite.crediting import settled
-from contracts.suite.observing import credit_of_code, credit_of_receipt
+from contracts.suite.observing import Credit, credit_of_code, credit_of_receipt
 from contracts.suite.people import Person
 from contracts.suite.trial import Trial
 
@@ -24,12 +24,20 @@ async def watched(trial: Trial) -> None:
                 await watch(trial)
 
 
+async def _credit(trial: Trial) -> Credit | None:
+    """The credit that was watched, if one was."""
+    try:
+        return await credit_of_receipt(trial) if trial.target.watches_credits else None
+    except Skip:
+        return None
+
+
 @contextlib.asynccontextmanager
 async def earner(trial: Trial) -> AsyncIterator[Person]:
-    """Somebody to send receipts for, alone."""
+    """Somebody to send receipts for, whose balance is not looked at."""
     person = await trial.existing()
     await watched(trial)
-    async with trial.alone():
+    async with trial.among_others():
         yield person
 
 
@@ -41,23 +49,23 @@ async def saver(trial: Trial) -> AsyncIterator[Person]:
     was sent before must have been credited.
     """
     await watched(trial)
-    await goes_astray(trial)
+    await goes_elsewhere(trial)
+    if (seen := await _credit(trial)) is not None:
+        trial.need(seen.shows, seen.why_none(trial))
     if trial.options.receipt_holder == "new":
         yield await trial.newcomer()
         return
-    async with earner(trial) as person:
+    person = await trial.existing()
+    async with trial.alone():
         await settled(trial)
         yield person
         trial.target.asked_for_points = None  # the check has seen the balance come to rest
 
 
-async def goes_astray(trial: Trial) -> None:
-    """Skip where points of receipts go to other cards or come twice."""
-    try:
-        seen = await credit_of_receipt(trial)
-    except Skip:
-        return
-    if seen.others:
+async def goes_elsewhere(trial: Trial) -> None:
+    """Skip where points of receipts go to other cards, or come twice: to whichever card that is watched."""
+    seen = await _credit(trial)
+    if seen is not None and seen.others:
         raise Skip("balances cannot be compared: points of receipts go to other cards (KLO-10-39)")
-    if seen.repeated:
+    if seen is not None and seen.repeated:
         raise Skip("balances cannot be compared: points of one receipt come twice (KLO-10-41)")

@@ -71,6 +71,12 @@ class Credit:
     def shows(self) -> bool:
         return self.grown.positive
 
+    def why_none(self, trial: Trial) -> str:
+        """Why no points show, for a check that needs some."""
+        if self.unread is not None and self.unread.positive:
+            return "the balance of a card that was opened before does not change (KLO-3-11)"
+        return f"no points show within {trial.options.receipt_wait:g} s (receipt_wait)"
+
     @property
     def told(self) -> Told:
         """What the answer says of points."""

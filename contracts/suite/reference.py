@@ -29,6 +29,8 @@ EXAMPLES = {
     "only": "[KLO-3, receipts.]",
     "rate": "20",
     "without": "[credentials.]",
+    "targets": "{old: {url: https://old.example.org, login: koshelek-old, password_file: old}}",
+    "baseline": "accepted.yaml",
     "require": "[money, KLO-3]",
     "max_skips": "20",
     "base_path": "/loyalty",
@@ -56,7 +58,7 @@ def _kind(info: FieldInfo) -> str:
 
 def _shown(default: Any) -> str:
     """A default as YAML has it; nothing for what is not set."""
-    if default is None or default in ("", []):
+    if default is None or default in ("", [], {}):
         return ""
     return json.dumps(default) if isinstance(default, (bool, int, float)) else str(default)
 

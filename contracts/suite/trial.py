@@ -27,6 +27,12 @@ MOST_DRAWS = 20
 Value = TypeVar("Value")
 
 
+def _set_event() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
+
+
 @dataclass
 class Target:
     """One service under test and what the run has learnt of it."""
@@ -54,7 +60,9 @@ class Target:
     """What is odd about the configuration, as it was found out: sentences, none with a value in it."""
     _made: dict[Created, None] = field(default_factory=dict)
     earning: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Whoever sends receipts for `existing` holds it: balances are compared."""
+    """Whoever compares the balance of `existing` holds it; who sends receipts for them goes through it."""
+    earners: int = 0
+    nobody_earns: asyncio.Event = field(default_factory=_set_event)
     shared: dict[str, asyncio.Future[Any]] = field(default_factory=dict)
     """What checks have found out once for all of them; see ``Trial.once``."""
 
@@ -213,6 +221,27 @@ class Trial:
     @contextlib.asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
         """Nobody else sends receipts for `existing` meanwhile."""
+        async with self._gate():
+            async with self._idle(self.target.nobody_earns.is_set()):
+                await self.target.nobody_earns.wait()
+            yield
+
+    @contextlib.asynccontextmanager
+    async def among_others(self) -> AsyncIterator[None]:
+        """Receipts are sent for `existing`; so may others, whose balances are not looked at."""
+        target = self.target
+        async with self._gate():
+            target.earners += 1
+            target.nobody_earns.clear()
+        try:
+            yield
+        finally:
+            target.earners -= 1
+            if not target.earners:
+                target.nobody_earns.set()
+
+    @contextlib.asynccontextmanager
+    async def _gate(self) -> AsyncIterator[None]:
         lock = self.target.earning
         async with self._idle(not lock.locked()):
             await lock.acquire()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from contracts.loyalty_online import clauses, untested
-from contracts.suite.runner import everything
+from contracts.suite.judging import everything
 
 TESTED = {clause for item in everything() for clause in item.clauses}
 

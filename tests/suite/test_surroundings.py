@@ -7,14 +7,16 @@ import gzip
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
+from pydantic import ValidationError
 
-from contracts.suite import runner, spotting, terminal
+from contracts.suite import baseline, runner, spotting, terminal
 from contracts.suite.config import Options
-from contracts.suite.results import Outcome, Result, Run, State
+from contracts.suite.results import Outcome, Result, Run, State, Weight
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
 from tests.suite.implementations.runs import breaches
 from tests.suite.implementations.shop import OPTIONS
@@ -227,3 +229,100 @@ async def test_answers_without_end_take_bounded_memory(kind: str) -> None:
     peak = int(err.decode().rpartition("peak ")[2])
     assert peak * 1024 < LIMIT, err.decode()[-2000:]
     assert "Traceback" not in err.decode()
+
+
+# --- breaches that are accepted, and services with a login of their own -------------------------------
+
+
+class TwoDefects(Clean):
+    """No answer within the contract for offers and for a birth date alone."""
+
+    async def offers(self, call: Any) -> Any:
+        return {"offers": []}
+
+    async def find(self, call: Any) -> Any:
+        if set(call.query) == {"birthDate"}:
+            return {"card": self.card_object(next(iter(self.shop.cards.values())))}
+        return await super().find(call)
+
+
+def written(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def accepted(tmp_path: Path) -> Path:
+    return tmp_path / "accepted.yaml"
+
+
+async def test_accepted_breaches_are_warnings_and_new_ones_fail(accepted: Path) -> None:
+    given = {"only": ["KLO-1-16", "KLO-8-02"], "baseline": accepted}
+    written(accepted, "offers_and_lists.offers_are_an_array: agreed with the partner\n")
+    found = await run(TwoDefects(), **given)
+    weights = {result.check: result.weight for result in in_state(found, State.FAIL)}
+    assert weights == {
+        "offers_and_lists.offers_are_an_array": Weight.WARN,
+        "find.birth_date_alone": Weight.FAIL,
+    }
+    assert found.outcome is Outcome.BREAKS
+    written(accepted, "KLO-8-02: agreed\nKLO-1-16: agreed\nKLO-1-17: agreed\n")
+    found = await run(TwoDefects(), **given)
+    assert found.outcome is Outcome.KEEPS
+    assert found.notes == ("baseline: nothing breaks KLO-1-17 any more.",)
+    assert "accepted: agreed" in terminal.summary(found)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("KLO-77: because", "KLO-77 is no check and no clause"),
+        ("KLO-1-16:", "KLO-1-16 has no reason"),
+        ("[a]", "holds no mapping"),
+        ("a: [", "is no YAML file"),
+    ],
+)
+async def test_a_baseline_that_cannot_be_used_is_told_in_a_sentence(
+    text: str, told: str, accepted: Path
+) -> None:
+    written(accepted, text)
+    with pytest.raises(runner.CannotRun, match=told):
+        await run(Clean(), baseline=accepted)
+
+
+async def test_a_baseline_can_be_begun_from_a_run(accepted: Path) -> None:
+    found = await run(TwoDefects(), only=["KLO-8-02"])
+    text = baseline.text(result for target in found.targets for result in target.results)
+    assert "offers_and_lists.offers_are_an_array:  # Offers are answered 200 with an array of objects" in text
+    written(accepted, text)
+    with pytest.raises(baseline.BadBaseline, match="has no reason"):
+        baseline.read(accepted, ["offers_and_lists.offers_are_an_array"])
+
+
+class OtherLogin(Clean):
+    def is_right(self, pair: bytes) -> bool:
+        return pair == b"other:its own password"
+
+
+async def test_services_may_have_a_login_and_people_of_their_own() -> None:
+    other = {
+        "login": "other",
+        "password": "its own password",
+        "existing": OPTIONS["ambiguous"] | {"email": None},
+    }
+    async with serving(Clean()) as one, serving(OtherLogin()) as two:
+        targets = {"theirs": {"url": two, **other}}
+        options = Options(
+            urls=[f"ours={one}"], login=LOGIN, only=["KLO-1-01", "KLO-1-02"], targets=targets, **OPTIONS
+        )
+        found = await runner.run(options, PASSWORD)
+    ours, theirs = found.targets
+    assert (ours.name, theirs.name) == ("ours", "theirs")
+    assert ours.counts["pass"] == 2
+    assert (theirs.counts["pass"], theirs.counts["skip"]) == (1, 1), "there is no e-mail to look up"
+
+
+def test_what_is_said_of_one_service_has_to_be_about_one() -> None:
+    with pytest.raises(ValidationError, match=r"old\.profile is no option of one service"):
+        Options(targets={"old": {"url": "http://a.example", "profile": "full"}})
+    with pytest.raises(ValidationError, match="old needs url"):
+        Options(targets={"old": {"login": "a"}})

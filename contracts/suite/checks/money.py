@@ -15,7 +15,7 @@ from contracts.suite.crediting import (
     receipt_body,
     resting,
 )
-from contracts.suite.earning import goes_astray, saver
+from contracts.suite.earning import goes_elsewhere, saver
 from contracts.suite.observing import Credit, credit_of_code, credit_of_receipt
 from contracts.suite.people import qr_text
 from contracts.suite.trial import Trial
@@ -28,13 +28,7 @@ def _goes_to_its_card(trial: Trial, seen: Credit, what: str) -> None:
             f"the balance of {who} grows by {growth}, that of the card itself by {seen.grown}",
             answer=seen.answer,
         )
-    trial.need(seen.shows, _nothing_shows(trial, seen))
-
-
-def _nothing_shows(trial: Trial, seen: Credit) -> str:
-    if seen.unread is not None and seen.unread.positive:
-        return "the balance of a card that was opened before does not change (KLO-3-11)"
-    return f"no points show within {trial.options.receipt_wait:g} s (receipt_wait)"
+    trial.need(seen.shows, seen.why_none(trial))
 
 
 def _told_truly(trial: Trial, seen: Credit, agreed: Decimal | None, what: str) -> None:
@@ -55,7 +49,7 @@ def _told_truly(trial: Trial, seen: Credit, agreed: Decimal | None, what: str) -
         return
     told -= {seen.total.total, seen.total.available}  # the answer may tell the balance
     if not told:
-        trial.need(seen.shows, _nothing_shows(trial, seen))
+        trial.need(seen.shows, seen.why_none(trial))
         raise Skip("the answer tells of no points")
     most = max(told)
     twice = any(seen.grown.most == times * most for times in (2, 3, 4))
@@ -79,7 +73,7 @@ async def balance_is_the_present_one(trial: Trial) -> None:
             f"it stays for {seen.waited:.0f} s; that of a card not opened before has {seen.unread} more",
             answer=seen.answer,
         )
-    trial.need(seen.shows, _nothing_shows(trial, seen))
+    trial.need(seen.shows, seen.why_none(trial))
 
 
 @check("KLO-10-39", writes=True, since="1.1.0")
@@ -108,7 +102,7 @@ async def receipt_is_credited(trial: Trial) -> None:
 async def receipt_is_credited_once(trial: Trial) -> None:
     """One receipt makes one credit"""
     seen = await credit_of_receipt(trial)
-    trial.need(seen.shows, _nothing_shows(trial, seen))
+    trial.need(seen.shows, seen.why_none(trial))
     steps = ", and a little later by ".join(map(str, seen.steps))
     trial.that(not seen.repeated, "the balance grows once", f"it grows by {steps}", answer=seen.answer)
     whole = seen.grown.most in seen.told.points
@@ -166,8 +160,8 @@ async def return_gives_nothing(trial: Trial) -> None:
 async def code_once_at_once(trial: Trial) -> None:
     """The same code ten times at once gives what it gives once"""
     single = await credit_of_code(trial)
-    trial.need(single.shows, _nothing_shows(trial, single))
-    await goes_astray(trial)
+    trial.need(single.shows, single.why_none(trial))
+    await goes_elsewhere(trial)
     person = await trial.newcomer()
     body = {trial.options.promo_field: trial.options.promo_code} | holder(trial, person)
     before = await balance(trial, person)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from contracts.suite.answer import Answer
 from contracts.suite.checking import check
 from contracts.suite.crediting import balance, balance_after, balance_at_rest, holder, settled
-from contracts.suite.earning import earner, goes_astray, watched
+from contracts.suite.earning import earner, goes_elsewhere, watched
 from contracts.suite.people import Person
 from contracts.suite.refusals import code_is_taken
 from contracts.suite.trial import Trial
@@ -123,13 +123,14 @@ async def points_once(trial: Trial) -> None:
     """The same code for the same card again gives nothing again"""
     if trial.options.promo_holder == "existing":
         trial.need((await _use(trial)).ok, "the promo code is not accepted")
-        async with earner(trial) as person:
+        person = await trial.existing()
+        async with trial.alone():
             await settled(trial)
             await _gives_nothing_again(trial, person)
         return
     trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")
     await watched(trial)
-    await goes_astray(trial)
+    await goes_elsewhere(trial)
     person = await trial.newcomer()
     before = await balance(trial, person)
     trial.need((await trial.promo(_body(trial, person))).ok, "the promo code is not accepted")

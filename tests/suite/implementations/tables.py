@@ -125,7 +125,7 @@ class Page:
             case ["POST", "v1", "card", "anonymous", number]:
                 return self.issue_reserved(number, self.profile(body))
             case ["GET", "v1", "card", "getAllUsers" | "getAllUsersExtended" as name] if (
-                name not in read_as_number
+                name != read_as_number
             ):
                 raise No(4040, "Метод не поддерживается")
             case ["GET", "v1", "card", number]:
