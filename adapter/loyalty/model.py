@@ -62,6 +62,8 @@ class Entry:
     replaced_by: str | None = None
     barcode_told: bool = False
     """Whether the barcode is that of the card itself, and not made of its number by a rule."""
+    barcode_fits: bool = True
+    """Whether the type of the settings, or the CRM's own, can carry the barcode, without the fallback."""
 
 
 class OperationKind(enum.StrEnum):

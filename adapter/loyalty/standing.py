@@ -66,7 +66,7 @@ async def _taken_over(programme: Programme, customer: Customer, number: str, dea
     entry = _entry(programme, number, told, customer.reference, state)
     if entry is None:
         raise Refused(Code.HAS_ANOTHER_CARD)
-    card = await programme.cards.adopt(entry)
+    card = await _adopted(programme, entry)
     if card is None:
         _note_taken(programme, number)
         raise Refused(Code.NUMBER_USED)
@@ -112,6 +112,7 @@ async def _replaced(
     if new is None:
         _note_taken(programme, number)
         return card
+    _note_fallback(programme, entry)
     return new
 
 
@@ -153,18 +154,20 @@ async def _in_line(
     programme: Programme, number: str, card: Card | None, told: CrmCard, deadline: Deadline
 ) -> Card | None:
     if card is None or card.state in _NOT_OURS:
-        return await _entered(programme, number, told)
-    if card.replaced_by is not None:
+        return await _entered(programme, number, told, deadline)
+    if card.replaced_by is not None and card.users_reference is None:
         return await _taken_back(programme, card, told, deadline)
     if is_anothers(card, told):
         _note_other_owner(programme, number)
         return _nobodys(card)
     if told.state == "replaced":
+        if card.users_reference is None and told.replaced_by is not None:
+            return await _entered(programme, number, told, deadline) or card
         await _current(programme, card, told, deadline)
         return await programme.cards.get(number)
     card = await _follow(programme, card, told.state)
     if card.state is CardState.OWNERLESS and told.customer is not None:
-        return await _entered(programme, number, told) or card
+        return await _entered(programme, number, told, deadline) or card
     return card
 
 
@@ -205,12 +208,19 @@ async def _taken_back(programme: Programme, card: Card, told: CrmCard, deadline:
     return await programme.cards.get(card.number) or card
 
 
-async def _entered(programme: Programme, number: str, told: CrmCard) -> Card | None:
+async def _entered(programme: Programme, number: str, told: CrmCard, deadline: Deadline) -> Card | None:
     """Enter a number that only the CRM knows as what it is there; ``None``: it is not to be had here."""
-    owner = None if told.customer is None else told.customer.reference
+    # A replaced number is nobody's here: else it would stand where its owner's card of now belongs.
+    replaced = told.state == "replaced"
+    owner = None if told.customer is None or replaced else told.customer.reference
     if owner is None or programme.settings.cards.adopt:
         entry = _entry(programme, number, told, owner, told.state)
-        card = None if entry is None else await programme.cards.adopt(entry)
+        card = None if entry is None else await _adopted(programme, entry)
+        if card is not None and card.number != number and programme.crm_cards is not None:
+            # Its owner has another card here, which the CRM may have replaced by this one.
+            other = await _word(programme.crm_cards, card.number, deadline)
+            if other is not None and not is_anothers(card, other):
+                card = await _current(programme, card, other, deadline)
         if card is not None and card.number == number:
             return card
     # Its owner has another card here, or numbers of owners are not taken over.
@@ -281,7 +291,7 @@ async def vacant_number(programme: Programme, deadline: Deadline) -> Card:
             raise
         if told is None:
             return card
-        await _entered(programme, card.number, told)
+        await _entered(programme, card.number, told, deadline)
     log.error("numbers_are_the_crms", tried=_TRIES, remedy="choose a range, or a pool, of numbers of its own")
     raise Refused(Code.NO_NUMBERS)
 
@@ -333,10 +343,6 @@ def _entry(
             "unfit", number, "give the person a number that cards.barcode_type and a path can carry"
         )
         return None
-    if not looks.fits:
-        programme.odd_numbers.note(
-            "barcode", number, "it is shown as cards.barcode_fallback; cards.barcode_type cannot carry it"
-        )
     return Entry(
         number=number,
         barcode_number=looks.barcode,
@@ -345,7 +351,26 @@ def _entry(
         state=state,
         replaced_by=told.replaced_by if told is not None and state == "replaced" else None,
         barcode_told=looks.told,
+        barcode_fits=looks.fits,
     )
+
+
+async def _adopted(programme: Programme, entry: Entry) -> Card | None:
+    card = await programme.cards.adopt(entry)
+    if card is not None and card.number == entry.number:
+        _note_fallback(programme, entry)
+    return card
+
+
+def _note_fallback(programme: Programme, entry: Entry) -> None:
+    """Note a barcode of another type than the settings say, where the card is shown at all."""
+    hidden = entry.replaced_by is not None and programme.settings.cards.replaced_answer == "unknown"
+    if not entry.barcode_fits and not hidden:
+        programme.odd_numbers.note(
+            "barcode",
+            entry.number,
+            "it is shown as cards.barcode_fallback; cards.barcode_type cannot carry it",
+        )
 
 
 def _note_other_owner(programme: Programme, number: str) -> None:

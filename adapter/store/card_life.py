@@ -250,10 +250,11 @@ async def _replace(
     )
     found = {row["number"]: card_of(row) for row in rows}
     old = found.get(number)
-    if old is not None and old.replaced_by == entry.number:
-        return found.get(entry.number)  # done already
-    if old is None or old.replaced_by is not None or old.state in (CardState.FREE, CardState.RESERVED):
+    if old is None or old.state in (CardState.FREE, CardState.RESERVED):
         return None
+    # One that has its owner still was entered as replaced, and is only now replaced here.
+    if old.replaced_by is not None and old.users_reference is None:
+        return found.get(entry.number) if old.replaced_by == entry.number else None  # done already
     owner = old.users_reference
     if entry.owner not in (None, owner):
         return None

@@ -226,3 +226,43 @@ async def test_profile_consents_purchases_and_lists(served: Shop) -> None:
     listed = await served.good("GET", "/v1/card/getAllUsersExtended")
     assert {one["phone"] for one in listed} == {ANNA, BORIS, "79000000003"}
     assert {"name": "status", "value": "gold"} in listed[0]["params"]
+
+
+OLD, NEW = "2900000010017", "2900000010024"
+
+
+@pytest.mark.parametrize("first", [OLD, NEW, ANNA])
+async def test_the_card_of_a_customer_is_the_current_one_whichever_number_is_seen_first(
+    served: Shop, first: str
+) -> None:
+    await served.good("GET", f"/v1/card?msisdn={first}" if first == ANNA else f"/v1/card/{first}")
+    assert (await served.good("GET", f"/v1/card/{OLD}"))["card"]["cardState"] == "inactive"
+    for path in (f"?msisdn={ANNA}", f"/{NEW}"):
+        card = (await served.good("GET", f"/v1/card{path}"))["card"]
+        assert (card["cardNumber"], card["cardState"]) == (NEW, "active")
+    issued = await served.good("POST", "/v1/card/anonymous", {"phone": ANNA})
+    assert issued["card"]["cardNumber"] == NEW
+    assert (await served.good("GET", f"/v1/card/{OLD}"))["card"]["cardState"] == "inactive"
+
+
+@pytest.mark.parametrize("seen", [f"/{NEW}", f"/{OLD}", f"?msisdn={ANNA}", "issue"])
+async def test_a_replaced_number_that_stands_for_its_owner_gives_way_at_the_next_use(
+    served: Shop, database: str, seen: str
+) -> None:
+    registry = await asyncpg.connect(database)
+    await registry.execute(
+        "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, users_reference, state,"
+        " blocked_from, replaced_by) VALUES ($1, $1, 'EAN_13', '1', 'inactive', 'active', $2)",
+        OLD,
+        NEW,
+    )
+    if seen == "issue":
+        await served.good("POST", "/v1/card/anonymous", {"phone": ANNA})
+    else:
+        await served.good("GET", f"/v1/card{seen}")
+    rows = await registry.fetch("SELECT number, users_reference FROM koshelek.cards ORDER BY number")
+    await registry.close()
+    assert [tuple(row) for row in rows] == [(OLD, None), (NEW, "1")]
+    card = (await served.good("GET", f"/v1/card?msisdn={ANNA}"))["card"]
+    assert (card["cardNumber"], card["cardState"]) == (NEW, "active")
+    assert card["barcode"]["barcodeType"] == "EAN_13"
