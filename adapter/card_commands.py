@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from adapter.store.card_life import CardEvent
     from adapter.store.cards import PostgresCards
     from adapter.store.pool import Gateway
+    from crm_backends.model import CrmCard
 
 app = typer.Typer(help="Import, show, block, unblock and replace cards.", no_args_is_help=True)
 
@@ -93,6 +94,7 @@ def cards_show(
 ) -> None:
     """Show a card: state, barcode, whose it is in each CRM, and what happened to it.
 
+    A number that only the CRM knows is shown as the CRM tells it, with only_in_crm.
     Where the CRM names another owner of the number, that is other_owner; nobody can use the card then.
     """
     from adapter.loyalty.standing import is_anothers
@@ -101,19 +103,22 @@ def cards_show(
 
     settings = _settings(config, data_dir)
     other_owner = unasked = None
+    only_in_crm: CrmCard | None = None
     found: list[tuple[Card | None, list[CardEvent]]] = []
 
     async def look(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
         return await cards.get(number), await cards.events(number)
 
     async def look_and_ask(service: Service) -> None:
-        nonlocal other_owner
+        nonlocal other_owner, only_in_crm
         found.append(await look(service.cards))
         card, crm = found[0][0], service.programme.crm_cards
-        if card is None or card.users_reference is None or crm is None:
+        if crm is None or (card is not None and card.users_reference is None):
             return
         told = await crm.find(number, Deadline.after(_PATIENCE))
-        if told is not None and told.customer is not None and is_anothers(card, told):
+        if card is None:
+            only_in_crm = told
+        elif told is not None and told.customer is not None and is_anothers(card, told):
             other_owner = told.customer.reference
 
     try:
@@ -121,6 +126,11 @@ def cards_show(
     except (BackendError, CannotRun) as error:  # the registry's part is shown all the same
         unasked = str(error)
     card, events = found[0] if found else _with_cards(settings, look)
+    if card is None and only_in_crm is not None:
+        _print_of_crm(only_in_crm, as_json)
+        return
+    if card is None and unasked is not None:
+        fail(f"there is no card with this number here, and the CRM cannot be asked about it: {unasked}")
     _print(card, events, as_json, other_owner=other_owner)
     if unasked is not None:
         typer.echo(f"the CRM cannot be asked whose the number is there: {unasked}", err=True)
@@ -150,11 +160,17 @@ def cards_block(
         _block_all(_settings(config, data_dir), file, person, reason, as_json)
         return
 
+    so_already = False
+
     async def block(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
+        nonlocal so_already
+        so_already = _is_blocked_here(await cards.get(number or ""))
         return await cards.block(number or "", by=person, note=reason), []
 
     card, events = _with_cards(_settings(config, data_dir), block)
     _print(card, events, as_json)
+    if so_already:
+        typer.echo("it was blocked already; nothing was changed", err=True)
     if card is not None and card.state != "blocked":
         fail(f"nothing was changed: {_why_not_blocked(card)}")
 
@@ -174,16 +190,19 @@ def cards_unblock(
     One that the CRM has blocked is blocked again at its next use, unless it is unblocked there.
     """
     person, reason = decided_by(by), None if note is None else noted(note)
-    by_crm = False
+    by_crm = was_blocked = False
 
     async def unblock(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
-        nonlocal by_crm
+        nonlocal by_crm, was_blocked
         before = await cards.get(number)
-        by_crm = before is not None and before.by_crm
+        was_blocked = before is not None and before.state == "blocked"
+        by_crm = was_blocked and before is not None and before.by_crm
         return await cards.unblock(number, by=person, note=reason), []
 
     card, events = _with_cards(_settings(config, data_dir), unblock)
     _print(card, events, as_json)
+    if not was_blocked:
+        typer.echo("it was not blocked; nothing was changed", err=True)
     if by_crm:
         typer.echo("the CRM had blocked it: unblock it there too, or it is blocked at its next use", err=True)
 
@@ -195,6 +214,10 @@ def cards_replace(
     new: Annotated[str, typer.Argument(metavar="NEW", help="Number that takes its place; may be new here.")],
     by: By = None,
     note: Note = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Even where only cards.barcode_fallback can carry the new number.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it without asking you.")] = False,
     as_json: AsJson = False,
     config: ConfigFile = None,
     data_dir: DataDir = None,
@@ -207,16 +230,22 @@ def cards_replace(
     from crm_backends.ports import BackendError, Deadline
 
     person, reason = decided_by(by), None if note is None else noted(note)
+    settings = _settings(config, data_dir)
+    if not yes:
+        typer.echo(visible(f"{new} takes the place of {number}, which is no longer good then"), err=True)
+        typer.confirm("Go on?", abort=True, err=True)
     done: list[Card] = []
 
     async def replace(service: Service) -> None:
         deadline = Deadline.after(_PATIENCE)
         done.append(
-            await replace_card(service.programme, number, new, by=person, note=reason, deadline=deadline)
+            await replace_card(
+                service.programme, number, new, by=person, note=reason, deadline=deadline, force=force
+            )
         )
 
     try:
-        with_service(_settings(config, data_dir), replace)
+        with_service(settings, replace)
     except CannotReplace as error:
         fail(f"nothing was changed: {error}")
     except BackendError as error:
@@ -229,7 +258,12 @@ _PATIENCE = 10.0
 
 
 def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    return settings_for(config, {"database": {"data_dir": data_dir}})
+    """The settings in force; these commands say themselves what there is to say, and nothing is logged."""
+    from adapter import logs
+
+    settings = settings_for(config, {"database": {"data_dir": data_dir}})
+    logs.silence()
+    return settings
 
 
 def _with_cards(
@@ -274,6 +308,27 @@ def _print(
         say(f"{one['at']}  {one['event']}, by {one['by'] or 'the CRM'}{more}")
 
 
+def _print_of_crm(told: CrmCard, as_json: bool) -> None:
+    """What the CRM says of a number that is not entered here."""
+    told_fields = {
+        "number": told.number,
+        "only_in_crm": True,
+        "barcode_number": told.barcode,
+        "barcode_type": told.barcode_type,
+        "state": told.state,
+        "users_reference": None if told.customer is None else told.customer.reference,
+        "replaced_by": told.replaced_by,
+    }
+    fields = {name: value for name, value in told_fields.items() if value}
+    if as_json:
+        say_json(fields)
+        return
+    say("Only the CRM knows this number; the adapter has no card with it.")
+    for name, value in fields.items():
+        if name != "only_in_crm":
+            say(f"{name:<18} {value}")
+
+
 def _block_all(settings: Settings, file: Path, by: str, note: str | None, as_json: bool) -> None:
     """Block the cards of a file; each line that cannot be done is told, and the others are done."""
     blocked: list[str] = []
@@ -282,8 +337,7 @@ def _block_all(settings: Settings, file: Path, by: str, note: str | None, as_jso
 
     async def block(cards: PostgresCards) -> tuple[None, list[CardEvent]]:
         for line, number in _lines(file):
-            known = await cards.get(number)
-            if known is not None and known.state == "blocked" and not known.by_crm:
+            if _is_blocked_here(await cards.get(number)):
                 before.append(number)
                 continue
             card = await cards.block(number, by=by, note=note)
@@ -320,6 +374,10 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
         for line, text in enumerate(stream, start=1):
             if number := one_line(text):
                 yield line, number
+
+
+def _is_blocked_here(card: Card | None) -> bool:
+    return card is not None and card.state == "blocked" and not card.by_crm
 
 
 def _why_not_blocked(card: Card) -> str:

@@ -62,7 +62,7 @@ async def persons_card(
 
 async def _taken_over(programme: Programme, customer: Customer, number: str, deadline: Deadline) -> Card:
     """Enter the card that the CRM keeps for somebody who has none here."""
-    number, state, told = await _as_it_is_now(programme, customer, number, deadline)
+    number, state, told = await as_it_is_now(programme, customer, number, deadline)
     entry = _entry(programme, number, told, customer.reference, state)
     if entry is None:
         raise Refused(Code.HAS_ANOTHER_CARD)
@@ -73,7 +73,7 @@ async def _taken_over(programme: Programme, customer: Customer, number: str, dea
     return card
 
 
-async def _as_it_is_now(
+async def as_it_is_now(
     programme: Programme, customer: Customer, number: str, deadline: Deadline
 ) -> tuple[str, CrmCardState, CrmCard | None]:
     """Number and state of the customer's card, and what else the CRM tells of it, replacements followed."""
@@ -95,7 +95,7 @@ async def _other_number(
         told = None if crm is None else await _word(crm, card.number, deadline)
         if told is None or told.state != "replaced":
             return card  # replaced here; the CRM has not been told yet
-    number, state, told = await _as_it_is_now(programme, customer, kept, deadline)
+    number, state, told = await as_it_is_now(programme, customer, kept, deadline)
     return await _replaced(programme, card, number, told, state)
 
 
@@ -236,10 +236,18 @@ class CannotReplace(Exception):
 
 
 async def replace_card(
-    programme: Programme, old: str, new: str, *, by: str, note: str | None, deadline: Deadline
+    programme: Programme,
+    old: str,
+    new: str,
+    *,
+    by: str,
+    note: str | None,
+    deadline: Deadline,
+    force: bool = False,
 ) -> Card:
     """Put the number ``new`` in the place of the card ``old``, and have the CRM told. Again, it is no error.
 
+    ``force``: even where only ``cards.barcode_fallback`` can carry the number, and not the barcode's type.
     Raises ``CannotReplace``; ``BackendError`` where the CRM can be asked about ``new`` and does not answer.
     """
     card = await programme.cards.get(old)
@@ -257,10 +265,14 @@ async def replace_card(
             raise CannotReplace("in the CRM the new number is another customer's")
         if told.state != "active":
             raise CannotReplace(f"in the CRM the new number is {told.state}")
-    entry = _entry(programme, new, told, card.users_reference, "active")
-    if entry is None:
+    try:
+        entry = _made(programme, new, told, card.users_reference, "active")
+    except BadNumber as error:
+        raise CannotReplace(f"the new number cannot be a card's: {error}") from None
+    if not entry.barcode_fits and not force and card.replaced_by is None:
         raise CannotReplace(
-            "the new number cannot be a card's: see cards.barcode_type, cards.barcode_fallback"
+            f"cards.barcode_type is {programme.settings.cards.barcode_type}, which cannot carry the new "
+            f"number; correct it, or with --force it is shown as {entry.barcode_type}"
         )
     replaced = await programme.cards.replace(old, entry, by=by, note=note)
     if replaced is None:
@@ -335,14 +347,21 @@ def _entry(
     programme: Programme, number: str, told: CrmCard | None, owner: str | None, state: CrmCardState
 ) -> Entry | None:
     """A number of the CRM's as it can be shown; ``None``: it cannot, and that was noted."""
-    barcode, kind = (told.barcode, told.barcode_type) if told is not None else (None, None)
     try:
-        looks = shown(number, barcode, kind, programme.settings.cards)
+        return _made(programme, number, told, owner, state)
     except BadNumber:
         programme.odd_numbers.note(
             "unfit", number, "give the person a number that cards.barcode_type and a path can carry"
         )
         return None
+
+
+def _made(
+    programme: Programme, number: str, told: CrmCard | None, owner: str | None, state: CrmCardState
+) -> Entry:
+    """The same. Raises ``BadNumber``."""
+    barcode, kind = (told.barcode, told.barcode_type) if told is not None else (None, None)
+    looks = shown(number, barcode, kind, programme.settings.cards)
     return Entry(
         number=number,
         barcode_number=looks.barcode,

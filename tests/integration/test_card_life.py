@@ -716,6 +716,28 @@ async def test_the_whole_life_of_a_card_in_a_shops_own_database(start: StartAdap
     assert await adapter.reserve() == third
 
 
+@pytest.mark.parametrize("answer", ["inactive", "unknown"])
+async def test_an_old_number_nobody_asked_for_before_answers_as_replaced_cards_do(
+    start: StartAdapter, shop: Shop, answer: str
+) -> None:
+    cards = {"replaced_answer": answer, "barcode_type": "EAN_13"}
+    adapter = await start(crm=shop.settings(), delivery=DELIVERY, cards=cards)
+    number = await adapter.issue(phone="79161112233")
+    await delivered(adapter)
+    await shop.execute("INSERT INTO karten (nummer, kunde) VALUES ('OLD-1', 1)")
+    await shop.execute(
+        "UPDATE karten SET zustand = 'replaced', nachfolger = $1 WHERE nummer = 'OLD-1'", number
+    )
+    with structlog.testing.capture_logs() as logged:
+        if answer == "inactive":
+            assert await state_of(adapter, "OLD-1") == "inactive"
+        else:
+            assert (await adapter.get("/v1/card/OLD-1")).code == Code.CARD_UNKNOWN
+    said = [line["reason"] for line in logged if line["event"] == "card_number_refused"]
+    assert said == (["barcode"] if answer == "inactive" else [])
+    assert await found(adapter, "79161112233") == number
+
+
 async def test_without_the_files_for_cards_a_shops_database_works_as_before(
     start: StartAdapter, fresh_database: str, tmp_path: Path
 ) -> None:

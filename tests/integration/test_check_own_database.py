@@ -76,6 +76,11 @@ async def test_numbers_that_get_in_each_others_way_are_told(tmp_path: Path, data
             "VALUES ($1, $1, 'CODE_128', 'ownerless')",
             number,
         )
+    await connection.execute(  # a person put this one in the place of another: it was not imported
+        "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state, users_reference, replaces) "
+        "VALUES ($1, $1, 'CODE_128', 'active', '9', 'OLD-1')",
+        range_number(RANGE, 30),
+    )
     await connection.execute(
         "INSERT INTO crm.customers (phone, card_number) VALUES ('+79000000009', $1)", range_number(RANGE, 2)
     )

@@ -555,7 +555,18 @@ def test_a_card_is_replaced_by_another_and_what_happened_is_shown(tmp_path: Path
     assert run("cards", "import", cards_file(tmp_path, *rows), cwd=tmp_path).status == 0
     assert run("cards", "block", number(1), cwd=tmp_path).status == 0
     for _ in range(2):  # again, it is no error
-        words = ("cards", "replace", number(1), number(2), "--by", "anna", "--note", "lost", "--json")
+        words = (
+            "cards",
+            "replace",
+            number(1),
+            number(2),
+            "--by",
+            "anna",
+            "--note",
+            "lost",
+            "--json",
+            "--yes",
+        )
         done = run(*words, cwd=tmp_path, anew=True)
         assert done.status == 0, done.err
         assert json.loads(done.out) == {
@@ -581,13 +592,58 @@ def test_a_card_is_replaced_by_another_and_what_happened_is_shown(tmp_path: Path
         ((number(2), number(3)), "the new number is somebody's here, or a person has blocked it"),
         ((number(2), "a/b"), "the new number cannot be a card's"),
     ):
-        done = run("cards", "replace", *pair, cwd=tmp_path)
-        assert done.status == 1
+        done = run("cards", "replace", *pair, "--yes", cwd=tmp_path)
+        assert (done.status, done.out) == (1, "")
         assert f"error: nothing was changed: {says}" in done.err
     # Blocking a card that is no longer good helps nobody.
     done = run("cards", "block", number(1), cwd=tmp_path)
     assert done.status == 1
     assert f"replaced by {number(2)}; block that one" in done.err
+
+
+def test_a_new_number_has_to_fit_and_a_person_is_asked_before_a_card_is_replaced(
+    tmp_path: Path, database: str
+) -> None:
+    settings(tmp_path, complete(database) + '[cards]\nbarcode_type = "EAN_13"\n')
+    old, new = "2900000010017", "2900000010024"
+    rows = (old, "active", "", "", "1")
+    assert run("cards", "import", cards_file(tmp_path, rows), cwd=tmp_path).status == 0
+    done = run("cards", "replace", old, "123", "--yes", cwd=tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert "cards.barcode_type is EAN_13, which cannot carry the new number" in done.err
+    done = run("cards", "replace", old, new, cwd=tmp_path, given="n\n")
+    assert (done.status, done.out.strip()) == (1, "")
+    assert f"{new} takes the place of {old}" in done.err
+    assert json.loads(run("cards", "show", old, "--json", cwd=tmp_path).out)["state"] == "active"
+    done = run("cards", "replace", old, "123", "--yes", "--force", "--json", cwd=tmp_path)
+    assert (done.status, json.loads(done.out)["barcode_type"]) == (0, "CODE_128")
+    done = run("cards", "replace", "123", new, "--json", cwd=tmp_path, given="y\n")
+    assert (done.status, json.loads(done.out)["barcode_type"]) == (0, "EAN_13")
+
+
+def test_a_card_that_stands_so_already_is_told(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    rows = (number(1), "active", "", "", "1")
+    assert run("cards", "import", cards_file(tmp_path, rows), cwd=tmp_path).status == 0
+    for word, says in (("block", "it was blocked already"), ("unblock", "it was not blocked")):
+        assert run("cards", word, number(1), cwd=tmp_path).err == ""
+        again = run("cards", word, number(1), cwd=tmp_path)
+        assert (again.status, again.err) == (0, f"{says}; nothing was changed\n")
+
+
+async def test_a_number_that_only_the_crm_knows_is_shown_as_the_crms(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    done = run("cards", "show", "P-1", cwd=tmp_path)  # makes the CRM's schema
+    assert (done.status, done.err) == (1, "error: there is no card with this number\n")
+    connection = await asyncpg.connect(database)
+    await connection.execute("INSERT INTO crm.cards (number, state) VALUES ('P-1', 'blocked')")
+    await connection.close()
+    assert "Only the CRM knows this number" in run("cards", "show", "P-1", cwd=tmp_path).out
+    assert json.loads(run("cards", "show", "P-1", "--json", cwd=tmp_path).out) == {
+        "number": "P-1",
+        "only_in_crm": True,
+        "state": "blocked",
+    }
 
 
 def test_a_card_that_is_another_customers_in_the_crm_is_told(tmp_path: Path, database: str) -> None:
