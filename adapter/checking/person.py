@@ -20,6 +20,7 @@ from adapter.loyalty.holder import ENTRIES_SHOWN, CardInfo
 from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.numbers import BadNumber, shown
 from adapter.loyalty.ports import Port
+from adapter.loyalty.standing import as_it_is_now
 from adapter.settings import Settings
 from contracts.suite.redaction import Redactor, partly
 from crm_backends.inputs import read_phone
@@ -100,7 +101,7 @@ class Walk:
                 ok=False,
             )
             return None
-        card = cards.get(customer.reference) or self._to_come(customer)
+        card = cards.get(customer.reference) or await self._to_come(customer)
         if not card.number:
             self._tell("find", f"no card yet{took}: Koshelek would get an empty answer, and issue one")
         elif card.state is CardState.BLOCKED:
@@ -121,16 +122,24 @@ class Walk:
             warning=not same,
         )
 
-    def _to_come(self, customer: Customer) -> Card:
+    async def _to_come(self, customer: Customer) -> Card:
         """The card that the first call would take over from the CRM; without a number where it has none."""
         number, cards = customer.card_number or "", self.settings.cards
         if not cards.adopt:
             number = ""
-        barcode, kind = number, str(cards.barcode_type)
+        barcode, kind, state = number, str(cards.barcode_type), CardState.ACTIVE
         if number:
+            programme, deadline = self.service.programme, Deadline.after(_PATIENCE)
+            number, word, told = await as_it_is_now(programme, customer, number, deadline)
+            state = CardState("inactive" if word == "replaced" else word)
+            known = await programme.cards.get(number)
             try:
-                as_shown = shown(number, None, None, cards)
+                as_shown = shown(
+                    number, told.barcode if told else None, told.barcode_type if told else None, cards
+                )
                 barcode, kind = as_shown.barcode, as_shown.barcode_type
+                if known is not None and not as_shown.told:  # a number keeps the barcode it has here
+                    barcode, kind = known.barcode_number, known.barcode_type
                 problem = (
                     "" if as_shown.fits else f"does not fit {cards.barcode_type}, and is shown as {kind}"
                 )
@@ -143,7 +152,7 @@ class Walk:
                     "choose cards.barcode_type and barcode_rule so that the CRM's numbers fit",
                     warning=True,
                 )
-        return Card(number, barcode, kind, CardState.ACTIVE, users_reference=customer.reference)
+        return Card(number, barcode, kind, state, users_reference=customer.reference)
 
     async def _account(self, port: Port, customer: Customer, card: Card) -> str | None:
         """Under what a CRM keeps this person."""

@@ -95,6 +95,25 @@ async def test_a_person_is_walked_through_what_koshelek_would_ask(shop: Any) -> 
     assert told(found, "getAllUsers")["detail"].startswith("told, as number 1 of the list")
 
 
+async def test_the_barcode_shown_is_the_one_that_is_served(shop: Any) -> None:
+    check, connection = shop
+    await connection.execute(
+        "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state) "
+        "VALUES ('2907777777778', '2907777777778', 'QR_CODE', 'ownerless')"
+    )
+    _, found = check("--phone", PHONE)
+    assert '"barcodeType": "QR_CODE"' in told(found, "find")["detail"]  # as it was entered here
+    await connection.execute(
+        "INSERT INTO crm.cards (number, barcode, barcode_type, state) "
+        "VALUES ('2907777777778', '4006381333931', 'EAN_13', 'blocked')"
+    )
+    _, found = check("--phone", PHONE)
+    assert "the card is blocked" in told(found, "find")["detail"]
+    await connection.execute("UPDATE crm.cards SET state = 'active'")
+    _, found = check("--phone", PHONE)
+    assert '"barcodeType": "EAN_13"' in told(found, "find")["detail"]  # the CRM's own
+
+
 async def test_what_would_go_wrong_for_this_person_is_told(shop: Any) -> None:
     check, connection = shop
     done, found = check("--phone", "79165550199")
