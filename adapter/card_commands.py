@@ -23,7 +23,7 @@ from adapter.terminal import (
     plainly,
     say,
     say_json,
-    settings_for,
+    settings_of_database,
     visible,
     with_database,
     with_service,
@@ -61,7 +61,7 @@ def cards_import(
     """
     from adapter.store.importing import BadFile, Report, import_rows, read_rows
 
-    settings = settings_for(config, {"database": {"data_dir": data_dir}})
+    settings = settings_of_database(config, data_dir)
     report = Report()
 
     def progress(done: int) -> None:
@@ -229,7 +229,7 @@ _PATIENCE = 10.0
 
 
 def _settings(config: Path | None, data_dir: Path | None) -> Settings:
-    return settings_for(config, {"database": {"data_dir": data_dir}})
+    return settings_of_database(config, data_dir)
 
 
 def _with_cards(
