@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
@@ -97,6 +97,8 @@ class Proof:
     """Of each statement that fits and may be executed: name and PostgreSQL type of what it returns."""
     role: str = ""
     _rights: dict[str, set[str]] = field(default_factory=dict)
+    _granted: dict[str, int] = field(default_factory=dict)
+    """Remedies that were told, and for how many files more each would do."""
 
     async def run(self) -> list[Finding]:
         """Prepare and plan every statement; nothing is executed.
@@ -109,6 +111,7 @@ class Proof:
         for statement in self.statements:
             await self._prove(statement)
         await self._prove_functions()
+        self._tell_how_many()
         wrong = sum(not finding.ok for finding in self.findings)
         if self.columns:
             self._tell("statements", f"{len(self.columns)} of {len(self.statements)} fit and may be executed")
@@ -172,7 +175,7 @@ class Proof:
                     await self.connection.execute(f"DEALLOCATE {_PLANNED}")
 
     async def _refused(self, statement: Statement, error: Exception) -> Misfit:
-        if errors.sqlstate(error) != "42501":
+        if errors.sqlstate(error) != errors.NO_RIGHT:
             return refused(statement, error)
         name = str(getattr(error, "message", "")).strip().split()[-1].strip("\"'«».")
         grants = [
@@ -244,7 +247,18 @@ class Proof:
             self._tell(statement.file, f"does not use :reference: {usual}", "keep it in a unique column")
 
     def _wrong(self, misfit: Misfit) -> None:
+        if misfit.remedy in self._granted:
+            self._granted[misfit.remedy] += 1
+            return
+        if misfit.remedy.startswith("GRANT "):
+            self._granted[misfit.remedy] = 0
         self.findings.append(finding_of(misfit))
+
+    def _tell_how_many(self) -> None:
+        for place, finding in enumerate(self.findings):
+            if more := self._granted.get(finding.remedy):
+                detail = f"{finding.detail}; {more} more need the same right"
+                self.findings[place] = replace(finding, detail=detail)
 
     def _tell(self, subject: str, detail: str, warning: str = "") -> None:
         self.findings.append(Finding(subject, True, detail, warning, warning=bool(warning)))
@@ -262,7 +276,9 @@ def refused(statement: Statement, error: Exception) -> Misfit:
         return Misfit(
             statement.file,
             f"{problem}: {missing} does not exist",
-            "correct the name, grant the right to see it, or let manage_schema create the schema crm",
+            "correct the name, grant the right to see it, or let manage_schema create the schema crm"
+            if statement.is_ours
+            else "correct the name in the file, or create it in the database",
         )
     if errors.sqlstate(error) in ("26000", "42P05"):
         return Misfit(statement.file, problem, "a pooler stands between: set pooler = true")

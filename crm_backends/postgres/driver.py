@@ -74,6 +74,7 @@ _SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together c
 _RELEASE = 0.25  # seconds a connection has to become usable again; then it is dropped
 _LIST_BATCH = 2000  # measured: larger batches are slower, they leave the caches
 _LIST_TOTAL = 900.0  # seconds for a whole list: who stops reading it must not keep a connection for ever
+_DENIED = 900.0  # seconds a refused write is remembered: longer than the pause before it is tried again
 _MOST_TOLD = 50  # different complaints about values, in the life of a process
 _LIST_TIMEOUT = 60.0  # seconds for the first or any further batch: a partner's ORDER BY may sort everybody
 
@@ -124,6 +125,8 @@ class PostgresBackend:
                 for name, why in self._absent.items()
             },
         }
+        self._denied: dict[str, tuple[float, bool]] = {}
+        """Writes refused for want of a right: until when that counts, and whether it was seen which."""
         self._fitting: dict[str, frozenset[str]] = {}
         """Operations whose statement was seen to fit the database, with the columns it returns."""
         self._schema_ready = not settings.manages_schema()
@@ -240,8 +243,29 @@ class PostgresBackend:
         ]
 
     async def standing(self) -> Sequence[Finding]:
-        """Connect, and see once that every statement fits."""
-        return await self._look(self._misfits_in, schema=True)
+        """Connect, see once that every statement fits, and whether a write lacks a right."""
+        return await self._look(self._standing, schema=True)
+
+    async def _standing(self, connection: Connection) -> list[Finding]:
+        return await self._misfits_in(connection) or await self._rights_that_lack(connection)
+
+    async def _rights_that_lack(self, connection: Connection) -> list[Finding]:
+        """Which rights the writes lack that were refused since; inside a function that shows only then."""
+        found: list[Finding] = []
+        for name, (until, seen) in list(self._denied.items()):
+            statement = self._statements[name]
+            async with connection.transaction(readonly=True):
+                proof = checking.Proof(connection, [statement], self._settings.statement_timeout)
+                lacking = [finding for finding in await proof.run() if not finding.ok]
+            if lacking:
+                self._denied[name] = (until, True)
+                found += lacking
+            elif seen or monotonic() > until:
+                del self._denied[name]
+            else:
+                problem = "the database refused it for want of a right (SQLSTATE 42501)"
+                found.append(Finding(statement.file, False, problem, "the server's log names the right"))
+        return found
 
     async def misfits(self) -> Sequence[Finding]:
         """What in the SQL files can never work; of a database that does not answer nothing is said.
@@ -268,7 +292,8 @@ class PostgresBackend:
         try:
             async with self._connection(limit, schema=schema) as connection:
                 findings.insert(0, Finding("database", True, f"connected, {_version(connection)}"))
-                findings += await look(connection)
+                if self._settings.sql_dir is None or self._settings.sql_dir.is_dir():
+                    findings += await look(connection)
         except BackendError as error:
             reason, _, remedy = str(error).partition("; ")
             findings.insert(0, Finding("database", False, reason, remedy))
@@ -470,9 +495,12 @@ class PostgresBackend:
                 try:
                     found = await self._fetch(connection, statement.text, arguments, limit)
                 except errors.DATABASE_ERRORS as error:
+                    if errors.sqlstate(error) == errors.NO_RIGHT:
+                        self._denied[name] = (monotonic() + _DENIED, False)
                     return errors.after_write(statement.file, error, unique_is_conflict=unique_is_conflict)
                 except errors.UNREADABLE:
                     return Written.unknown(f"{statement.file}: what it returned cannot be read")
+                self._denied.pop(name, None)
         except (BackendUnavailable, BackendCredentials):
             return Written.not_sent()
         return rows.written(found[0] if found else None, missing=missing)

@@ -40,6 +40,7 @@ _REFUSED = ("21", "22", "23", "44", "P0")
 _ROLLED_BACK = ("25", "40", "53", "55", "57")
 # Of these classes, the ones after which the statement may have been applied all the same.
 _IN_DOUBT = frozenset({"40003", "57P01", "57P02", "57P03", "57P04", "57P05"})
+NO_RIGHT = "42501"
 _UNIQUE_VIOLATION = "23505"
 
 _UNDEFINED = re.compile(

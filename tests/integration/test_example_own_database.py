@@ -68,6 +68,19 @@ async def test_check_finds_nothing_to_say(folder: Path) -> None:
     assert "3 of the list read, 3 of them written otherwise" in text
 
 
+async def test_a_right_that_lacks_inside_a_function_is_found_with_its_grant(
+    folder: Path, shop: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    await shop.execute("REVOKE INSERT ON shop.bonus FROM koshelek")
+    done = run("check", "--json", cwd=folder, timeout=60)
+    assert done.status == 1
+    (wrong,) = [line for line in map(json.loads, done.out.splitlines()) if line["state"] == "fail"]
+    assert "shop.koshelek_credit" in wrong["detail"]
+    assert wrong["remedy"] == "GRANT INSERT ON TABLE shop.bonus TO koshelek;"
+    await shop.execute(wrong["remedy"])
+    check(folder)
+
+
 async def test_check_walks_a_person_through(folder: Path) -> None:
     told = {line["subject"]: line["detail"] for line in check(folder, "--phone", ANNA)}
     assert '"cardNumber": "2900…024", "cardState": "active"' in told["find"]
@@ -124,6 +137,32 @@ def served(folder: Path, shop: asyncpg.Connection[asyncpg.Record], fresh_databas
     ) as serving:
         serving.wait_for('"ready"')
         yield Shop(port, shop, fresh_database)
+
+
+async def test_a_refused_write_makes_the_crm_wrong_until_the_right_is_there(
+    folder: Path, shop: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    port, management = free_ports(2)
+    env = {
+        "KOSHELEK_MANAGEMENT__PORT": str(management),
+        "KOSHELEK_MANAGEMENT__CRM_CHECK_EVERY": "1",
+        "KOSHELEK_MANAGEMENT__READY_NEEDS_CRM": "true",
+    }
+    with Running("serve", "--port", str(port), cwd=folder, env=env) as serving:
+        await asyncio.to_thread(serving.wait_for, '"ready"')
+        served = Shop(port, shop, "")
+        await asyncio.to_thread(serving.wait_for, '"crm_well"')
+        await shop.execute("REVOKE INSERT ON shop.bonus FROM koshelek")
+        body = {"cardNumber": "2900000010024", "qrCode": served.receipt(7)}
+        await served.good("POST", "/v1/promo/qrCode", body)
+        await asyncio.to_thread(serving.wait_for, '"crm_wrong"')
+        (line,) = [line for line in serving.lines() if line["event"] == "crm_wrong"]
+        assert "shop.bonus" in line["reason"]
+        assert line["remedy"] == "GRANT INSERT ON TABLE shop.bonus TO koshelek;"
+        assert (await asyncio.to_thread(call, management, "GET", "/health/ready")).status == 503
+        await shop.execute(line["remedy"])
+        await asyncio.to_thread(serving.wait_for, '"crm_wrong"[^§]*"crm_well"')
+        assert (await asyncio.to_thread(call, management, "GET", "/health/ready")).status == 200
 
 
 async def test_customers_are_found_however_their_phone_is_written(served: Shop) -> None:
