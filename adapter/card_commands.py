@@ -23,7 +23,7 @@ from adapter.terminal import (
     plainly,
     say,
     say_json,
-    settings_for,
+    settings_of_database,
     visible,
     with_database,
     with_service,
@@ -62,7 +62,7 @@ def cards_import(
     """
     from adapter.store.importing import BadFile, Report, import_rows, read_rows
 
-    settings = settings_for(config, {"database": {"data_dir": data_dir}})
+    settings = settings_of_database(config, data_dir)
     report = Report()
 
     def progress(done: int) -> None:
@@ -261,7 +261,7 @@ def _settings(config: Path | None, data_dir: Path | None) -> Settings:
     """The settings in force; these commands say themselves what there is to say, and nothing is logged."""
     from adapter import logs
 
-    settings = settings_for(config, {"database": {"data_dir": data_dir}})
+    settings = settings_of_database(config, data_dir)
     logs.silence()
     return settings
 

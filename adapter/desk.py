@@ -23,7 +23,7 @@ from adapter.terminal import (
     plainly,
     say,
     say_json,
-    settings_for,
+    settings_of_database,
     visible,
     with_database,
 )
@@ -171,7 +171,7 @@ def purge(
 
 def desk_settings(config: Path | None, data_dir: Path | None) -> Settings:
     """The settings in force."""
-    return settings_for(config, {"database": {"data_dir": data_dir}})
+    return settings_of_database(config, data_dir)
 
 
 def _print(items: Sequence[Item], limit: int, as_json: bool, reveal: bool, *, nothing: str) -> None:

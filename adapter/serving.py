@@ -43,11 +43,18 @@ Result = TypeVar("Result")
 
 
 @contextmanager
-def database(settings: Settings, *, join: bool = False, upgrade: bool = True) -> Iterator[str]:
+def database(
+    settings: Settings,
+    *,
+    join: bool = False,
+    upgrade: bool = True,
+    created: Callable[[str], object] = lambda url: None,
+) -> Iterator[str]:
     """The URL of the adapter's database, migrated; an embedded server runs as long as the context.
 
     ``join``: an embedded server that another process of ours runs in the data folder will do. ``upgrade``:
-    the schema of an older version may be brought up to date; a database without any gets one anyhow.
+    the schema of an older version may be brought up to date; a database without any gets one anyhow, and
+    ``created`` is told its URL.
 
     Raises:
         CannotRun: the database cannot be reached, started or migrated, or would have to be upgraded.
@@ -67,7 +74,9 @@ def database(settings: Settings, *, join: bool = False, upgrade: bool = True) ->
                 raise CannotRun(str(error)) from None
             url = server.url
         try:
-            run(lambda: migrate(url, upgrade=upgrade))
+            before, _ = run(lambda: migrate(url, upgrade=upgrade))
+            if not before:
+                created(url)
         except SchemaUnfit as error:
             raise CannotRun(str(error)) from None
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:

@@ -861,6 +861,12 @@ def settings_path(given: Path | None) -> Path | None:
     return DEFAULT_FILE if DEFAULT_FILE.exists() else None
 
 
+def names_database() -> bool:
+    """Whether the environment says where the adapter's database is."""
+    names = {f"{ENV_PREFIX}DATABASE__{key}" for key in ("URL", "URL_FILE", "DATA_DIR")}
+    return any(value and name.upper() in names for name, value in os.environ.items())
+
+
 def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from the file at ``path``, the environment over it, and ``overrides`` over both.
 

@@ -83,6 +83,31 @@ def settings_for(config: Path | None, overrides: dict[str, Any] | None = None) -
     return settings
 
 
+def settings_of_database(config: Path | None, data_dir: Path | None) -> Settings:
+    """The settings in force, for a command that works on what is kept already.
+
+    Raises:
+        CannotRun: nothing says where the database is. One made here would be empty, and a wrong answer.
+    """
+    settings = settings_for(config, {"database": {"data_dir": data_dir}})
+    must_be_somewhere(config, settings)
+    return settings
+
+
+def must_be_somewhere(config: Path | None, settings: Settings) -> None:
+    """Raise ``CannotRun`` where neither settings, variables nor a folder with data say where the database is."""
+    from adapter.settings import DEFAULT_FILE, CannotRun, names_database, settings_path
+    from adapter.store import embedded
+
+    folder = settings.database.data_dir
+    if settings_path(config) is None and not names_database() and not embedded.is_there(folder):
+        raise CannotRun(
+            f"there is no settings file {DEFAULT_FILE.absolute()}, no KOSHELEK_DATABASE__URL, and no data in "
+            f"{folder.absolute()}; name the file (--config FILE, or KOSHELEK_CONFIG), or the folder of the "
+            "embedded database (--data-dir koshelek-demo for the demo's)"
+        )
+
+
 def decided_by(by: str | None) -> str:
     """Who decides: as given, else the name on this machine."""
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapter.terminal import ConfigFile, plainly
+from adapter.terminal import ConfigFile, DataDir, must_be_somewhere, plainly
 
 if TYPE_CHECKING:
     from crm_backends.ports import Finding
@@ -19,6 +19,7 @@ _INDENT = " " * 21
 @plainly
 def check(
     config: ConfigFile = None,
+    data_dir: DataDir = None,
     phone: Annotated[
         str | None,
         typer.Option(help="A real customer's: also show, masked, what Koshelek would get of this person."),
@@ -38,11 +39,11 @@ def check(
 ) -> None:
     """Check settings, database and CRM, one line each; exit status 1 when anything is wrong.
 
-    Each line says what was looked at and what is wrong; the next what to do about it. Nothing is changed,
-    unless --writes is given.
+    Each line says what was looked at and what is wrong; the next what to do about it. Nothing is changed
+    unless --writes is given; only an empty database gets its tables, and a line says so.
     """
     from adapter import logs
-    from adapter.settings import SettingsError, read_settings, settings_path
+    from adapter.settings import CannotRun, SettingsError, read_settings, settings_path, with_overrides
     from crm_backends.ports import Finding
 
     logs.silence()
@@ -55,11 +56,16 @@ def check(
 
     path = settings_path(config)
     try:
-        settings = read_settings(path)
+        settings = with_overrides(read_settings(path), {"database": {"data_dir": data_dir}})
+        must_be_somewhere(config, settings)
     except SettingsError as error:
         for problem in error.problems:
             reason, _, remedy = problem.partition("; ")
             tell(Finding("settings", False, reason, remedy))
+        raise typer.Exit(1) from None
+    except CannotRun as error:
+        reason, _, remedy = str(error).partition("; ")
+        tell(Finding("settings", False, reason, remedy))
         raise typer.Exit(1) from None
     tell(Finding("settings", True, f"{path or 'defaults and environment'}"))
 
@@ -87,4 +93,6 @@ def _as_text(finding: Finding) -> str:
 def _as_data(finding: Finding) -> dict[str, str]:
     data = asdict(finding)
     state = "fail" if not data.pop("ok") else "ok"
+    if state == "ok" and not data["warning"]:
+        data["remedy"] = ""  # there is nothing to do
     return {"state": "warn" if data.pop("warning") and state == "ok" else state, **data}

@@ -50,10 +50,12 @@ def look(settings: Settings, wanted: Wanted, tell: Tell) -> None:
     tell(_password(settings))
     for finding in _certificate(settings):
         tell(finding)
+    created: list[str] = []
     try:
-        with database(settings, join=True, upgrade=False) as url:
+        with database(settings, join=True, upgrade=False, created=created.append) as url:
             tell(Finding("database", True, "reached"))
-            tell(Finding("schema", True, f"version {latest_version()}"))
+            made = ", created just now: the database was empty" if created else ""
+            tell(Finding("schema", True, f"version {latest_version()}{made}"))
             run(lambda: _with_service(settings, url, wanted, tell))
     except CannotRun as error:
         reason, _, remedy = str(error).partition("; ")

@@ -146,6 +146,11 @@ def running(data_dir: Path) -> str | None:
         return None
 
 
+def is_there(data_dir: Path) -> bool:
+    """Whether this is the folder of a server of ours."""
+    return (data_dir.expanduser() / _LOCK).is_file()
+
+
 def start(data_dir: Path) -> EmbeddedServer:
     """Start the server of this folder, which is created when it is not there.
 

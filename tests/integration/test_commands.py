@@ -408,6 +408,42 @@ def test_a_statement_is_printed_as_psql_takes_it(tmp_path: Path, database: str) 
         assert says in wrong.err
 
 
+def test_a_command_without_settings_or_data_makes_no_database(tmp_path: Path) -> None:
+    commands = (("receipts", "held"), ("cards", "show", "1"), ("check",), ("receipts", "recheck", "1"))
+    for done in run_all(commands, cwd=tmp_path):
+        assert done.status == 1
+        for word in (str(tmp_path / "koshelek-adapter.toml"), "--config", "KOSHELEK_CONFIG", "--data-dir"):
+            assert word in done.text
+    wrong = run("receipts", "held", "--data-dir", "koshelek-dmeo", cwd=tmp_path)
+    assert (wrong.status, str(tmp_path / "koshelek-dmeo") in wrong.err) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_commands_work_on_the_data_of_the_demo_that_runs(tmp_path: Path) -> None:
+    port, management = free_ports(2)
+    words = ("demo", "--port", str(port), "--management-port", str(management))
+    with Running(*words, cwd=tmp_path) as demo:
+        demo.wait_for("demo is ready")
+        held = run("receipts", "held", "--data-dir", "koshelek-demo", cwd=tmp_path)
+        assert (held.status, held.out) == (0, "nothing waits for a person\n")
+        asked = run("receipts", "recheck", "--all-held", "--data-dir", "koshelek-demo", cwd=tmp_path)
+        assert (asked.status, asked.out) == (0, "nothing is held\n")
+
+
+def test_check_says_that_it_made_the_tables_of_an_empty_database(tmp_path: Path, fresh_database: str) -> None:
+    settings(tmp_path, complete(fresh_database))
+    assert "created just now" in run("check", cwd=tmp_path).out
+    assert "created just now" not in run("check", cwd=tmp_path).out
+
+
+def test_check_gives_scripts_a_remedy_only_where_there_is_something_to_do(
+    tmp_path: Path, database: str
+) -> None:
+    settings(tmp_path, complete(database))
+    found = [json.loads(line) for line in run("check", "--json", cwd=tmp_path).out.splitlines()]
+    assert [line for line in found if line["state"] == "ok" and line["remedy"]] == []
+
+
 # --- cards ---------------------------------------------------------------------------------------------
 
 _HEADER = ("number", "state", "barcode", "barcode_type", "customer")
