@@ -130,15 +130,16 @@ def recheck(
     _must_name(operation_ids, all_held, kind)
     who, why = decided_by(by), noted(note)
     results: list[dict[str, Any]] = []
-    unanswered = 0
+    unanswered = not_held = 0
 
     async def work(service: Service) -> None:
-        nonlocal unanswered
+        nonlocal unanswered, not_held
         desk = PostgresDesk(service.gateway)
         asking = _Asking(service, desk, who, why)
         async for portion in _chosen(desk, operation_ids, all_held, kind):
             for item in portion:
                 if item.state is not OperationState.HELD:
+                    not_held += 1
                     results.append({"id": item.id, "answer": None})
                     if not as_json:
                         say(f"operation {item.id} is {item.state}; only held ones are asked about")
@@ -157,7 +158,7 @@ def recheck(
         typer.echo(f"error: there is no operation {one}", err=True)
     if not results and all_held and not as_json:
         say("nothing is held")
-    if missing or unanswered:
+    if missing or unanswered or not_held:
         raise typer.Exit(1)
 
 
@@ -204,7 +205,8 @@ def requeue(
         typer.echo(f"error: {visible(reason)}", err=True)
     if queue.found:
         say(f"{queue.found} were in the CRM and are done now")
-    say(f"{queue.sent} will be sent again")
+    if queue.sent or not left:
+        say(f"{queue.sent} will be sent again")
     if left:
         raise typer.Exit(1)
 

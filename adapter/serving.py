@@ -28,7 +28,7 @@ from adapter.listening import check_ports, listen
 from adapter.settings import CannotRun, Settings
 from adapter.store import embedded
 from adapter.store.migrate import SchemaUnfit, migrate
-from crm_backends.database import cause_of
+from crm_backends.database import OWN_KEY, cause_of
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -80,7 +80,7 @@ def database(
         except SchemaUnfit as error:
             raise CannotRun(str(error)) from None
         except (OSError, TimeoutError, ValueError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-            raise CannotRun(str(cause_of(error, url, "database.url"))) from None
+            raise CannotRun(str(cause_of(error, url, OWN_KEY))) from None
         yield url
     finally:
         if server is not None:

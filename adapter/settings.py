@@ -16,7 +16,7 @@ import tomllib
 import typing
 from collections.abc import Iterator, Mapping, Sequence, Set
 from decimal import Decimal
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -24,6 +24,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SecretStr,
@@ -36,6 +37,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from crm_backends import registry
 from crm_backends.database import url_problem
+from crm_backends.paths import in_full
 
 ENV_PREFIX = "KOSHELEK_"
 ENV_SETTINGS_FILE = "KOSHELEK_CONFIG"
@@ -91,10 +93,13 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
             raise ValueError(
-                f"{name}_file: cannot read {path}: {reason}; correct the path, or let this user read it"
+                f"{name}_file: cannot read {in_full(path)}: {reason}; correct the path, or let this "
+                "user read it"
             ) from None
         if not values[name].strip():
-            raise ValueError(f"{name}_file: {path} is empty; write the value into it, or leave the key out")
+            raise ValueError(
+                f"{name}_file: {in_full(path)} is empty; write the value into it, or leave the key out"
+            )
     return values
 
 
@@ -263,6 +268,16 @@ class Koshelek(Section):
         return self
 
 
+def _network(given: object) -> object:
+    """One sentence in place of what each kind of network has against the text."""
+    if isinstance(given, str):
+        try:
+            ip_network(given)
+        except ValueError:
+            raise ValueError("write a network like 10.0.0.0/8, or a single address; no name") from None
+    return given
+
+
 class Server(Section):
     """The public port."""
 
@@ -272,7 +287,7 @@ class Server(Section):
     workers: int = Field(1, ge=1, le=64, description="Processes that share the port.")
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate chain.")
     tls_key: Path | None = Field(None, description="PEM file with the private key.")
-    trusted_proxies: list[IPv4Network | IPv6Network] = Field(
+    trusted_proxies: list[Annotated[IPv4Network | IPv6Network, BeforeValidator(_network)]] = Field(
         [],
         description="Networks whose X-Forwarded-For is believed in the log.",
         examples=[["10.0.0.0/8"]],

@@ -95,8 +95,7 @@ def settings_of_database(config: Path | None, data_dir: Path | None) -> Settings
 
 
 def must_be_somewhere(config: Path | None, settings: Settings) -> None:
-    """Raise ``CannotRun`` where neither settings, variables nor a folder with data say where the database
-    is."""
+    """Raise ``CannotRun`` where no settings, variable or folder with data say where the database is."""
     from adapter.settings import DEFAULT_FILE, CannotRun, names_database, settings_path
     from adapter.store import embedded
 

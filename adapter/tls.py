@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from adapter.settings import CannotRun, Server
+from crm_backends.paths import in_full
 
 _CERTIFICATE, _KEY = "server.tls_certificate", "server.tls_key"
 
@@ -78,7 +79,9 @@ def _read(path: Path, setting: str, holds: str) -> str:
             f"(chown {getpass.getuser()} {path}; chmod 0400 {path}), the folders above need x"
         ) from None
     except OSError as error:
-        raise CannotRun(f"{setting}: cannot read {path}: {error.strerror}; correct the path") from None
+        raise CannotRun(
+            f"{setting}: cannot read {in_full(path)}: {error.strerror}; correct the path"
+        ) from None
     if holds not in text:
         raise CannotRun(f'{setting}: {path} is no PEM file with "{holds}" in it; convert it with openssl')
     return text

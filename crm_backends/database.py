@@ -7,6 +7,7 @@ nothing is repeated, since it may quote values; host, port and database are name
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 _ENCODED = "@ : / ? # % in a user name or password are written percent-encoded (@ as %40, # as %23, / as %2F)"
 
 
+OWN_KEY = "database.url"
+"""The setting of the adapter's own database; every other is a CRM's."""
+_USER = "<user of the URL>"
 _REFUSED = int(errno.ECONNREFUSED)
 """Where a name has several addresses, one error tells of all of them and has no number of its own."""
 
@@ -33,7 +37,8 @@ class Place:
             return "this machine"
         if self.host.startswith("/"):
             return f"the socket in {self.host}"
-        return f"{self.host}:{self.port or 5432}"
+        # The client takes the variable before its default.
+        return f"{self.host}:{self.port or os.environ.get('PGPORT') or 5432}"
 
     def __str__(self) -> str:
         return f"the database {self.database or '(not named)'} on {self.server}"
@@ -114,19 +119,21 @@ def _refused_by_server(state: str, place: Place, key: str) -> Cause:
     if state[:2] == "28":
         return Cause(
             f"{place.server} does not let the user into {database} from here",
-            "the user has to exist (CREATE ROLE … LOGIN PASSWORD '…'), and pg_hba.conf on the server needs a "
-            f"line for it and this machine; where that line says hostssl, end {key} with ?sslmode=require",
+            "the user has to exist (CREATE ROLE with LOGIN and a PASSWORD), and pg_hba.conf on the server "
+            "needs a line for it and this machine; "
+            f"where that line says hostssl, end {key} with ?sslmode=require",
         )
     if state == "3D000":
         return Cause(
             f"there is no database {database} on {place.server}",
-            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER …",
+            f"correct its name in {key}, or create it: CREATE DATABASE {_name(database)} OWNER {_USER}"
+            if key == OWN_KEY
+            else f"correct its name in {key}",
         )
     if state == "42501":
         return Cause(
             f"the user has not the right to use {place}",
-            f"GRANT CONNECT, CREATE ON DATABASE {_name(database)} TO …; tables there that belong to another "
-            "user have to be given to this one (ALTER … OWNER TO …)",
+            f"GRANT CONNECT{', CREATE' if key == OWN_KEY else ''} ON DATABASE {_name(database)} TO {_USER}",
         )
     if state == "53300":
         return Cause(

@@ -373,9 +373,9 @@ class PostgresDesk:
                 told = f"operation {operation_id} is already {now}{await _by_whom(connection, operation_id)}"
                 if now is state and points in (None, row["points"]) and customer is None:
                     return Settled(now, told)
+                await _must_be_a_persons(connection, operation_id, now)
                 if not correct:
                     raise CannotDecide(f"{told}; --correct changes what a person decided")
-                await _must_be_a_persons(connection, operation_id)
             elif now not in (*FOR_A_PERSON, OperationState.UNKNOWN):
                 raise CannotDecide(
                     f"operation {operation_id} is {now}: it is being delivered; only a held or unknown one "
@@ -414,11 +414,13 @@ class PostgresDesk:
         return True
 
 
-async def _must_be_a_persons(connection: Connection, operation_id: int) -> None:
+async def _must_be_a_persons(connection: Connection, operation_id: int, now: OperationState) -> None:
     """Raise ``CannotDecide`` unless it was a person who ended the operation."""
     row = await connection.fetchrow(_LAST_DECISION, operation_id)
     if row is None or row["to_state"] not in FINAL:
-        raise CannotDecide(f"operation {operation_id} was ended by the CRM's own answer, not by a person")
+        raise CannotDecide(
+            f"operation {operation_id} is {now}: it was ended by the CRM's own answer, not by a person"
+        )
 
 
 async def _give_coupons(connection: Connection, operation_id: int, occasion: str) -> None:

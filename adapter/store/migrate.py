@@ -30,6 +30,11 @@ CREATE TABLE IF NOT EXISTS koshelek.schema_version (
 )
 """
 
+_FOREIGN_OWNER = """
+SELECT nspowner::regrole::text FROM pg_namespace
+ WHERE nspname = 'koshelek' AND NOT pg_has_role(nspowner, 'USAGE')
+"""
+
 
 class SchemaUnfit(Exception):
     """The database has the schema of another version of the adapter; the message says what to do."""
@@ -69,12 +74,24 @@ async def migrate(url: str, *, upgrade: bool = True) -> tuple[int, int]:
     # and a lock that ends with the transaction.
     connection = await asyncpg.connect(url, timeout=10, statement_cache_size=0)
     try:
-        async with connection.transaction():
-            await connection.execute("SET LOCAL client_min_messages = warning")
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
-            return await _migrate(connection, upgrade)
+        return await _in_turn(connection, upgrade)
+    except asyncpg.InsufficientPrivilegeError:
+        if (owner := await connection.fetchval(_FOREIGN_OWNER)) is None:
+            raise
+        raise SchemaUnfit(
+            f"the schema koshelek in the database belongs to the role {owner}, not to the user of "
+            f"database.url; write {owner} and its password into database.url, or, where {owner} owns "
+            f"nothing else in this database, give it over: REASSIGN OWNED BY {owner} TO <user of the URL>"
+        ) from None
     finally:
         await connection.close()
+
+
+async def _in_turn(connection: RawConnection, upgrade: bool) -> tuple[int, int]:
+    async with connection.transaction():
+        await connection.execute("SET LOCAL client_min_messages = warning")
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        return await _migrate(connection, upgrade)
 
 
 async def _migrate(connection: RawConnection, upgrade: bool) -> tuple[int, int]:

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from crm_backends.paths import in_full
+
 OWN_SQL = Path(__file__).parent / "sql"
 
 # Kinds of result columns -> names of PostgreSQL types that fit.
@@ -389,7 +391,7 @@ def load(sql_dir: Path | None) -> tuple[Mapping[str, Statement], Sequence[Misfit
 
 def _replacements(sql_dir: Path) -> tuple[dict[str, Path], list[Misfit]]:
     if not sql_dir.is_dir():
-        return {}, [Misfit(str(sql_dir), "there is no such folder", "correct sql_dir")]
+        return {}, [Misfit(in_full(sql_dir), "there is no such folder", "correct sql_dir")]
     theirs: dict[str, Path] = {}
     misfits: list[Misfit] = []
     for path in sorted(sql_dir.glob("*.sql")):

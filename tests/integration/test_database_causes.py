@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 
 from adapter.store.embedded import EmbeddedServer
+from adapter.store.migrate import SchemaUnfit, migrate
 from crm_backends.database import Cause, cause_of, url_problem
 from tests.integration.processes import free_ports
 
@@ -64,7 +65,7 @@ async def test_a_wrong_password_names_percent_encoding(guest: str) -> None:
 async def test_a_role_that_is_not_let_in_is_told_of_the_role_and_pg_hba(guest: str) -> None:
     found = await cause(guest.replace("://guest", "://stranger"))
     assert "does not let the user into test_" in found.reason
-    for word in ("CREATE ROLE …", "pg_hba.conf", "sslmode=require"):
+    for word in ("CREATE ROLE with LOGIN", "pg_hba.conf", "sslmode=require"):
         assert word in found.remedy
 
 
@@ -72,7 +73,9 @@ async def test_a_database_that_is_not_there_is_named_with_the_way_to_make_it(gue
     name = urlsplit(guest).path
     found = await cause(guest.replace(f"{name}?", "/Shop?"))
     assert found.reason.startswith("there is no database Shop on the socket in /")
-    assert 'CREATE DATABASE "Shop" OWNER …' in found.remedy
+    assert found.remedy == "correct its name in crm.url"  # it is no CRM's that we would create
+    own = cause_of(asyncpg.InvalidCatalogNameError(), guest.replace(f"{name}?", "/Shop?"), "database.url")
+    assert 'CREATE DATABASE "Shop" OWNER <user of the URL>' in own.remedy
 
 
 async def test_a_role_that_may_not_connect_is_told_of_the_grant(guest: str, fresh_database: str) -> None:
@@ -82,7 +85,15 @@ async def test_a_role_that_may_not_connect_is_told_of_the_grant(guest: str, fres
     await connection.close()
     found = await cause(guest)
     assert found.reason.startswith(f"the user has not the right to use the database {name} on ")
-    assert f"GRANT CONNECT, CREATE ON DATABASE {name} TO …" in found.remedy
+    assert found.remedy == f"GRANT CONNECT ON DATABASE {name} TO <user of the URL>"
+    own = cause_of(asyncpg.InsufficientPrivilegeError(), guest, "database.url")
+    assert own.remedy == f"GRANT CONNECT, CREATE ON DATABASE {name} TO <user of the URL>"
+
+
+async def test_a_schema_of_another_role_is_named_with_its_owner(guest: str, database: str) -> None:
+    name = urlsplit(database).path
+    with pytest.raises(SchemaUnfit, match="schema koshelek in the database belongs to the role postgres"):
+        await migrate(guest.replace(f"{urlsplit(guest).path}?", f"{name}?"))
 
 
 async def test_a_server_without_a_connection_left_is_told(guest: str, fresh_database: str) -> None:
@@ -102,6 +113,15 @@ async def test_a_port_where_nobody_listens_is_named() -> None:
         found = await cause(f"postgresql://guest:{SECRET}@{host}:{port}/shop")
         assert found.reason == f"nothing listens on {host}:{port}"
         assert "crm.url" in found.remedy
+
+
+async def test_the_port_of_the_environment_is_named_where_the_url_has_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv("PGPORT", str(port))
+    found = await cause(f"postgresql://guest:{SECRET}@127.0.0.1/shop")
+    assert found.reason == f"nothing listens on 127.0.0.1:{port}"
 
 
 async def test_a_socket_that_is_not_there_is_named(tmp_path: Path) -> None:

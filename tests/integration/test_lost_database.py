@@ -20,6 +20,7 @@ import asyncpg
 import pytest
 
 from adapter.loyalty.model import CONFLICT
+from adapter.settings import NumberRange
 from adapter.store.embedded import EmbeddedServer
 from contracts.sandbox import Sandbox, perx
 from contracts.sandbox import running as sandbox_running
@@ -127,6 +128,8 @@ class World:
             receipts={"wait": 10.0, "rate": rate},
             server={"deadline": 15.0},
             delivery=DELIVERY,
+            # As delivered: drawn at random, so that another database does not give the same numbers.
+            cards={"ranges": [NumberRange(prefix="29", length=19)]},
         )
         async with running(settings, url) as adapter:
             yield adapter

@@ -241,6 +241,12 @@ async def test_what_the_crm_itself_ended_is_nobodys_to_correct(adapter: Adapter,
     await until(done)
     told = await receipts("settle", str(newest), "--as", "refused", "--note", "no", "--correct")
     assert (told.status, "was ended by the CRM's own answer" in told.err) == (1, True)
+    told = await receipts("settle", str(newest), "--as", "refused", "--note", "no")
+    assert (told.status, "was ended by the CRM's own answer" in told.err) == (1, True)
+    assert "--correct" not in told.err
+    asked = await receipts("recheck", str(newest))
+    assert (asked.status, "only held ones are asked about" in asked.out) == (1, True)
+    assert (await receipts("requeue", "999999", "--note", "try")).out == ""
 
 
 async def test_control_characters_do_not_reach_the_terminal(adapter: Adapter, receipts: Command) -> None:

@@ -268,6 +268,8 @@ def test_a_wrong_value_names_its_key(text: str, key: str, write: Write) -> None:
 def test_a_network_with_host_bits_is_an_error_that_names_the_key(write: Write) -> None:
     found = problems(write("[server]\ntrusted_proxies = ['10.0.0.0/8', '10.0.0.1/8']"))
     assert all(line.startswith("server.trusted_proxies.1") for line in found)
+    (named,) = problems(write("[server]\ntrusted_proxies = ['proxy.local']"))
+    assert named == "server.trusted_proxies.0: write a network like 10.0.0.0/8, or a single address; no name"
 
 
 @pytest.mark.parametrize("text", ['[koshelek]\npassword = ""', '[koshelek]\npassword = "   "'])
@@ -689,3 +691,14 @@ def test_card_numbers_that_can_never_be_issued_are_an_error(text: str, says: str
 )
 def test_card_numbers_that_can_be_issued_are_no_error(text: str, write: Write) -> None:
     assert read_settings(write(f"[cards]\n{text}\n")).cards
+
+
+def test_a_relative_path_is_told_with_where_it_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "relative.toml"
+    path.write_text("[koshelek]\npassword_file = 'secrets/absent'\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as caught:
+        read_settings(path)
+    assert f"{tmp_path}/secrets/absent (relative paths count from the working directory)" in str(caught.value)
