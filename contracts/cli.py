@@ -70,9 +70,7 @@ def sandbox(
 
     async def serve() -> None:
         async with running(name, port, host, access_log=True, **chosen) as served:
-            stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stopped.set)
+            stopped = _stopped()
             typer.echo(_introduction(served))
             await stopped.wait()
 
@@ -111,9 +109,7 @@ def docs(
 
     async def serve() -> None:
         async with site.running(port) as base_url:
-            stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, stopped.set)
+            stopped = _stopped()
             typer.echo(f"The contract: {base_url}/{api_version} (Ctrl-C ends it)")
             await stopped.wait()
 
@@ -121,6 +117,17 @@ def docs(
         asyncio.run(serve())
     except OSError as error:
         _fail(_listen_error(error, "127.0.0.1", port))
+
+
+def _stopped() -> asyncio.Event:
+    """Is set when the process is asked to end."""
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        try:
+            loop.add_signal_handler(number, stopped.set)
+        except NotImplementedError:  # on Windows
+            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
+    return stopped
 
 
 def _introduction(served: Sandbox) -> str:

@@ -133,10 +133,11 @@ def _remarks(opened: Sequence[tuple[str, Target]]) -> Iterable[str]:
 
 
 def _version() -> str:
-    try:
-        return version("koshelek-adapter")
-    except PackageNotFoundError:
-        return "unknown"
+    """Of the package that is installed: the suite's own, or the adapter's, which holds it too."""
+    for name in ("koshelek-contract", "koshelek-adapter"):
+        with contextlib.suppress(PackageNotFoundError):
+            return version(name)
+    return "unknown"
 
 
 def _target(address: Address, options: Options, password: str) -> Target:
