@@ -8,7 +8,7 @@ from __future__ import annotations
 MONEY = frozenset(
     {
         "KLO-3-11",
-        *(f"KLO-10-{number}" for number in (12, 13, 14, 15, 16, 23, 24, 39, 40, 41, 42, 43)),
+        *(f"KLO-10-{number}" for number in (12, 13, 14, 15, 16, 24, 39, 40, 41, 42, 43)),
         *(f"KLO-12-{number}" for number in (11, 12, 13, 14)),
     }
 )

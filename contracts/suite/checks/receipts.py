@@ -272,12 +272,20 @@ async def short_fn(trial: Trial) -> None:
 
 @check("KLO-10-23", writes=True, since="1.1.0")
 async def leading_zeros_of_fn(trial: Trial) -> None:
-    """A fn that lost its leading zeros is the same receipt"""
+    """A fn that lost its leading zeros is the same receipt, or another: sources differ"""
     async with saver(trial) as person:
         values = made_up_receipt(trial)
         plain = values["fn"][:12]
-        await _credited(trial, person, receipt_body(trial, person, qr_text(values | {"fn": plain.zfill(16)})))
-        await _no_more_points(trial, person, receipt_body(trial, person, qr_text(values | {"fn": plain})))
+        padded = receipt_body(trial, person, qr_text(values | {"fn": plain.zfill(16)}))
+        await _credited(trial, person, padded)
+        before = await balance(trial, person)
+        answer = await trial.receipt(receipt_body(trial, person, qr_text(values | {"fn": plain})))
+        growth = await balance_at_rest(trial, person) - before
+        trial.need(
+            not growth.positive,
+            "an fn without its leading zeros is taken for another receipt, which a partner may choose",
+        )
+        trial.need(answer.status is not None, "there was no answer")
 
 
 @check("KLO-10-24", writes=True, since="1.1.0")

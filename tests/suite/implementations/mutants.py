@@ -940,7 +940,7 @@ class Careless(Shop):
 
 
 @wrong("The same receipt again is credited again.", "KLO-10-12", "KLO-10-13", "KLO-10-14", "KLO-10-15",
-       "KLO-10-16", "KLO-10-23", "KLO-10-24", "KLO-10-42")  # fmt: skip
+       "KLO-10-16", "KLO-10-24", "KLO-10-42")  # fmt: skip
 class DoubleCredit(Careless):
     def knows(self, receipt: Receipt) -> bool:
         return False
@@ -967,7 +967,7 @@ class Later(Shop):
 
 
 @wrong("The same receipt again is credited again, both times a little later.", "KLO-10-12", "KLO-10-13",
-       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-23", "KLO-10-24", "KLO-10-42",
+       "KLO-10-14", "KLO-10-15", "KLO-10-16", "KLO-10-24", "KLO-10-42",
        receipt_wait=10)  # fmt: skip
 class DoubleCreditLater(DoubleCredit, Later):
     def __init__(self) -> None:
@@ -1023,13 +1023,6 @@ class TotalMayChange(Shop):
         self, card: Card, receipt: Receipt, known: tuple[str, Receipt, dict[str, Any]]
     ) -> dict[str, Any]:
         return super().again(card, replace(receipt, total=known[1].total), known)
-
-
-@wrong("`fn` is compared as a text: a lost zero makes another receipt.", "KLO-10-23")
-class FnIsText(Shop):
-    def receipt(self, values: dict[str, str]) -> Receipt:
-        receipt = super().receipt(values)
-        return replace(receipt, fn=f"#{receipt.fn}")
 
 
 @wrong("`i` and `fp` are compared as texts.", "KLO-10-24")
@@ -1331,6 +1324,13 @@ class WantsRealReceipts(Shop):
 class CodeIsOver(Shop):
     def redeem(self, code: str, card: Card) -> dict[str, Any]:
         raise Refusal("over", "The promo code is over")
+
+
+@wrong("Nothing: `fn` is compared as a text: a lost zero makes another receipt.")
+class FnIsText(Shop):
+    def receipt(self, values: dict[str, str]) -> Receipt:
+        receipt = super().receipt(values)
+        return replace(receipt, fn=f"#{receipt.fn}")
 
 
 @wrong("Nothing: receipts give no points, as their answers say.")

@@ -434,8 +434,6 @@ class Page:
         key = (values["fn"].zfill(16), values["i"].lstrip("0"), values["fp"].lstrip("0"))
         if self.defect == "receipt by its text":
             key = (text, "", "")
-        elif self.defect == "fn as a text":
-            key = (values["fn"], *key[1:])
         elif self.defect == "i and fp as texts":
             key = (key[0], values["i"], values["fp"])
         where = "from receipts where fn = ? and i = ? and fp = ?"
