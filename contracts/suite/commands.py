@@ -91,6 +91,10 @@ def run(
     parallel: Annotated[int | None, typer.Option(help="Checks under way at once.")] = None,
     rate: Annotated[float | None, typer.Option(help="Requests a second at most.")] = None,
     report_dir: Annotated[Path | None, typer.Option(help="Folder for the reports.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(help="Report folder of a run that ended early: what it judged is taken from there."),
+    ] = None,
     show_values: Annotated[
         bool | None,
         typer.Option(
@@ -129,6 +133,7 @@ def run(
         parallel=parallel,
         rate=rate,
         report_dir=report_dir,
+        resume=resume,
         show_values=show_values,
     )
     if options.show_values and options.report_dir is None:
@@ -144,7 +149,9 @@ def run(
         if listing:
             typer.echo(runner.catalogue(options))
             return
-        found = asyncio.run(runner.run(options, password, progress if sys.stdout.isatty() else None))
+        found = asyncio.run(
+            runner.run(options, password, progress if sys.stdout.isatty() else None, interruptible=True)
+        )
     except runner.CannotRun as error:
         _fail(printable(str(error)))
     except KeyboardInterrupt:

@@ -42,7 +42,7 @@ ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
 
 OF_A_RUN = (
     "urls", "targets", "api_version", "profile", "strict", "only", "without", "require", "max_skips",
-    "baseline", "report_dir", "show_values",
+    "baseline", "report_dir", "resume", "show_values",
 )  # fmt: skip
 """Options that are the same for all services of a run."""
 
@@ -135,6 +135,9 @@ class Options(BaseSettings):
     parallel: int = Field(4, ge=1, le=64, description="Checks under way at once.")
     report_dir: Path | None = Field(None, description="Folder for report.html, junit.xml and the others.")
 
+    resume: Path | None = Field(
+        None, description="Report folder of a run that ended early: what it judged is taken from there."
+    )
     show_values: bool = Field(
         False, description="Write values.txt beside the reports: failed exchanges with everybody's values."
     )
@@ -155,7 +158,7 @@ class Options(BaseSettings):
     )
     promo_code: str | None = Field(
         None,
-        description="A promo code that is accepted. It is used about ten times, by as many made-up people.",
+        description="A promo code that is accepted. Used about fifteen times, by as many made-up people.",
     )
     promo_holder: Literal["new", "existing"] = Field(
         "new",

@@ -36,6 +36,7 @@ EXAMPLES = {
     "base_path": "/loyalty",
     "ca_file": "authority.pem",
     "report_dir": "report",
+    "resume": "report",
     "existing": "{phone: 79001234567, email: anna@example.org, birth_date: 1990-01-31}",
     "blocked": "{phone: 79001234568}",
     "ambiguous": "{phone: 79001234569, email: boris@example.org, birth_date: 1985-12-24}",

@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +19,7 @@ from statistics import quantiles
 from contracts.loyalty_online import clauses as load_clauses
 from contracts.loyalty_online import untested
 from contracts.loyalty_online.subjects import SUBJECTS
-from contracts.suite import baseline, observing
+from contracts.suite import baseline, observing, resuming
 from contracts.suite.address import Address, CannotConnect, basic
 from contracts.suite.answer import Answer
 from contracts.suite.checking import CHECKS, Check, Skip
@@ -67,8 +68,13 @@ def targets_of(options: Options) -> list[tuple[str, Address, Options]]:
     return targets
 
 
-async def run(options: Options, password: str, progress: Progress | None = None) -> Run:
-    """Test every service of ``options``, one after the other. Raises ``CannotRun``."""
+async def run(
+    options: Options, password: str, progress: Progress | None = None, *, interruptible: bool = False
+) -> Run:
+    """Test every service of ``options``, one after the other. Raises ``CannotRun``.
+
+    ``interruptible``: at Ctrl-C nothing more is asked, and what was found until then is returned.
+    """
     targets = targets_of(options)
     if not targets:
         raise CannotRun("no URL to test")
@@ -81,6 +87,7 @@ async def run(options: Options, password: str, progress: Progress | None = None)
             baseline.read(options.baseline, _names_of_all())
         except baseline.BadBaseline as error:
             raise CannotRun(str(error)) from None
+    earlier = _earlier(options)
     judge = Judge(options, load_clauses())
     unknown = [one for one in options.require if not judge.required(one)]
     if unknown:
@@ -98,9 +105,11 @@ async def run(options: Options, password: str, progress: Progress | None = None)
             await stack.enter_async_context(target.client)
             await _preflight(target, target.password)
             opened.append((name, target))
-        found = [
-            await _run_one(name, target, judge, progress or (lambda *_: None)) for name, target in opened
-        ]
+        with _stopped_by_ctrl_c([target for _, target in opened] if interruptible else []):
+            found = [
+                await _run_one(name, target, judge, progress or (lambda *_: None), earlier)
+                for name, target in opened
+            ]
     return Run(
         api_version=options.api_version,
         profile=options.profile,
@@ -161,10 +170,48 @@ def _target(address: Address, options: Options, password: str) -> Target:
     return Target(address, options, client, People(options, redactor), password)
 
 
-async def _run_one(name: str, target: Target, judge: Judge, progress: Progress) -> TargetRun:
-    results = await _run_checks(target, judge, lambda *told: progress(name, *told))
+def _earlier(options: Options) -> Mapping[str, resuming.Earlier]:
+    """What is taken from an earlier run, by the address of the service. Raises ``CannotRun``."""
+    if options.resume is None:
+        return {}
+    try:
+        return resuming.read(options.resume, options.api_version, options.profile)
+    except resuming.CannotResume as error:
+        raise CannotRun(str(error)) from None
+
+
+@contextlib.contextmanager
+def _stopped_by_ctrl_c(targets: Sequence[Target]) -> Iterator[None]:
+    """At the first Ctrl-C nothing more is asked of these; at the second all ends at once."""
+    loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        loop.remove_signal_handler(signal.SIGINT)
+        for target in targets:
+            target.client.pace.stop("it was interrupted; --resume takes it up")
+
+    with contextlib.suppress(NotImplementedError, RuntimeError):  # on Windows, and outside the main thread
+        if targets:
+            loop.add_signal_handler(signal.SIGINT, stop)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(NotImplementedError):
+            if targets:
+                loop.remove_signal_handler(signal.SIGINT)
+
+
+async def _run_one(
+    name: str, target: Target, judge: Judge, progress: Progress, runs: Mapping[str, resuming.Earlier]
+) -> TargetRun:
+    earlier = runs.get(target.address.url, resuming.Earlier({}, ()))
+    results = await _run_checks(target, judge, lambda *told: progress(name, *told), earlier.results)
     answers = target.client.answers
-    found = [*results, *judge.rules(answers, target.client.redactor)]
+    rules = [
+        earlier.results.get(one.check, one) if one.state is not State.FAIL else one
+        for one in judge.rules(answers, target.client.redactor)
+    ]
+    found = [*results, *rules]
     if judge.options.baseline is not None:
         found, mended = baseline.apply(found, baseline.read(judge.options.baseline, _names_of_all()))
         target.remarks.update(dict.fromkeys(f"baseline: nothing breaks {name} any more." for name in mended))
@@ -173,7 +220,7 @@ async def _run_one(name: str, target: Target, judge: Judge, progress: Progress) 
         name=name,
         results=(*found, *judge.demands(found)),
         latencies=tuple(latencies(answers)),
-        created=target.created,
+        created=tuple(dict.fromkeys((*earlier.created, *target.created))),
     )
     return dataclasses.replace(made, files=tuple(_files(made, target.client)))
 
@@ -223,12 +270,20 @@ async def _preflight(target: Target, password: str) -> None:
 
 
 async def _run_checks(
-    target: Target, judge: Judge, progress: Callable[[Result, int, int], None]
+    target: Target,
+    judge: Judge,
+    progress: Callable[[Result, int, int], None],
+    earlier: Mapping[str, Result],
 ) -> list[Result]:
-    """All checks, at most ``parallel`` at a time; results in the order of registration."""
+    """All checks, at most ``parallel`` at a time; results in the order of registration.
+
+    Those that an ``earlier`` run has judged are taken from there.
+    """
     turn = asyncio.Semaphore(target.options.parallel)
     target.watches_credits = any(
-        judge.disabled(check) is None for check in CHECKS if check.name.startswith("money.")
+        judge.disabled(check) is None and check.name not in earlier
+        for check in CHECKS
+        if check.name.startswith("money.")
     )
     if target.watches_credits:
         for what in (observing.RECEIPT, observing.CODE):
@@ -243,6 +298,8 @@ async def _run_checks(
         only_for_rules = only_for_rules and not selects(judge.options.without, check)
         if reason is not None and not only_for_rules:
             result = judge.result(check, State.DISABLED, reason=reason)
+        elif reason is None and check.name in earlier:
+            result = dataclasses.replace(earlier[check.name], weight=judge.weight(check))
         else:
             async with turn:
                 result = await judge.try_check(check, target, turn)

@@ -761,7 +761,7 @@ def test_list_keeps_to_the_selection_and_the_version() -> None:
 
 
 def test_an_interrupted_run_is_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def interrupted(*_: object) -> None:
+    async def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(runner, "run", interrupted)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import ValidationError
 
 from contracts.suite import baseline, runner, spotting, terminal
 from contracts.suite.config import Options
+from contracts.suite.report import write_reports
 from contracts.suite.results import Outcome, Result, Run, State, Weight
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
 from tests.suite.implementations.runs import breaches
@@ -326,3 +328,61 @@ def test_what_is_said_of_one_service_has_to_be_about_one() -> None:
         Options(targets={"old": {"url": "http://a.example", "profile": "full"}})
     with pytest.raises(ValidationError, match="old needs url"):
         Options(targets={"old": {"login": "a"}})
+
+
+# --- runs that end early ------------------------------------------------------------------------------
+
+
+async def test_a_run_that_ended_early_is_taken_up(tmp_path: Path) -> None:
+    class WantsPeaceInBetween(TwoDefects):
+        asked = 0
+        most = 150
+
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            self.asked += 1
+            if self.asked > self.most:
+                return web.Response(status=429, headers={"Retry-After": "3600"})
+            return await super().handle(request)
+
+    service = WantsPeaceInBetween()
+    async with serving(service) as url:
+        options = Options(urls=[url], login=LOGIN, strict=True, parallel=1, **OPTIONS)
+        first = await runner.run(options, PASSWORD)
+        write_reports(first, tmp_path)
+        assert any("stopped early" in result.reason for result in first.targets[0].results)
+        judged = {one.check for one in [*in_state(first, State.PASS), *in_state(first, State.FAIL)]}
+        assert len(judged) > 10
+        service.asked, service.most = 0, 10_000
+        second = await runner.run(options.model_copy(update={"resume": tmp_path}), PASSWORD)
+        alone = service.asked
+        service.asked = 0
+        whole = await runner.run(options, PASSWORD)
+    assert alone < service.asked
+    assert breaches(second.targets[0]) == breaches(whole.targets[0])
+    assert second.targets[0].counts == whole.targets[0].counts
+
+
+async def test_only_a_run_of_the_same_kind_is_taken_up(tmp_path: Path) -> None:
+    with pytest.raises(runner.CannotRun, match=r"--resume: cannot read .*results\.json"):
+        await run(Clean(), resume=tmp_path)
+    write_reports(await run(Clean(), only=["KLO-1-04"]), tmp_path)
+    with pytest.raises(runner.CannotRun, match="is of profile read, this run of full"):
+        await run(Clean(), resume=tmp_path, profile="full")
+
+
+async def test_an_interrupted_run_tells_what_it_found() -> None:
+    class Interrupts(Clean):
+        asked = 0
+
+        async def handle(self, request: web.Request) -> web.StreamResponse:
+            self.asked += 1
+            if self.asked == 40:
+                os.kill(os.getpid(), signal.SIGINT)
+            return await super().handle(request)
+
+    async with serving(Interrupts()) as url:
+        options = Options(urls=[url], login=LOGIN, **OPTIONS)
+        found = await runner.run(options, PASSWORD, interruptible=True)
+    (told,) = in_state(found, State.ERROR)
+    assert told.reason == "stopped early: it was interrupted; --resume takes it up"
+    assert len(in_state(found, State.PASS)) > 5
