@@ -183,7 +183,8 @@ def test_a_folder_that_is_not_there_stops_several_workers_once(tmp_path: Path, d
     write(tmp_path, database, "[management]\nenabled = false\n[crm]\nsql_dir = 'absent'\n")
     done = run("serve", "--workers", "2", "--port", str(*free_ports(1)), cwd=tmp_path)
     assert (done.status, done.out) == (1, "")
-    assert done.err == "error: absent: there is no such folder; correct sql_dir\n"
+    tried = f"{tmp_path / 'absent'} (relative paths count from the working directory)"
+    assert done.err == f"error: {tried}: there is no such folder; correct sql_dir\n"
 
 
 def test_what_a_port_needs_that_another_crm_serves_is_not_looked_at(
