@@ -26,3 +26,8 @@ IDENTITY = frozenset(
 """Nobody is taken for somebody else, nobody has two cards, nobody loses theirs."""
 
 SUBJECTS = {"money": MONEY, "identity": IDENTITY}
+
+HARM = (MONEY - {f"KLO-10-{number}" for number in (15, 16, 24)}) | (
+    IDENTITY - {f"KLO-0-{number}" for number in (40, 41, 42)} - {"KLO-4-07", "KLO-4-10", "KLO-6-07"}
+)
+"""Clauses whose breach costs somebody points or a card: it is a failure, however the clause is known."""

@@ -32,13 +32,21 @@ class Breach(Exception):
     """A clause is broken."""
 
     def __init__(
-        self, expected: str, actual: str, *, answer: Answer | None = None, path: str | None = None
+        self,
+        expected: str,
+        actual: str,
+        *,
+        answer: Answer | None = None,
+        path: str | None = None,
+        doubtful: bool = False,
     ) -> None:
+        """``doubtful``: it may be meant so, and do no harm; then evidence alone decides what it is worth."""
         super().__init__(expected)
         self.expected = expected
         self.actual = actual
         self.answer = answer
         self.path = path
+        self.doubtful = doubtful
 
 
 @dataclass(frozen=True, slots=True)

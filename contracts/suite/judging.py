@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from contracts.loyalty_online import untested
-from contracts.loyalty_online.subjects import SUBJECTS
+from contracts.loyalty_online.subjects import HARM, SUBJECTS
 from contracts.suite import checks as _checks  # noqa: F401 - importing registers them
 from contracts.suite.address import CannotConnect
 from contracts.suite.answer import Answer
@@ -53,9 +53,11 @@ class Judge:
         self.clauses = clauses
         self.wants_rules = any(selects(options.only, rule) for rule in RULES)
 
-    def weight(self, item: Check | Rule) -> Weight:
+    def weight(self, item: Check | Rule, *, doubtful: bool = False) -> Weight:
+        """What a breach is worth; ``doubtful``: it may do no harm."""
         official = any(self.clauses[clause].evidence is Evidence.OFFICIAL for clause in item.clauses)
-        return Weight.FAIL if official or self.options.strict else Weight.WARN
+        harmful = item.clauses[0] in HARM and not doubtful
+        return Weight.FAIL if official or harmful or self.options.strict else Weight.WARN
 
     def disabled(self, item: Check | Rule) -> str | None:
         """Why this one was not asked for, if it was not."""
@@ -83,8 +85,7 @@ class Judge:
             method=method,
             clauses=item.clauses,
             state=state,
-            weight=self.weight(item),
-            **more,  # type: ignore[arg-type]
+            **({"weight": self.weight(item)} | more),  # type: ignore[arg-type]
         )
 
     async def try_check(self, check: Check, target: Target, turn: asyncio.Semaphore) -> Result:
@@ -92,7 +93,7 @@ class Judge:
         trial, started = Trial(target, turn), time.perf_counter()
         redactor = target.client.redactor
         hide = redactor.text
-        state, reason = State.PASS, ""
+        state, reason, weight = State.PASS, "", self.weight(check)
         failures: tuple[Failure, ...] = ()
         try:
             await check.run(trial)
@@ -103,7 +104,7 @@ class Judge:
             index = len(exchanges) - 1 if exchanges else None
             if breach.answer is not None and breach.answer.exchange in exchanges:
                 index = exchanges.index(breach.answer.exchange)
-            state = State.FAIL
+            state, weight = State.FAIL, self.weight(check, doubtful=breach.doubtful)
             failures = (_failure(check, breach, index, redactor),)
         except Stopped as stop:
             state = State.SKIP if target.stop_is_told else State.ERROR
@@ -120,6 +121,7 @@ class Judge:
             failures=failures,
             exchanges=tuple(trial.exchanges),
             seconds=time.perf_counter() - started,
+            weight=weight,
         )
 
     def rules(self, answers: Sequence[Answer], redactor: Redactor) -> Iterable[Result]:

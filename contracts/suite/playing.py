@@ -238,6 +238,8 @@ async def play(
     redactor.hide_credentials(options.login, password)
     redactor.hide_all([(given.msisdn, "phone"), (given.email, "email"), (given.birth_date, "birth date")])
     redactor.hide_all([(given.qr, "receipt"), (given.code, "promo code")])
+    for number in (given.card, given.what):
+        redactor.hide_card(number or "")
     try:
         client = Client(
             address, options.login, password, redactor=redactor,

@@ -29,13 +29,7 @@ from contracts.suite.judging import Judge, everything, names_clause, selects
 from contracts.suite.pacing import Stopped
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor
-from contracts.suite.results import (
-    Latency,
-    Result,
-    Run,
-    State,
-    TargetRun,
-)
+from contracts.suite.results import Latency, Result, Run, State, TargetRun, Weight
 from contracts.suite.trial import Target, Trial
 
 Progress = Callable[[str, Result, int, int], None]
@@ -299,7 +293,9 @@ async def _run_checks(
         if reason is not None and not only_for_rules:
             result = judge.result(check, State.DISABLED, reason=reason)
         elif reason is None and check.name in earlier:
-            result = dataclasses.replace(earlier[check.name], weight=judge.weight(check))
+            result = earlier[check.name]
+            if judge.options.strict:
+                result = dataclasses.replace(result, weight=Weight.FAIL)
         else:
             async with turn:
                 result = await judge.try_check(check, target, turn)

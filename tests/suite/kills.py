@@ -32,7 +32,8 @@ wherever the contract leaves one, have to pass. The tests do that with some of t
 `python -m pytest -m "long or not long" tests/suite -k "mutant or clean"`.
 
 **Caught by** is the clause the defect is about; **also** are clauses that the same defect breaks necessarily.
-Evidence says how sure anybody can be of the clause; only *official* ones fail a run that is not strict.
+Evidence says how sure anybody can be of the clause; only *official* ones, and what costs somebody points or a
+card, fail a run that is not strict.
 """
 
 

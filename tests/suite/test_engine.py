@@ -653,6 +653,19 @@ async def test_play_masks_credentials_in_an_echo_and_shows_no_control_characters
     assert "\\x1b[2J Basic <credentials> <password>" in told[0]
 
 
+async def test_play_masked_shows_no_value_that_was_typed() -> None:
+    service, told = Clean(), list[str]()
+    number = next(person.card.number for person in service.shop.people if person.card)
+    typed = playing.Given(
+        card=number, msisdn=ANNA["phone"], qr="t=20260101T1200&s=1.00&fn=9999078900004792&i=1&fp=2"
+    )
+    async with serving(service) as url:
+        await playing.play(options(url), PASSWORD, "receipt", typed, told.append, masked=True)
+        await playing.play(options(url), PASSWORD, "find", typed, told.append, masked=True)
+    for value in (number, str(ANNA["phone"]), "9999078900004792"):
+        assert value not in "".join(told)
+
+
 async def test_play_takes_no_other_status_for_200() -> None:
     class Created(Clean):
         def answer(self, value: Any) -> web.StreamResponse:

@@ -14,6 +14,7 @@ from contracts.suite.report.findings import official, verdict
 from contracts.suite.results import Outcome, Run, State
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
 from tests.suite.implementations.mutants import NoPoints
+from tests.suite.implementations.mutants_of_value import CreditedTwice, NeverCreditedSilently
 from tests.suite.implementations.shop import OPTIONS
 
 
@@ -83,3 +84,19 @@ async def test_too_many_skips_can_be_a_failure(most: int, well: bool) -> None:
     if not well:
         assert "at most 0 checks skipped" in terminal.summary(found)
         assert "needs `blocked` in the configuration" in terminal.summary(found)
+
+
+class Doubles(Clean):
+    shop_class = CreditedTwice
+
+
+class Silent(Clean):
+    shop_class = NeverCreditedSilently
+
+
+async def test_what_costs_somebody_points_is_a_failure_however_the_clause_is_known() -> None:
+    found = await run(Doubles(), profile="full", only=["KLO-10-41", "KLO-8-02"], strict=False)
+    assert found.outcome is Outcome.BREAKS
+    found = await run(Silent(), profile="full", only=["KLO-10-40"], strict=False)
+    assert found.outcome is Outcome.KEEPS, "a receipt may give something else than points"
+    assert "with 1 warning" in verdict(found.targets[0])

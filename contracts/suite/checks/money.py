@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from decimal import Decimal
 
-from contracts.suite.checking import Skip, check
+from contracts.suite.checking import Breach, Skip, check
 from contracts.suite.crediting import (
     balance,
     balance_after,
@@ -89,11 +89,12 @@ async def receipt_is_credited(trial: Trial) -> None:
     silent = trial.options.receipt_points is None and not seen.told.nothing and not seen.told.later
     nowhere = not (seen.shows or seen.others or (seen.unread is not None and seen.unread.positive))
     if silent and nowhere and not seen.told.points:
-        trial.breach(
+        raise Breach(
             "the balance grows, or the answer says that there is nothing to credit "
             "(set receipt_points to 0 where receipts give no points, receipt_wait where it takes longer)",
             f"it stays for {seen.waited:.0f} s",
             answer=seen.answer,
+            doubtful=True,
         )
     _told_truly(trial, seen, trial.options.receipt_points, "a receipt")
 
