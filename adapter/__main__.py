@@ -1,6 +1,6 @@
 """``python -m adapter`` is the same as the ``koshelek-adapter`` command."""
 
-from adapter.cli import main
+from adapter.commands.app import main
 
 if __name__ == "__main__":
     main()

@@ -30,29 +30,29 @@ from adapter.settings import Binding, Koshelek, Settings
 from adapter.store.balances import PostgresBalances
 from adapter.store.cards import PostgresCards
 from adapter.store.consents import PostgresConsents
-from adapter.store.desk import PostgresDesk
 from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
+from adapter.store.review import PostgresDesk
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends import registry
 from crm_backends.database import place_of
 from crm_backends.model import CrmCard
 from crm_backends.ports import (
-    REFERENCE_LENGTH,
+    KEY_LENGTH,
     Backend,
     Deadline,
     Finding,
-    LimitsReferences,
+    LimitsKeys,
     NamesAccounts,
     NoticesAbsence,
     ProvesFit,
+    Reconciliation,
     RepeatsHarmlessly,
-    Settlement,
     Support,
 )
 from crm_backends.postgres.driver import PostgresBackend
@@ -139,18 +139,18 @@ class Service:
             users=users,
             points=points,
             coupons=coupons,
-            settlement={
-                OperationKind.REGISTRATION: users.settlement,
-                OperationKind.RECEIPT: points.settlement if points else Settlement.MANUAL,
-                OperationKind.PROMO_CODE: coupons.settlement if coupons else Settlement.MANUAL,
-                OperationKind.COUPONS: _settlement_of_issues(coupons),
+            reconciliation={
+                OperationKind.REGISTRATION: users.reconciliation,
+                OperationKind.RECEIPT: points.reconciliation if points else Reconciliation.MANUAL,
+                OperationKind.PROMO_CODE: coupons.reconciliation if coupons else Reconciliation.MANUAL,
+                OperationKind.COUPONS: _reconciliation_of_issues(coupons),
                 # The same card told again changes nothing, whatever else the CRM honours.
-                OperationKind.CARD: Settlement.KEY if told_of_cards else Settlement.MANUAL,
+                OperationKind.CARD: Reconciliation.KEY if told_of_cards else Reconciliation.MANUAL,
             },
             foreign_ports=tuple(
                 port for port in FOREIGN if self.by_port[port] not in (None, self.by_port["users"])
             ),
-            same_reference=tuple(port for port in FOREIGN if self._keeps_users_by_one_reference(port)),
+            same_customer_id=tuple(port for port in FOREIGN if self._keeps_users_by_one_reference(port)),
             keeps_consents=_can(users, "users.set_consents"),
             crm_cards=self._crm_cards(users),
             keeps_cards=users if told_of_cards else None,
@@ -159,7 +159,7 @@ class Service:
                 kind for kind, port, operation in _WRITES if operation in _harmless_again(self.by_port[port])
             ),
             named=self._named(),
-            reference_lengths={kind: _reference_length(self.by_port[port]) for kind, port, _ in _WRITES},
+            key_lengths={kind: _key_length(self.by_port[port]) for kind, port, _ in _WRITES},
             lists_users=_can(users, "users.list_phones"),
             cannot=frozenset(
                 kind
@@ -383,9 +383,9 @@ def _harmless_again(backend: object) -> frozenset[str]:
     return backend.harmless_again if isinstance(backend, RepeatsHarmlessly) else frozenset()
 
 
-def _reference_length(backend: object) -> int:
+def _key_length(backend: object) -> int:
     """Characters of the references that this CRM takes."""
-    return backend.reference_length if isinstance(backend, LimitsReferences) else REFERENCE_LENGTH
+    return backend.key_length if isinstance(backend, LimitsKeys) else KEY_LENGTH
 
 
 def _can(backend: Backend, operation: str) -> bool:
@@ -394,7 +394,7 @@ def _can(backend: Backend, operation: str) -> bool:
     return capability is not None and capability.support in (Support.FULL, Support.PARTIAL)
 
 
-def _settlement_of_issues(coupons: Any) -> Settlement:
+def _reconciliation_of_issues(coupons: Any) -> Reconciliation:
     """No driver can look an issue of coupons up; it may be sent again where our key is honoured."""
-    by_key = coupons is not None and coupons.settlement is Settlement.KEY
-    return Settlement.KEY if by_key else Settlement.MANUAL
+    by_key = coupons is not None and coupons.reconciliation is Reconciliation.KEY
+    return Reconciliation.KEY if by_key else Reconciliation.MANUAL

@@ -54,7 +54,7 @@ class Profile:
 class Customer:
     """A person as the users CRM knows it."""
 
-    reference: str
+    customer_id: str
     """The CRM's own identifier, opaque to the adapter."""
     profile: Profile
     card_number: str | None = None
@@ -157,9 +157,9 @@ class FiscalReceipt:
     document: str
     sign: str
     total_kopecks: int
-    settled_at: datetime
+    issued_at: datetime
     """Aware; the QR carries local time without a zone, the zone comes from the settings."""
-    settlement: int
+    calculation_type: int
     """1 sale, 2 return of a sale, 3 expense, 4 return of an expense."""
 
 
@@ -177,7 +177,7 @@ class Credit:
 class Offer:
     """An offer or coupon its holder could use."""
 
-    reference: str
+    offer_id: str
     title: str
     description: str = ""
     code: str | None = None

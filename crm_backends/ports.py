@@ -63,9 +63,9 @@ class NotSupported(BackendError):
     """The driver cannot do this; see its capabilities."""
 
 
-REFERENCE_LENGTH = 26
-"""Characters of a reference, at most: capital letters and digits, so that neither a CRM's case nor its usual
-lengths change it. A driver whose CRM takes fewer declares that (``LimitsReferences``)."""
+KEY_LENGTH = 26
+"""Characters of an idempotency key, at most: capital letters and digits, so that neither a CRM's case nor its
+usual lengths change it. A driver whose CRM takes fewer declares that (``LimitsKeys``)."""
 
 
 class Outcome(enum.StrEnum):
@@ -78,7 +78,7 @@ class Outcome(enum.StrEnum):
     NOT_SENT = "not_sent"
     """It cannot have reached the CRM; may be sent again."""
     UNKNOWN = "unknown"
-    """It may have reached the CRM; has to be settled, is never sent again blindly."""
+    """It may have reached the CRM; has to be reconciled, is never sent again blindly."""
 
 
 class Refusal(enum.StrEnum):
@@ -88,8 +88,8 @@ class Refusal(enum.StrEnum):
     CONFLICT = "conflict"
     """Phone, e-mail or card number belongs to another customer, or the customer has another card."""
     NO_SUCH_CUSTOMER = "no_such_customer"
-    REFERENCE_TAKEN = "reference_taken"
-    """The CRM knows our reference with other contents (phone, account, amount) than were asked for. Nothing
+    KEY_TAKEN = "key_taken"
+    """The CRM knows our key with other contents (phone, account, amount) than were asked for. Nothing
     was written; a person has to look, since it may be somebody else's."""
     CODE_UNKNOWN = "code_unknown"
     CODE_NOT_YET_VALID = "code_not_yet_valid"
@@ -112,7 +112,7 @@ class Written:
     message: str | None = None
     """Text for the holder, when the programme (not an error body) provides one."""
     entries: tuple[str, ...] = ()
-    """What the CRM calls each of several entries that it keeps under our reference: the write took effect
+    """What the CRM calls each of several entries that it keeps under our key: the write took effect
     more than once. Set, with the outcome DONE, only where the driver has seen more than one."""
     reason: str | None = field(default=None, compare=False)
     """Why it ended so, for the operator: one sentence of ours, nothing of a CRM's body and nothing
@@ -137,13 +137,13 @@ class Written:
         return cls(Outcome.UNKNOWN, reason=reason)
 
 
-class Settlement(enum.StrEnum):
+class Reconciliation(enum.StrEnum):
     """How a driver finds out what became of a write whose outcome is UNKNOWN, best first."""
 
     KEY = "key"
-    """The CRM honours our reference: the same write sent again has no second effect."""
+    """The CRM honours our key: the same write sent again has no second effect."""
     PROBE = "probe"
-    """Our reference can be looked up."""
+    """Our key can be looked up."""
     COMPARE = "compare"
     """The balance before and after, compared under a lock."""
     MANUAL = "manual"
@@ -221,7 +221,7 @@ class Backend(Protocol):
 
     name: str
     capabilities: Mapping[str, Capability]
-    settlement: Settlement
+    reconciliation: Reconciliation
 
     async def open(self) -> None:
         """Prepare connections. Must not fail because the CRM is down."""
@@ -272,11 +272,11 @@ class NoticesAbsence(Protocol):
 
 
 @runtime_checkable
-class LimitsReferences(Protocol):
-    """A driver whose CRM takes shorter references than ``REFERENCE_LENGTH``."""
+class LimitsKeys(Protocol):
+    """A driver whose CRM takes shorter keys than ``KEY_LENGTH``."""
 
     @property
-    def reference_length(self) -> int:
+    def key_length(self) -> int:
         """Characters, at least 16."""
 
 
@@ -307,9 +307,9 @@ class Users(Protocol):
         case-insensitively.
         """
 
-    async def get(self, reference: str, *, deadline: Deadline) -> Customer | None: ...
+    async def get(self, customer_id: str, *, deadline: Deadline) -> Customer | None: ...
 
-    async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+    async def register(self, profile: Profile, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Create a customer; ``crm_reference`` of the result is its identifier.
 
         Registering a phone that already has a customer is DONE with that customer where the CRM can
@@ -354,14 +354,15 @@ class KeepsCards(Protocol):
         barcode_type: str,
         *,
         replaces: str | None,
-        reference: str,
+        idempotency_key: str,
         deadline: Deadline,
     ) -> Written:
         """Note number and barcode of a customer's card, so that a till finds the customer by scanning it.
 
-        The same card again changes nothing, so a doubt is settled by sending it again. REFUSED with CONFLICT,
-        and nothing is changed, where the number is another customer's, or the customer has another card than
-        ``replaces``: what the CRM itself has decided meanwhile is not overwritten by a call that comes late.
+        The same card again changes nothing, so a doubt is reconciled by sending it again. REFUSED with
+        CONFLICT, and nothing is changed, where the number is another customer's, or the customer has another
+        card than ``replaces``: what the CRM itself has decided meanwhile is not overwritten by a call that
+        comes late.
         """
 
 
@@ -383,11 +384,13 @@ class Points(Protocol):
     ) -> Sequence[Purchase]:
         """Purchase lines of whole days, both ends included, newest first."""
 
-    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
-        """Put points on an account. ``reference`` is ours, stable across attempts, and never repeats.
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
+        """Put points on an account. ``idempotency_key`` is ours, stable across attempts, and never repeats.
 
-        REFUSED with REFERENCE_TAKEN where the CRM knows the reference with another account or amount: what
-        comes back under a reference is compared with what was asked. So everywhere a ``reference`` is given.
+        REFUSED with KEY_TAKEN where the CRM knows the key with another account or amount: what
+        comes back under a key is compared with what was asked. So everywhere an ``idempotency_key`` is given.
         """
 
 
@@ -409,33 +412,37 @@ class Coupons(Protocol):
 
     async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]: ...
 
-    async def issue(self, account: str, occasion: str, *, reference: str, deadline: Deadline) -> Written:
+    async def issue(
+        self, account: str, occasion: str, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """Give the holder the coupons of an occasion: a visit, a receipt, a campaign."""
 
-    async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
-        """Use a promo code for the holder. ``reference`` is ours and stable across attempts."""
+    async def redeem(self, account: str, code: str, *, idempotency_key: str, deadline: Deadline) -> Written:
+        """Use a promo code for the holder. ``idempotency_key`` is ours and stable across attempts."""
 
 
 # What a driver rated PROBE or COMPARE has besides, one for each kind of write that may end as UNKNOWN. The
 # answer is DONE (it happened), NOT_SENT (it certainly did not, and may be sent again), REFUSED with
-# REFERENCE_TAKEN (something else happened under the reference) or UNKNOWN (nobody can tell, so a person
+# KEY_TAKEN (something else happened under the key) or UNKNOWN (nobody can tell, so a person
 # has to).
 
 
 @runtime_checkable
-class SettlesRegistration(Protocol):
-    async def settle_register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+class ReconcilesRegistration(Protocol):
+    async def reconcile_register(
+        self, profile: Profile, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """What became of a registration; ``crm_reference`` of a DONE is the customer."""
 
 
 @runtime_checkable
-class SettlesCredit(Protocol):
-    async def settle_credit(
+class ReconcilesCredit(Protocol):
+    async def reconcile_credit(
         self,
         account: str,
         credit: Credit,
         *,
-        reference: str,
+        idempotency_key: str,
         since: datetime,
         before: Balance | None,
         deadline: Deadline,
@@ -448,8 +455,8 @@ class SettlesCredit(Protocol):
 
 
 @runtime_checkable
-class SettlesRedeem(Protocol):
-    async def settle_redeem(
-        self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
+class ReconcilesRedeem(Protocol):
+    async def reconcile_redeem(
+        self, account: str, code: str, *, idempotency_key: str, since: datetime, deadline: Deadline
     ) -> Written:
         """What became of the use of a code that was sent at ``since`` (aware)."""

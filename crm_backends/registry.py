@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
-from crm_backends.ports import Backend, Capability, Settlement
+from crm_backends.ports import Backend, Capability, Reconciliation
 
 GROUP = "koshelek_adapter.crm"
 
@@ -59,7 +59,7 @@ class BackendSpec:
     ports: frozenset[str]
     """Which of ``users``, ``points``, ``coupons`` it implements."""
     capabilities: Mapping[str, Capability]
-    settlement: Settlement
+    reconciliation: Reconciliation
     verified_by: str
     """Who has seen it work: ``real server``, ``sandbox`` or ``none``."""
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from adapter.store import embedded
+from adapter.process import embedded
 from adapter.store.migrate import migrate
 
 _numbers = itertools.count(1)

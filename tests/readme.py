@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from adapter import reference
+from adapter.settings import text as settings_text
 from contracts.suite import reference as suite
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 PARTS = {
-    "capabilities": reference.capabilities,
-    "codes": reference.codes,
-    "settings": reference.table,
+    "capabilities": settings_text.capabilities,
+    "codes": settings_text.codes,
+    "settings": settings_text.table,
     "options": suite.table,
 }
 

@@ -22,7 +22,7 @@ from adapter.api import calls, wire
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
 from adapter.api.server import ELSEWHERE, new_request_id
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.ports import StoreBusy, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.settings import Settings

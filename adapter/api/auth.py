@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.settings import Koshelek
 
 _HASH_PREFIX = "$argon2"

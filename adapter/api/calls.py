@@ -13,7 +13,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from adapter.api import wire
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty import enrolment, finding, fiscal, holder, listing, promo, receipts
 from adapter.loyalty.model import Card, OperationState
 from adapter.loyalty.programme import Programme

@@ -15,7 +15,7 @@ from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
 from adapter.api import wire
-from adapter.catalogue import Code, Language, Refused
+from adapter.errors import Code, Language, Refused
 
 log = structlog.get_logger("api")
 

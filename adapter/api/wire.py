@@ -23,7 +23,7 @@ from pydantic import (
     ValidationError,
 )
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.holder import CardInfo
 from adapter.loyalty.model import Card, CardState, Operation, OperationState
 from crm_backends import inputs
@@ -126,7 +126,7 @@ def purchase_json(purchase: Purchase, zone: ZoneInfo) -> dict[str, Json]:
 def offer_json(offer: Offer, zone: ZoneInfo) -> dict[str, Json]:
     """KLO-8 (inferred)."""
     return {
-        "id": offer.reference,
+        "id": offer.offer_id,
         "title": offer.title,
         "description": offer.description,
         "code": offer.code,

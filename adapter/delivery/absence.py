@@ -19,7 +19,7 @@ from adapter.delivery.later import Later
 from adapter.delivery.proof import TIMES_WORST, Proofs
 from adapter.loyalty.model import Operation, OperationKind
 from adapter.store.operations import PostgresOperations
-from crm_backends.ports import BackendError, Deadline, Outcome, Settlement, Written
+from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Written
 
 log = structlog.get_logger("delivery")
 
@@ -33,7 +33,7 @@ class Absence:
 
     operations: PostgresOperations
     proofs: Proofs
-    settlement: Mapping[OperationKind, Settlement]
+    reconciliation: Mapping[OperationKind, Reconciliation]
     ask: Callable[[Operation, Deadline], Awaitable[Written]]
     _wrote: dict[OperationKind, float] = field(default_factory=dict)
     """When the CRM last answered a write of ours."""
@@ -54,7 +54,7 @@ class Absence:
             StoreUnavailable: the database cannot be asked.
         """
         kind = operation.kind
-        if self.settlement[kind] is Settlement.PROBE and not await self._finds_others(kind, patience):
+        if self.reconciliation[kind] is Reconciliation.PROBE and not await self._finds_others(kind, patience):
             raise Later(timedelta(seconds=patience))
         now = time.monotonic()
         answered = now - self._wrote.get(kind, float("-inf")) < missing_for

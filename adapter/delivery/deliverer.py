@@ -1,7 +1,7 @@
 """One attempt to deliver one operation, and what its outcome leads to.
 
 ``sent`` is written before the call and no database connection is held during it. Only a write that certainly
-did not reach the CRM is tried again; an unknown one is settled as the driver declares, and "not found" is
+did not reach the CRM is tried again; an unknown one is reconciled as the driver declares, and "not found" is
 believed only of a CRM that has proved it (``proof``), for as long as it has answered, and as two clocks agree
 (``clock``).
 """
@@ -20,13 +20,15 @@ from typing import Literal
 import structlog
 import tenacity
 
-from adapter.catalogue import Refused
 from adapter.delivery.absence import Absence
 from adapter.delivery.answering import Answering
 from adapter.delivery.clock import DatabaseClock
+from adapter.delivery.crm_call import crm_account, perform, reconcile
 from adapter.delivery.later import Later
-from adapter.delivery.pace import Pace
 from adapter.delivery.proof import TIMES_WORST, Proofs
+from adapter.delivery.retry_pace import Pace
+from adapter.errors import Refused
+from adapter.loyalty.coupon_triggers import receipt_credited
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
     CONFLICT,
@@ -41,14 +43,13 @@ from adapter.loyalty.model import (
     OperationKind,
     OperationState,
 )
-from adapter.loyalty.occasions import receipt_credited
-from adapter.loyalty.performing import crm_account, perform, refusal_code, settle
 from adapter.loyalty.ports import Proof, StoreUnavailable, VisibilityBook
 from adapter.loyalty.programme import Programme, kinds_looked_for
+from adapter.loyalty.refusal_codes import refusal_code
 from adapter.settings import Delivery
 from adapter.store.operations import PostgresOperations
 from crm_backends.inputs import one_line
-from crm_backends.ports import BackendError, Deadline, Outcome, Refusal, Settlement, Written
+from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Refusal, Written
 
 log = structlog.get_logger("delivery")
 
@@ -66,7 +67,7 @@ class Deliverer:
     visibility: VisibilityBook
     settings: Delivery
     observe: Callable[[OperationKind, str, Outcome], None] = lambda *_: None
-    """Is told the outcome of every write that was ``sent``, and of every doubt ``settled``."""
+    """Is told the outcome of every write that was ``sent``, and of every doubt ``reconciled``."""
     explain: Callable[[OperationKind, str, str], None] = lambda *_: None
     """Is told whenever an operation is ``postponed``, ``refused`` or ``held``, with the reason's class."""
     clock: DatabaseClock = field(default_factory=DatabaseClock)
@@ -87,7 +88,7 @@ class Deliverer:
         }
         paces = {id(backend): Pace(self.settings.retries_per_second) for backend in backends.values()}
         object.__setattr__(self, "pace", {kind: paces[id(backend)] for kind, backend in backends.items()})
-        gap = self.settings.settle_after / _LOOKS + self.settings.call_timeout + _QUEUE_LATE
+        gap = self.settings.reconcile_after / _LOOKS + self.settings.call_timeout + _QUEUE_LATE
         answering = {id(backend): Answering(gap) for backend in backends.values()}
         object.__setattr__(
             self, "answering", {kind: answering[id(backend)] for kind, backend in backends.items()}
@@ -97,7 +98,9 @@ class Deliverer:
         )
 
         object.__setattr__(
-            self, "absence", Absence(self.operations, self.proofs, self.programme.settlement, self._look_up)
+            self,
+            "absence",
+            Absence(self.operations, self.proofs, self.programme.reconciliation, self._look_up),
         )
 
     async def close(self) -> None:
@@ -110,13 +113,13 @@ class Deliverer:
             Later: it is not over; call again after the delay.
             StoreUnavailable: the adapter's database does not answer; nothing is known to have changed.
         """
-        compares = Settlement.COMPARE in self.programme.settlement.values()
+        compares = Reconciliation.COMPARE in self.programme.reconciliation.values()
         known = await self._get(operation_id) if tries or compares else None
         if known is not None and known.state in FINAL | FOR_A_PERSON:
             return
         if known is not None and tries:
             self._wait_for_its_turn(known)
-        by_key = [kind for kind, how in self.programme.settlement.items() if how is Settlement.KEY]
+        by_key = [kind for kind, how in self.programme.reconciliation.items() if how is Reconciliation.KEY]
         # Counted from before it is marked as sent: a process that sleeps after that must not wake up and
         # send when others have long since looked what became of it.
         deadline = Deadline.after(self.settings.call_timeout)
@@ -155,7 +158,7 @@ class Deliverer:
     # -- comparing -------------------------------------------------------------------------------------
 
     async def _begin_comparable(self, known: Operation, tries: int, deadline: Deadline) -> Operation | None:
-        """Begin what is settled by comparing: with the account for itself, and its balance."""
+        """Begin what is reconciled by comparing: with the account for itself, and its balance."""
         try:
             account = await crm_account(self.programme, known, deadline, surely=True)
             if account is None or self.programme.points is None:
@@ -176,12 +179,12 @@ class Deliverer:
         return await self.operations.begin(known.id, before=before)
 
     def _compares(self, operation: Operation) -> bool:
-        return self.programme.settlement[operation.kind] is Settlement.COMPARE
+        return self.programme.reconciliation[operation.kind] is Reconciliation.COMPARE
 
     @property
     def _lease_seconds(self) -> float:
         """Long enough to send, to wait, and to compare; a lost holder must not block an account for ever."""
-        return self.settings.settle_after * 3 + self.settings.call_timeout * 3
+        return self.settings.reconcile_after * 3 + self.settings.call_timeout * 3
 
     @property
     def _longest_lease_seconds(self) -> float:
@@ -201,7 +204,7 @@ class Deliverer:
         if moved:
             visibility = await self.proofs.of(operation.kind)
             proved = visibility.proof is Proof.PROVED
-            keep = TIMES_WORST * visibility.worst_seconds if proved else self.settings.settle_after
+            keep = TIMES_WORST * visibility.worst_seconds if proved else self.settings.reconcile_after
         await self.operations.release(operation, keep)
 
     # -- doubts ----------------------------------------------------------------------------------------
@@ -223,18 +226,18 @@ class Deliverer:
             # Once it is looked for, it counts how long it has been missing.
             if age < patience and operation.answering_since is None:
                 raise Later(timedelta(seconds=patience - age))
-            await self._settle(operation, tries, patience)
+            await self._reconcile(operation, tries, patience)
 
     def _age(self, operation: Operation) -> float:
         """Seconds since it was last sent, as both clocks agree."""
         return self.clock.age(operation.sent_at or operation.recorded_at)
 
-    async def _settle(self, operation: Operation, tries: int, patience: float) -> None:
+    async def _reconcile(self, operation: Operation, tries: int, patience: float) -> None:
         """Look an unknown outcome up; what cannot be told is held for a person."""
         try:
             written = await self._look_up(operation, Deadline.after(self.settings.call_timeout))
         except (BackendError, StoreUnavailable) as error:
-            self._postponed(operation, error, "settling_postponed")
+            self._postponed(operation, error, "reconciliation_postponed")
             if self._is_late(operation):
                 await self._hold(operation, IN_DOUBT, str(error))
                 return
@@ -248,7 +251,7 @@ class Deliverer:
                 return
         elif written.outcome is Outcome.DONE and operation.answering_since is not None:
             await self.proofs.found_late(operation.kind, self._was_late(operation))
-        await self._conclude(operation, written, "settled")
+        await self._conclude(operation, written, "reconciled")
 
     def _needs_proof(self, kind: OperationKind) -> bool:
         """Whether "not found" proves nothing by itself; not where sending again has no second effect
@@ -302,7 +305,7 @@ class Deliverer:
         return max(0.0, min(self._age(operation), answered_for) - looked_ago)
 
     async def _look_up(self, operation: Operation, deadline: Deadline) -> Written:
-        return await settle(self.programme, operation, deadline)
+        return await reconcile(self.programme, operation, deadline)
 
     # -- sending ---------------------------------------------------------------------------------------
 
@@ -333,7 +336,7 @@ class Deliverer:
 
     async def _was_done_before(self, operation: Operation, refused: Written) -> Written:
         """What an attempt that was in doubt came to, late, where the next one is refused because of it."""
-        if self.programme.settlement[operation.kind] is not Settlement.PROBE:
+        if self.programme.reconciliation[operation.kind] is not Reconciliation.PROBE:
             return refused
         try:
             found = await self._look_up(operation, Deadline.after(self.settings.call_timeout))
@@ -353,7 +356,7 @@ class Deliverer:
         return (
             self.settings.ask_before_sending
             and operation.kind is OperationKind.RECEIPT
-            and self.programme.settlement[operation.kind] is Settlement.PROBE
+            and self.programme.reconciliation[operation.kind] is Reconciliation.PROBE
         )
 
     def _postponed(self, operation: Operation, error: Exception, event: str = "delivery_postponed") -> None:
@@ -365,12 +368,12 @@ class Deliverer:
     # -- ending ----------------------------------------------------------------------------------------
 
     async def _conclude(
-        self, operation: Operation, written: Written, step: Literal["sent", "settled"]
+        self, operation: Operation, written: Written, step: Literal["sent", "reconciled"]
     ) -> None:
         try:
             if written.outcome is Outcome.NOT_SENT:
                 await self._not_sent(operation, written)
-            elif written.refusal is Refusal.REFERENCE_TAKEN:
+            elif written.refusal is Refusal.KEY_TAKEN:
                 await self._hold(operation, CONFLICT, written.reason)
             elif written.outcome is not Outcome.UNKNOWN:
                 await self._end(operation, written, step)
@@ -383,7 +386,7 @@ class Deliverer:
             if written.refusal is not None:
                 self.explain(operation.kind, "refused", written.refusal)
             log.info(
-                "delivered" if step == "sent" else "settled",
+                "delivered" if step == "sent" else "reconciled",
                 operation=operation.id,
                 kind=operation.kind,
                 attempt=operation.attempt,
@@ -391,7 +394,7 @@ class Deliverer:
                 **({} if written.reason is None else {"why": written.reason}),
             )
 
-    async def _end(self, operation: Operation, written: Written, step: Literal["sent", "settled"]) -> None:
+    async def _end(self, operation: Operation, written: Written, step: Literal["sent", "reconciled"]) -> None:
         """Write down what the CRM said. While the database is away the answer is only known here."""
         done = written.outcome is Outcome.DONE
         done_at = time.monotonic()
@@ -470,11 +473,11 @@ class Deliverer:
     ) -> None:
         """In doubt from now on. ``abandoned``: by a process that is gone, so it was not our own last try."""
         await self.operations.end(operation, OperationState.UNKNOWN, detail=detail)
-        how = self.programme.settlement[operation.kind]
+        how = self.programme.reconciliation[operation.kind]
         tried_for_long = self._is_late(operation) and not abandoned
-        if how is Settlement.MANUAL or (how is Settlement.KEY and tried_for_long):
+        if how is Reconciliation.MANUAL or (how is Reconciliation.KEY and tried_for_long):
             await self._hold(operation, IN_DOUBT, detail)
-        elif how is Settlement.KEY:
+        elif how is Reconciliation.KEY:
             raise Later(self._pause(operation.attempt))
         else:
             raise Later(timedelta(seconds=await self.proofs.patience(operation.kind)))

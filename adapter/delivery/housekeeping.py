@@ -119,7 +119,7 @@ class Housekeeping:
         """Jobs are put off by a retry's longest pause, a crowd, or a doubt's patience; by no more than
         this."""
         delivery = self.settings.delivery
-        longest = max(delivery.retry_ceiling, delivery.settle_after, delivery.call_timeout)
+        longest = max(delivery.retry_ceiling, delivery.reconcile_after, delivery.call_timeout)
         return await self.upkeep.bring_back_in_time(timedelta(seconds=longest * 2 + _LEAST_STALE))
 
     async def _trim(self) -> int:

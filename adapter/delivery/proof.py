@@ -94,7 +94,7 @@ class Proofs:
         worst = (await self.of(kind)).worst_seconds
         now = time.monotonic()
         missing = (now - since for its_kind, since in self._missing.values() if its_kind is kind)
-        return max(self.settings.settle_after, TIMES_WORST * max(worst, *missing, 0.0))
+        return max(self.settings.reconcile_after, TIMES_WORST * max(worst, *missing, 0.0))
 
     async def is_due(self, kind: OperationKind) -> bool:
         """Whether the operation that was just confirmed is one to be looked for."""

@@ -6,11 +6,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from adapter.delivery.crm_call import reconcile
 from adapter.loyalty.model import Operation
-from adapter.loyalty.performing import settle
 from adapter.loyalty.ports import Proof, StoreUnavailable, Visibility, VisibilityBook
 from adapter.loyalty.programme import Programme, kinds_looked_for
-from crm_backends.ports import BackendError, Deadline, Outcome, Refusal, Settlement, Written
+from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Refusal, Written
 
 
 class Answer(enum.StrEnum):
@@ -50,14 +50,14 @@ class Recheck:
 
     async def ask(self, operation: Operation) -> Asked:
         """What became of ``operation``. Raises ``StoreUnavailable``."""
-        how = self.programme.settlement[operation.kind]
-        if how is Settlement.KEY:
+        how = self.programme.reconciliation[operation.kind]
+        if how is Reconciliation.KEY:
             return Asked(Answer.HARMLESS)
         # A balance tells nothing once others have had the account.
-        if how is not Settlement.PROBE:
+        if how is not Reconciliation.PROBE:
             return Asked(Answer.NOBODY_TO_ASK)
         try:
-            written = await settle(self.programme, operation, Deadline.after(self.call_timeout))
+            written = await reconcile(self.programme, operation, Deadline.after(self.call_timeout))
         except StoreUnavailable:
             raise
         except BackendError as error:
@@ -66,7 +66,7 @@ class Recheck:
             return Asked(Answer.FOUND_TWICE, written)
         if written.outcome is Outcome.DONE:
             return Asked(Answer.FOUND, written)
-        if written.refusal is Refusal.REFERENCE_TAKEN:
+        if written.refusal is Refusal.KEY_TAKEN:
             return Asked(Answer.CONFLICT, written)
         if written.outcome is not Outcome.NOT_SENT:
             return Asked(Answer.CANNOT_TELL, written)

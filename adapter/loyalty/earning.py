@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from decimal import ROUND_DOWN, ROUND_HALF_UP, ROUND_UP, Decimal
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.settings import Receipts
 from crm_backends.model import FiscalReceipt
 
@@ -23,9 +23,9 @@ def admit(receipt: FiscalReceipt, rule: Receipts, now: datetime) -> None:
 
     Raises ``Refused``: RECEIPT_KIND, RECEIPT_TOO_OLD, RECEIPT_TOO_SMALL, RECEIPT_TOO_LARGE.
     """
-    if receipt.settlement not in rule.settlement_signs:
+    if receipt.calculation_type not in rule.calculation_types:
         raise Refused(Code.RECEIPT_KIND)
-    if receipt.settled_at < now - timedelta(days=rule.max_age_days):
+    if receipt.issued_at < now - timedelta(days=rule.max_age_days):
         raise Refused(Code.RECEIPT_TOO_OLD)
     if receipt.total_kopecks < rule.minimum_total * 100:
         raise Refused(Code.RECEIPT_TOO_SMALL)
@@ -37,7 +37,7 @@ def points_for(receipt: FiscalReceipt, rule: Receipts) -> Decimal | None:
     """Points this receipt earns, or ``None`` when the CRM computes them."""
     if rule.points_by == "crm":
         return None
-    if receipt.settlement != _SALE:
+    if receipt.calculation_type != _SALE:
         return Decimal(0)
     raw = Decimal(receipt.total_kopecks) / 100 * rule.rate
     points = (raw / rule.step).quantize(Decimal(1), rounding=_ROUNDING[rule.rounding]) * rule.step

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, cast
 
-from adapter.catalogue import Code, Refused
-from adapter.loyalty import occasions
+from adapter.errors import Code, Refused
+from adapter.loyalty import coupon_triggers
 from adapter.loyalty.finding import choose, people_with
 from adapter.loyalty.model import (
     Card,
@@ -54,7 +54,7 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
         raise Refused(Code.FIELD_MISSING, "phone")  # nothing else tells one person from another
     owner = None if number is None else await _must_be_issuable(programme, number, deadline)
     known = await _recognise(programme, profile, deadline)
-    if owner is not None and (known is None or known.reference != owner.reference):
+    if owner is not None and (known is None or known.customer_id != owner.customer_id):
         known = await _must_be_the_owner(programme, owner, profile, deadline)
     if known is None:
         reference = await _register(programme, profile, deadline)
@@ -62,7 +62,7 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
         owned = await _owned(programme, reference)
         card = await _card_for(programme, reference, number, owned, deadline)
     else:
-        reference = known.reference
+        reference = known.customer_id
         owned = await persons_card(programme, known, await _owned(programme, reference), deadline)
         await _fill_gaps(programme, known, profile, deadline)
         card = await _card_for(programme, reference, number, owned, deadline)
@@ -72,8 +72,8 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
     await remember_accounts(programme, card, known, deadline)
-    await occasions.card_issued(programme, card)
-    await occasions.card_to_be_told(programme, card, known)
+    await coupon_triggers.card_issued(programme, card)
+    await coupon_triggers.card_to_be_told(programme, card, known)
     return card
 
 
@@ -108,7 +108,7 @@ async def _must_be_the_owner(
     Raises ``Refused(NUMBER_USED)``.
     """
     if owner.profile.phone is None:
-        owner = await programme.users.get(owner.reference, deadline=deadline) or owner
+        owner = await programme.users.get(owner.customer_id, deadline=deadline) or owner
     if profile.phone is None or owner.profile.phone != profile.phone:
         raise Refused(Code.NUMBER_USED)
     return owner
@@ -184,7 +184,7 @@ async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, de
     missing = {name: value for name, value in profile.given().items() if name not in has}
     if missing:
         gaps = dataclasses.replace(Profile(), **cast(dict[str, Any], missing))
-        await programme.users.update(known.reference, gaps, deadline=deadline)
+        await programme.users.update(known.customer_id, gaps, deadline=deadline)
 
 
 def _is_still(customer: Customer | None, profile: Profile, registration: Operation) -> bool:
@@ -219,7 +219,7 @@ async def _register(programme: Programme, profile: Profile, deadline: Deadline) 
         card_number=None,
         fingerprint="",
         request=fields,
-        reference=programme.new_reference(OperationKind.REGISTRATION),
+        idempotency_key=programme.new_key(OperationKind.REGISTRATION),
     )
     operation, created = await programme.operations.record(new)
     if not created and operation.state is OperationState.DONE and operation.crm_reference is not None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.ports import CardRegistry, EmailBook
 from adapter.loyalty.programme import Programme, remember_accounts
@@ -42,18 +42,18 @@ async def find_card(
             refused = error
         else:
             if card is not None:
-                cards[customer.reference] = card
-    holders = [customer for customer, _ in found if customer.reference in cards]
+                cards[customer.customer_id] = card
+    holders = [customer for customer, _ in found if customer.customer_id in cards]
     if not holders:
         if refused is not None:
             raise refused
         return None
     owner = choose(programme, holders, phone=phone, birth_date=birth_date)
-    chosen = cards[owner.reference]
+    chosen = cards[owner.customer_id]
     if chosen.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
     if programme.emails is not None and owner.profile.email is not None:
-        await programme.emails.note(owner.reference, owner.profile.email)
+        await programme.emails.note(owner.customer_id, owner.profile.email)
     await remember_accounts(programme, chosen, owner, deadline)
     return chosen
 
@@ -74,9 +74,9 @@ class TwoStepFinder:
         )
         if not people:
             return ()
-        cards = await self.cards.of_customers([person.reference for person in people])
+        cards = await self.cards.of_customers([person.customer_id for person in people])
         by_owner = {card.users_reference: card for card in cards}
-        return [(person, by_owner.get(person.reference)) for person in people]
+        return [(person, by_owner.get(person.customer_id)) for person in people]
 
 
 async def people_with(
@@ -93,7 +93,7 @@ async def people_with(
     if emails is None or email is None:
         return found
     reference = await emails.owner(email)
-    if reference is None or any(person.reference == reference for person in found):
+    if reference is None or any(person.customer_id == reference for person in found):
         return found
     by_email = await users.get(reference, deadline=deadline)
     return found if by_email is None else [*found, by_email]

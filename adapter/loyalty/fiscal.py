@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from crm_backends.inputs import receipts
 from crm_backends.inputs.receipts import KEYS, MAX_TEXT, NAMES
 from crm_backends.model import FiscalReceipt
@@ -38,7 +38,7 @@ def parse_receipt(
     ``Refused``: QR_UNREADABLE naming the key, RECEIPT_FROM_FUTURE.
     """
     receipt = _refusing(lambda: receipts.receipt_of(values, zone, pad_drive=pad_drive))
-    if receipt.settled_at > now + _AHEAD:
+    if receipt.issued_at > now + _AHEAD:
         raise Refused(Code.RECEIPT_FROM_FUTURE)
     return receipt
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.finding import people_with
 from adapter.loyalty.model import OWNED, Card, CardState
 from adapter.loyalty.ports import Port
@@ -141,10 +141,10 @@ async def update_profile(programme: Programme, number: str, profile: Profile, de
     if profile.is_empty():
         return
     await _must_not_be_anothers(programme, owner, profile, deadline)
-    written = await programme.users.update(owner.reference, profile, deadline=deadline)
+    written = await programme.users.update(owner.customer_id, profile, deadline=deadline)
     expect_done(written, Code.UPDATE_REFUSED)
     if programme.emails is not None and profile.email is not None:
-        await programme.emails.note(owner.reference, profile.email)
+        await programme.emails.note(owner.customer_id, profile.email)
 
 
 async def _must_not_be_anothers(
@@ -158,7 +158,7 @@ async def _must_not_be_anothers(
     found = await people_with(
         programme.users, programme.emails, phone=phone, email=email, birth_date=None, deadline=deadline
     )
-    if any(person.reference != owner.reference for person in found):
+    if any(person.customer_id != owner.customer_id for person in found):
         raise Refused(Code.CONFLICT)
 
 

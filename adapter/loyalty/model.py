@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from crm_backends.model import Balance, CrmCardState
 
 
@@ -82,10 +82,10 @@ class OperationState(enum.StrEnum):
     """Where an operation stands.
 
     recorded → sent → done | refused | unknown. Sent and unknown go back to recorded when it certainly did not
-    reach the CRM; unknown → sent where our reference makes that harmless; unknown → done | refused once the
-    doubt is settled. Recorded, sent and unknown → held when that takes too long, or only a person can tell;
-    held → recorded | unknown | done | refused as the person decides. Unknown and done → doubled when the CRM
-    shows it more than once; doubled → done | refused as the person decides.
+    reach the CRM; unknown → sent where our key makes that harmless; unknown → done | refused once the
+    doubt is reconciled. Recorded, sent and unknown → held when that takes too long, or only a person can
+    tell; held → recorded | unknown | done | refused as the person decides. Unknown and done → doubled when
+    the CRM shows it more than once; doubled → done | refused as the person decides.
     """
 
     RECORDED = "recorded"
@@ -124,8 +124,8 @@ class NewOperation:
     """What a true repeat has in common besides the identity."""
     request: Mapping[str, Any]
     """JSON the performer needs; may hold personal data, never leaves the database."""
-    reference: str
-    """What the CRM is given to recognise it by; see ``adapter.loyalty.references``."""
+    idempotency_key: str
+    """What the CRM is given to recognise it by; see ``adapter.loyalty.idempotency_keys``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ class Operation:
     state: OperationState
     attempt: int
     recorded_at: datetime
-    reference: str
+    idempotency_key: str
     """What the CRM is given to recognise it by; the same for every attempt."""
     sent_at: datetime | None = None
     finished_at: datetime | None = None
@@ -149,7 +149,7 @@ class Operation:
     crm_reference: str | None = None
     message: str | None = None
     before: Balance | None = None
-    """The balance just before it was sent, where an unknown outcome is settled by comparing."""
+    """The balance just before it was sent, where an unknown outcome is reconciled by comparing."""
     requeued_at: datetime | None = None
     """When a person last had it sent again."""
     doubted: bool = False
@@ -173,6 +173,6 @@ class Operation:
         return read_at - (self.finished_at or read_at)
 
 
-def reference_of(kind: OperationKind, operation_id: int) -> str:
+def former_key(kind: OperationKind, operation_id: int) -> str:
     """The reference of an operation that was recorded by the version before this one."""
     return f"koshelek-{kind}-{operation_id}"

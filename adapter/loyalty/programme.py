@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.crm_cards import CrmCards, OddNumbers
+from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import Card, OperationKind
 from adapter.loyalty.ports import (
     BalanceBook,
@@ -23,7 +24,6 @@ from adapter.loyalty.ports import (
     OperationLedger,
     Port,
 )
-from adapter.loyalty.references import new_reference
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
 from crm_backends.ports import (
@@ -35,7 +35,7 @@ from crm_backends.ports import (
     NamesAccounts,
     Outcome,
     Points,
-    Settlement,
+    Reconciliation,
     Users,
     Written,
 )
@@ -76,11 +76,11 @@ class Programme:
     users: Users
     points: Points | None
     coupons: Coupons | None
-    settlement: Mapping[OperationKind, Settlement]
-    """How the CRM that performs operations of a kind settles an unknown outcome."""
+    reconciliation: Mapping[OperationKind, Reconciliation]
+    """How the CRM that performs operations of a kind reconciles an unknown outcome."""
     foreign_ports: tuple[Port, ...]
     """Ports whose CRM is not that of the users, so that it has a reference of its own for each of them."""
-    same_reference: tuple[Port, ...]
+    same_customer_id: tuple[Port, ...]
     """Ports whose CRM is that of the users and keeps the owner under the very same reference."""
     keeps_consents: bool
     """Whether the users CRM can hold consents, by its capability."""
@@ -89,7 +89,7 @@ class Programme:
     harmless_again: frozenset[OperationKind]
     """Kinds whose CRM keeps something unique, so that one that is not found there may be sent again at
     once."""
-    reference_lengths: Mapping[OperationKind, int]
+    key_lengths: Mapping[OperationKind, int]
     """Characters of a reference that the CRM of a kind takes."""
     crm_cards: CrmCards | None
     """Set where the users CRM can be asked for a card number."""
@@ -110,16 +110,16 @@ class Programme:
         """Current time, aware, in the programme's zone."""
         return datetime.now(UTC).astimezone(self.settings.zone)
 
-    def new_reference(self, kind: OperationKind) -> str:
+    def new_key(self, kind: OperationKind) -> str:
         """A random reference, for an operation of this kind that is about to be recorded."""
-        return new_reference(self.reference_lengths[kind])
+        return new_key(self.key_lengths[kind])
 
 
 def kinds_looked_for(programme: Programme) -> frozenset[OperationKind]:
-    """Kinds whose doubts are settled by looking in the CRM, and where "not found" has to be proved to
+    """Kinds whose doubts are reconciled by looking in the CRM, and where "not found" has to be proved to
     count."""
-    by_looking = (Settlement.PROBE, Settlement.COMPARE)
-    return frozenset(kind for kind, how in programme.settlement.items() if how in by_looking).difference(
+    by_looking = (Reconciliation.PROBE, Reconciliation.COMPARE)
+    return frozenset(kind for kind, how in programme.reconciliation.items() if how in by_looking).difference(
         programme.harmless_again
     )
 
@@ -154,7 +154,7 @@ async def account_of(
     that is called by a phone is not believed to be the owner's still, as one that is shown is for a while.
     """
     card = await in_its_place(programme, card)
-    if port in programme.same_reference:
+    if port in programme.same_customer_id:
         return card.users_reference
     known = card.points_reference if port == "points" else card.coupons_reference
     if card.users_reference is None:
@@ -176,7 +176,7 @@ async def _still_named_so(
         customer = await programme.users.get(card.users_reference, deadline=deadline)
         if customer is None:
             return known
-        holder = Holder(card.number, customer.reference, customer.profile)
+        holder = Holder(card.number, customer.customer_id, customer.profile)
         name = programme.named[port].account_name(holder)
     except HolderUnnamed:
         return known
@@ -205,7 +205,7 @@ async def remember_accounts(programme: Programme, card: Card, customer: Customer
 async def _ask_account(
     programme: Programme, card: Card, customer: Customer, port: Port, deadline: Deadline
 ) -> str | None:
-    holder = Holder(card.number, customer.reference, customer.profile)
+    holder = Holder(card.number, customer.customer_id, customer.profile)
     found = None
     if port == "points" and programme.points is not None:
         found = await programme.points.points_account(holder, deadline=deadline)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
 from adapter.loyalty.programme import Programme
 from crm_backends.ports import Deadline
@@ -26,7 +26,7 @@ async def use_promo_code(programme: Programme, card: Card, code: str, deadline: 
         card_number=card.number,
         fingerprint="",
         request={"code": code},
-        reference=programme.new_reference(OperationKind.PROMO_CODE),
+        idempotency_key=programme.new_key(OperationKind.PROMO_CODE),
     )
     operation, created = await programme.operations.record(new)
     if not created and _is_second_use(programme, operation):

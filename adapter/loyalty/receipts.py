@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.earning import admit, points_for
 from adapter.loyalty.fiscal import parse_receipt
+from adapter.loyalty.idempotency_keys import receipt_key
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
 from adapter.loyalty.programme import Programme, in_its_place
-from adapter.loyalty.references import receipt_reference
 from crm_backends.ports import Deadline
 
 
@@ -38,21 +38,21 @@ async def register_receipt(
         kind=OperationKind.RECEIPT,
         identity=f"{receipt.fiscal_drive}:{receipt.document}:{receipt.sign}",
         card_number=card.number,
-        fingerprint=f"{receipt.total_kopecks}:{receipt.settlement}",
+        fingerprint=f"{receipt.total_kopecks}:{receipt.calculation_type}",
         request={
             "fn": receipt.fiscal_drive,
             "i": receipt.document,
             "fp": receipt.sign,
             "kopecks": receipt.total_kopecks,
-            "t": receipt.settled_at.isoformat(),
-            "n": receipt.settlement,
+            "t": receipt.issued_at.isoformat(),
+            "n": receipt.calculation_type,
             "points": None if points is None else str(points),
         },
-        reference=receipt_reference(
+        idempotency_key=receipt_key(
             receipt.fiscal_drive,
             receipt.document,
             receipt.sign,
-            programme.reference_lengths[OperationKind.RECEIPT],
+            programme.key_lengths[OperationKind.RECEIPT],
         ),
     )
     operation, _ = await programme.operations.record(new)

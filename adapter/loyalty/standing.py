@@ -12,11 +12,11 @@ import dataclasses
 
 import structlog
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
+from adapter.loyalty.coupon_triggers import card_to_be_told
 from adapter.loyalty.crm_cards import CrmCards
 from adapter.loyalty.model import Card, CardState, Entry
 from adapter.loyalty.numbers import BadNumber, shown
-from adapter.loyalty.occasions import card_to_be_told
 from adapter.loyalty.programme import Programme
 from crm_backends.model import CrmCard, CrmCardState, Customer, Profile
 from crm_backends.ports import BackendError, Deadline
@@ -63,7 +63,7 @@ async def persons_card(
 async def _taken_over(programme: Programme, customer: Customer, number: str, deadline: Deadline) -> Card:
     """Enter the card that the CRM keeps for somebody who has none here."""
     number, state, told = await as_it_is_now(programme, customer, number, deadline)
-    entry = _entry(programme, number, told, customer.reference, state)
+    entry = _entry(programme, number, told, customer.customer_id, state)
     if entry is None:
         raise Refused(Code.HAS_ANOTHER_CARD)
     card = await _adopted(programme, entry)
@@ -174,7 +174,9 @@ async def _in_line(
 def is_anothers(card: Card, told: CrmCard) -> bool:
     """Whether registry and CRM name different owners of the number; naming none contradicts nobody."""
     owner = told.customer
-    return owner is not None and card.users_reference is not None and owner.reference != card.users_reference
+    return (
+        owner is not None and card.users_reference is not None and owner.customer_id != card.users_reference
+    )
 
 
 def _nobodys(card: Card) -> Card:
@@ -193,7 +195,7 @@ async def _current(programme: Programme, card: Card, told: CrmCard, deadline: De
     if told.state != "replaced" or told.replaced_by is None or crm is None:
         return await _follow(programme, card, told.state)
     last = await _last_of(crm, told, deadline)
-    if last.customer is not None and last.customer.reference != card.users_reference:
+    if last.customer is not None and last.customer.customer_id != card.users_reference:
         _note_taken(programme, last.number)
         return card
     return await _replaced(programme, card, last.number, last, last.state)
@@ -203,7 +205,7 @@ async def _taken_back(programme: Programme, card: Card, told: CrmCard, deadline:
     """A card that was replaced here: the CRM may have undone that."""
     if told.state != "active" or told.customer is None or told.customer.card_number != card.number:
         return card
-    for current in await programme.cards.of_customers([told.customer.reference]):
+    for current in await programme.cards.of_customers([told.customer.customer_id]):
         await persons_card(programme, told.customer, current, deadline)
     return await programme.cards.get(card.number) or card
 
@@ -212,7 +214,7 @@ async def _entered(programme: Programme, number: str, told: CrmCard, deadline: D
     """Enter a number that only the CRM knows as what it is there; ``None``: it is not to be had here."""
     # A replaced number is nobody's here: else it would stand where its owner's card of now belongs.
     replaced = told.state == "replaced"
-    owner = None if told.customer is None or replaced else told.customer.reference
+    owner = None if told.customer is None or replaced else told.customer.customer_id
     if owner is None or programme.settings.cards.adopt:
         entry = _entry(programme, number, told, owner, told.state)
         card = None if entry is None else await _adopted(programme, entry)
@@ -261,7 +263,7 @@ async def replace_card(
         raise CannotReplace("the two numbers are the same")
     told = None if programme.crm_cards is None else await programme.crm_cards.find(new, deadline)
     if told is not None and card.replaced_by is None:
-        if told.customer is not None and told.customer.reference != card.users_reference:
+        if told.customer is not None and told.customer.customer_id != card.users_reference:
             raise CannotReplace("in the CRM the new number is another customer's")
         if told.state != "active":
             raise CannotReplace(f"in the CRM the new number is {told.state}")

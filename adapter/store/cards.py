@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.numbers import barcode_for
 from adapter.loyalty.ports import Port, StoreUnavailable
 from adapter.settings import Cards
+from adapter.store.batching import READS_LANES, READS_MOST, Together
 from adapter.store.card_life import COLUMNS, GET, OF_CUSTOMER, CardLife, card_of
 from adapter.store.pool import Gateway
 from adapter.store.ranges import number_of_range
-from adapter.store.together import READS_LANES, READS_MOST, Together
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection

@@ -12,8 +12,8 @@ from typing import Protocol
 import asyncpg
 
 from adapter.loyalty.model import Card, CardState
+from adapter.store.batching import READS_LANES, READS_MOST, Together
 from adapter.store.card_life import COLUMNS
-from adapter.store.together import READS_LANES, READS_MOST, Together
 from crm_backends.model import CrmCard, Customer, Wanted
 from crm_backends.ports import BackendUnavailable, Deadline
 
@@ -74,7 +74,7 @@ def _joined_card(customer: Customer, row: asyncpg.Record) -> Card | None:
         barcode_number=row["card.barcode_number"],
         barcode_type=row["card.barcode_type"],
         state=CardState(row["card.state"]),
-        users_reference=customer.reference,
+        users_reference=customer.customer_id,
         points_reference=row["card.points_reference"],
         coupons_reference=row["card.coupons_reference"],
         by_crm=row["card.by_crm"],

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 import asyncpg
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from adapter.loyalty.model import (
     DONE_TWICE,
     FINAL,
@@ -24,12 +24,12 @@ from adapter.loyalty.model import (
     Operation,
     OperationKind,
     OperationState,
-    reference_of,
+    former_key,
 )
 from adapter.loyalty.ports import StoreUnavailable
+from adapter.store.batching import Together
 from adapter.store.pool import Gateway
 from adapter.store.queue import enqueue
-from adapter.store.together import Together
 from crm_backends.model import Balance
 
 _COLUMNS = (
@@ -146,7 +146,7 @@ def _recorded(new: NewOperation, row: asyncpg.Record) -> Operation:
         state=OperationState.RECORDED,
         attempt=0,
         recorded_at=row["recorded_at"],
-        reference=new.reference,
+        idempotency_key=new.idempotency_key,
         read_at=row["recorded_at"],
     )
 
@@ -163,7 +163,7 @@ def _operation(row: asyncpg.Record) -> Operation:
         state=OperationState(row["state"]),
         attempt=row["attempt"],
         recorded_at=row["recorded_at"],
-        reference=row["reference"] or reference_of(kind, row["id"]),
+        idempotency_key=row["reference"] or former_key(kind, row["id"]),
         sent_at=row["sent_at"],
         finished_at=row["finished_at"],
         code=Code(row["code"]) if row["code"] else None,
@@ -232,7 +232,7 @@ class PostgresOperations:
                     [new.card_number for new in ordered],
                     [new.fingerprint for new in ordered],
                     [json.dumps(new.request) for new in ordered],
-                    [new.reference for new in ordered],
+                    [new.idempotency_key for new in ordered],
                 )
                 inserted = {(row["kind"], row["identity"]): row for row in rows}
                 if inserted:
@@ -278,7 +278,7 @@ class PostgresOperations:
     ) -> Operation | None:
         """Mark an operation as sent, before the call. ``None``: it is not to be sent.
 
-        ``before`` is kept for a settlement by comparing. ``resendable``: kinds whose CRM honours our
+        ``before`` is kept for a reconciliation by comparing. ``resendable``: kinds whose CRM honours our
         reference, so that an unknown outcome is settled by sending the same write again.
         """
         return await self._beginning(_Begin(operation_id, tuple(resendable), before))

@@ -65,7 +65,7 @@ class PerxSwitches(Switches):
     token_seconds: int = Field(default=7200, ge=1)
     reference_case: Literal["as given", "upper", "lower"] = "as given"
     """Letters in which a transaction_reference is kept; the history's filter compares with just these."""
-    reference_length: int | None = Field(default=None, ge=1)
+    key_length: int | None = Field(default=None, ge=1)
     """Characters of a transaction_reference that are kept; the rest is cut off."""
     history_seconds: float = Field(default=0, ge=0)
     """After which the history shows a movement that is done; the balance shows it at once."""
@@ -866,7 +866,7 @@ class Perx(StandIn):
         if reference is None:
             return None
         changed = {"upper": reference.upper(), "lower": reference.lower()}
-        return changed.get(self.switches.reference_case, reference)[: self.switches.reference_length]
+        return changed.get(self.switches.reference_case, reference)[: self.switches.key_length]
 
     def _shown_at(self) -> datetime | None:
         gap, late = self.switches.history_gap, self.switches.history_seconds

@@ -25,7 +25,7 @@ from crm_backends.ports import (
     BackendUnavailable,
     Deadline,
     Outcome,
-    Settlement,
+    Reconciliation,
     Support,
     Written,
 )
@@ -42,14 +42,14 @@ _NUMBER = re.compile(r"([A-Z]\d+)\. ")
 @dataclass(frozen=True, slots=True)
 class _Needs:
     operation: str
-    settlement: frozenset[Settlement]
+    reconciliation: frozenset[Reconciliation]
 
 
-def needs(operation: str, *settlement: Settlement) -> Callable[[Test], Test]:
-    """The scenario is about this operation (and only for drivers that settle doubts in this way)."""
+def needs(operation: str, *reconciliation: Reconciliation) -> Callable[[Test], Test]:
+    """The scenario is about this operation (and only for drivers that reconcile doubts in this way)."""
 
     def mark(test: Test) -> Test:
-        test.__dict__["needs"] = _Needs(operation, frozenset(settlement or Settlement))
+        test.__dict__["needs"] = _Needs(operation, frozenset(reconciliation or Reconciliation))
         return test
 
     return mark
@@ -127,8 +127,8 @@ class Conformance:
             capability = backend.capabilities[need.operation]
             if capability.support not in (Support.FULL, Support.PARTIAL):
                 pytest.skip(f"{need.operation}: {capability.support} ({capability.note})")
-            if backend.settlement not in need.settlement:
-                pytest.skip(f"the driver settles by {backend.settlement}")
+            if backend.reconciliation not in need.reconciliation:
+                pytest.skip(f"the driver reconciles by {backend.reconciliation}")
             if reason is not None and capability.support is Support.FULL:
                 pytest.fail(f"{number} diverges, so {need.operation} is not FULL but PARTIAL, with a note")
         if reason is not None:

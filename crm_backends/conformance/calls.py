@@ -19,13 +19,13 @@ from crm_backends.conformance.base import is_there, soon
 from crm_backends.conformance.rig import ZONE, Rig
 from crm_backends.model import ChannelConsents, Credit, Customer, FiscalReceipt, Holder, Profile
 from crm_backends.ports import (
-    REFERENCE_LENGTH,
+    KEY_LENGTH,
     Backend,
     Coupons,
     Deadline,
     FindsByCard,
     KeepsCards,
-    LimitsReferences,
+    LimitsKeys,
     Points,
     Users,
     Written,
@@ -52,9 +52,9 @@ def new_person() -> Profile:
     )
 
 
-def new_reference(backend: Backend | None = None) -> str:
+def new_key(backend: Backend | None = None) -> str:
     """A reference as the adapter makes them, which was never used: no longer than the driver says."""
-    length = backend.reference_length if isinstance(backend, LimitsReferences) else REFERENCE_LENGTH
+    length = backend.key_length if isinstance(backend, LimitsKeys) else KEY_LENGTH
     return "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(length))
 
 
@@ -75,8 +75,8 @@ def new_receipt() -> FiscalReceipt:
         document=str(secrets.randbelow(10**9) + 1),
         sign=str(secrets.randbelow(10**9) + 1),
         total_kopecks=125000,
-        settled_at=datetime.now(ZONE).replace(second=0, microsecond=0) - timedelta(hours=1),
-        settlement=1,
+        issued_at=datetime.now(ZONE).replace(second=0, microsecond=0) - timedelta(hours=1),
+        calculation_type=1,
     )
 
 
@@ -161,7 +161,7 @@ async def find(
 ) -> dict[str, Customer]:
     """The customers found, by reference."""
     found = await users(backend).find(phone=phone, email=email, birth_date=birth_date, deadline=soon())
-    by_reference = {customer.reference: customer for customer in found}
+    by_reference = {customer.customer_id: customer for customer in found}
     assert len(by_reference) == len(found), "a customer is found twice"
     return by_reference
 
@@ -192,7 +192,7 @@ async def set_card(
     deadline: Deadline,
     *,
     replaces: str | None = None,
-    reference: str | None = None,
+    idempotency_key: str | None = None,
 ) -> Written:
     """Tell the CRM of a card; its barcode is the number with a letter before it."""
     return await cast(KeepsCards, backend).set_card(
@@ -201,7 +201,7 @@ async def set_card(
         f"B{number}",
         "CODE_128",
         replaces=replaces,
-        reference=reference or new_reference(backend),
+        idempotency_key=idempotency_key or new_key(backend),
         deadline=deadline,
     )
 
@@ -225,20 +225,22 @@ LISTING: Mapping[str, Call] = {"users.list_phones": lambda b, about, d: listed(b
 """The read without one."""
 
 KEYED: Mapping[str, KeyedWrite] = {
-    "users.register": lambda b, about, r, d: users(b).register(about.newcomer, reference=r, deadline=d),
-    "points.credit": lambda b, about, r, d: points(b).credit(about.points, five(), reference=r, deadline=d),
+    "users.register": lambda b, about, r, d: users(b).register(about.newcomer, idempotency_key=r, deadline=d),
+    "points.credit": lambda b, about, r, d: points(b).credit(
+        about.points, five(), idempotency_key=r, deadline=d
+    ),
     "coupons.issue": lambda b, about, r, d: coupons(b).issue(
-        about.coupons, about.occasion, reference=r, deadline=d
+        about.coupons, about.occasion, idempotency_key=r, deadline=d
     ),
     "coupons.redeem": lambda b, about, r, d: coupons(b).redeem(
-        about.coupons, about.code, reference=r, deadline=d
+        about.coupons, about.code, idempotency_key=r, deadline=d
     ),
 }
 """The writes that carry a reference of ours, which is given."""
 
 
-def _under_a_new_reference(write: KeyedWrite) -> Write:
-    return lambda b, about, d: write(b, about, new_reference(b), d)
+def _under_a_new_key(write: KeyedWrite) -> Write:
+    return lambda b, about, d: write(b, about, new_key(b), d)
 
 
 WRITES: Mapping[str, Write] = {
@@ -247,7 +249,7 @@ WRITES: Mapping[str, Write] = {
     ),
     "users.set_consents": lambda b, about, d: users(b).set_consents(about.customer, CONSENTS, deadline=d),
     "users.set_card": lambda b, about, d: set_card(b, about.customer, about.card, d),
-    **{operation: _under_a_new_reference(write) for operation, write in KEYED.items()},
+    **{operation: _under_a_new_key(write) for operation, write in KEYED.items()},
 }
 
 CALLS: Mapping[str, Call] = {**READS, **LISTING, **WRITES}

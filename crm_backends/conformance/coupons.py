@@ -21,11 +21,11 @@ from crm_backends.conformance.base import (
     nothing_changes,
     soon,
 )
-from crm_backends.conformance.calls import coupons, coupons_account, new_person, new_reference, of_port
+from crm_backends.conformance.calls import coupons, coupons_account, new_key, new_person, of_port
 from crm_backends.conformance.rig import Rig
 from crm_backends.conformance.users import assert_as_declared
 from crm_backends.model import Holder
-from crm_backends.ports import Backend, Outcome, Refusal, Settlement, SettlesRedeem, Written
+from crm_backends.ports import Backend, Outcome, ReconcilesRedeem, Reconciliation, Refusal, Written
 
 
 class BaseCoupons(Conformance):
@@ -58,8 +58,8 @@ class BaseCoupons(Conformance):
         offers = await coupons(backend).offers(account, deadline=soon())
         shown = [offer.title for offer in offers if offer.title in titles]
         assert sorted(shown) == sorted(titles)
-        assert all(offer.title and offer.reference for offer in offers)
-        assert len({offer.reference for offer in offers}) == len(offers)
+        assert all(offer.title and offer.offer_id for offer in offers)
+        assert len({offer.offer_id for offer in offers}) == len(offers)
         for offer in offers:
             for moment in (offer.valid_from, offer.valid_until):
                 assert moment is None or moment.tzinfo is not None
@@ -71,7 +71,7 @@ class BaseCoupons(Conformance):
         before = await _offers(backend, account)
         async with effects(rig, "coupons.issue", 1):
             written = await coupons(backend).issue(
-                account, await rig.occasion(), reference=new_reference(backend), deadline=soon()
+                account, await rig.occasion(), idempotency_key=new_key(backend), deadline=soon()
             )
         assert written.outcome is Outcome.DONE
         if is_there(backend, "coupons.offers"):
@@ -83,7 +83,7 @@ class BaseCoupons(Conformance):
         account = await _new_account(rig, backend)
         async with nothing_changes(rig):
             written = await coupons(backend).issue(
-                account, "no-such-occasion", reference=new_reference(backend), deadline=soon()
+                account, "no-such-occasion", idempotency_key=new_key(backend), deadline=soon()
             )
         assert written.outcome in (Outcome.DONE, Outcome.REFUSED)
 
@@ -128,9 +128,9 @@ class BaseCoupons(Conformance):
         outcomes = sorted(end.outcome for end in ends)
         assert outcomes == [Outcome.DONE] + [Outcome.REFUSED] * 4
 
-    @needs("coupons.redeem", Settlement.KEY)
+    @needs("coupons.redeem", Reconciliation.KEY)
     async def test_a_redemption_sent_many_times_takes_effect_once(self, rig: Rig, backend: Backend) -> None:
-        """C12. With settlement by key, one reference sent five times at once takes effect once."""
+        """C12. With reconciliation by key, one reference sent five times at once takes effect once."""
         use = await _Use.of(rig, backend)
         async with effects(rig, "coupons.redeem", 1):
             ends = await asyncio.gather(*(use.send() for _ in range(5)))
@@ -139,61 +139,61 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.redeem")
     async def test_a_redemption_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
-        """C13. A redemption whose answer is lost is UNKNOWN, is settled as declared, and happened once."""
+        """C13. A redemption whose answer is lost is UNKNOWN, reconciled as declared, and happened once."""
         use = await _Use.of(rig, backend)
         async with effects(rig, "coupons.redeem", 1):
             await rig.lose_reply("coupons.redeem")
             assert await use.send() == Written.unknown()
-            if backend.settlement is not Settlement.MANUAL:
-                assert (await use.settle()).outcome is Outcome.DONE
+            if backend.reconciliation is not Reconciliation.MANUAL:
+                assert (await use.reconcile()).outcome is Outcome.DONE
 
     @needs("coupons.redeem")
     async def test_a_redemption_that_was_lost_is_never_taken_as_done(
         self, rig: Rig, backend: Backend
     ) -> None:
-        """C14. A redemption that was lost on its way is UNKNOWN, and is never settled as DONE."""
+        """C14. A redemption that was lost on its way is UNKNOWN, and is never reconciled as DONE."""
         use = await _Use.of(rig, backend)
         async with effects(rig, "coupons.redeem", 0):
             await rig.lose_request("coupons.redeem")
             sent = await use.send()
             assert sent == Written.unknown()
-            if backend.settlement in (Settlement.PROBE, Settlement.COMPARE):
-                sent = await use.settle()
+            if backend.reconciliation in (Reconciliation.PROBE, Reconciliation.COMPARE):
+                sent = await use.reconcile()
                 assert sent in (Written.not_sent(), Written.unknown())
-        if backend.settlement is Settlement.KEY or sent == Written.not_sent():
+        if backend.reconciliation is Reconciliation.KEY or sent == Written.not_sent():
             async with effects(rig, "coupons.redeem", 1):
                 assert (await use.send()).outcome is Outcome.DONE
 
     @needs("coupons.issue")
     async def test_coupons_whose_answer_is_lost_are_given_once(self, rig: Rig, backend: Backend) -> None:
-        """C15. Coupons whose answer is lost are UNKNOWN; with settlement by key, asked again, given once."""
+        """C15. Coupons whose answer is lost are UNKNOWN; with a key, asked again, given once."""
         account, occasion = await _new_account(rig, backend), await rig.occasion()
-        reference = new_reference(backend)
+        reference = new_key(backend)
         async with effects(rig, "coupons.issue", 1):
             await rig.lose_reply("coupons.issue")
             port = coupons(backend)
-            lost = await port.issue(account, occasion, reference=reference, deadline=soon())
+            lost = await port.issue(account, occasion, idempotency_key=reference, deadline=soon())
             assert lost == Written.unknown()
-            if backend.settlement is Settlement.KEY:
-                again = await port.issue(account, occasion, reference=reference, deadline=soon())
+            if backend.reconciliation is Reconciliation.KEY:
+                again = await port.issue(account, occasion, idempotency_key=reference, deadline=soon())
                 assert again.outcome is Outcome.DONE
 
-    @needs("coupons.issue", Settlement.KEY)
+    @needs("coupons.issue", Reconciliation.KEY)
     async def test_a_reference_of_another_holders_coupons_is_a_conflict(
         self, rig: Rig, backend: Backend
     ) -> None:
         """C16. A reference that is known with the coupons of another holder is a conflict, never done."""
-        occasion, reference = await rig.occasion(), new_reference(backend)
+        occasion, reference = await rig.occasion(), new_key(backend)
         one, other = await _new_account(rig, backend), await _new_account(rig, backend)
         port = coupons(backend)
-        first = await port.issue(one, occasion, reference=reference, deadline=soon())
+        first = await port.issue(one, occasion, idempotency_key=reference, deadline=soon())
         assert first.outcome is Outcome.DONE
         async with nothing_changes(rig):
-            taken = await port.issue(other, occasion, reference=reference, deadline=soon())
-            assert_refused(taken, Refusal.REFERENCE_TAKEN)
-            assert await port.issue(one, occasion, reference=reference, deadline=soon()) == first
+            taken = await port.issue(other, occasion, idempotency_key=reference, deadline=soon())
+            assert_refused(taken, Refusal.KEY_TAKEN)
+            assert await port.issue(one, occasion, idempotency_key=reference, deadline=soon()) == first
 
-    @needs("coupons.redeem", Settlement.KEY, Settlement.PROBE)
+    @needs("coupons.redeem", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_reference_of_another_redemption_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
         """C17. A reference that is known with another holder or another code is a conflict, never done."""
         first = await _Use.of(rig, backend)
@@ -204,15 +204,15 @@ class BaseCoupons(Conformance):
         ]
         for other in others:
             async with nothing_changes(rig):
-                settled = await other.settle()
-            if backend.settlement is Settlement.KEY or settled.outcome is Outcome.REFUSED:
-                assert_refused(settled, Refusal.REFERENCE_TAKEN)
-            assert settled.outcome is not Outcome.DONE
+                reconciled = await other.reconcile()
+            if backend.reconciliation is Reconciliation.KEY or reconciled.outcome is Outcome.REFUSED:
+                assert_refused(reconciled, Refusal.KEY_TAKEN)
+            assert reconciled.outcome is not Outcome.DONE
 
 
 @dataclass(slots=True)
 class _Use:
-    """One use of a code, sent and settled as the adapter does it."""
+    """One use of a code, sent and reconciled as the adapter does it."""
 
     backend: Backend
     account: str
@@ -221,7 +221,7 @@ class _Use:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        self.reference = self.reference or new_reference(self.backend)
+        self.reference = self.reference or new_key(self.backend)
 
     @classmethod
     async def of(cls, rig: Rig, backend: Backend) -> _Use:
@@ -231,15 +231,15 @@ class _Use:
 
     async def send(self) -> Written:
         return await coupons(self.backend).redeem(
-            self.account, self.code, reference=self.reference, deadline=soon()
+            self.account, self.code, idempotency_key=self.reference, deadline=soon()
         )
 
-    async def settle(self) -> Written:
-        if self.backend.settlement is Settlement.KEY:
+    async def reconcile(self) -> Written:
+        if self.backend.reconciliation is Reconciliation.KEY:
             return await self.send()
-        assert isinstance(self.backend, SettlesRedeem)
-        return await self.backend.settle_redeem(
-            self.account, self.code, reference=self.reference, since=self.since, deadline=soon()
+        assert isinstance(self.backend, ReconcilesRedeem)
+        return await self.backend.reconcile_redeem(
+            self.account, self.code, idempotency_key=self.reference, since=self.since, deadline=soon()
         )
 
 
@@ -251,4 +251,4 @@ async def _offers(backend: Backend, account: str) -> set[str]:
     """References of the offers, where the driver can tell them."""
     if not is_there(backend, "coupons.offers"):
         return set()
-    return {offer.reference for offer in await coupons(backend).offers(account, deadline=soon())}
+    return {offer.offer_id for offer in await coupons(backend).offers(account, deadline=soon())}

@@ -36,7 +36,7 @@ from crm_backends.conformance.calls import (
     WRITES,
     Call,
     Subject,
-    new_reference,
+    new_key,
     new_subject,
     those_there,
 )
@@ -53,21 +53,21 @@ from crm_backends.ports import (
     Finding,
     Outcome,
     Points,
+    ReconcilesCredit,
+    ReconcilesRedeem,
+    ReconcilesRegistration,
+    Reconciliation,
     RepeatsHarmlessly,
-    Settlement,
-    SettlesCredit,
-    SettlesRedeem,
-    SettlesRegistration,
     Support,
     Users,
     Written,
 )
 
 _PORTS: dict[str, type] = {"users": Users, "points": Points, "coupons": Coupons}
-_SETTLES: dict[str, type] = {
-    "users.register": SettlesRegistration,
-    "points.credit": SettlesCredit,
-    "coupons.redeem": SettlesRedeem,
+_RECONCILES: dict[str, type] = {
+    "users.register": ReconcilesRegistration,
+    "points.credit": ReconcilesCredit,
+    "coupons.redeem": ReconcilesRedeem,
 }
 _RANK = {Support.FULL: 2, Support.PARTIAL: 1}
 _SHORT = 0.5  # seconds of patience with a CRM that does not answer
@@ -93,14 +93,14 @@ class BaseGeneral(Conformance):
             assert bool(there) == (port in rig.spec.ports), f"{port}: {there}"
 
     async def test_it_has_what_its_settlement_promises(self, backend: Backend) -> None:
-        """G2. A driver rated probe or compare has a settling method for each of its writes that need one."""
-        for operation, protocol in _SETTLES.items():
-            wanted = is_there(backend, operation) and backend.settlement in (
-                Settlement.PROBE,
-                Settlement.COMPARE,
+        """G2. A driver rated probe or compare can reconcile each of its writes that need it."""
+        for operation, protocol in _RECONCILES.items():
+            wanted = is_there(backend, operation) and backend.reconciliation in (
+                Reconciliation.PROBE,
+                Reconciliation.COMPARE,
             )
             assert isinstance(backend, protocol) or not wanted, f"{operation}: no {protocol.__name__}"
-        if backend.settlement is Settlement.COMPARE:
+        if backend.reconciliation is Reconciliation.COMPARE:
             assert is_there(backend, "points.balance"), "there is nothing to compare"
 
     async def test_it_is_found_by_name_and_its_settings_are_explained(self, rig: Rig) -> None:
@@ -273,14 +273,14 @@ class BaseGeneral(Conformance):
     async def test_what_may_be_sent_again_harmlessly_takes_effect_once(
         self, rig: Rig, backend: Backend
     ) -> None:
-        """G17. A write declared harmless_again that is settled as not sent and sent again happens once."""
+        """G17. A write declared harmless_again that is reconciled as not sent and sent again happens once."""
         harmless = backend.harmless_again if isinstance(backend, RepeatsHarmlessly) else frozenset()
         if not harmless:
             pytest.skip("the driver declares no write that may be sent again harmlessly")
         assert harmless <= set(KEYED)
         for operation in sorted(harmless):
             assert is_there(backend, operation), operation
-            about, reference = await new_subject(rig, backend), new_reference(backend)
+            about, reference = await new_subject(rig, backend), new_key(backend)
             async with effects(rig, operation, 1):
                 await rig.lose_reply(operation)
                 lost = await KEYED[operation](backend, about, reference, soon())

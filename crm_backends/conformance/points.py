@@ -25,9 +25,9 @@ from crm_backends.conformance.base import (
 from crm_backends.conformance.calls import (
     FIVE,
     five,
+    new_key,
     new_person,
     new_receipt,
-    new_reference,
     of_port,
     points,
     points_account,
@@ -35,7 +35,7 @@ from crm_backends.conformance.calls import (
 from crm_backends.conformance.rig import ZONE, Rig
 from crm_backends.conformance.users import assert_as_declared
 from crm_backends.model import Balance, Credit, Holder
-from crm_backends.ports import Backend, Outcome, Refusal, Settlement, SettlesCredit, Written
+from crm_backends.ports import Backend, Outcome, ReconcilesCredit, Reconciliation, Refusal, Written
 
 
 class BasePoints(Conformance):
@@ -146,13 +146,13 @@ class BasePoints(Conformance):
         """P9. A credit of an account nobody has is REFUSED as such."""
         async with nothing_changes(rig):
             written = await points(backend).credit(
-                rig.nobody, five(), reference=new_reference(backend), deadline=soon()
+                rig.nobody, five(), idempotency_key=new_key(backend), deadline=soon()
             )
         assert_refused(written, Refusal.NO_SUCH_CUSTOMER)
 
-    @needs("points.credit", Settlement.KEY)
+    @needs("points.credit", Reconciliation.KEY)
     async def test_a_credit_sent_many_times_takes_effect_once(self, rig: Rig, backend: Backend) -> None:
-        """P10. With settlement by key, one reference sent five times at once takes effect once."""
+        """P10. With reconciliation by key, one reference sent five times at once takes effect once."""
         attempt = await _Attempt.of(rig, backend)
         async with effects(rig, "points.credit", 1):
             ends = await asyncio.gather(*(attempt.send() for _ in range(5)))
@@ -161,41 +161,41 @@ class BasePoints(Conformance):
 
     @needs("points.credit")
     async def test_a_credit_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
-        """P11. A credit whose answer is lost is UNKNOWN, is settled as declared, and happened once."""
+        """P11. A credit whose answer is lost is UNKNOWN, reconciled as declared, and happened once."""
         attempt = await _Attempt.of(rig, backend)
         async with effects(rig, "points.credit", 1):
             await rig.lose_reply("points.credit")
             assert await attempt.send() == Written.unknown()
-            if backend.settlement is not Settlement.MANUAL:
-                settled = await attempt.settle()
-                assert settled.outcome is Outcome.DONE
-                assert settled.points == FIVE
+            if backend.reconciliation is not Reconciliation.MANUAL:
+                reconciled = await attempt.reconcile()
+                assert reconciled.outcome is Outcome.DONE
+                assert reconciled.points == FIVE
 
     @needs("points.credit")
     async def test_a_credit_that_was_lost_is_never_taken_as_done(self, rig: Rig, backend: Backend) -> None:
-        """P12. A credit that was lost on its way is UNKNOWN, and is never settled as DONE."""
+        """P12. A credit that was lost on its way is UNKNOWN, and is never reconciled as DONE."""
         attempt = await _Attempt.of(rig, backend)
         async with effects(rig, "points.credit", 0):
             await rig.lose_request("points.credit")
             sent = await attempt.send()
             assert sent == Written.unknown()
-            if backend.settlement in (Settlement.PROBE, Settlement.COMPARE):
-                sent = await attempt.settle()
+            if backend.reconciliation in (Reconciliation.PROBE, Reconciliation.COMPARE):
+                sent = await attempt.reconcile()
                 assert sent in (Written.not_sent(), Written.unknown())
-        if backend.settlement is Settlement.KEY or sent == Written.not_sent():
+        if backend.reconciliation is Reconciliation.KEY or sent == Written.not_sent():
             async with effects(rig, "points.credit", 1):
                 assert (await attempt.send()).outcome is Outcome.DONE
 
-    @needs("points.credit", Settlement.PROBE, Settlement.COMPARE)
+    @needs("points.credit", Reconciliation.PROBE, Reconciliation.COMPARE)
     async def test_movements_of_others_do_not_mislead_the_settlement(
         self, rig: Rig, backend: Backend
     ) -> None:
-        """P13. Where others moved points meanwhile, a credit is settled rightly or stays UNKNOWN."""
+        """P13. Where others moved points meanwhile, a credit is reconciled rightly or stays UNKNOWN."""
         lost = await _Attempt.of(rig, backend)
         await rig.lose_request("points.credit")
         assert await lost.send() == Written.unknown()
         await rig.move(lost.account, Decimal(3))
-        assert (await lost.settle()).outcome is not Outcome.DONE
+        assert (await lost.reconcile()).outcome is not Outcome.DONE
 
         account = await _new_account(rig, backend)
         await rig.move(account, Decimal(3))
@@ -203,54 +203,54 @@ class BasePoints(Conformance):
         await rig.lose_reply("points.credit")
         assert await done.send() == Written.unknown()
         await rig.move(account, Decimal(-3))
-        assert (await done.settle()).outcome is not Outcome.NOT_SENT
+        assert (await done.reconcile()).outcome is not Outcome.NOT_SENT
 
-    @needs("points.credit", Settlement.PROBE)
+    @needs("points.credit", Reconciliation.PROBE)
     async def test_one_credit_is_not_taken_for_another(self, rig: Rig, backend: Backend) -> None:
-        """P14. With settlement by probe, a credit that was done does not settle another like it."""
+        """P14. With reconciliation by probe, a credit that was done does not reconcile another like it."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         second = await _Attempt.on(backend, first.account)
         await rig.lose_request("points.credit")
         assert await second.send() == Written.unknown()
-        assert (await second.settle()).outcome is not Outcome.DONE
+        assert (await second.reconcile()).outcome is not Outcome.DONE
 
-    @needs("points.credit", Settlement.KEY, Settlement.PROBE)
+    @needs("points.credit", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_reference_of_another_amount_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
         """P15. A reference that is known with another amount is a conflict, never done."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         other = replace(first, credit=replace(first.credit, points=Decimal(7)))
         async with nothing_changes(rig):
-            assert_refused(await other.settle(), Refusal.REFERENCE_TAKEN)
-            assert (await first.settle()).points == FIVE
+            assert_refused(await other.reconcile(), Refusal.KEY_TAKEN)
+            assert (await first.reconcile()).points == FIVE
 
-    @needs("points.credit", Settlement.KEY, Settlement.PROBE)
+    @needs("points.credit", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_reference_of_another_account_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
         """P16. A reference that is known with another account is a conflict, never done."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         other = replace(first, account=await _new_account(rig, backend))
         async with nothing_changes(rig):
-            assert_refused(await other.settle(), Refusal.REFERENCE_TAKEN)
+            assert_refused(await other.reconcile(), Refusal.KEY_TAKEN)
 
-    @needs("points.credit", Settlement.PROBE, Settlement.COMPARE)
+    @needs("points.credit", Reconciliation.PROBE, Reconciliation.COMPARE)
     async def test_a_credit_that_is_there_twice_is_told_as_twice(self, rig: Rig, backend: Backend) -> None:
         """P17. A credit that is there twice is told with both entries, and with the points of one."""
         attempt = await _Attempt.of(rig, backend)
         assert (await attempt.send()).outcome is Outcome.DONE
         await rig.double(attempt.account, attempt.reference)
-        settled = await attempt.settle()
-        if backend.settlement is Settlement.PROBE or settled.outcome is Outcome.DONE:
-            assert (settled.outcome, settled.points) == (Outcome.DONE, FIVE)
-            assert len(settled.entries) == 2
+        reconciled = await attempt.reconcile()
+        if backend.reconciliation is Reconciliation.PROBE or reconciled.outcome is Outcome.DONE:
+            assert (reconciled.outcome, reconciled.points) == (Outcome.DONE, FIVE)
+            assert len(reconciled.entries) == 2
         else:
-            assert settled == Written.unknown()
+            assert reconciled == Written.unknown()
 
 
 @dataclass(slots=True)
 class _Attempt:
-    """One credit, sent and settled as the adapter does it."""
+    """One credit, sent and reconciled as the adapter does it."""
 
     backend: Backend
     account: str
@@ -261,7 +261,7 @@ class _Attempt:
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        self.reference = self.reference or new_reference(self.backend)
+        self.reference = self.reference or new_key(self.backend)
 
     @classmethod
     async def of(cls, rig: Rig, backend: Backend, credit: Credit | None = None) -> _Attempt:
@@ -270,23 +270,23 @@ class _Attempt:
 
     @classmethod
     async def on(cls, backend: Backend, account: str, credit: Credit | None = None) -> _Attempt:
-        compares = backend.settlement is Settlement.COMPARE
+        compares = backend.reconciliation is Reconciliation.COMPARE
         before = await _balance(backend, account) if compares else None
         return cls(backend, account, credit or five(), before)
 
     async def send(self) -> Written:
         return await points(self.backend).credit(
-            self.account, self.credit, reference=self.reference, deadline=soon()
+            self.account, self.credit, idempotency_key=self.reference, deadline=soon()
         )
 
-    async def settle(self) -> Written:
-        if self.backend.settlement is Settlement.KEY:
+    async def reconcile(self) -> Written:
+        if self.backend.reconciliation is Reconciliation.KEY:
             return await self.send()
-        assert isinstance(self.backend, SettlesCredit)
-        return await self.backend.settle_credit(
+        assert isinstance(self.backend, ReconcilesCredit)
+        return await self.backend.reconcile_credit(
             self.account,
             self.credit,
-            reference=self.reference,
+            idempotency_key=self.reference,
             since=self.since,
             before=self.before,
             deadline=soon(),

@@ -27,8 +27,8 @@ from crm_backends.conformance.calls import (
     find,
     listed,
     new_card_number,
+    new_key,
     new_person,
-    new_reference,
     new_subject,
     of_port,
     set_card,
@@ -42,9 +42,9 @@ from crm_backends.ports import (
     KeepsCards,
     NotSupported,
     Outcome,
+    ReconcilesRegistration,
+    Reconciliation,
     Refusal,
-    Settlement,
-    SettlesRegistration,
     Written,
 )
 
@@ -96,7 +96,7 @@ class BaseUsers(Conformance):
         """U6. A customer is got by reference; what is known of a person is told as it was given."""
         holder = await rig.new_customer(new_person())
         got = await _get(backend, holder.users_reference)
-        assert got.reference == holder.users_reference
+        assert got.customer_id == holder.users_reference
         _assert_as_given(got.profile, holder.profile)
         assert got.registered_at is None or got.registered_at.tzinfo is not None
 
@@ -112,7 +112,7 @@ class BaseUsers(Conformance):
         """U8. A registration is DONE with the reference by which the customer is known from then on."""
         person = new_person()
         async with effects(rig, "users.register", 1):
-            written = await users(backend).register(person, reference=new_reference(backend), deadline=soon())
+            written = await users(backend).register(person, idempotency_key=new_key(backend), deadline=soon())
         assert written.outcome is Outcome.DONE
         assert written.crm_reference
         if is_there(backend, "users.get"):
@@ -126,7 +126,7 @@ class BaseUsers(Conformance):
         holder = await rig.new_customer(new_person())
         again = dataclasses.replace(new_person(), phone=holder.profile.phone)
         async with effects(rig, "users.register", 0):
-            written = await users(backend).register(again, reference=new_reference(backend), deadline=soon())
+            written = await users(backend).register(again, idempotency_key=new_key(backend), deadline=soon())
         if written.outcome is Outcome.DONE:
             assert written.crm_reference == holder.users_reference
         else:
@@ -141,7 +141,7 @@ class BaseUsers(Conformance):
         async with effects(rig, "users.register", 1):
             ends = await asyncio.gather(
                 *(
-                    users(backend).register(person, reference=new_reference(backend), deadline=soon())
+                    users(backend).register(person, idempotency_key=new_key(backend), deadline=soon())
                     for _ in range(10)
                 )
             )
@@ -203,49 +203,49 @@ class BaseUsers(Conformance):
 
     @needs("users.register")
     async def test_a_registration_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
-        """U16. A registration whose answer is lost is UNKNOWN, is settled as declared, and happened once."""
-        person, reference = new_person(), new_reference(backend)
+        """U16. A registration whose answer is lost is UNKNOWN, reconciled as declared, and happened once."""
+        person, reference = new_person(), new_key(backend)
         async with effects(rig, "users.register", 1):
             await rig.lose_reply("users.register")
-            sent = await users(backend).register(person, reference=reference, deadline=soon())
+            sent = await users(backend).register(person, idempotency_key=reference, deadline=soon())
             assert sent == Written.unknown()
-            if backend.settlement is not Settlement.MANUAL:
-                settled = await _settle(backend, person, reference)
-                assert settled.outcome is Outcome.DONE
-                assert settled.crm_reference
+            if backend.reconciliation is not Reconciliation.MANUAL:
+                reconciled = await _reconcile(backend, person, reference)
+                assert reconciled.outcome is Outcome.DONE
+                assert reconciled.crm_reference
                 if is_there(backend, "users.find"):
-                    assert set(await find(backend, phone=person.phone)) == {settled.crm_reference}
+                    assert set(await find(backend, phone=person.phone)) == {reconciled.crm_reference}
 
     @needs("users.register")
     async def test_a_registration_that_was_lost_is_never_taken_as_done(
         self, rig: Rig, backend: Backend
     ) -> None:
-        """U17. A registration that was lost on its way is UNKNOWN, and is never settled as DONE."""
-        person, reference = new_person(), new_reference(backend)
+        """U17. A registration that was lost on its way is UNKNOWN, and is never reconciled as DONE."""
+        person, reference = new_person(), new_key(backend)
         async with effects(rig, "users.register", 0):
             await rig.lose_request("users.register")
-            sent = await users(backend).register(person, reference=reference, deadline=soon())
+            sent = await users(backend).register(person, idempotency_key=reference, deadline=soon())
             assert sent == Written.unknown()
-            if backend.settlement in (Settlement.PROBE, Settlement.COMPARE):
-                sent = await _settle(backend, person, reference)
+            if backend.reconciliation in (Reconciliation.PROBE, Reconciliation.COMPARE):
+                sent = await _reconcile(backend, person, reference)
                 assert sent in (Written.not_sent(), Written.unknown())
-        if backend.settlement is Settlement.KEY or sent == Written.not_sent():
+        if backend.reconciliation is Reconciliation.KEY or sent == Written.not_sent():
             async with effects(rig, "users.register", 1):
-                again = await users(backend).register(person, reference=reference, deadline=soon())
+                again = await users(backend).register(person, idempotency_key=reference, deadline=soon())
             assert again.outcome is Outcome.DONE
 
-    @needs("users.register", Settlement.KEY, Settlement.PROBE)
+    @needs("users.register", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_reference_of_another_person_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
         """U18. A reference that is known with another person is a conflict, never done."""
-        reference = new_reference(backend)
-        first = await users(backend).register(new_person(), reference=reference, deadline=soon())
+        reference = new_key(backend)
+        first = await users(backend).register(new_person(), idempotency_key=reference, deadline=soon())
         assert first.outcome is Outcome.DONE
         async with nothing_changes(rig):
-            settled = await _settle(backend, new_person(), reference)
-        if backend.settlement is Settlement.KEY or settled.outcome is Outcome.REFUSED:
-            assert_refused(settled, Refusal.REFERENCE_TAKEN)
-        assert settled.outcome is not Outcome.DONE
-        assert settled.crm_reference is None
+            reconciled = await _reconcile(backend, new_person(), reference)
+        if backend.reconciliation is Reconciliation.KEY or reconciled.outcome is Outcome.REFUSED:
+            assert_refused(reconciled, Refusal.KEY_TAKEN)
+        assert reconciled.outcome is not Outcome.DONE
+        assert reconciled.crm_reference is None
 
     @needs("users.find_by_card")
     async def test_a_card_is_found_by_its_number_with_its_owner(self, rig: Rig, backend: Backend) -> None:
@@ -256,7 +256,7 @@ class BaseUsers(Conformance):
         card = await _card(backend, number)
         assert (card.number, card.state, card.replaced_by) == (number, "active", None)
         assert card.customer is not None
-        assert card.customer.reference == holder.users_reference
+        assert card.customer.customer_id == holder.users_reference
 
     @needs("users.find_by_card")
     async def test_plastic_without_an_owner_is_found_as_such(self, rig: Rig, backend: Backend) -> None:
@@ -316,7 +316,7 @@ class BaseUsers(Conformance):
         if is_there(backend, "users.find_by_card"):
             owner = (await _card(backend, number)).customer
             assert owner is not None
-            assert owner.reference == holder.users_reference
+            assert owner.customer_id == holder.users_reference
 
     @needs("users.set_card")
     async def test_the_number_of_another_is_refused(self, rig: Rig, backend: Backend) -> None:
@@ -353,12 +353,12 @@ class BaseUsers(Conformance):
     async def test_a_card_whose_answer_is_lost_is_sent_again(self, rig: Rig, backend: Backend) -> None:
         """U28. A card whose answer is lost is UNKNOWN; sent again it is DONE, and it took effect once."""
         customer = (await rig.new_customer(new_person())).users_reference
-        number, reference = new_card_number(), new_reference()
+        number, reference = new_card_number(), new_key()
         async with effects(rig, "users.set_card", 1):
             await rig.lose_reply("users.set_card")
-            sent = await set_card(backend, customer, number, soon(), reference=reference)
+            sent = await set_card(backend, customer, number, soon(), idempotency_key=reference)
             assert sent == Written.unknown()
-            again = await set_card(backend, customer, number, soon(), reference=reference)
+            again = await set_card(backend, customer, number, soon(), idempotency_key=reference)
             assert again.outcome is Outcome.DONE
 
 
@@ -403,9 +403,9 @@ def _assert_as_given(told: Profile, given: Profile) -> None:
         assert value is None or value == getattr(given, field.name), f"{field.name} is told otherwise"
 
 
-async def _settle(backend: Backend, person: Profile, reference: str) -> Written:
-    """Settle the doubt as the driver declares."""
-    if backend.settlement is Settlement.KEY:
-        return await users(backend).register(person, reference=reference, deadline=soon())
-    assert isinstance(backend, SettlesRegistration)
-    return await backend.settle_register(person, reference=reference, deadline=soon())
+async def _reconcile(backend: Backend, person: Profile, reference: str) -> Written:
+    """Reconcile the doubt as the driver declares."""
+    if backend.reconciliation is Reconciliation.KEY:
+        return await users(backend).register(person, idempotency_key=reference, deadline=soon())
+    assert isinstance(backend, ReconcilesRegistration)
+    return await backend.reconcile_register(person, idempotency_key=reference, deadline=soon())

@@ -1,7 +1,7 @@
 """The one way to a CRM behind HTTP, and the only package that imports the HTTP client.
 
 A driver gives it settings and an auth flow, makes its calls, and reads the replies. Connections, deadlines,
-the number of calls at once, tries, tokens and the question how far a write got are settled here, the same
+the number of calls at once, tries, tokens and the question how far a write got are reconciled here, the same
 for all drivers; ``HTTP.md`` beside it shows what each fault ends in. It may not know any CRM.
 """
 

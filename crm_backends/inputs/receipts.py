@@ -162,8 +162,8 @@ def receipt_of(values: Mapping[str, str], zone: ZoneInfo, *, pad_drive: bool) ->
         document=str(int(values["i"])),
         sign=str(int(values["fp"])),
         total_kopecks=_kopecks(values["s"]),
-        settled_at=_time(values["t"], zone),
-        settlement=int(kind),
+        issued_at=_time(values["t"], zone),
+        calculation_type=int(kind),
     )
 
 

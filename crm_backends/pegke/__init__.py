@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from crm_backends.pegke.driver import CAPABILITIES, NAME, PegkeBackend
 from crm_backends.pegke.settings import PegkeSettings
-from crm_backends.ports import Settlement
+from crm_backends.ports import Reconciliation
 from crm_backends.registry import BackendSpec
 
 BACKEND = BackendSpec(
@@ -17,7 +17,7 @@ BACKEND = BackendSpec(
     build=PegkeBackend,
     ports=frozenset({"points"}),
     capabilities=CAPABILITIES,
-    settlement=Settlement.COMPARE,
+    reconciliation=Reconciliation.COMPARE,
     verified_by="sandbox",
 )
 

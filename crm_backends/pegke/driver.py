@@ -1,6 +1,6 @@
 """The Pegke driver: the points port over either dialect.
 
-No request carries a reference, so a credit in doubt is settled by comparing balances. It may not know the
+No request carries a reference, so a credit in doubt is reconciled by comparing balances. It may not know the
 adapter, nor how requests and replies look: that is ``dialects`` and ``answers``.
 """
 
@@ -31,8 +31,8 @@ from crm_backends.ports import (
     Finding,
     HolderUnnamed,
     NotSupported,
+    Reconciliation,
     Refusal,
-    Settlement,
     Support,
     Written,
 )
@@ -41,7 +41,7 @@ from crm_backends.registry import BackendContext
 NAME = "pegke"
 
 _SEARCHED = 50
-"""Movements looked through to settle a doubt: all that can have happened since."""
+"""Movements looked through to reconcile a doubt: all that can have happened since."""
 _TOLD_SHORT = 1.0
 """Seconds a token may last longer than told, as whole seconds are told. While it lives Pegke gives the same
 one again and soon says "too often"; one that is over costs a 401 and is renewed."""
@@ -77,7 +77,7 @@ def capabilities(*, balance: bool, history: bool) -> Mapping[str, Capability]:
         "points.purchases": Capability(Support.IMPOSSIBLE, "Pegke knows points, no purchases"),
         "points.credit": Capability(
             Support.PARTIAL,
-            f"{_CREDIT_NOTE}; a doubt is settled by comparing balances"
+            f"{_CREDIT_NOTE}; a doubt is reconciled by comparing balances"
             if balance
             else f"{_CREDIT_NOTE}; without a balance a doubt is held for a person",
         ),
@@ -107,7 +107,7 @@ class PegkeBackend:
         self._token = self._token_flow() if settings.dialect == "site_v1_1" else None
         self._http = HttpClient(NAME, settings, self._token or self._fixed_key())
         self.capabilities = capabilities(balance=self._dialect.has_balance, history=self._dialect.has_history)
-        self.settlement = Settlement.COMPARE if self._dialect.has_balance else Settlement.MANUAL
+        self.reconciliation = Reconciliation.COMPARE if self._dialect.has_balance else Reconciliation.MANUAL
 
     def _token_flow(self) -> ClientCredentials:
         settings = self._settings
@@ -287,7 +287,9 @@ class PegkeBackend:
         """Not there: Pegke keeps points without what was bought for them."""
         raise NotSupported("points.purchases: Pegke knows points, no purchases")
 
-    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """Give points. Pegke takes no reference: sent twice, it gives twice.
 
         A credit without an amount is REFUSED, as is one that Pegke cannot express; one of zero points is
@@ -321,12 +323,12 @@ class PegkeBackend:
             case _:
                 return Written.unknown()
 
-    async def settle_credit(
+    async def reconcile_credit(
         self,
         account: str,
         credit: Credit,
         *,
-        reference: str,
+        idempotency_key: str,
         since: datetime,
         before: Balance | None,
         deadline: Deadline,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from crm_backends.perx.capabilities import BEST
 from crm_backends.perx.driver import NAME, PerxBackend
 from crm_backends.perx.settings import PerxSettings, PromoTarget
-from crm_backends.ports import Settlement
+from crm_backends.ports import Reconciliation
 from crm_backends.registry import BackendSpec
 
 BACKEND = BackendSpec(
@@ -18,7 +18,7 @@ BACKEND = BackendSpec(
     build=PerxBackend,
     ports=frozenset({"users", "points", "coupons"}),
     capabilities=BEST,
-    settlement=Settlement.PROBE,
+    reconciliation=Reconciliation.PROBE,
     verified_by="sandbox",
 )
 

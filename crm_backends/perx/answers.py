@@ -207,7 +207,7 @@ def _kopecks(row: Mapping[str, Any]) -> int | None:
     return None if kopecks is None else int(kopecks.to_integral_value())
 
 
-def own_reference(row: Mapping[str, Any]) -> object:
+def own_key(row: Mapping[str, Any]) -> object:
     """The reference a row repeats, where it does."""
     return mapping(mapping(row.get("transaction_details")).get("data")).get("transaction_reference")
 
@@ -235,7 +235,7 @@ def offer(row: Mapping[str, Any], zone: ZoneInfo) -> Offer | None:
         return None
     reward = mapping(row.get("reward"))
     return Offer(
-        reference=str(row["id"]),
+        offer_id=str(row["id"]),
         title=_text(row.get("name")) or _text(reward.get("name")),
         description=_text(reward.get("description")),
         code=_text(row.get("voucher_code")) or None,

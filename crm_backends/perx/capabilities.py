@@ -49,7 +49,7 @@ _CREDIT_BY_RULES = _partial(
 )
 _ISSUE = _partial("Perx takes no reference here, so a lost answer stays unknown")
 _REDEEM = _partial(
-    "codes come from the settings; a trigger whose answer was lost cannot be settled, nor a reward that "
+    "codes come from the settings; a trigger whose answer was lost cannot be reconciled, nor a reward that "
     "other codes or occasions give too"
 )
 

@@ -45,8 +45,8 @@ from crm_backends.ports import (
     HolderUnnamed,
     NotSupported,
     Outcome,
+    Reconciliation,
     Refusal,
-    Settlement,
     Written,
 )
 from crm_backends.registry import BackendContext
@@ -91,7 +91,7 @@ class PerxBackend:
     """
 
     name = NAME
-    settlement = Settlement.PROBE
+    reconciliation = Reconciliation.PROBE
     finds_by_email = False
     find_tells_card_state = False
 
@@ -159,19 +159,19 @@ class PerxBackend:
     def _customer(self, account: Account, phone: str | None = None) -> Customer:
         return people.customer(self._settings, account, self._zone, self._region, phone)
 
-    async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
+    async def get(self, customer_id: str, *, deadline: Deadline) -> Customer | None:
         """The customer of this identifier; the phone is there only where the settings let Perx know it."""
-        account = await self._calls.account(reference, deadline)
+        account = await self._calls.account(customer_id, deadline)
         return None if account is None else self._customer(account)
 
     @_write
-    async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+    async def register(self, profile: Profile, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Create an account, unless the phone has one; that one is DONE as well.
 
         Raises:
             NotSupported: identifiers are card numbers, which a registration does not carry.
         """
-        identifier = self._new_identifier(profile, reference)
+        identifier = self._new_identifier(profile, idempotency_key)
         if identifier is None:
             return Written.refused()
         async with self._calls.turn(profile.phone or identifier, deadline):
@@ -215,7 +215,7 @@ class PerxBackend:
         if self._settings.searches_by_phone and profile.phone is not None:
             found = await self._by_phone(profile.phone, deadline)
             if found is not None:
-                return Written.done(found.reference)
+                return Written.done(found.customer_id)
         account = await self._calls.account(identifier, deadline)
         if account is None and closely:
             account = await self._calls.data_as(identifier, "/v4/customers/me", "the customer", deadline)
@@ -242,7 +242,7 @@ class PerxBackend:
             return Written.unknown("perx: tells the customer without the phone or e-mail to compare")
         if asked.casefold() == kept.casefold():
             return Written.done(identifier)
-        return Written.refused(Refusal.REFERENCE_TAKEN, "perx: the identifier is another person's")
+        return Written.refused(Refusal.KEY_TAKEN, "perx: the identifier is another person's")
 
     async def _taken(self, profile: Profile, identifier: str, deadline: Deadline) -> Written:
         """What a refused registration comes to: the customer may have been made a moment ago.
@@ -260,12 +260,14 @@ class PerxBackend:
         self._refused_at.forget(identifier)
         return known or Written.refused()
 
-    async def settle_register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+    async def reconcile_register(
+        self, profile: Profile, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """Look the customer up: the identifier of a registration is the same at each attempt.
 
-        REFUSED with REFERENCE_TAKEN where the identifier, made of the reference, is another person's.
+        REFUSED with KEY_TAKEN where the identifier, made of the reference, is another person's.
         """
-        identifier = self._new_identifier(profile, reference)
+        identifier = self._new_identifier(profile, idempotency_key)
         if identifier is None:
             return Written.not_sent()
         known = await self._registered(profile, identifier, deadline, closely=True)
@@ -342,7 +344,7 @@ class PerxBackend:
         barcode_type: str,
         *,
         replaces: str | None,
-        reference: str,
+        idempotency_key: str,
         deadline: Deadline,
     ) -> Written:
         """Keep number and barcode in ``personal_properties``.
@@ -417,7 +419,7 @@ class PerxBackend:
             if holder.profile.phone is None:
                 raise HolderUnnamed("perx: goes by phone, and the users CRM tells none of this customer")
             found = await self._by_phone(holder.profile.phone, deadline)
-            return None if found is None else found.reference
+            return None if found is None else found.customer_id
         return None
 
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
@@ -482,17 +484,19 @@ class PerxBackend:
                     yield row
 
     @_write
-    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """Put a number of points on, or report the purchase and let Perx's rules award.
 
         A credit that is neither (no points, and no receipt of a sale or no leave to report it) is REFUSED.
         """
         if credit.points is not None:
-            return await self._put_on(account, credit.points, reference, deadline)
+            return await self._put_on(account, credit.points, idempotency_key, deadline)
         receipt = credit.receipt
-        if self._settings.credit_by == "points" or receipt is None or receipt.settlement != _SALE:
+        if self._settings.credit_by == "points" or receipt is None or receipt.calculation_type != _SALE:
             return Written.refused()
-        return await self._report(account, receipt, reference, deadline)
+        return await self._report(account, receipt, idempotency_key, deadline)
 
     async def _put_on(self, account: str, points: Decimal, reference: str, deadline: Deadline) -> Written:
         if points <= 0:
@@ -521,18 +525,18 @@ class PerxBackend:
                 "transaction_reference": reference,
                 "amount": answers.amount(Decimal(receipt.total_kopecks).scaleb(-2)),
                 "currency": self._settings.currency,
-                "transaction_date": receipt.settled_at.isoformat(timespec="seconds"),
+                "transaction_date": receipt.issued_at.isoformat(timespec="seconds"),
             },
         }
         answer = await self._calls.write("POST", "/v4/pos/transactions", body, deadline)
         return await self._ended(answer, account, deadline, lambda data: _credited(data, "points_earned"))
 
-    async def settle_credit(
+    async def reconcile_credit(
         self,
         account: str,
         credit: Credit,
         *,
-        reference: str,
+        idempotency_key: str,
         since: datetime,
         before: Balance | None,
         deadline: Deadline,
@@ -547,18 +551,18 @@ class PerxBackend:
         Raises:
             BackendError: Perx could not be asked.
         """
-        rows = [row async for row in self._history(account, deadline, reference)]
+        rows = [row async for row in self._history(account, deadline, idempotency_key)]
         if not rows and credit.points is None:
             return Written.unknown("perx: the history does not show the sale; it may have earned nothing")
         if not rows:
             return Written.not_sent()
-        ours = [row for row in rows if answers.own_reference(row) == reference]
+        ours = [row for row in rows if answers.own_key(row) == idempotency_key]
         if not ours:
-            if not await self._filters_by(reference, rows, account, deadline):
+            if not await self._filters_by(idempotency_key, rows, account, deadline):
                 return Written.unknown("perx: the history is not filtered by the reference as it was sent")
             ours = rows
         if not all(answers.is_what_was_asked(row, credit) for row in ours):
-            return Written.refused(Refusal.REFERENCE_TAKEN, "perx: has other points or another sum under it")
+            return Written.refused(Refusal.KEY_TAKEN, "perx: has other points or another sum under it")
         found = [str(row.get("id")) for row in reversed(ours)]
         written = Written.done(found[0], answers.row_points(ours[-1]))
         return dataclasses.replace(written, entries=tuple(found)) if len(found) > 1 else written
@@ -570,7 +574,7 @@ class PerxBackend:
 
         Another reference, letter by letter, tells that it does not.
         """
-        if any(answers.own_reference(row) not in (None, reference) for row in rows):
+        if any(answers.own_key(row) not in (None, reference) for row in rows):
             return False
         async for _ in self._history(account, deadline, f"{reference}-not"):
             return False
@@ -585,23 +589,25 @@ class PerxBackend:
             for row in page.rows:
                 offer = answers.offer(row, self._zone)
                 if offer is not None:
-                    found[offer.reference] = offer
+                    found[offer.offer_id] = offer
         return list(found.values())
 
     def _vouchers(self, account: str, kind: str, deadline: Deadline) -> AsyncIterator[answers.Page]:
         return self._calls.pages_as(account, _VOUCHERS, "the vouchers", {"type": kind}, deadline)
 
     @_write
-    async def issue(self, account: str, occasion: str, *, reference: str, deadline: Deadline) -> Written:
+    async def issue(
+        self, account: str, occasion: str, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """A voucher of the occasion's reward; an occasion without one gives nothing and is DONE."""
         reward = self._settings.occasions.get(occasion)
         if reward is None:
             return Written.done()
         answer = await self._issue(account, reward, deadline)
-        return await self._issued(answer, account, reference, deadline)
+        return await self._issued(answer, account, idempotency_key, deadline)
 
     @_write
-    async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
+    async def redeem(self, account: str, code: str, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Issue the reward, or fire the trigger, that the settings give the code."""
         target = self._settings.promo_codes.get(fold(code))
         if target is None:
@@ -613,7 +619,7 @@ class PerxBackend:
         answer = await self._issue(account, target.reward, deadline)
         if isinstance(answer, Verdict) and answer.said is Said.NO:
             return Written.refused(await self._why_not(account, target.reward, answer, deadline))
-        return await self._issued(answer, account, reference, deadline)
+        return await self._issued(answer, account, idempotency_key, deadline)
 
     async def _issued(
         self, answer: Verdict | Written, account: str, reference: str, deadline: Deadline
@@ -639,8 +645,8 @@ class PerxBackend:
             pass  # the refusal stands, only its reason stays the general one
         return Refusal.CODE_EXHAUSTED
 
-    async def settle_redeem(
-        self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
+    async def reconcile_redeem(
+        self, account: str, code: str, *, idempotency_key: str, since: datetime, deadline: Deadline
     ) -> Written:
         """Look for a voucher of the code's reward issued since then; of a trigger nobody can tell.
 
@@ -663,7 +669,7 @@ class PerxBackend:
                 for row in page.rows
                 if mapping(row.get("reward")).get("id", target.reward) == target.reward
                 and answers.issued_since(row, earliest, self._zone) is not False
-                and self._vouchers_of.get(str(row.get("id"))) in (None, reference)
+                and self._vouchers_of.get(str(row.get("id"))) in (None, idempotency_key)
             ]
             last = page.last
         if not found and last:
@@ -676,7 +682,7 @@ class PerxBackend:
         if not answers.is_of(row, target.reward) or not answers.issued_since(row, earliest, self._zone):
             return Written.unknown("perx: a voucher does not tell its reward, or when it was issued")
         written = _voucher(row)
-        if self._vouchers_of.first(written.crm_reference or "", reference) != reference:
+        if self._vouchers_of.first(written.crm_reference or "", idempotency_key) != idempotency_key:
             return Written.unknown("perx: the voucher is another operation's")
         return written
 
@@ -704,7 +710,7 @@ class PerxBackend:
         )
 
     async def voucher_state(self, account: str, voucher: str, *, deadline: Deadline) -> str | None:
-        """What became of a voucher, in Perx's words; ``None``: there is none. It settles an UNKNOWN."""
+        """What became of a voucher, in Perx's words; ``None``: there is none. It reconciles an UNKNOWN."""
         if not voucher.isdecimal():
             return None
         reply = await self._calls.read_as(account, f"{_VOUCHERS}/{segment(voucher)}", deadline)

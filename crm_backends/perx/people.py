@@ -145,7 +145,7 @@ def customer(
     if "sex" in fields:
         fields["sex"] = _sex(fields["sex"])
     return Customer(
-        reference=data["identifier"],
+        customer_id=data["identifier"],
         profile=Profile(**fields),
         card_number=data["identifier"] if settings.identifier == "membership" else card_kept(settings, kept),
         registered_at=moment(data.get("joined_at"), zone),

@@ -122,7 +122,7 @@ class PerxSettings(HttpSettings):
         description="Promo code, in any case -> { reward = number } or { trigger = id }.",
     )
     clock_tolerance: float = Field(
-        default=5.0, ge=0, le=300, description="Seconds Perx's clock may be behind ours when settling."
+        default=5.0, ge=0, le=300, description="Seconds Perx's clock may be behind ours when reconciling."
     )
 
     search_lag: float = Field(

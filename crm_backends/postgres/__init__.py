@@ -5,7 +5,7 @@ Exports the driver's description for the registry. It may not import the adapter
 
 from __future__ import annotations
 
-from crm_backends.ports import Settlement
+from crm_backends.ports import Reconciliation
 from crm_backends.postgres.driver import CAPABILITIES, NAME, PostgresBackend
 from crm_backends.postgres.settings import PostgresSettings
 from crm_backends.registry import BackendSpec
@@ -17,7 +17,7 @@ BACKEND = BackendSpec(
     build=PostgresBackend,
     ports=frozenset({"users", "points", "coupons"}),
     capabilities=CAPABILITIES,
-    settlement=Settlement.KEY,
+    reconciliation=Reconciliation.KEY,
     verified_by="real server",
 )
 

@@ -46,8 +46,8 @@ from crm_backends.ports import (
     Finding,
     NotSupported,
     Outcome,
+    Reconciliation,
     Refusal,
-    Settlement,
     Support,
     Written,
 )
@@ -92,7 +92,7 @@ class PostgresBackend:
     """
 
     name = NAME
-    settlement = Settlement.KEY
+    reconciliation = Reconciliation.KEY
     finds_by_email = True
 
     def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:
@@ -535,18 +535,18 @@ class PostgresBackend:
             by_number[row["wanted.number"] - 1].append((customer, row))
         return by_number
 
-    async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
+    async def get(self, customer_id: str, *, deadline: Deadline) -> Customer | None:
         """One customer; ``users_get.sql``."""
-        values = {"customer": reference}
+        values = {"customer": customer_id}
         found = await self._read("users_get", values, deadline, self._customer("users_get"))
         return found[0] if found else None
 
-    async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+    async def register(self, profile: Profile, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Create a customer, or get the one that has the phone; ``users_register.sql``."""
         for _ in range(2):
             written = await self._write(
                 "users_register",
-                {"reference": reference, **rows.profile_values(profile)},
+                {"reference": idempotency_key, **rows.profile_values(profile)},
                 deadline,
                 missing=Refusal.CONFLICT,
                 unique_is_conflict=True,
@@ -612,7 +612,7 @@ class PostgresBackend:
         barcode_type: str,
         *,
         replaces: str | None,
-        reference: str,
+        idempotency_key: str,
         deadline: Deadline,
     ) -> Written:
         """Note which card a customer has; ``users_set_card.sql``."""
@@ -622,7 +622,7 @@ class PostgresBackend:
             "barcode": barcode,
             "barcode_type": barcode_type,
             "replaces": replaces,
-            "reference": reference,
+            "reference": idempotency_key,
         }
         return await self._write(
             "users_set_card", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER, unique_is_conflict=True
@@ -722,9 +722,11 @@ class PostgresBackend:
             "points_purchases", values, deadline, lambda row: rows.purchase(row, self._zone)
         )
 
-    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """Put points on an account, once per reference; ``points_credit.sql``."""
-        values = self._dated(account=account, reference=reference, **rows.credit_values(credit))
+        values = self._dated(account=account, reference=idempotency_key, **rows.credit_values(credit))
         return await self._write("points_credit", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
 
     # -- coupons ---------------------------------------------------------------------------------------
@@ -739,14 +741,16 @@ class PostgresBackend:
         values = self._dated(account=account)
         return await self._read("coupons_offers", values, deadline, lambda row: rows.offer(row, self._zone))
 
-    async def issue(self, account: str, occasion: str, *, reference: str, deadline: Deadline) -> Written:
+    async def issue(
+        self, account: str, occasion: str, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """Give the coupons of an occasion, once per reference; ``coupons_issue.sql``."""
-        values = self._dated(account=account, occasion=occasion, reference=reference)
+        values = self._dated(account=account, occasion=occasion, reference=idempotency_key)
         return await self._write("coupons_issue", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
 
-    async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
+    async def redeem(self, account: str, code: str, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Use a promo code, once per reference; ``coupons_redeem.sql``."""
-        values = self._dated(account=account, code=code, reference=reference)
+        values = self._dated(account=account, code=code, reference=idempotency_key)
         return await self._write("coupons_redeem", values, deadline, missing=Refusal.CODE_UNKNOWN)
 
     def _dated(self, **values: object) -> dict[str, object]:

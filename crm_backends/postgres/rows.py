@@ -115,7 +115,7 @@ def customer(row: asyncpg.Record, zone: ZoneInfo, phone: str | None) -> Customer
     get = row.get
     state = get("card_state")
     return Customer(
-        reference=str(_needed(row, "reference")),
+        customer_id=str(_needed(row, "reference")),
         profile=Profile(
             phone=phone,
             email=get("email"),
@@ -195,7 +195,7 @@ def purchase(row: asyncpg.Record, zone: ZoneInfo) -> Purchase:
 
 def offer(row: asyncpg.Record, zone: ZoneInfo) -> Offer:
     return Offer(
-        reference=str(_needed(row, "reference")),
+        offer_id=str(_needed(row, "reference")),
         title=str(_needed(row, "title")),
         description=_text(row, "description") or "",
         code=_text(row, "code"),
@@ -304,6 +304,6 @@ def credit_values(credit: Credit) -> dict[str, object]:
         "fiscal_document": receipt.document if receipt else None,
         "fiscal_sign": receipt.sign if receipt else None,
         "total_kopecks": receipt.total_kopecks if receipt else None,
-        "settled_at": receipt.settled_at if receipt else None,
-        "settlement": receipt.settlement if receipt else None,
+        "settled_at": receipt.issued_at if receipt else None,
+        "settlement": receipt.calculation_type if receipt else None,
     }

@@ -251,7 +251,7 @@ $$;
 
 -- Use a promo code. Codes compare without regard to case and outer blanks. Returns one row:
 -- outcome 'done', 'no_such_customer', 'code_unknown', 'code_not_yet_valid', 'code_expired', 'code_used',
--- 'code_exhausted' or 'reference_taken'; points and message when done. The same reference again returns the same
+-- 'code_exhausted' or 'key_taken'; points and message when done. The same reference again returns the same
 -- row; with another customer or another code it is taken, and nothing is done.
 CREATE OR REPLACE FUNCTION crm.redeem_code(
     customer bigint, wanted_code text, wanted_reference text, today date DEFAULT CURRENT_DATE
@@ -278,7 +278,7 @@ BEGIN
         IF kept.customer_id = customer AND kept.code_id = promo.id THEN
             RETURN QUERY SELECT 'done', kept.points, kept.message;
         ELSE
-            RETURN QUERY SELECT 'reference_taken', NULL::numeric, NULL::text;
+            RETURN QUERY SELECT 'key_taken', NULL::numeric, NULL::text;
         END IF;
         RETURN;
     END IF;
@@ -312,7 +312,7 @@ END
 $$;
 
 -- Give a customer all offers of an occasion. Returns one row: outcome 'done', 'no_such_customer' or
--- 'reference_taken'; coupons are the ids, with commas, null where the occasion has no offers. The same reference
+-- 'key_taken'; coupons are the ids, with commas, null where the occasion has no offers. The same reference
 -- again returns the same row; with another customer it is taken, and nothing is given.
 CREATE OR REPLACE FUNCTION crm.issue_offers(customer bigint, wanted_occasion text, wanted_reference text)
 RETURNS TABLE (outcome text, coupons text)
@@ -328,7 +328,7 @@ BEGIN
     IF EXISTS (
         SELECT FROM crm.customer_offers i WHERE i.reference = wanted_reference AND i.customer_id <> customer
     ) THEN
-        RETURN QUERY SELECT 'reference_taken', NULL::text;
+        RETURN QUERY SELECT 'key_taken', NULL::text;
         RETURN;
     END IF;
     IF NOT EXISTS (SELECT FROM crm.customer_offers i WHERE i.reference = wanted_reference) THEN

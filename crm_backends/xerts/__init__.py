@@ -6,7 +6,7 @@ Exports the driver's description for the registry. It may not import the adapter
 
 from __future__ import annotations
 
-from crm_backends.ports import Settlement
+from crm_backends.ports import Reconciliation
 from crm_backends.registry import BackendSpec
 from crm_backends.xerts.driver import CAPABILITIES, NAME, XertsBackend
 from crm_backends.xerts.settings import XertsSettings
@@ -18,7 +18,7 @@ BACKEND = BackendSpec(
     build=XertsBackend,
     ports=frozenset({"coupons"}),
     capabilities=CAPABILITIES,
-    settlement=Settlement.PROBE,
+    reconciliation=Reconciliation.PROBE,
     verified_by="sandbox",
 )
 

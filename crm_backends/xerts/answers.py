@@ -107,7 +107,7 @@ class XertsCoupon:
         """The coupon as the port shows it. Triggers have no place there."""
         offer = self.offer
         return Offer(
-            reference=self.reference,
+            offer_id=self.reference,
             title=(offer and offer.title) or self.code,
             description=offer.description if offer else "",
             code=self.code,

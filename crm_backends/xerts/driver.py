@@ -25,8 +25,8 @@ from crm_backends.ports import (
     Deadline,
     Finding,
     Outcome,
+    Reconciliation,
     Refusal,
-    Settlement,
     Support,
     Written,
 )
@@ -50,11 +50,11 @@ CAPABILITIES: Mapping[str, Capability] = {
     ),
     "coupons.redeem": Capability(
         Support.PARTIAL,
-        "only codes of coupons the holder has; activation instead leaves nothing to settle by",
+        "only codes of coupons the holder has; activation instead leaves nothing to reconcile by",
     ),
 }
 _ACTIVATION = Capability(
-    Support.PARTIAL, "shows the coupon to the site's staff; an unknown activation cannot be settled"
+    Support.PARTIAL, "shows the coupon to the site's staff; an unknown activation cannot be reconciled"
 )
 
 _ALL_SITES = "all"
@@ -81,7 +81,7 @@ class XertsBackend:
         """Uses of codes that ended as unknown, by our reference, and when they were first sent."""
         self._is_open = False
         activates = settings.promo == "activate"
-        self.settlement = Settlement.MANUAL if activates else Settlement.PROBE
+        self.reconciliation = Reconciliation.MANUAL if activates else Reconciliation.PROBE
         self.capabilities = {**CAPABILITIES, "coupons.redeem": _ACTIVATION} if activates else CAPABILITIES
 
     # -- life ------------------------------------------------------------------------------------------
@@ -168,7 +168,9 @@ class XertsBackend:
 
     # -- issue -----------------------------------------------------------------------------------------
 
-    async def issue(self, account: str, occasion: str, *, reference: str, deadline: Deadline) -> Written:
+    async def issue(
+        self, account: str, occasion: str, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         """Issue the offers of the occasion's site. ``crm_reference`` is the coupons' ids, with commas.
 
         An issue that ends as UNKNOWN stays so: the coupons Xerts lists do not say which call made them.
@@ -203,7 +205,7 @@ class XertsBackend:
 
     # -- codes -----------------------------------------------------------------------------------------
 
-    async def redeem(self, account: str, code: str, *, reference: str, deadline: Deadline) -> Written:
+    async def redeem(self, account: str, code: str, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Redeem (or, by setting, activate) the coupon of the holder that has this code.
 
         ``crm_reference`` is the coupon's id, ``message`` the title of its offer.
@@ -220,18 +222,18 @@ class XertsBackend:
             except (BackendUnavailable, BackendCredentials) as error:
                 return Written.not_sent(str(error))
             if own is None or own.redeemed_at is not None:
-                return self._why_not(own, reference)
+                return self._why_not(own, idempotency_key)
             site = own.site.reference if own.site else site
         began = datetime.now(UTC)
         answer = await self._write(
             "PUT", self._settings.use_path(site, account, code), "uses a code", deadline
         )
         if isinstance(answer, Reply):
-            written = await self._ended(answer, account, code, own, reference, deadline)
+            written = await self._ended(answer, account, code, own, idempotency_key, deadline)
         else:
             written = answer
         if written.outcome is Outcome.UNKNOWN:
-            self._doubts.setdefault(reference, began)
+            self._doubts.setdefault(idempotency_key, began)
             if len(self._doubts) > _DOUBTS:
                 self._doubts.popitem(last=False)
         return written
@@ -299,8 +301,8 @@ class XertsBackend:
         earliest = since - timedelta(seconds=self._settings.clock_tolerance)
         return coupon.redeemed_at is not None and coupon.redeemed_at >= earliest
 
-    async def settle_redeem(
-        self, account: str, code: str, *, reference: str, since: datetime, deadline: Deadline
+    async def reconcile_redeem(
+        self, account: str, code: str, *, idempotency_key: str, since: datetime, deadline: Deadline
     ) -> Written:
         """Look for a coupon with this code that was redeemed since the code was sent.
 
@@ -313,7 +315,7 @@ class XertsBackend:
         code = self._as_sent(code)
         found = [coupon for coupon in await self.coupons(account, deadline=deadline) if coupon.has_code(code)]
         for coupon in found:
-            if self._is_redeemed(coupon, min(since, self._doubts.get(reference, since))):
+            if self._is_redeemed(coupon, min(since, self._doubts.get(idempotency_key, since))):
                 return _done(coupon)
         if not found:
             return Written.unknown(f"{NAME}: lists no coupon of this holder with the code any more")

@@ -51,7 +51,7 @@ class XertsSettings(HttpSettings):
     promo: Literal["redeem", "activate"] = Field(
         default="redeem",
         description="What the use of a code is: redeem the coupon, or show it to the site's staff, who "
-        "redeem it. An activation leaves no trace, so a doubt about it is never settled.",
+        "redeem it. An activation leaves no trace, so a doubt about it is never reconciled.",
     )
     redeem_site: Literal["coupon", "default"] = Field(
         default="coupon",
@@ -67,7 +67,7 @@ class XertsSettings(HttpSettings):
         default=5.0,
         ge=0,
         le=3600,
-        description="Seconds by which the clock of Xerts may be behind ours when a doubt is settled.",
+        description="Seconds by which the clock of Xerts may be behind ours when a doubt is reconciled.",
     )
 
     device_namespace: UUID = Field(

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import asyncpg
 
 from adapter.bootstrap import Service
+from adapter.process import embedded
 from adapter.settings import read_settings
-from adapter.store import embedded
 from adapter.store.migrate import migrate
 from adapter.store.queue import enqueue
 from tests.bench.load import AUTHORIZATION

@@ -27,7 +27,7 @@ from crm_backends.conformance import (
     RelayedRig,
     context,
 )
-from crm_backends.conformance.calls import new_card_number, new_reference
+from crm_backends.conformance.calls import new_card_number, new_key
 from crm_backends.conformance.relay import Streams
 from crm_backends.model import Channel, CrmCardState, Holder, Profile
 from crm_backends.ports import Refusal
@@ -138,7 +138,7 @@ class PostgresRig(RelayedRig):
     async def move(self, account: str, points: Decimal) -> None:
         if points < 0:
             await self._crm.execute(
-                "SELECT crm.spend_points($1, $2, 'till', $3)", int(account), -points, new_reference()
+                "SELECT crm.spend_points($1, $2, 'till', $3)", int(account), -points, new_key()
             )
         else:
             await self._crm.execute(
@@ -157,7 +157,7 @@ class PostgresRig(RelayedRig):
         )
 
     async def offer(self, account: str) -> str:
-        title = f"Offer {new_reference()}"
+        title = f"Offer {new_key()}"
         await self._crm.execute(
             "WITH offer AS (INSERT INTO crm.offers (title, occasion) VALUES ($2, $2) RETURNING id)"
             " INSERT INTO crm.customer_offers (customer_id, offer_id, reference)"
@@ -168,7 +168,7 @@ class PostgresRig(RelayedRig):
         return title
 
     async def occasion(self) -> str:
-        occasion = new_reference()
+        occasion = new_key()
         await self._crm.execute("INSERT INTO crm.offers (title, occasion) VALUES ('Gift', $1)", occasion)
         return occasion
 
@@ -184,7 +184,7 @@ class PostgresRig(RelayedRig):
 
     async def _new_code(self, **columns: str) -> str:
         """A code with these columns, given as SQL."""
-        code = new_reference()
+        code = new_key()
         names, values = ", ".join(["", *columns]), ", ".join(["", *columns.values()])
         await self._crm.execute(
             f"INSERT INTO crm.promo_codes (code, points{names}) VALUES ($1, 50{values})", code

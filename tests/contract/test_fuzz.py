@@ -35,8 +35,8 @@ from jsonschema import Draft202012Validator
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.core.result import Ok
 
-from adapter.catalogue import Code
-from adapter.demo import ANNA, BLOCKED, LOGIN, PASSWORD, PLASTIC
+from adapter.commands.demo import ANNA, BLOCKED, LOGIN, PASSWORD, PLASTIC
+from adapter.errors import Code
 from contracts.loyalty_online import openapi
 
 from ..integration.conftest import all_strings

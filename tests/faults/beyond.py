@@ -12,7 +12,7 @@ from typing import Any
 from tests.faults.crms import SandboxCrm
 from tests.faults.stage import Stage, until
 
-HASTY: dict[str, object] = {"settle_after": 0.5, "proof_patience": 2.0}
+HASTY: dict[str, object] = {"reconcile_after": 0.5, "proof_patience": 2.0}
 
 
 def lines(stage: Stage, event: str) -> list[Mapping[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapter.store.embedded import EmbeddedServer
+from adapter.process.embedded import EmbeddedServer
 from tests.conftest import create_database, drop_database
 from tests.faults import crms
 from tests.faults.crms import Crm, Rating

@@ -36,8 +36,8 @@ _PATIENCE = (
 )
 """Of every HTTP driver here: seconds, short, so that faults are over soon."""
 _ON_THE_LINE, _AT_THE_DOOR = 0.7, 0.5
-"""Seconds after which a request to a stand-in is given up where it lies. Together less than ``settle_after``:
-what has not been done when its doubt is settled will never be."""
+"""Seconds after which a request to a stand-in is given up where it lies. Together less than
+``reconcile_after``: what has not been done when its doubt is settled will never be."""
 
 
 class Crm(ABC):

@@ -25,8 +25,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from adapter import bootstrap, cli, demo, serving
+from adapter import bootstrap
+from adapter.commands import app as cli
+from adapter.commands import demo
 from adapter.delivery import housekeeping, worker
+from adapter.process import serving
 from adapter.store import cards
 from adapter.store.operations import PostgresOperations
 from crm_backends.http import wire
@@ -167,8 +170,8 @@ def prepare(plan: Plan) -> None:
     _guard(wire._Request, "send", fate)
     for driver in DRIVERS:
         _guard(driver, "credit", fate)
-        if hasattr(driver, "settle_credit"):
-            _guard(driver, "settle_credit", fate)
+        if hasattr(driver, "reconcile_credit"):
+            _guard(driver, "reconcile_credit", fate)
     if plan.clock:
         _shift_clock(plan.clock)
     if plan.patience is not None:

@@ -21,7 +21,7 @@ from typing import Any, Literal
 import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from adapter.store import embedded
+from adapter.process import embedded
 from tests.integration.processes import free_ports
 
 _OURS = "application_name = 'koshelek-adapter'"

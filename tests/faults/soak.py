@@ -43,9 +43,9 @@ UNDER_WAY = 1000
 """Receipts that may wait for their end before callers pause."""
 _DEATHS = 12_000
 """A process dies at one of so many points it passes: some seconds of its work."""
-_SETTLE_AFTER = 2.0
+_RECONCILE_AFTER = 2.0
 _LATE = 1.1, 2.5
-"""Seconds that a call takes which is cut off and finished all the same: less than twice ``settle_after``."""
+"""Seconds that a call takes which is cut off and finished all the same: less than 2 ``reconcile_after``."""
 _BEHIND = 0.2, 0.6
 """Seconds by which history and balance are behind: at most three times the least, for the first that is
 looked for may be the soonest."""
@@ -300,7 +300,7 @@ async def soak_one(
                     crm,
                     reached_by=f"postgresql://postgres@127.0.0.1:{line.port}/adapter?sslmode=disable",
                     beforehand=DATABASE_CLOCK,
-                    delivery={"settle_after": _SETTLE_AFTER},
+                    delivery={"reconcile_after": _RECONCILE_AFTER},
                     seed_of_chance=seed,
                 )
             )

@@ -63,7 +63,7 @@ prefix = "2900"
 DELIVERY: dict[str, object] = {
     "in_process": False,
     "call_timeout": 1.5,
-    "settle_after": 1.5,
+    "reconcile_after": 1.5,
     "retry_first": 0.1,
     "retry_ceiling": 1.0,
     "retries_per_second": 200.0,

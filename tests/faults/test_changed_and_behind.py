@@ -20,7 +20,7 @@ from tests.faults.crms import CompareCrm, ProbeCrm
     [
         pytest.param({"reference_case": "upper"}, "proved", id="in capitals"),
         pytest.param({"reference_case": "lower"}, "refuted", id="in small letters"),
-        pytest.param({"reference_length": 18}, "refuted", id="cut", marks=pytest.mark.long),
+        pytest.param({"key_length": 18}, "refuted", id="cut", marks=pytest.mark.long),
         pytest.param({"history_gap": 5}, "refuted", id="some are never shown", marks=pytest.mark.long),
     ],
 )
@@ -48,7 +48,7 @@ async def test_what_a_crm_does_with_our_reference_is_found_out(
 
 
 async def test_a_history_that_is_behind_is_waited_for(scene: SetStage) -> None:
-    """Longer than ``settle_after``: how far it is behind is learnt from what is known to be done."""
+    """Longer than ``reconcile_after``: how far it is behind is learnt from what is known to be done."""
     stage = await scene(ProbeCrm(40), delivery=HASTY)
     await start(stage)
     async with behind(stage, "history_seconds", 0.4, 1.2):
@@ -63,7 +63,7 @@ async def test_a_history_that_is_behind_is_waited_for(scene: SetStage) -> None:
 
 async def test_the_late_credit_of_another_receipt_is_not_taken_for_ours(scene: SetStage) -> None:
     """By comparing, receipts of the same sum for few people, while the balance is behind."""
-    stage = await scene(CompareCrm(10), delivery={"settle_after": 0.8, "proof_patience": 5.0})
+    stage = await scene(CompareCrm(10), delivery={"reconcile_after": 0.8, "proof_patience": 5.0})
     await start(stage)
     async with behind(stage, "balance_seconds", 0.2, 0.6):
         for rate in (0.0, 0.4, 0.4):

@@ -72,7 +72,7 @@ async def test_the_clock_of_the_database_jumps_under_load(
     are about.
     """
     crm = ProbeCrm(40, punctual=False) if rating == "probe" else CompareCrm(40, punctual=False)
-    stage = await scene(crm, beforehand=DATABASE_CLOCK, delivery={"settle_after": 2.5})
+    stage = await scene(crm, beforehand=DATABASE_CLOCK, delivery={"reconcile_after": 2.5})
     await asyncio.gather(stage.adapter(), stage.worker(), stage.worker())
     await stage.load(15)
     doubts = "SELECT count(*) FROM koshelek.operations WHERE state = 'unknown'"

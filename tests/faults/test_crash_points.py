@@ -23,7 +23,7 @@ SENDING = (
     "end.done.after",
 )
 DOUBTING = ("end.unknown.before", "end.unknown.after")
-SETTLING = ("settle_credit.before", "settle_credit.after")
+SETTLING = ("reconcile_credit.before", "reconcile_credit.after")
 AGAIN = ("again.before", "again.after")
 LEASING = ("lease.before", "lease.after", "release.before", "release.after")
 HOLDING = ("end.held.before", "end.held.after")

@@ -11,9 +11,9 @@ from tests.faults.stage import until
 
 
 async def test_a_crm_that_stands_still_does_what_had_queued_up(scene: SetStage) -> None:
-    """For longer than ``settle_after``. Awake, it answers questions before it does what was asked before."""
+    """For longer than ``reconcile_after``. Awake, it answers questions before it does earlier work."""
     crm = ProbeCrm(40, punctual=False)
-    stage = await scene(crm, delivery={**HASTY, "settle_after": 1.0, "ask_before_sending": False})
+    stage = await scene(crm, delivery={**HASTY, "reconcile_after": 1.0, "ask_before_sending": False})
     await start(stage)
     await stage.load(12)
     await until_proved(stage)
@@ -30,7 +30,7 @@ async def test_a_crm_that_stands_still_does_what_had_queued_up(scene: SetStage) 
 async def test_what_was_done_twice_after_all_is_found_and_waits_for_a_person(scene: SetStage) -> None:
     """A call that is finished when it has long been sent again: nobody could know that beforehand."""
     crm = ProbeCrm(40, punctual=False)
-    stage = await scene(crm, delivery={**HASTY, "settle_after": 1.0})
+    stage = await scene(crm, delivery={**HASTY, "reconcile_after": 1.0})
     await start(stage)
     await stage.load(12)
     await until_proved(stage)
@@ -57,7 +57,7 @@ async def test_what_was_done_twice_after_all_is_found_and_waits_for_a_person(sce
 
 async def test_work_that_a_crm_finishes_after_the_call_was_cut_off_is_waited_for(scene: SetStage) -> None:
     crm = ProbeCrm(40, punctual=False)
-    stage = await scene(crm, delivery={**HASTY, "settle_after": 1.0})
+    stage = await scene(crm, delivery={**HASTY, "reconcile_after": 1.0})
     await start(stage)
     await stage.load(12)
     await until_proved(stage)

@@ -27,24 +27,24 @@ from hypothesis.stateful import (
 )
 
 from adapter.bootstrap import Service
-from adapter.catalogue import Refused
 from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.later import Later
+from adapter.errors import Refused
 from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
 from adapter.loyalty.receipts import register_receipt
-from adapter.store.desk import PostgresDesk
 from adapter.store.operations import PostgresOperations
+from adapter.store.review import PostgresDesk
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
-from crm_backends.ports import BackendUnavailable, Deadline, Refusal, Settlement, Written
+from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Refusal, Written
 from tests.faults.servers import Server, own_server
 from tests.faults.stage import DRIVE, card_number
 from tests.integration.clocks import FollowsTheDatabase
 from tests.integration.conftest import settings_for_tests
 
 PEOPLE = 2
-DELIVERY = {"call_timeout": 1.0, "settle_after": 2.0, "retry_first": 0.01, "retry_ceiling": 0.02}
-LOOK = DELIVERY["settle_after"] / 3
-LEASE = DELIVERY["settle_after"] * 3 + DELIVERY["call_timeout"] * 3
+DELIVERY = {"call_timeout": 1.0, "reconcile_after": 2.0, "retry_first": 0.01, "retry_ceiling": 0.02}
+LOOK = DELIVERY["reconcile_after"] / 3
+LEASE = DELIVERY["reconcile_after"] * 3 + DELIVERY["call_timeout"] * 3
 
 Reply = Literal[
     "well", "lost before", "lost after", "not sent", "away", "no", "nobody", "dies before", "dies after"
@@ -64,8 +64,8 @@ class Died(BaseException):
 class FakeCrm:
     """Accounts whose credits are known for certain; what is told of them is another matter."""
 
-    def __init__(self, settlement: Settlement) -> None:
-        self.settlement = settlement
+    def __init__(self, reconciliation: Reconciliation) -> None:
+        self.reconciliation = reconciliation
         self.effects: list[tuple[str, str, Decimal]] = []
         self.reply: Reply = "well"
 
@@ -91,17 +91,23 @@ class FakeCrm:
     async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
         return ()
 
-    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         reply = self.reply
         await asyncio.sleep(0)
-        if self.settlement is Settlement.KEY and reply in ("no", "nobody") and self.of(reference):
+        if (
+            self.reconciliation is Reconciliation.KEY
+            and reply in ("no", "nobody")
+            and self.of(idempotency_key)
+        ):
             reply = "well"  # it knows what it has done
         if reply == "dies before":
             raise Died
         if reply in ("well", "lost after", "dies after"):
             assert credit.points is not None
-            if self.settlement is not Settlement.KEY or not self.of(reference):
-                self.effects.append((account, reference, credit.points))
+            if self.reconciliation is not Reconciliation.KEY or not self.of(idempotency_key):
+                self.effects.append((account, idempotency_key, credit.points))
         await asyncio.sleep(0)
         match reply:
             case "well":
@@ -119,12 +125,12 @@ class FakeCrm:
             case _:
                 return Written.unknown()
 
-    async def settle_credit(
+    async def reconcile_credit(
         self,
         account: str,
         credit: Credit,
         *,
-        reference: str,
+        idempotency_key: str,
         since: datetime,
         before: Balance | None,
         deadline: Deadline,
@@ -133,8 +139,8 @@ class FakeCrm:
         if self.reply in ("away", "not sent"):
             raise BackendUnavailable("away")
         assert credit.points is not None
-        if self.settlement is Settlement.PROBE:
-            return Written.done(points=credit.points) if self.of(reference) else Written.not_sent()
+        if self.reconciliation is Reconciliation.PROBE:
+            return Written.done(points=credit.points) if self.of(idempotency_key) else Written.not_sent()
         if before is None:
             return Written.unknown()
         grown = self._balance(account) - before.total
@@ -218,18 +224,21 @@ class Ledger(RuleBasedStateMachine):
     """What may happen to receipts, and what must hold whatever happens."""
 
     world: ClassVar[World]
-    settlement: ClassVar[Settlement]
+    reconciliation: ClassVar[Reconciliation]
 
     @initialize()
     def begin(self) -> None:
         world = self.world
         world.run(world.empty())
-        self.crm = FakeCrm(self.settlement)
+        self.crm = FakeCrm(self.reconciliation)
         self.programme = dataclasses.replace(
             world.service.programme,
             operations=world.operations,
             points=self.crm,
-            settlement={**world.service.programme.settlement, OperationKind.RECEIPT: self.settlement},
+            reconciliation={
+                **world.service.programme.reconciliation,
+                OperationKind.RECEIPT: self.reconciliation,
+            },
         )
         self.deliverer = Deliverer(
             self.programme,
@@ -316,7 +325,7 @@ class Ledger(RuleBasedStateMachine):
 
     @rule(
         seconds=st.sampled_from(
-            [LOOK, LOOK, DELIVERY["call_timeout"] * 2, DELIVERY["settle_after"], LEASE, 3600.0]
+            [LOOK, LOOK, DELIVERY["call_timeout"] * 2, DELIVERY["reconcile_after"], LEASE, 3600.0]
         )
     )
     def time_passes(self, seconds: float) -> None:
@@ -345,14 +354,14 @@ class Ledger(RuleBasedStateMachine):
         for operation in (await self._states()).values():
             if operation.state is not OperationState.HELD:
                 continue
-            if self.crm.of(operation.reference):
+            if self.crm.of(operation.idempotency_key):
                 await self.world.desk.settle(operation.id, OperationState.DONE, by="test", note="it is there")
             else:
                 assert not await self.world.desk.requeue([operation.id], by="test", note="it is not there")
 
     def check(self) -> None:
         for operation in self.world.run(self._states()).values():
-            effects = self.crm.of(operation.reference)
+            effects = self.crm.of(operation.idempotency_key)
             assert effects <= 1, f"{effects} effects of {operation}"
             if operation.state is OperationState.DONE:
                 assert effects == 1, f"no effect of {operation}"
@@ -398,11 +407,11 @@ async def _migrate(url: str) -> None:
     await migrate(url)
 
 
-def _run(world: World, settlement: Settlement, examples: int, *, always_the_same: bool) -> None:
+def _run(world: World, reconciliation: Reconciliation, examples: int, *, always_the_same: bool) -> None:
     class Machine(Ledger):
         pass
 
-    Machine.world, Machine.settlement = world, settlement
+    Machine.world, Machine.reconciliation = world, reconciliation
     run_state_machine_as_test(
         Machine,
         settings=settings(
@@ -422,7 +431,7 @@ def test_a_doubt_is_not_settled_by_the_credit_of_another_receipt(world: World) -
     class Machine(Ledger):
         pass
 
-    Machine.world, Machine.settlement = world, Settlement.COMPARE
+    Machine.world, Machine.reconciliation = world, Reconciliation.COMPARE
     machine = Machine()
     machine.begin()
     machine.send(1, 10)
@@ -434,13 +443,15 @@ def test_a_doubt_is_not_settled_by_the_credit_of_another_receipt(world: World) -
     machine.teardown()
 
 
-@pytest.mark.parametrize("settlement", list(Settlement))
-def test_nothing_is_lost_and_nothing_doubled_whatever_happens(settlement: Settlement, world: World) -> None:
-    _run(world, settlement, 20, always_the_same=True)
+@pytest.mark.parametrize("reconciliation", list(Reconciliation))
+def test_nothing_is_lost_and_nothing_doubled_whatever_happens(
+    reconciliation: Reconciliation, world: World
+) -> None:
+    _run(world, reconciliation, 20, always_the_same=True)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(1800)
-@pytest.mark.parametrize("settlement", list(Settlement))
-def test_nothing_is_lost_and_nothing_doubled_at_length(settlement: Settlement, world: World) -> None:
-    _run(world, settlement, 1000, always_the_same=False)
+@pytest.mark.parametrize("reconciliation", list(Reconciliation))
+def test_nothing_is_lost_and_nothing_doubled_at_length(reconciliation: Reconciliation, world: World) -> None:
+    _run(world, reconciliation, 1000, always_the_same=False)

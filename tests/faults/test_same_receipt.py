@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from tests.faults.conftest import SetStage
 from tests.faults.crms import RATINGS, Rating
 from tests.faults.judge import Receipt

@@ -21,9 +21,9 @@ from pydantic import SecretStr
 
 from adapter.bootstrap import Service
 from adapter.loyalty.numbers import range_number
-from adapter.serving import serve_until_stopped
+from adapter.process.embedded import EmbeddedServer
+from adapter.process.serving import serve_until_stopped
 from adapter.settings import Cards, Crm, NumberRange, Settings, with_overrides
-from adapter.store.embedded import EmbeddedServer
 from adapter.store.importing import Report, import_rows
 from crm_backends.model import Profile
 from crm_backends.ports import Deadline
@@ -111,7 +111,7 @@ class Adapter:
     async def register(self, **fields: Any) -> str:
         """A customer in the CRM, without a card; returns the CRM's reference."""
         written = await self.service.programme.users.register(
-            Profile(**fields), reference=f"test-{next(_people)}", deadline=Deadline.after(5)
+            Profile(**fields), idempotency_key=f"test-{next(_people)}", deadline=Deadline.after(5)
         )
         assert written.crm_reference is not None
         return written.crm_reference

@@ -28,7 +28,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-COMMANDS = {"koshelek-adapter": "adapter.cli", "koshelek-contract": "contracts.cli"}
+COMMANDS = {"koshelek-adapter": "adapter.commands.app", "koshelek-contract": "contracts.cli"}
 PACKAGES = ("adapter", "contracts", "crm_backends")
 _ORDER = 200_000
 """Bytes an order may have."""

@@ -18,7 +18,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from adapter.loyalty.crm_cards import CrmCards
 from adapter.loyalty.model import Card, OperationKind, OperationState
 from adapter.loyalty.numbers import range_number
@@ -32,7 +32,7 @@ from .conftest import RANGE, Adapter, StartAdapter, new_phone
 ANONYMOUS = "/v1/card/anonymous"
 QR = "/v1/promo/qrCode"
 PROMO = "/v1/promo/code"
-DELIVERY = {"retry_first": 0.05, "settle_after": 0.2, "call_timeout": 2.0}
+DELIVERY = {"retry_first": 0.05, "reconcile_after": 0.2, "call_timeout": 2.0}
 
 
 async def state_of(adapter: Adapter, number: str) -> str:

@@ -27,7 +27,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapter import version
-from adapter.cli import _OF_DRIVERS, app
+from adapter.commands.app import _OF_DRIVERS, app
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
 from tests.integration.processes import PASSWORD, Ended, Running, call, free_ports, run
@@ -111,9 +111,9 @@ def test_help_of_the_whole_is_printed_by_the_real_command(tmp_path: Path) -> Non
 def test_commands_import_no_more_than_they_need(project: Path) -> None:
     """So that help comes at once, and a look at the database does not wait for the web server."""
     script = """
-import sys, adapter.cli
+import sys, adapter.commands.app
 print(*({"pydantic", "structlog", "urllib.request", "asyncpg", "aiohttp"} & set(sys.modules)))
-import adapter.serving
+import adapter.process.serving
 print(*({"prometheus_client", "aiohttp"} & set(sys.modules)))
 """
     done = subprocess.run(

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import asyncpg
 import pytest
 
-from adapter.store.embedded import EmbeddedServer
+from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import SchemaUnfit, migrate
 from crm_backends.database import Cause, cause_of, url_problem
 from tests.integration.processes import free_ports

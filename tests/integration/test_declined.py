@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from crm_backends.ports import Support
 from crm_backends.postgres.statements import OPERATIONS
 

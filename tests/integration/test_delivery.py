@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from adapter.catalogue import Code
 from adapter.delivery.later import Later
+from adapter.errors import Code
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
     CONFLICT,
@@ -23,15 +23,15 @@ from adapter.loyalty.model import (
     OperationKind,
     OperationState,
 )
-from adapter.store.desk import PostgresDesk
+from adapter.store.review import PostgresDesk
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import (
     BackendError,
     BackendMisconfigured,
     BackendUnavailable,
     Deadline,
+    Reconciliation,
     Refusal,
-    Settlement,
     Written,
 )
 
@@ -47,13 +47,13 @@ LOST = "lost"
 class ScriptedCrm:
     """A points CRM whose answers are written beforehand, with a ledger of what it really did."""
 
-    settlement = Settlement.PROBE
+    reconciliation = Reconciliation.PROBE
 
     def __init__(
-        self, answers: Sequence[Written | str | Exception], settlements: Sequence[Written | Exception]
+        self, answers: Sequence[Written | str | Exception], reconciliations: Sequence[Written | Exception]
     ) -> None:
         self.answers: Iterator[Written | str | Exception] = iter(answers)
-        self.settlements: Iterator[Written | Exception] = iter(settlements)
+        self.reconciliations: Iterator[Written | Exception] = iter(reconciliations)
         self.references: list[str] = []
         self.known: dict[str, Written] = {}
         """What a look-up of a reference tells, where nothing is in doubt; also whenever it is asked again."""
@@ -75,55 +75,57 @@ class ScriptedCrm:
     async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
         return ()
 
-    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
-        self.references.append(reference)
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
+        self.references.append(idempotency_key)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0.02)
         self.at_once -= 1
         answer = next(self.answers)
-        self.known.pop(reference, None)
+        self.known.pop(idempotency_key, None)
         if isinstance(answer, BackendError):
-            self.known[reference] = NOT_SENT
+            self.known[idempotency_key] = NOT_SENT
         if isinstance(answer, Exception):
             raise answer
         if answer in (DONE, NOT_SENT):
-            self.known[reference] = answer
+            self.known[idempotency_key] = answer
         if answer in (LOST, DONE):
-            self.effects.append(reference)
+            self.effects.append(idempotency_key)
         return UNKNOWN if isinstance(answer, str) else answer
 
-    async def settle_credit(
+    async def reconcile_credit(
         self,
         account: str,
         credit: Credit,
         *,
-        reference: str,
+        idempotency_key: str,
         since: datetime,
         before: Balance | None,
         deadline: Deadline,
     ) -> Written:
-        if reference in self.known:
-            return self.known[reference]
-        if self.is_sent and reference not in self.references:
+        if idempotency_key in self.known:
+            return self.known[idempotency_key]
+        if self.is_sent and idempotency_key not in self.references:
             return NOT_SENT  # asked before it is sent for the first time
         self.before.append(before)
-        answer = next(self.settlements)
+        answer = next(self.reconciliations)
         if isinstance(answer, Exception):
             raise answer
-        self.known[reference] = answer
+        self.known[idempotency_key] = answer
         return answer
 
 
 @contextmanager
-def crm(adapter: Adapter, scripted: ScriptedCrm, settlement: Settlement) -> Iterator[None]:
+def crm(adapter: Adapter, scripted: ScriptedCrm, reconciliation: Reconciliation) -> Iterator[None]:
     """Let the adapter's points be kept by the scripted CRM."""
     worker = adapter.service._worker
     assert worker is not None
     programme = dataclasses.replace(
         adapter.service.programme,
         points=scripted,
-        settlement={**adapter.service.programme.settlement, OperationKind.RECEIPT: settlement},
+        reconciliation={**adapter.service.programme.reconciliation, OperationKind.RECEIPT: reconciliation},
     )
     before = worker.deliverer
     worker.deliverer = dataclasses.replace(before, programme=programme, clock=FollowsTheDatabase())
@@ -139,7 +141,7 @@ async def adapter(start: StartAdapter) -> Adapter:
     adapter = await start(
         receipts={"wait": 10.0},
         server={"deadline": 15.0},
-        delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5},
+        delivery={"retry_first": 0.05, "reconcile_after": 0.1, "call_timeout": 0.5},
     )
     await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
     return adapter
@@ -160,7 +162,7 @@ async def receipt(adapter: Adapter) -> Operation:
 
 async def test_not_sent_is_tried_again_with_the_same_reference(adapter: Adapter) -> None:
     scripted = ScriptedCrm([NOT_SENT, BackendUnavailable("away"), DONE], [])
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await send(adapter)).body["status"] == "credited"
     assert len(scripted.references) == 3
     assert len(set(scripted.references)) == 1
@@ -169,7 +171,7 @@ async def test_not_sent_is_tried_again_with_the_same_reference(adapter: Adapter)
 
 async def test_a_lost_answer_is_found_by_probing_and_nothing_is_sent_again(adapter: Adapter) -> None:
     scripted = ScriptedCrm([LOST], [DONE])
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await send(adapter)).body == {
             "status": "credited",
             "points": "62",
@@ -180,25 +182,25 @@ async def test_a_lost_answer_is_found_by_probing_and_nothing_is_sent_again(adapt
 
 async def test_a_probe_that_finds_nothing_sends_again(adapter: Adapter) -> None:
     scripted = ScriptedCrm([UNKNOWN, DONE], [NOT_SENT])
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await send(adapter)).body["status"] == "credited"
     assert len(scripted.effects) == 1
 
 
 async def test_a_probe_that_cannot_be_asked_is_asked_again_later(adapter: Adapter) -> None:
     scripted = ScriptedCrm([LOST], [BackendUnavailable("away"), BackendUnavailable("away"), DONE])
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await send(adapter)).body["status"] == "credited"
     assert len(scripted.references) == 1
 
 
 async def test_a_doubt_nobody_can_settle_is_held_and_not_sent_again(start: StartAdapter) -> None:
     adapter = await start(
-        receipts={"wait": 1.0}, delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5}
+        receipts={"wait": 1.0}, delivery={"retry_first": 0.05, "reconcile_after": 0.1, "call_timeout": 0.5}
     )
-    for settlement, settlements in ((Settlement.PROBE, [UNKNOWN]), (Settlement.MANUAL, [])):
-        scripted = ScriptedCrm([LOST], settlements)
-        with crm(adapter, scripted, settlement):
+    for reconciliation, reconciliations in ((Reconciliation.PROBE, [UNKNOWN]), (Reconciliation.MANUAL, [])):
+        scripted = ScriptedCrm([LOST], reconciliations)
+        with crm(adapter, scripted, reconciliation):
             assert (await send(adapter)).body["status"] == "accepted"
             for _ in range(100):
                 if (await receipt(adapter)).state is OperationState.HELD:
@@ -210,21 +212,21 @@ async def test_a_doubt_nobody_can_settle_is_held_and_not_sent_again(start: Start
 
 async def test_a_refusal_is_final(adapter: Adapter) -> None:
     scripted = ScriptedCrm([Written.refused(Refusal.OTHER)], [])
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await send(adapter)).code == Code.RECEIPT_REFUSED
     assert (await receipt(adapter)).state is OperationState.REFUSED
 
 
 async def test_a_defect_of_ours_during_the_call_is_a_doubt(adapter: Adapter) -> None:
     scripted = ScriptedCrm([ZeroDivisionError("79161112233")], [DONE])
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await send(adapter)).body["status"] == "credited"
     assert len(scripted.references) == 1
 
 
 async def test_comparing_gets_the_balance_before_and_the_account_alone(adapter: Adapter) -> None:
     scripted = ScriptedCrm([DONE, LOST, DONE, DONE], [DONE])
-    with crm(adapter, scripted, Settlement.COMPARE):
+    with crm(adapter, scripted, Reconciliation.COMPARE):
         number = await adapter.issue(phone=new_phone())
         answers = await asyncio.gather(
             *[adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number}) for _ in range(4)]
@@ -249,7 +251,7 @@ async def test_sent_by_a_process_that_is_gone_becomes_a_doubt(adapter: Adapter) 
     begun = await adapter.service.operations.begin((await receipt(adapter)).id)
     assert begun is not None  # and then the process that began it dies
     await adapter.service.start_delivery()
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await recorded).body["status"] == "credited"
     assert scripted.references == []
 
@@ -259,7 +261,7 @@ async def test_what_never_gets_through_is_held_in_the_end(start: StartAdapter) -
         receipts={"wait": 1.0}, delivery={"retry_first": 0.05, "give_up_after": 0.3, "call_timeout": 0.5}
     )
     scripted = ScriptedCrm([NOT_SENT] * 50, [])
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         assert (await send(adapter)).body["status"] == "accepted"
         for _ in range(100):
             if (await receipt(adapter)).state is OperationState.HELD:
@@ -286,7 +288,7 @@ async def unhurried(start: StartAdapter) -> Adapter:
     """Requests do not wait for their receipt's end."""
     return await start(
         receipts={"wait": 0},
-        delivery={"retry_first": 0.05, "settle_after": 0.1, "call_timeout": 0.5, "retries_per_second": 4},
+        delivery={"retry_first": 0.05, "reconcile_after": 0.1, "call_timeout": 0.5, "retries_per_second": 4},
     )
 
 
@@ -330,7 +332,7 @@ async def test_who_slept_between_marking_and_sending_does_not_send(
     """Others may have looked meanwhile what became of it, and found nothing."""
     (operation,) = await recorded_receipts(unhurried, 1)
     scripted = ScriptedCrm([DONE], [])
-    with crm(unhurried, scripted, Settlement.PROBE):
+    with crm(unhurried, scripted, Reconciliation.PROBE):
         worker = unhurried.service._worker
         assert worker is not None
         begin = type(worker.deliverer.operations).begin
@@ -346,13 +348,13 @@ async def test_who_slept_between_marking_and_sending_does_not_send(
         assert scripted.references == []
         monkeypatch.undo()
         await worker.deliverer.deliver(operation.id)
-    assert scripted.effects == [operation.reference]
+    assert scripted.effects == [operation.idempotency_key]
 
 
 async def test_what_waited_for_a_crm_comes_back_in_single_file(unhurried: Adapter) -> None:
     waiting = await recorded_receipts(unhurried, 12)
     scripted = ScriptedCrm([DONE] * 12, [])
-    with crm(unhurried, scripted, Settlement.PROBE):
+    with crm(unhurried, scripted, Reconciliation.PROBE):
         worker = unhurried.service._worker
         assert worker is not None
         delays = []
@@ -378,7 +380,7 @@ async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
             raise broken.pop()
         return await whole(self, *given, **named)
 
-    with crm(adapter, scripted, Settlement.PROBE):
+    with crm(adapter, scripted, Reconciliation.PROBE):
         number = await adapter.issue(phone=new_phone())
         whole = type(adapter.service.operations).begin
         monkeypatch.setattr(type(adapter.service.operations), "begin", begin)
@@ -430,7 +432,7 @@ async def test_a_crm_that_tells_no_balance_is_asked_more_and_more_rarely_and_not
 ) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
     scripted = AwayCrm([], [])
-    with crm(unhurried, scripted, Settlement.COMPARE):
+    with crm(unhurried, scripted, Reconciliation.COMPARE):
         early = await looked_at(unhurried, operation, tries=0)
         late = await looked_at(unhurried, operation, tries=8)
         assert early is not None
@@ -446,7 +448,7 @@ async def test_a_crm_that_tells_no_balance_is_asked_more_and_more_rarely_and_not
 async def test_a_doubt_that_cannot_be_looked_up_is_held_in_the_end(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
     scripted = ScriptedCrm([LOST], [BackendUnavailable("away")] * 3)
-    with crm(unhurried, scripted, Settlement.PROBE):
+    with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is not None
         await asyncio.sleep(0.1)
         early = await looked_at(unhurried, operation, tries=1)
@@ -463,7 +465,7 @@ async def test_a_late_doubt_is_looked_up_before_it_is_held(unhurried: Adapter) -
     (operation,) = await recorded_receipts(unhurried, 1)
     await age(unhurried, operation)
     scripted = ScriptedCrm([LOST], [DONE])
-    with crm(unhurried, scripted, Settlement.PROBE):
+    with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is not None
         await asyncio.sleep(0.1)
         assert await looked_at(unhurried, operation) is None
@@ -477,7 +479,7 @@ async def test_what_a_process_left_long_ago_is_sent_once_more_where_that_does_no
     assert await unhurried.service.operations.begin(operation.id)
     await age(unhurried, operation)
     scripted = ScriptedCrm([DONE], [])
-    with crm(unhurried, scripted, Settlement.KEY):
+    with crm(unhurried, scripted, Reconciliation.KEY):
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
     assert (await receipt(unhurried)).state is OperationState.DONE
@@ -487,21 +489,21 @@ async def test_sent_again_by_a_person_it_has_all_the_time_once_more(unhurried: A
     (operation,) = await recorded_receipts(unhurried, 1)
     await age(unhurried, operation)
     scripted = ScriptedCrm([NOT_SENT, NOT_SENT, DONE], [])
-    with crm(unhurried, scripted, Settlement.PROBE):
+    with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is None
         assert await reason(unhurried) == CERTAINLY_NOT_SENT
         desk = PostgresDesk(unhurried.service.gateway)
         assert not await desk.requeue([operation.id], by="olga", note="the CRM is back")
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
-    assert scripted.effects == [operation.reference]
+    assert scripted.effects == [operation.idempotency_key]
 
 
 async def test_a_doubt_is_remembered_however_many_attempts_came_before_it(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
     await unhurried.sql("UPDATE koshelek.operations SET attempt = 12 WHERE id = $1", operation.id)
     scripted = ScriptedCrm([LOST, NOT_SENT], [])
-    with crm(unhurried, scripted, Settlement.KEY):
+    with crm(unhurried, scripted, Reconciliation.KEY):
         assert await looked_at(unhurried, operation) is not None
         await age(unhurried, operation)
         assert await looked_at(unhurried, operation) is None
@@ -516,7 +518,9 @@ async def test_a_receipt_that_may_have_got_there_does_not_come_again_as_a_new_on
     body = {"qrCode": unhurried.qr(), "cardNumber": number}
     assert (await unhurried.post(QR, body)).body["status"] == "accepted"
     operation = await receipt(unhurried)
-    with crm(unhurried, ScriptedCrm([LOST, Written.refused(Refusal.NO_SUCH_CUSTOMER)], []), Settlement.KEY):
+    with crm(
+        unhurried, ScriptedCrm([LOST, Written.refused(Refusal.NO_SUCH_CUSTOMER)], []), Reconciliation.KEY
+    ):
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
     assert (await unhurried.post(QR, body)).code == Code.RECEIPT_REFUSED
@@ -525,7 +529,7 @@ async def test_a_receipt_that_may_have_got_there_does_not_come_again_as_a_new_on
 
 async def test_what_the_crm_said_is_written_down_before_it_is_counted(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    with crm(unhurried, ScriptedCrm([DONE], []), Settlement.MANUAL):
+    with crm(unhurried, ScriptedCrm([DONE], []), Reconciliation.MANUAL):
         worker = unhurried.service._worker
         assert worker is not None
 
@@ -554,13 +558,13 @@ async def test_what_is_to_be_compared_is_never_begun_without_its_account(
         return found
 
     scripted = ScriptedCrm([DONE], [])
-    with crm(unhurried, scripted, Settlement.COMPARE):
+    with crm(unhurried, scripted, Reconciliation.COMPARE):
         monkeypatch.setattr(operations, "get", get_and_lose_time)
         assert await looked_at(unhurried, operation) is not None
         assert scripted.references == []
         monkeypatch.undo()
         assert await looked_at(unhurried, operation) is None
-    assert scripted.effects == [operation.reference]
+    assert scripted.effects == [operation.idempotency_key]
 
 
 async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
@@ -571,7 +575,7 @@ async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
     sentence = "perx: the programme 7 does not exist (status 404)"
     scripted = ScriptedCrm([BackendMisconfigured(sentence), DONE], [])
     desk = PostgresDesk(unhurried.service.gateway)
-    with crm(unhurried, scripted, Settlement.PROBE):
+    with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is not None
         shown = await desk.show(operation.id)
         assert shown is not None
@@ -589,7 +593,7 @@ async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
 async def test_why_it_was_refused_is_kept(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
     scripted = ScriptedCrm([Written.refused(Refusal.OTHER, "perx: says no (status 422)")], [])
-    with crm(unhurried, scripted, Settlement.PROBE):
+    with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is None
     shown = await PostgresDesk(unhurried.service.gateway).show(operation.id)
     assert shown is not None
@@ -598,8 +602,8 @@ async def test_why_it_was_refused_is_kept(unhurried: Adapter) -> None:
 
 async def test_a_reference_known_with_other_contents_is_held_for_a_person(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([Written.refused(Refusal.REFERENCE_TAKEN)], [])
-    with crm(unhurried, scripted, Settlement.KEY):
+    scripted = ScriptedCrm([Written.refused(Refusal.KEY_TAKEN)], [])
+    with crm(unhurried, scripted, Reconciliation.KEY):
         assert await looked_at(unhurried, operation) is None
     assert await reason(unhurried) == CONFLICT
     assert (await receipt(unhurried)).state is OperationState.HELD

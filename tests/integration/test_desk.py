@@ -13,12 +13,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
+from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import CERTAINLY_NOT_SENT, NewOperation, OperationKind, OperationState
-from adapter.loyalty.references import new_reference
-from adapter.store.desk import CannotDecide, PostgresDesk
-from adapter.store.embedded import EmbeddedServer
+from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import latest_version, migrate, migrations
+from adapter.store.review import CannotDecide, PostgresDesk
 from tests.integration.processes import Ended, run
 
 from ..conftest import create_database
@@ -90,7 +90,7 @@ async def held_registration(adapter: Adapter) -> int:
             card_number=None,
             fingerprint="",
             request={"phone": PHONE, "first_name": NAME},
-            reference=new_reference(),
+            idempotency_key=new_key(),
         )
     )
     await hold(adapter, operation.id)
@@ -239,7 +239,7 @@ async def test_a_requeued_receipt_is_delivered_with_the_same_reference(
     after = await adapter.service.operations.get(sent.id)
     assert before is not None
     assert after is not None
-    assert (after.attempt, after.reference) == (2, before.reference)
+    assert (after.attempt, after.idempotency_key) == (2, before.idempotency_key)
     assert (await adapter.get(f"/v1/card/{sent.card}")).body["card"]["bonus"]["total"] == "62"
 
 

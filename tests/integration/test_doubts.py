@@ -23,10 +23,10 @@ from adapter.loyalty.model import (
     OperationKind,
     OperationState,
 )
-from adapter.store.embedded import EmbeddedServer
+from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import migrate
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
-from crm_backends.ports import BackendUnavailable, Deadline, Settlement, Written
+from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Written
 
 from ..conftest import create_database, drop_database
 from .clocks import DATABASE_CLOCK, MOVE_DATABASE_CLOCK
@@ -40,7 +40,7 @@ POINTS = Decimal(62)
 class Ledger:
     """A points CRM that loses its first answers, and is seen through what it shows."""
 
-    settlement = Settlement.PROBE
+    reconciliation = Reconciliation.PROBE
 
     def __init__(self) -> None:
         self.credits: list[str] = []
@@ -69,20 +69,22 @@ class Ledger:
     async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
         return ()
 
-    async def credit(self, account: str, credit: Credit, *, reference: str, deadline: Deadline) -> Written:
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
         self.sent += 1
         lost = self.sent <= self.loses
         if not lost or self.does:
-            self.credits.append(reference)
-            self.shown.append(reference)
+            self.credits.append(idempotency_key)
+            self.shown.append(idempotency_key)
         return Written.unknown() if lost else Written.done(points=POINTS)
 
-    async def settle_credit(
+    async def reconcile_credit(
         self,
         account: str,
         credit: Credit,
         *,
-        reference: str,
+        idempotency_key: str,
         since: datetime,
         before: Balance | None,
         deadline: Deadline,
@@ -95,7 +97,7 @@ class Ledger:
         if before is not None:
             balance = await self.balance(account, deadline=deadline)
             return Written.done(points=POINTS) if balance.total > before.total else Written.not_sent()
-        return Written.done(points=POINTS) if reference in self.shown else Written.not_sent()
+        return Written.done(points=POINTS) if idempotency_key in self.shown else Written.not_sent()
 
 
 class Scene:
@@ -108,16 +110,16 @@ class Scene:
         self.crm = Ledger()
         self.operation_id = 0
         self.card = ""
-        self.settlement = Settlement.PROBE
+        self.reconciliation = Reconciliation.PROBE
         self.deliverer = self._deliverer()
 
     def _deliverer(self, **delivery: object) -> Deliverer:
         programme = dataclasses.replace(
             self.adapter.service.programme,
             points=self.crm,
-            settlement={
-                **self.adapter.service.programme.settlement,
-                OperationKind.RECEIPT: self.settlement,
+            reconciliation={
+                **self.adapter.service.programme.reconciliation,
+                OperationKind.RECEIPT: self.reconciliation,
             },
         )
         settings = self.adapter.service.settings.delivery.model_copy(update=delivery)
@@ -192,7 +194,7 @@ async def scene(postgresql: EmbeddedServer) -> AsyncIterator[Scene]:
         delivery = {
             "retry_first": 0.05,
             "retry_ceiling": 0.2,
-            "settle_after": PATIENCE,
+            "reconcile_after": PATIENCE,
             "call_timeout": 1.0,
             "retries_per_second": 1000,
         }
@@ -212,7 +214,7 @@ async def test_absence_is_believed_after_its_time_and_it_is_sent_once_more(scene
     await scene.deliver_for(10)
     assert await scene.state() is OperationState.DONE
     assert time.monotonic() - began >= 2 * PATIENCE - 0.1
-    assert scene.crm.credits == [(await scene.operation()).reference]
+    assert scene.crm.credits == [(await scene.operation()).idempotency_key]
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
@@ -361,7 +363,7 @@ async def test_an_account_is_kept_while_its_credit_is_looked_for_and_not_long_af
     scene: Scene,
 ) -> None:
     """By comparing: until the balance shows it the next credit would be mistaken for it."""
-    scene.settlement = Settlement.COMPARE
+    scene.reconciliation = Reconciliation.COMPARE
     await scene.with_settings(proof_patience=600.0)
     scene.crm.loses = 0
     await scene.receipt()
@@ -387,7 +389,7 @@ async def test_an_account_is_kept_while_its_credit_is_looked_for_and_not_long_af
 async def test_a_receipt_that_the_crm_knows_already_is_not_sent(scene: Scene) -> None:
     """By another adapter over the same CRM, or by this one before its database was lost."""
     await scene.receipt()
-    reference = (await scene.operation()).reference
+    reference = (await scene.operation()).idempotency_key
     scene.crm.shown.append(reference)
     assert await scene.deliver(tries=0) is None
     operation = await scene.operation()
@@ -405,7 +407,7 @@ async def test_unless_it_is_not_to_be_asked(scene: Scene) -> None:
 
 async def test_a_receipt_of_the_same_fiscal_identity_has_the_same_reference_everywhere(scene: Scene) -> None:
     await scene.receipt()
-    reference = (await scene.operation()).reference
+    reference = (await scene.operation()).idempotency_key
     identity = (await scene.operation()).identity
     await scene.adapter.sql("DELETE FROM koshelek.operations")
     fn, document, sign = identity.split(":")
@@ -414,7 +416,7 @@ async def test_a_receipt_of_the_same_fiscal_identity_has_the_same_reference_ever
     scene.operation_id = await scene.adapter.sql(
         "SELECT max(id) FROM koshelek.operations WHERE kind = 'receipt'"
     )
-    assert (await scene.operation()).reference == reference
+    assert (await scene.operation()).idempotency_key == reference
 
 
 async def test_in_thick_traffic_one_look_in_a_hundred_credits_is_made(scene: Scene) -> None:

@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from adapter.store import embedded
+from adapter.process import embedded
 
 _ROOT = os.geteuid() == 0
 STRANGER = "nobody"
@@ -86,7 +86,7 @@ _PROGRAM = """
 import asyncio, json, sys
 from pathlib import Path
 import asyncpg
-from adapter.store import embedded
+from adapter.process import embedded
 
 server = embedded.start(Path(sys.argv[1]))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import date
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 
 from .conftest import Adapter, StartAdapter, new_phone
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from adapter.loyalty.programme import remember_accounts
 from adapter.store.emails import PostgresEmails
 from crm_backends.model import Customer, Holder, Profile

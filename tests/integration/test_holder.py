@@ -7,7 +7,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from crm_backends.model import Credit, FiscalReceipt
 from crm_backends.ports import Deadline
 
@@ -231,5 +231,5 @@ async def test_points_credited_by_the_crm_alone_are_shown(adapter: Adapter) -> N
     assert points is not None
     receipt = FiscalReceipt("1", "2", "3", 100_00, adapter.service.programme.now(), 1)
     credit = Credit(points=None, description="by rule", receipt=receipt)
-    await points.credit(card.users_reference, credit, reference="r", deadline=Deadline.after(5))
+    await points.credit(card.users_reference, credit, idempotency_key="r", deadline=Deadline.after(5))
     assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "1"

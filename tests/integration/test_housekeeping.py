@@ -16,12 +16,12 @@ import asyncpg
 import pytest
 
 from adapter.delivery.housekeeping import Housekeeping, Report
+from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import NewOperation, Operation, OperationKind, OperationState
-from adapter.loyalty.references import new_reference
 from adapter.settings import Settings
-from adapter.store.desk import PostgresDesk
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
+from adapter.store.review import PostgresDesk
 from adapter.store.upkeep import PostgresUpkeep
 from crm_backends.model import Balance
 from tests.integration.processes import Ended, Running, call, free_ports, run
@@ -58,7 +58,7 @@ class House:
     async def record(self, identity: str, kind: OperationKind = OperationKind.RECEIPT) -> Operation:
         """A new operation with its job."""
         operation, created = await self.operations.record(
-            NewOperation(kind, identity, "29", "100:1", {"points": "5", "fn": "private"}, new_reference())
+            NewOperation(kind, identity, "29", "100:1", {"points": "5", "fn": "private"}, new_key())
         )
         assert created
         return operation
@@ -296,7 +296,7 @@ async def test_old_details_go_and_what_a_repeat_needs_stays(house: House) -> Non
     assert (row["message"], row["before"], row["crm_reference"]) == (None, None, None)
     assert (row["identity"], row["card_number"], row["fingerprint"]) == ("0", "29", "100:1")
     again, created = await house.operations.record(
-        NewOperation(OperationKind.RECEIPT, "1", "29", "100:1", {}, new_reference())
+        NewOperation(OperationKind.RECEIPT, "1", "29", "100:1", {}, new_key())
     )
     assert (again.id, again.state, created) == (old_refused.id, OperationState.REFUSED, False)
     # The held one is settled at last; its details stay for as long as those of any other.
@@ -378,7 +378,7 @@ async def test_what_a_killed_worker_was_at_is_taken_over(tmp_path: Path, databas
     settings_file(
         tmp_path,
         f'[database]\nurl = "{database}"\n[receipts]\nwait = 0\n'
-        "[delivery]\ncall_timeout = 2.5\nsettle_after = 0.5\nin_process = false\n",
+        "[delivery]\ncall_timeout = 2.5\nreconcile_after = 0.5\nin_process = false\n",
     )
     state = "SELECT state FROM koshelek.operations WHERE kind = 'receipt'"
     connection = await asyncpg.connect(database)

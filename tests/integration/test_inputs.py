@@ -17,7 +17,7 @@ import pytest
 import structlog
 from pydantic import SecretStr
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 
 from .conftest import LOGIN, PASSWORD, Adapter, StartAdapter, basic, new_phone
 

@@ -10,10 +10,10 @@ from datetime import date
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from adapter.loyalty.finding import TwoStepFinder
 from crm_backends.model import Customer, Profile
-from crm_backends.ports import Deadline, Refusal, Settlement, Written
+from crm_backends.ports import Deadline, Reconciliation, Refusal, Written
 
 from .conftest import Adapter, StartAdapter, new_phone
 
@@ -31,7 +31,7 @@ class LaggingUsers:
     finds_by_email = True
 
     def __init__(self, *, by_key: bool) -> None:
-        self.settlement = Settlement.KEY if by_key else Settlement.PROBE
+        self.reconciliation = Reconciliation.KEY if by_key else Reconciliation.PROBE
         self.rows: list[tuple[float, Customer, str]] = []
 
     def _seen(self) -> Sequence[Customer]:
@@ -42,20 +42,20 @@ class LaggingUsers:
     ) -> Sequence[Customer]:
         return [customer for customer in self._seen() if phone and customer.profile.phone == phone]
 
-    async def get(self, reference: str, *, deadline: Deadline) -> Customer | None:
-        return next((customer for customer in self._seen() if customer.reference == reference), None)
+    async def get(self, customer_id: str, *, deadline: Deadline) -> Customer | None:
+        return next((customer for customer in self._seen() if customer.customer_id == customer_id), None)
 
-    async def register(self, profile: Profile, *, reference: str, deadline: Deadline) -> Written:
+    async def register(self, profile: Profile, *, idempotency_key: str, deadline: Deadline) -> Written:
         await asyncio.sleep(0.05)
-        if self.settlement is Settlement.KEY:
+        if self.reconciliation is Reconciliation.KEY:
             for _, customer, known in self.rows:
-                if known == reference:
-                    return Written.done(customer.reference)
+                if known == idempotency_key:
+                    return Written.done(customer.customer_id)
         elif any(customer.profile.phone == profile.phone for customer in self._seen()):
             return Written.refused(Refusal.CONFLICT)
         customer = Customer(f"customer-{len(self.rows) + 1}", profile)
-        self.rows.append((time.monotonic(), customer, reference))
-        return Written.done(customer.reference)
+        self.rows.append((time.monotonic(), customer, idempotency_key))
+        return Written.done(customer.customer_id)
 
     async def update(self, customer: str, profile: Profile, *, deadline: Deadline) -> Written:
         return Written.done(customer)

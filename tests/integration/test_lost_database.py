@@ -20,8 +20,8 @@ import asyncpg
 import pytest
 
 from adapter.loyalty.model import CONFLICT
+from adapter.process.embedded import EmbeddedServer
 from adapter.settings import NumberRange
-from adapter.store.embedded import EmbeddedServer
 from contracts.sandbox import Sandbox, perx
 from contracts.sandbox import running as sandbox_running
 from crm_backends.ports import Deadline
@@ -32,7 +32,7 @@ from ..conftest import create_database, drop_database
 from .conftest import Adapter, new_phone, running, settings_for_tests
 
 QR = "/v1/promo/qrCode"
-DELIVERY = {"retry_first": 0.05, "settle_after": 0.3, "call_timeout": 2.0}
+DELIVERY = {"retry_first": 0.05, "reconcile_after": 0.3, "call_timeout": 2.0}
 
 
 class Crm(ABC):

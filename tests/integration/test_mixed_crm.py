@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.numbers import range_number
 from contracts.sandbox import Sandbox, pegke, perx, running, xerts
@@ -22,7 +22,7 @@ from crm_backends.ports import Deadline
 from .conftest import RANGE, Adapter, StartAdapter, new_phone
 
 QR = "/v1/promo/qrCode"
-DELIVERY = {"retry_first": 0.05, "settle_after": 0.2, "call_timeout": 2.0}
+DELIVERY = {"retry_first": 0.05, "reconcile_after": 0.2, "call_timeout": 2.0}
 README = Path(__file__).resolve().parents[2] / "README.md"
 
 
@@ -218,7 +218,7 @@ async def test_offers_come_from_the_coupons_crm(adapter: Adapter, crms: Crms) ->
     assert card is not None
     assert card.coupons_reference is not None
     assert (await adapter.get(f"/v1/card/{number}/offers")).body == []
-    await coupons.issue(card.coupons_reference, "visit", reference="v", deadline=Deadline.after(5))
+    await coupons.issue(card.coupons_reference, "visit", idempotency_key="v", deadline=Deadline.after(5))
     offers = (await adapter.get(f"/v1/card/{number}/offers")).body
     assert offers
     used = await adapter.post("/v1/promo/code", {"code": offers[0]["code"], "cardNumber": number})

@@ -25,8 +25,8 @@ from crm_backends.ports import (
     BackendUnavailable,
     Deadline,
     Outcome,
+    Reconciliation,
     Refusal,
-    Settlement,
     Written,
 )
 from crm_backends.registry import BackendContext
@@ -77,7 +77,7 @@ def soon() -> Deadline:
 
 
 async def give(backend: PegkeBackend, account: str = ACCOUNT) -> Written:
-    return await backend.credit(account, CREDIT, reference="r-1", deadline=soon())
+    return await backend.credit(account, CREDIT, idempotency_key="r-1", deadline=soon())
 
 
 def asked_for_tokens(sandbox: Sandbox) -> int:
@@ -189,7 +189,7 @@ FAULTS: Mapping[FaultKind, tuple[Outcome, int, Outcome]] = {
     "late": (Outcome.UNKNOWN, 1, Outcome.DONE),
     "too_many": (Outcome.NOT_SENT, 0, Outcome.NOT_SENT),
 }
-"""Fault -> how a credit ends, how often it happened, and what settling says."""
+"""Fault -> how a credit ends, how often it happened, and what reconciling says."""
 
 
 @pytest.mark.parametrize("dialect", GIVE)
@@ -197,7 +197,7 @@ FAULTS: Mapping[FaultKind, tuple[Outcome, int, Outcome]] = {
 async def test_a_credit_is_sent_once_whatever_happens_and_settled_rightly(
     dialect: str, fault: FaultKind
 ) -> None:
-    outcome, effects, settled = FAULTS[fault]
+    outcome, effects, reconciled = FAULTS[fault]
     async with running("pegke") as sandbox, opened(sandbox, dialect, **LOOK_UPS) as backend:
         before = await backend.balance(ACCOUNT, deadline=soon())
         since = now()
@@ -205,11 +205,11 @@ async def test_a_credit_is_sent_once_whatever_happens_and_settled_rightly(
         assert (await give(backend)).outcome is outcome
         assert sandbox.ledger().calls[GIVE[dialect]] == 1
         assert given(sandbox) == effects
-        told = await backend.settle_credit(
-            ACCOUNT, CREDIT, reference="r-1", since=since, before=before, deadline=soon()
+        told = await backend.reconcile_credit(
+            ACCOUNT, CREDIT, idempotency_key="r-1", since=since, before=before, deadline=soon()
         )
-        assert told.outcome is settled
-        assert told.points == (CREDIT.points if settled is Outcome.DONE else None)
+        assert told.outcome is reconciled
+        assert told.points == (CREDIT.points if reconciled is Outcome.DONE else None)
         assert given(sandbox) == effects
 
 
@@ -221,8 +221,8 @@ async def test_given_and_spent_again_is_not_taken_for_not_sent() -> None:
         await give(backend)
         assert isinstance(sandbox.stand_in, stand_in.Pegke)
         sandbox.stand_in.customers[ACCOUNT].give(Decimal(-62), "till", now())
-        told = await backend.settle_credit(
-            ACCOUNT, CREDIT, reference="r-1", since=since, before=before, deadline=soon()
+        told = await backend.reconcile_credit(
+            ACCOUNT, CREDIT, idempotency_key="r-1", since=since, before=before, deadline=soon()
         )
         assert told == Written.unknown()
 
@@ -263,7 +263,7 @@ async def test_check_tells_a_balance_path_that_is_not_there() -> None:
 
 # -- through the adapter -------------------------------------------------------------------------------
 
-DELIVERY = {"settle_after": 0.3, "call_timeout": 1.0, "retry_first": 0.1, "retry_ceiling": 0.2}
+DELIVERY = {"reconcile_after": 0.3, "call_timeout": 1.0, "retry_first": 0.1, "retry_ceiling": 0.2}
 CREDITED = {"status": "credited", "points": "62", "description": "Баллы за чек начислены"}
 
 
@@ -328,7 +328,7 @@ async def test_as_documented_a_receipt_in_doubt_is_held_for_a_person(start: Star
     async with running("pegke") as sandbox:
         adapter = await started(start, sandbox, "site_v1_1")
         assert adapter.service.by_port["points"] is not None
-        assert adapter.service.by_port["points"].settlement is Settlement.MANUAL
+        assert adapter.service.by_port["points"].reconciliation is Reconciliation.MANUAL
         number, account = await card_in_both(adapter, sandbox)
         sandbox.fault("hang_up_after", "siteGivePoints")
         body = {"qrCode": adapter.qr("1250.00"), "cardNumber": number}

@@ -1,5 +1,5 @@
 """The Perx driver over real sockets: tokens as they live and die, faults with the stand-in's ledger as judge,
-settling afterwards, and vouchers in two phases."""
+reconciling afterwards, and vouchers in two phases."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from contracts.sandbox import Sandbox, perx, running
 from contracts.sandbox.faults import FaultKind
 from contracts.sandbox.people import ANNA, BORIS
 from crm_backends.conformance import ZONE, context
-from crm_backends.conformance.calls import new_person, new_receipt, new_reference
+from crm_backends.conformance.calls import new_key, new_person, new_receipt
 from crm_backends.model import Balance, ChannelConsents, Credit, Holder, Profile
 from crm_backends.perx import PerxBackend, PerxSettings
 from crm_backends.ports import BackendUnavailable, Deadline, HolderUnnamed, Outcome, Refusal, Written
@@ -80,8 +80,8 @@ def account(sandbox: Sandbox) -> perx.Account:
 async def test_each_kind_of_token_is_fetched_once(sandbox: Sandbox, backend: PerxBackend) -> None:
     for phone in (ANNA.phone, BORIS.phone, ANNA.phone):
         (found,) = await backend.find(phone=phone, email=None, birth_date=None, deadline=soon())
-        await asyncio.gather(*(backend.balance(found.reference, deadline=soon()) for _ in range(5)))
-        assert await backend.get(found.reference, deadline=soon())
+        await asyncio.gather(*(backend.balance(found.customer_id, deadline=soon()) for _ in range(5)))
+        assert await backend.get(found.customer_id, deadline=soon())
     assert sandbox.ledger().tokens_issued == {"application": 1, "merchant": 1, "user": 2}
 
 
@@ -89,11 +89,11 @@ async def test_a_token_that_expired_is_renewed_and_the_write_happens_once(
     sandbox: Sandbox, backend: PerxBackend
 ) -> None:
     await backend.balance(ID, deadline=soon())
-    assert (await backend.credit(ID, FIVE, reference="a", deadline=soon())).outcome is Outcome.DONE
+    assert (await backend.credit(ID, FIVE, idempotency_key="a", deadline=soon())).outcome is Outcome.DONE
     sandbox.fault("expire_token", "submitLoyaltyTransaction")
-    assert (await backend.credit(ID, FIVE, reference="b", deadline=soon())).outcome is Outcome.DONE
+    assert (await backend.credit(ID, FIVE, idempotency_key="b", deadline=soon())).outcome is Outcome.DONE
     assert sandbox.ledger().count("points_credited") == 2
-    written = await backend.issue(ID, "visit", reference="c", deadline=soon())  # its token is gone too
+    written = await backend.issue(ID, "visit", idempotency_key="c", deadline=soon())  # its token is gone too
     assert written.outcome is Outcome.DONE
     assert sandbox.ledger().tokens_issued == {"application": 2, "user": 2}
 
@@ -104,7 +104,7 @@ async def test_a_customer_that_is_gone_is_told_from_wrong_credentials(
     await backend.balance(ID, deadline=soon())
     cast(perx.Perx, sandbox.stand_in).accounts.clear()
     assert await backend.balance(ID, deadline=soon()) == Balance(Decimal(0), Decimal(0))
-    written = await backend.redeem(ID, "gift", reference="r", deadline=soon())
+    written = await backend.redeem(ID, "gift", idempotency_key="r", deadline=soon())
     assert written == Written.refused(Refusal.NO_SUCH_CUSTOMER)
 
 
@@ -119,7 +119,7 @@ FAULTS: list[tuple[FaultKind, Outcome, int]] = [
     ("garbage", Outcome.UNKNOWN, 1),
     ("expire_token", Outcome.DONE, 1),
 ]
-SETTLED = {0: Outcome.NOT_SENT, 1: Outcome.DONE}
+RECONCILED = {0: Outcome.NOT_SENT, 1: Outcome.DONE}
 
 
 @pytest.mark.parametrize(("fault", "outcome", "effects"), FAULTS)
@@ -129,18 +129,18 @@ async def test_a_credit_under_a_fault_happens_at_most_once_and_is_settled(
 ) -> None:
     credit = FIVE if by == "points" else Credit(None, "Purchase", new_receipt())
     sandbox.fault(fault, "submitLoyaltyTransaction" if by == "points" else "submitTransaction")
-    reference, since = new_reference(), datetime.now(UTC)
-    written = await backend.credit(ID, credit, reference=reference, deadline=soon())
+    reference, since = new_key(), datetime.now(UTC)
+    written = await backend.credit(ID, credit, idempotency_key=reference, deadline=soon())
     assert written.outcome is outcome
     ledger = sandbox.ledger()
     assert ledger.count("points_credited", reference=reference) == effects
     if outcome is Outcome.UNKNOWN:
-        settled = await backend.settle_credit(
-            ID, credit, reference=reference, since=since, before=None, deadline=soon()
+        reconciled = await backend.reconcile_credit(
+            ID, credit, idempotency_key=reference, since=since, before=None, deadline=soon()
         )
         # A sale that is not there may have been awarded nothing.
-        assert settled.outcome is (SETTLED[effects] if effects or by == "points" else Outcome.UNKNOWN)
-        assert settled.points == (ledger.total("points_credited") if effects else None)
+        assert reconciled.outcome is (RECONCILED[effects] if effects or by == "points" else Outcome.UNKNOWN)
+        assert reconciled.points == (ledger.total("points_credited") if effects else None)
     assert ledger.count("points_credited") == effects
 
 
@@ -150,11 +150,13 @@ async def test_a_redemption_under_a_fault_happens_at_most_once_and_is_settled(
 ) -> None:
     sandbox.fault(fault, "issueReward")
     since = datetime.now(UTC)
-    written = await backend.redeem(ID, "GIFT", reference="r", deadline=soon())
+    written = await backend.redeem(ID, "GIFT", idempotency_key="r", deadline=soon())
     assert written.outcome is outcome
     if outcome is Outcome.UNKNOWN:
-        settled = await backend.settle_redeem(ID, "GIFT", reference="r", since=since, deadline=soon())
-        assert settled.outcome is SETTLED[effects]
+        reconciled = await backend.reconcile_redeem(
+            ID, "GIFT", idempotency_key="r", since=since, deadline=soon()
+        )
+        assert reconciled.outcome is RECONCILED[effects]
     assert sandbox.ledger().count("voucher_issued") == effects
 
 
@@ -164,43 +166,43 @@ async def test_a_registration_under_a_fault_happens_at_most_once_and_is_settled(
 ) -> None:
     sandbox.fault(fault, "createUserAccount")
     person = new_person()
-    written = await backend.register(person, reference="r", deadline=soon())
+    written = await backend.register(person, idempotency_key="r", deadline=soon())
     assert written.outcome is outcome
     if outcome is Outcome.UNKNOWN:
-        settled = await backend.settle_register(person, reference="r", deadline=soon())
-        assert settled.outcome is SETTLED[effects]
+        reconciled = await backend.reconcile_register(person, idempotency_key="r", deadline=soon())
+        assert reconciled.outcome is RECONCILED[effects]
     assert sandbox.ledger().count("customer_created") == effects
 
 
 # -- references that are known already, promo codes that share a reward -----------------------------------
 
 
-async def settled(backend: PerxBackend, credit: Credit, reference: str) -> Written:
-    return await backend.settle_credit(
-        ID, credit, reference=reference, since=datetime.now(UTC), before=None, deadline=soon()
+async def reconciled(backend: PerxBackend, credit: Credit, reference: str) -> Written:
+    return await backend.reconcile_credit(
+        ID, credit, idempotency_key=reference, since=datetime.now(UTC), before=None, deadline=soon()
     )
 
 
 async def test_a_credit_under_a_known_reference_is_done_only_with_the_same_contents(
     sandbox: Sandbox, backend: PerxBackend
 ) -> None:
-    """As after a restored database, or by a second adapter: settling asks before anything is sent."""
+    """As after a restored database, or by a second adapter: reconciling asks before anything is sent."""
     sale = Credit(None, "Purchase", new_receipt())
-    assert (await backend.credit(ID, FIVE, reference="R", deadline=soon())).outcome is Outcome.DONE
-    assert (await backend.credit(ID, sale, reference="S", deadline=soon())).points == 12
+    assert (await backend.credit(ID, FIVE, idempotency_key="R", deadline=soon())).outcome is Outcome.DONE
+    assert (await backend.credit(ID, sale, idempotency_key="S", deadline=soon())).points == 12
     receipt = dataclasses.replace(new_receipt(), total_kopecks=125001)
-    taken = Written.refused(Refusal.REFERENCE_TAKEN)
+    taken = Written.refused(Refusal.KEY_TAKEN)
     for credit, reference, points in ((FIVE, "R", 5), (sale, "S", 12)):
-        assert (await settled(backend, credit, reference)).points == points
+        assert (await reconciled(backend, credit, reference)).points == points
     for credit, reference in ((Credit(Decimal(6), ""), "R"), (Credit(None, "", receipt), "S")):
-        assert await settled(backend, credit, reference) == taken
+        assert await reconciled(backend, credit, reference) == taken
     assert sandbox.ledger().count("points_credited") == 2
 
 
 async def test_a_credit_that_perx_has_twice_names_both_rows(sandbox: Sandbox, backend: PerxBackend) -> None:
-    ends = [await backend.credit(ID, FIVE, reference="R", deadline=soon()) for _ in range(2)]
+    ends = [await backend.credit(ID, FIVE, idempotency_key="R", deadline=soon()) for _ in range(2)]
     assert sandbox.ledger().count("points_credited", reference="R") == 2
-    written = await settled(backend, FIVE, "R")
+    written = await reconciled(backend, FIVE, "R")
     assert (written.outcome, written.points) == (Outcome.DONE, Decimal(5))
     assert written.entries == tuple(end.crm_reference for end in ends)
 
@@ -211,21 +213,21 @@ async def test_promo_codes_that_share_a_reward_do_not_vouch_for_each_other(sandb
     await backend.open()
     since = datetime.now(UTC)
     sandbox.fault("hang_up_before", "issueReward")
-    assert await backend.redeem(ID, "MAY", reference="lost", deadline=soon()) == Written.unknown()
+    assert await backend.redeem(ID, "MAY", idempotency_key="lost", deadline=soon()) == Written.unknown()
 
-    async def settle(driver: PerxBackend) -> Written:
-        return await driver.settle_redeem(ID, "MAY", reference="lost", since=since, deadline=soon())
+    async def reconcile(driver: PerxBackend) -> Written:
+        return await driver.reconcile_redeem(ID, "MAY", idempotency_key="lost", since=since, deadline=soon())
 
     # The discount that the customer has from the start was issued just now, too.
-    assert await settle(backend) == Written.unknown()
+    assert await reconcile(backend) == Written.unknown()
     for voucher in cast(perx.Perx, sandbox.stand_in).vouchers.values():
         voucher.valid_from -= timedelta(days=1)
-    assert await settle(backend) == Written.not_sent()
-    assert (await backend.redeem(ID, "SPRING", reference="r", deadline=soon())).outcome is Outcome.DONE
+    assert await reconcile(backend) == Written.not_sent()
+    assert (await backend.redeem(ID, "SPRING", idempotency_key="r", deadline=soon())).outcome is Outcome.DONE
     # This process knows whose voucher that is, another one cannot.
     other = build(sandbox, promo_codes=codes)
     await other.open()
-    assert [await settle(driver) for driver in (backend, other)] == [Written.not_sent(), Written.unknown()]
+    assert [await reconcile(driver) for driver in (backend, other)] == [Written.not_sent(), Written.unknown()]
     for driver in (backend, other):
         await driver.close()
 
@@ -259,13 +261,15 @@ async def opened(sandbox: Sandbox, count: int, chosen: Mapping[str, Any]) -> Asy
 async def test_a_registration_sent_again_unseen_makes_no_second_customer(
     lagging: Sandbox, chosen: Mapping[str, Any]
 ) -> None:
-    person, reference = new_person(), new_reference()
+    person, reference = new_person(), new_key()
     async with opened(lagging, 3, chosen) as drivers:
         lagging.fault("hang_up_after", "createUserAccount")
-        lost = await drivers[0].register(person, reference=reference, deadline=soon())
+        lost = await drivers[0].register(person, idempotency_key=reference, deadline=soon())
         assert lost == Written.unknown()
-        ends = [await driver.register(person, reference=reference, deadline=soon()) for driver in drivers]
-        ends.append(await drivers[0].settle_register(person, reference=reference, deadline=soon()))
+        ends = [
+            await driver.register(person, idempotency_key=reference, deadline=soon()) for driver in drivers
+        ]
+        ends.append(await drivers[0].reconcile_register(person, idempotency_key=reference, deadline=soon()))
     assert {end.outcome for end in ends} == {Outcome.DONE}
     assert len({end.crm_reference for end in ends}) == 1
     assert lagging.ledger().count("customer_created") == 1
@@ -276,15 +280,17 @@ async def test_a_registration_refused_while_nobody_can_be_seen_is_no_refusal(
     lagging: Sandbox, chosen: Mapping[str, Any]
 ) -> None:
     """Not even the customer's own token works yet: in doubt, and DONE as soon as the customer is seen."""
-    person, reference = new_person(), new_reference()
+    person, reference = new_person(), new_key()
     async with opened(lagging, 2, chosen) as (first, second):
-        assert (await first.register(person, reference=reference, deadline=soon())).outcome is Outcome.DONE
+        assert (
+            await first.register(person, idempotency_key=reference, deadline=soon())
+        ).outcome is Outcome.DONE
         lagging.fault("error_before", "getCustomer", times=None, status=404)
-        refused = await second.register(person, reference=reference, deadline=soon())
+        refused = await second.register(person, idempotency_key=reference, deadline=soon())
         assert refused == Written.unknown()
         lagging.clear_faults()
-        settled = await second.settle_register(person, reference=reference, deadline=soon())
-        assert settled.outcome is Outcome.DONE
+        reconciled = await second.reconcile_register(person, idempotency_key=reference, deadline=soon())
+        assert reconciled.outcome is Outcome.DONE
     assert lagging.ledger().count("customer_created") == 1
 
 
@@ -293,11 +299,11 @@ async def test_a_reference_of_somebody_else_gives_no_stranger(sandbox: Sandbox) 
     one, other = new_person(), new_person()
     async with opened(sandbox, 2, BY_TOKEN) as (first, second):
         reference = "koshelek-registration-1"
-        assert (await first.register(one, reference=reference, deadline=soon())).outcome is Outcome.DONE
-        taken = Written.refused(Refusal.REFERENCE_TAKEN)
-        assert await second.register(other, reference=reference, deadline=soon()) == taken
-        assert await second.settle_register(other, reference=reference, deadline=soon()) == taken
-        again = await second.register(other, reference=new_reference(), deadline=soon())
+        assert (await first.register(one, idempotency_key=reference, deadline=soon())).outcome is Outcome.DONE
+        taken = Written.refused(Refusal.KEY_TAKEN)
+        assert await second.register(other, idempotency_key=reference, deadline=soon()) == taken
+        assert await second.reconcile_register(other, idempotency_key=reference, deadline=soon()) == taken
+        again = await second.register(other, idempotency_key=new_key(), deadline=soon())
         assert again.outcome is Outcome.DONE
         assert await second.find(phone=one.phone, email=None, birth_date=None, deadline=soon())
     assert sandbox.ledger().count("customer_created") == 2
@@ -305,12 +311,12 @@ async def test_a_reference_of_somebody_else_gives_no_stranger(sandbox: Sandbox) 
 
 async def test_a_late_answer_leaves_the_credit_in_doubt(sandbox: Sandbox, backend: PerxBackend) -> None:
     sandbox.fault("late", "submitLoyaltyTransaction", seconds=0.6)
-    written = await backend.credit(ID, FIVE, reference="r", deadline=Deadline.after(0.3))
+    written = await backend.credit(ID, FIVE, idempotency_key="r", deadline=Deadline.after(0.3))
     assert written == Written.unknown()
-    settled = await backend.settle_credit(
-        ID, FIVE, reference="r", since=datetime.now(UTC), before=None, deadline=soon()
+    reconciled = await backend.reconcile_credit(
+        ID, FIVE, idempotency_key="r", since=datetime.now(UTC), before=None, deadline=soon()
     )
-    assert (settled.outcome, settled.points) == (Outcome.DONE, Decimal(5))
+    assert (reconciled.outcome, reconciled.points) == (Outcome.DONE, Decimal(5))
 
 
 @pytest.mark.parametrize("operation", ["listTransactionsHistory", "listVouchers", "searchUserAccount"])
@@ -319,19 +325,19 @@ async def test_a_settlement_that_cannot_ask_claims_nothing(
 ) -> None:
     sandbox.fault("error_before", operation, times=None)
     now = datetime.now(UTC)
-    settling = {
-        "listTransactionsHistory": lambda: backend.settle_credit(
-            ID, FIVE, reference="r", since=now, before=None, deadline=Deadline.after(1)
+    reconciling = {
+        "listTransactionsHistory": lambda: backend.reconcile_credit(
+            ID, FIVE, idempotency_key="r", since=now, before=None, deadline=Deadline.after(1)
         ),
-        "listVouchers": lambda: backend.settle_redeem(
-            ID, "gift", reference="r", since=now, deadline=Deadline.after(1)
+        "listVouchers": lambda: backend.reconcile_redeem(
+            ID, "gift", idempotency_key="r", since=now, deadline=Deadline.after(1)
         ),
-        "searchUserAccount": lambda: backend.settle_register(
-            new_person(), reference="r", deadline=Deadline.after(1)
+        "searchUserAccount": lambda: backend.reconcile_register(
+            new_person(), idempotency_key="r", deadline=Deadline.after(1)
         ),
     }
     with pytest.raises(BackendUnavailable):
-        await settling[operation]()
+        await reconciling[operation]()
 
 
 async def test_an_update_half_done_is_not_told_as_not_sent(sandbox: Sandbox) -> None:
@@ -379,12 +385,12 @@ async def test_nothing_personal_reaches_perx_by_default(sandbox: Sandbox) -> Non
     backend = build(sandbox, properties={}, find_by=None, merchant_identifier=None, consent_prefix=None)
     await backend.open()
     person = new_person()
-    written = await backend.register(person, reference="r", deadline=soon())
+    written = await backend.register(person, idempotency_key="r", deadline=soon())
     assert written.crm_reference is not None
     await backend.update(written.crm_reference, person, deadline=soon())
     (found,) = await backend.find(phone=person.phone, email=person.email, birth_date=None, deadline=soon())
     await backend.close()
-    assert found.reference == written.crm_reference
+    assert found.customer_id == written.crm_reference
     kept = cast(perx.Perx, sandbox.stand_in)._by_identifier(written.crm_reference)
     assert kept is not None
     assert (kept.first_name, kept.last_name, kept.phone, kept.email) == (None, None, None, None)
@@ -409,15 +415,15 @@ async def test_a_failed_burn_is_no_movement(backend: PerxBackend) -> None:
 
 
 async def test_a_trigger_is_fired_once_and_never_settled(sandbox: Sandbox, backend: PerxBackend) -> None:
-    assert await backend.redeem(ID, "hello", reference="r", deadline=soon()) == Written.done()
+    assert await backend.redeem(ID, "hello", idempotency_key="r", deadline=soon()) == Written.done()
     assert sandbox.ledger().count("trigger_fired") == 1
     sandbox.fault("hang_up_after", "fireTrigger")
-    written = await backend.redeem(ID, "hello", reference="s", deadline=soon())
+    written = await backend.redeem(ID, "hello", idempotency_key="s", deadline=soon())
     assert written == Written.unknown()
-    settled = await backend.settle_redeem(
-        ID, "hello", reference="s", since=datetime.now(UTC), deadline=soon()
+    reconciled = await backend.reconcile_redeem(
+        ID, "hello", idempotency_key="s", since=datetime.now(UTC), deadline=soon()
     )
-    assert settled == Written.unknown()
+    assert reconciled == Written.unknown()
     assert sandbox.ledger().count("trigger_fired") == 2
 
 
@@ -425,7 +431,7 @@ async def test_a_trigger_is_fired_once_and_never_settled(sandbox: Sandbox, backe
 
 
 async def test_a_voucher_is_reserved_released_and_used_once(sandbox: Sandbox, backend: PerxBackend) -> None:
-    voucher = (await backend.offers(ID, deadline=soon()))[0].reference
+    voucher = (await backend.offers(ID, deadline=soon()))[0].offer_id
     for move in (
         backend.reserve_voucher,
         backend.release_voucher,
@@ -444,7 +450,7 @@ async def test_a_voucher_is_reserved_released_and_used_once(sandbox: Sandbox, ba
 async def test_a_voucher_of_somebody_else_cannot_be_used(sandbox: Sandbox, backend: PerxBackend) -> None:
     (theirs,) = await backend.offers(perx.IDENTIFIERS[BORIS.phone], deadline=soon())
     for move in (backend.reserve_voucher, backend.confirm_voucher, backend.release_voucher):
-        written = await move(ID, theirs.reference, deadline=soon())
+        written = await move(ID, theirs.offer_id, deadline=soon())
         assert written == Written.refused(Refusal.CODE_UNKNOWN)
     assert sandbox.ledger().effects == []
 
@@ -453,7 +459,7 @@ async def test_a_voucher_of_somebody_else_cannot_be_used(sandbox: Sandbox, backe
 async def test_a_reservation_under_a_fault_is_settled_by_the_vouchers_state(
     sandbox: Sandbox, backend: PerxBackend, fault: FaultKind, outcome: Outcome, effects: int
 ) -> None:
-    voucher = (await backend.offers(ID, deadline=soon()))[0].reference
+    voucher = (await backend.offers(ID, deadline=soon()))[0].offer_id
     sandbox.fault(fault, "redeemVoucher")
     assert (await backend.reserve_voucher(ID, voucher, deadline=soon())).outcome is outcome
     state = await backend.voucher_state(ID, voucher, deadline=soon())

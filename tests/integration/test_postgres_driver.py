@@ -68,7 +68,7 @@ async def crm(pool: asyncpg.Pool[asyncpg.Record], fresh_database: str) -> Postgr
 
 @pytest.fixture
 async def anna(crm: PostgresBackend) -> str:
-    written = await crm.register(ANNA, reference="r-anna", deadline=soon())
+    written = await crm.register(ANNA, idempotency_key="r-anna", deadline=soon())
     assert written.crm_reference
     return written.crm_reference
 
@@ -145,7 +145,7 @@ async def test_a_registered_customer_is_found_by_phone_or_email_or_reference(
     searches = [(PHONE, None), (None, "aNNa@EXAMPLE.com"), (PHONE, "anna@example.com"), (PHONE, "x@y.z")]
     for phone, email in searches:
         (found,) = await crm.find(phone=phone, email=email, birth_date=None, deadline=soon())
-        assert found.reference == anna
+        assert found.customer_id == anna
         assert found.profile == ANNA
         assert found.registered_at is not None
         assert found.registered_at.tzinfo is not None
@@ -155,9 +155,9 @@ async def test_a_registered_customer_is_found_by_phone_or_email_or_reference(
 
 
 async def test_phone_of_one_and_email_of_another_find_both(crm: PostgresBackend, anna: str) -> None:
-    other = await crm.register(Profile(email="bob@example.com"), reference="r-bob", deadline=soon())
+    other = await crm.register(Profile(email="bob@example.com"), idempotency_key="r-bob", deadline=soon())
     found = await crm.find(phone=PHONE, email="BOB@example.com", birth_date=None, deadline=soon())
-    assert {customer.reference for customer in found} == {anna, other.crm_reference}
+    assert {customer.customer_id for customer in found} == {anna, other.crm_reference}
 
 
 async def test_nothing_is_found_by_nothing_or_by_a_birth_date_alone(crm: PostgresBackend, anna: str) -> None:
@@ -187,7 +187,7 @@ async def test_find_reads_two_indexes_and_no_table(
 async def test_registering_a_phone_again_gives_the_same_customer_unchanged(
     crm: PostgresBackend, anna: str
 ) -> None:
-    again = await crm.register(Profile(phone=PHONE, surname="Другая"), reference="r-2", deadline=soon())
+    again = await crm.register(Profile(phone=PHONE, surname="Другая"), idempotency_key="r-2", deadline=soon())
     assert again == Written.done(crm_reference=anna)
     got = await crm.get(anna, deadline=soon())
     assert got is not None
@@ -197,7 +197,7 @@ async def test_registering_a_phone_again_gives_the_same_customer_unchanged(
 async def test_parallel_registrations_of_a_phone_make_one_customer(crm: PostgresBackend) -> None:
     person = Profile(phone="+79005550000", email="p@example.com")
     ends = await asyncio.gather(
-        *(crm.register(person, reference=f"r{n}", deadline=soon()) for n in range(20))
+        *(crm.register(person, idempotency_key=f"r{n}", deadline=soon()) for n in range(20))
     )
     assert len({end.crm_reference for end in ends if end.outcome is Outcome.DONE}) == 1
     assert {end.outcome for end in ends} == {Outcome.DONE}
@@ -205,10 +205,10 @@ async def test_parallel_registrations_of_a_phone_make_one_customer(crm: Postgres
 
 async def test_registering_without_a_phone_is_settled_by_the_reference(crm: PostgresBackend) -> None:
     person = Profile(email="only@example.com")
-    first = await crm.register(person, reference="r-only", deadline=soon())
+    first = await crm.register(person, idempotency_key="r-only", deadline=soon())
     assert first.outcome is Outcome.DONE
-    assert await crm.register(person, reference="r-only", deadline=soon()) == first
-    other = await crm.register(person, reference="r-other", deadline=soon())
+    assert await crm.register(person, idempotency_key="r-only", deadline=soon()) == first
+    other = await crm.register(person, idempotency_key="r-other", deadline=soon())
     assert other == Written.refused(Refusal.CONFLICT)
 
 
@@ -216,7 +216,7 @@ async def test_registering_an_email_of_another_customer_is_a_conflict(
     crm: PostgresBackend, anna: str
 ) -> None:
     person = Profile(phone="+79001110000", email="ANNA@example.com")
-    written = await crm.register(person, reference="r-2", deadline=soon())
+    written = await crm.register(person, idempotency_key="r-2", deadline=soon())
     assert written == Written.refused(Refusal.CONFLICT)
 
 
@@ -231,7 +231,7 @@ async def test_update_sets_only_what_is_given(crm: PostgresBackend, anna: str) -
 async def test_update_refuses_the_phone_of_another_and_an_unknown_customer(
     crm: PostgresBackend, anna: str
 ) -> None:
-    await crm.register(Profile(phone="+79001110000"), reference="r-2", deadline=soon())
+    await crm.register(Profile(phone="+79001110000"), idempotency_key="r-2", deadline=soon())
     taken = await crm.update(anna, Profile(phone="+79001110000"), deadline=soon())
     assert taken == Written.refused(Refusal.CONFLICT)
     nobody = await crm.update("999999", Profile(surname="X"), deadline=soon())
@@ -256,7 +256,7 @@ async def test_consents_leave_unnamed_channels_and_deny_wins(
 async def test_phones_are_listed_in_batches(
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
-    await crm.register(Profile(email="nophone@example.com"), reference="r-2", deadline=soon())
+    await crm.register(Profile(email="nophone@example.com"), idempotency_key="r-2", deadline=soon())
     await pool.execute(
         "INSERT INTO crm.customers (phone) "
         "SELECT '+7911' || lpad(n::text, 7, '0') FROM generate_series(1, 12000) n"
@@ -292,7 +292,7 @@ async def test_a_list_that_nobody_goes_on_reading_gives_its_connection_back(
 
 
 async def test_the_account_is_found_by_phone_else_by_email(crm: PostgresBackend, anna: str) -> None:
-    other = await crm.register(Profile(email="bob@example.com"), reference="r-bob", deadline=soon())
+    other = await crm.register(Profile(email="bob@example.com"), idempotency_key="r-bob", deadline=soon())
 
     async def account(profile: Profile) -> tuple[str | None, str | None]:
         holder = Holder(card_number="1", users_reference="of another CRM", profile=profile)
@@ -311,11 +311,13 @@ async def test_a_credit_is_one_lot_and_one_purchase_however_often_it_is_sent(
 ) -> None:
     credit = Credit(Decimal("9.75"), "Чек 99456", RECEIPT)
     ends = await asyncio.gather(
-        *(crm.credit(anna, credit, reference="op-1", deadline=soon()) for _ in range(20))
+        *(crm.credit(anna, credit, idempotency_key="op-1", deadline=soon()) for _ in range(20))
     )
     assert {(end.outcome, end.points) for end in ends} == {(Outcome.DONE, Decimal("9.75"))}
     assert len({end.crm_reference for end in ends}) == 1
-    later = await crm.credit(anna, Credit(Decimal("9.750"), "x", RECEIPT), reference="op-1", deadline=soon())
+    later = await crm.credit(
+        anna, Credit(Decimal("9.750"), "x", RECEIPT), idempotency_key="op-1", deadline=soon()
+    )
     assert later == ends[0]
     assert await points(crm, anna) == Decimal("9.75")
     (line,) = await crm.purchases(anna, since=date(2025, 5, 18), until=date(2025, 5, 18), deadline=soon())
@@ -323,7 +325,7 @@ async def test_a_credit_is_one_lot_and_one_purchase_however_often_it_is_sent(
         "Чек 99456",
         97588,
         Decimal("9.75"),
-        RECEIPT.settled_at,
+        RECEIPT.issued_at,
     )
     (entry,) = await crm.entries(anna, limit=10, deadline=soon())
     assert (entry.amount, entry.description) == (Decimal("9.75"), "Чек 99456")
@@ -335,9 +337,9 @@ async def test_a_receipt_the_till_has_written_gets_no_second_line(
     await pool.execute(
         "INSERT INTO crm.purchases (customer_id, at, item, amount_kopecks, fiscal_drive, fiscal_document, "
         "fiscal_sign) SELECT $1, $2, unnest('{Milk,Bread}'::text[]), 48794, $3, $4, $5",
-        int(anna), RECEIPT.settled_at, RECEIPT.fiscal_drive, RECEIPT.document, RECEIPT.sign,
+        int(anna), RECEIPT.issued_at, RECEIPT.fiscal_drive, RECEIPT.document, RECEIPT.sign,
     )  # fmt: skip
-    await crm.credit(anna, Credit(Decimal(9), "Чек", RECEIPT), reference="op-1", deadline=soon())
+    await crm.credit(anna, Credit(Decimal(9), "Чек", RECEIPT), idempotency_key="op-1", deadline=soon())
     lines = await crm.purchases(anna, since=date(2025, 5, 1), until=date(2025, 5, 31), deadline=soon())
     assert {line.item for line in lines} == {"Milk", "Bread"}
 
@@ -346,7 +348,7 @@ async def test_without_an_amount_the_rule_of_the_programme_counts(
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     await pool.execute("UPDATE crm.programme SET points_per_rouble = 0.05, points_days = 30")
-    written = await crm.credit(anna, Credit(None, "Чек", RECEIPT), reference="op-1", deadline=soon())
+    written = await crm.credit(anna, Credit(None, "Чек", RECEIPT), idempotency_key="op-1", deadline=soon())
     assert written.points == 48
     (entry,) = await crm.entries(anna, limit=10, deadline=soon())
     assert entry.valid_until == datetime.now(ZONE).date() + timedelta(days=30)
@@ -354,9 +356,9 @@ async def test_without_an_amount_the_rule_of_the_programme_counts(
 
 async def test_credits_that_cannot_be_are_refused(crm: PostgresBackend, anna: str) -> None:
     for credit in (Credit(Decimal(-5), "x"), Credit(None, "x"), Credit(Decimal(10) ** 13, "x")):
-        written = await crm.credit(anna, credit, reference="op-1", deadline=soon())
+        written = await crm.credit(anna, credit, idempotency_key="op-1", deadline=soon())
         assert written == Written.refused(Refusal.OTHER)
-    nobody = await crm.credit("999999", Credit(Decimal(5), "x"), reference="op-1", deadline=soon())
+    nobody = await crm.credit("999999", Credit(Decimal(5), "x"), idempotency_key="op-1", deadline=soon())
     assert nobody == Written.refused(Refusal.NO_SUCH_CUSTOMER)
     assert await points(crm, anna) == 0
 
@@ -458,7 +460,7 @@ async def _code(pool: asyncpg.Pool[asyncpg.Record], code: str, **columns: object
 
 async def _people(crm: PostgresBackend, count: int) -> list[str]:
     ends = [
-        await crm.register(Profile(phone=f"+7922{n:07}"), reference=f"p{n}", deadline=soon())
+        await crm.register(Profile(phone=f"+7922{n:07}"), idempotency_key=f"p{n}", deadline=soon())
         for n in range(count)
     ]
     return [str(end.crm_reference) for end in ends]
@@ -470,11 +472,11 @@ async def test_a_code_is_used_once_per_reference_whatever_its_case(
     await _code(pool, "Весна-25", message="Спасибо!")
     done = Written.done(points=Decimal(50), message="Спасибо!")
     ends = await asyncio.gather(
-        *(crm.redeem(anna, "  вЕСНА-25 ", reference="op-1", deadline=soon()) for _ in range(10))
+        *(crm.redeem(anna, "  вЕСНА-25 ", idempotency_key="op-1", deadline=soon()) for _ in range(10))
     )
     assert set(ends) == {done}
     await pool.execute("UPDATE crm.promo_codes SET valid_until = now() - interval '1 day'")
-    assert await crm.redeem(anna, "весна-25", reference="op-1", deadline=soon()) == done
+    assert await crm.redeem(anna, "весна-25", idempotency_key="op-1", deadline=soon()) == done
     assert await points(crm, anna) == 50
 
 
@@ -491,7 +493,7 @@ async def test_codes_are_refused_with_their_reason(
     first, second = await _people(crm, 2)
     used = [(anna, "mine"), (first, "one"), (first, "two"), (second, "two"), (anna, "twice"), (anna, "twice")]
     for number, (who, code) in enumerate(used):
-        end = await crm.redeem(who, code, reference=f"use-{number}", deadline=soon())
+        end = await crm.redeem(who, code, idempotency_key=f"use-{number}", deadline=soon())
         assert end.outcome is Outcome.DONE
     expected = {
         "nothing": Refusal.CODE_UNKNOWN,
@@ -503,10 +505,10 @@ async def test_codes_are_refused_with_their_reason(
         "twice": Refusal.CODE_USED,
     }
     for code, refusal in expected.items():
-        assert await crm.redeem(anna, code, reference=f"no-{code}", deadline=soon()) == Written.refused(
+        assert await crm.redeem(anna, code, idempotency_key=f"no-{code}", deadline=soon()) == Written.refused(
             refusal
         )
-    nobody = await crm.redeem("999999", "mine", reference="no", deadline=soon())
+    nobody = await crm.redeem("999999", "mine", idempotency_key="no", deadline=soon())
     assert nobody == Written.refused(Refusal.NO_SUCH_CUSTOMER)
     assert await points(crm, anna) == 150
 
@@ -517,7 +519,10 @@ async def test_fifty_at_once_use_a_code_as_often_as_it_allows(
 ) -> None:
     await _code(pool, "gift", max_uses=uses)
     ends = await asyncio.gather(
-        *(crm.redeem(who, "GIFT", reference=f"op-{who}", deadline=soon()) for who in await _people(crm, 50))
+        *(
+            crm.redeem(who, "GIFT", idempotency_key=f"op-{who}", deadline=soon())
+            for who in await _people(crm, 50)
+        )
     )
     assert sum(end.outcome is Outcome.DONE for end in ends) == uses
     assert {end.refusal for end in ends if end.outcome is not Outcome.DONE} == {refusal}
@@ -539,15 +544,15 @@ async def test_offers_are_the_general_ones_and_those_issued_once_per_reference(
 
     assert await titles() == {"all"}
     ends = await asyncio.gather(
-        *(crm.issue(anna, "visit", reference="op-1", deadline=soon()) for _ in range(10))
+        *(crm.issue(anna, "visit", idempotency_key="op-1", deadline=soon()) for _ in range(10))
     )
     assert {end.outcome for end in ends} == {Outcome.DONE}
     assert len({end.crm_reference for end in ends}) == 1
     await pool.execute("INSERT INTO crm.offers (title, occasion) VALUES ('visit 3', 'visit')")
-    assert await crm.issue(anna, "visit", reference="op-1", deadline=soon()) == ends[0]
+    assert await crm.issue(anna, "visit", idempotency_key="op-1", deadline=soon()) == ends[0]
     assert await titles() == {"all", "visit 1", "visit 2"}
-    assert await crm.issue(anna, "nothing", reference="op-2", deadline=soon()) == Written.done()
-    nobody = await crm.issue("999999", "visit", reference="op-3", deadline=soon())
+    assert await crm.issue(anna, "nothing", idempotency_key="op-2", deadline=soon()) == Written.done()
+    nobody = await crm.issue("999999", "visit", idempotency_key="op-3", deadline=soon())
     assert nobody == Written.refused(Refusal.NO_SUCH_CUSTOMER)
 
 
@@ -562,11 +567,11 @@ async def test_behind_a_pooler_nothing_is_prepared_and_all_goes_on_as_before(fre
     await crm.open()
     try:
         assert all(finding.ok for finding in await crm.check())
-        end = await crm.register(ANNA, reference="r-1", deadline=soon())
+        end = await crm.register(ANNA, idempotency_key="r-1", deadline=soon())
         assert end.crm_reference
         assert await crm.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
         assert (
-            await crm.credit(end.crm_reference, Credit(Decimal(5), "x"), reference="o", deadline=soon())
+            await crm.credit(end.crm_reference, Credit(Decimal(5), "x"), idempotency_key="o", deadline=soon())
         ).points == 5
         assert [batch async for batch in crm.list_phones()]
         assert crm._pool is not None
@@ -577,7 +582,7 @@ async def test_behind_a_pooler_nothing_is_prepared_and_all_goes_on_as_before(fre
 
 async def set_card(crm: PostgresBackend, customer: str, number: str, replaces: str | None = None) -> Written:
     return await crm.set_card(
-        customer, number, number, "EAN_13", replaces=replaces, reference=f"r-{number}", deadline=soon()
+        customer, number, number, "EAN_13", replaces=replaces, idempotency_key=f"r-{number}", deadline=soon()
     )
 
 
@@ -661,6 +666,6 @@ async def test_the_schema_of_an_older_version_gets_what_is_new_of_cards(
     await newer.open()
     known = await newer.find_by_card("A", deadline=soon())
     assert known is not None
-    assert (known.state, known.customer and known.customer.reference) == ("active", anna)
+    assert (known.state, known.customer and known.customer.customer_id) == ("active", anna)
     (found,) = await newer.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
     assert (found.card_number, found.card_state) == ("A", "active")

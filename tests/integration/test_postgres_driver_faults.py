@@ -77,7 +77,7 @@ async def admin(fresh_database: str) -> AsyncIterator[asyncpg.Connection[asyncpg
 async def opened(driver: PostgresBackend) -> str:
     """Open a driver and register somebody; the reference."""
     await driver.open()
-    written = await driver.register(Profile(phone=PHONE), reference="r", deadline=soon())
+    written = await driver.register(Profile(phone=PHONE), idempotency_key="r", deadline=soon())
     assert written.crm_reference
     return written.crm_reference
 
@@ -141,7 +141,7 @@ async def test_a_file_that_does_not_fit_stops_its_operation_before_anything_is_s
     with pytest.raises(BackendMisconfigured, match=r"users_get\.sql: uses :kunde"):
         await driver.get(account, deadline=soon())
     with pytest.raises(BackendMisconfigured, match=r"points_credit\.sql: returns no column points"):
-        await driver.credit(account, FIVE, reference="op", deadline=soon())
+        await driver.credit(account, FIVE, idempotency_key="op", deadline=soon())
     (found,) = await driver.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
     assert found.profile.surname is None
 
@@ -163,15 +163,16 @@ async def test_a_database_that_is_down_fails_no_start_and_nothing_is_sent(make: 
         await driver.balance("1", deadline=soon())
     with pytest.raises(BackendUnavailable):
         await anext(driver.list_phones())
-    assert await driver.credit("1", FIVE, reference="op", deadline=soon()) == Written.not_sent()
+    assert await driver.credit("1", FIVE, idempotency_key="op", deadline=soon()) == Written.not_sent()
 
 
 async def test_a_driver_that_was_not_opened_or_has_no_time_sends_nothing(make: Make) -> None:
     driver = make()
-    assert await driver.credit("1", FIVE, reference="op", deadline=soon()) == Written.not_sent()
+    assert await driver.credit("1", FIVE, idempotency_key="op", deadline=soon()) == Written.not_sent()
     account = await opened(driver)
     assert (
-        await driver.credit(account, FIVE, reference="op", deadline=Deadline.after(0)) == Written.not_sent()
+        await driver.credit(account, FIVE, idempotency_key="op", deadline=Deadline.after(0))
+        == Written.not_sent()
     )
     with pytest.raises(BackendUnavailable, match="no time left"):
         await driver.balance(account, deadline=Deadline.after(0))
@@ -186,10 +187,11 @@ async def test_a_full_pool_is_not_sent(fresh_database: str, make: Make) -> None:
     listing = driver.list_phones()
     await anext(listing)
     assert (
-        await driver.credit(account, FIVE, reference="o", deadline=Deadline.after(0.2)) == Written.not_sent()
+        await driver.credit(account, FIVE, idempotency_key="o", deadline=Deadline.after(0.2))
+        == Written.not_sent()
     )
     await listing.aclose()  # type: ignore[attr-defined]
-    assert (await driver.credit(account, FIVE, reference="o", deadline=soon())).outcome is Outcome.DONE
+    assert (await driver.credit(account, FIVE, idempotency_key="o", deadline=soon())).outcome is Outcome.DONE
     await driver.close()
 
 
@@ -217,7 +219,7 @@ async def test_an_unknown_role_is_a_matter_of_credentials(
     await driver.open()
     with pytest.raises(BackendCredentials):
         await driver.balance("1", deadline=soon())
-    assert await driver.credit("1", FIVE, reference="op", deadline=soon()) == Written.not_sent()
+    assert await driver.credit("1", FIVE, idempotency_key="op", deadline=soon()) == Written.not_sent()
     await admin.execute("DROP ROLE locked_out")
 
 
@@ -253,7 +255,7 @@ async def test_a_write_whose_server_process_ends_is_unknown(
 ) -> None:
     driver = make(points_credit=SLOW_CREDIT.format(seconds=30), pooler=pooler)
     account = await opened(driver)
-    write = asyncio.create_task(driver.credit(account, FIVE, reference="op", deadline=soon()))
+    write = asyncio.create_task(driver.credit(account, FIVE, idempotency_key="op", deadline=soon()))
     await admin.execute("SELECT pg_terminate_backend($1)", await _until_sleeping(admin))
     assert await write == Written.unknown()
     assert (await driver.balance(account, deadline=soon())).total == 0
@@ -264,7 +266,7 @@ async def test_a_write_the_server_cancelled_was_not_sent(
 ) -> None:
     driver = make(points_credit=SLOW_CREDIT.format(seconds=30))
     account = await opened(driver)
-    write = asyncio.create_task(driver.credit(account, FIVE, reference="op", deadline=soon()))
+    write = asyncio.create_task(driver.credit(account, FIVE, idempotency_key="op", deadline=soon()))
     await admin.execute("SELECT pg_cancel_backend($1)", await _until_sleeping(admin))
     assert await write == Written.not_sent()
 
@@ -276,7 +278,8 @@ async def test_a_write_that_takes_too_long_is_unknown_and_the_driver_goes_on(
     driver = make(points_credit=SLOW_CREDIT.format(seconds=30), pooler=pooler)
     account = await opened(driver)
     assert (
-        await driver.credit(account, FIVE, reference="op", deadline=Deadline.after(0.5)) == Written.unknown()
+        await driver.credit(account, FIVE, idempotency_key="op", deadline=Deadline.after(0.5))
+        == Written.unknown()
     )
     assert (await driver.balance(account, deadline=soon())).total == 0
 
@@ -348,12 +351,12 @@ async def test_a_write_whose_line_is_cut_is_unknown_and_settled_by_its_reference
     async with _wire(fresh_database) as (url, cut):
         driver = make(url, points_credit=slow)
         account = await opened(driver)
-        write = asyncio.create_task(driver.credit(account, FIVE, reference="op", deadline=soon()))
+        write = asyncio.create_task(driver.credit(account, FIVE, idempotency_key="op", deadline=soon()))
         await _until_sleeping(admin)
         cut()
         assert await write == Written.unknown()
         # The server does not know yet, goes on and commits; the same reference waits for that.
-        settled = await driver.credit(account, FIVE, reference="op", deadline=soon())
+        settled = await driver.credit(account, FIVE, idempotency_key="op", deadline=soon())
         assert (settled.outcome, settled.points) == (Outcome.DONE, Decimal(5))
         assert (await driver.balance(account, deadline=soon())).total == 5
 
@@ -368,14 +371,14 @@ async def test_an_idle_connection_the_server_closed_is_replaced(
         " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     )
     await asyncio.sleep(0.3)
-    assert (await driver.credit(account, FIVE, reference="op", deadline=soon())).outcome is Outcome.DONE
+    assert (await driver.credit(account, FIVE, idempotency_key="op", deadline=soon())).outcome is Outcome.DONE
 
 
 async def test_a_reference_that_is_there_already_leaves_a_careless_statement_in_doubt(make: Make) -> None:
     driver = make(points_credit=SLOW_CREDIT.format(seconds=0))
     account = await opened(driver)
-    assert (await driver.credit(account, FIVE, reference="op", deadline=soon())).outcome is Outcome.DONE
-    assert await driver.credit(account, FIVE, reference="op", deadline=soon()) == Written.unknown()
+    assert (await driver.credit(account, FIVE, idempotency_key="op", deadline=soon())).outcome is Outcome.DONE
+    assert await driver.credit(account, FIVE, idempotency_key="op", deadline=soon()) == Written.unknown()
 
 
 async def test_a_table_that_goes_away_later_is_a_misfit_and_changes_nothing(
@@ -383,12 +386,12 @@ async def test_a_table_that_goes_away_later_is_a_misfit_and_changes_nothing(
 ) -> None:
     driver = make()
     account = await opened(driver)
-    assert (await driver.credit(account, FIVE, reference="op", deadline=soon())).outcome is Outcome.DONE
+    assert (await driver.credit(account, FIVE, idempotency_key="op", deadline=soon())).outcome is Outcome.DONE
     await admin.execute("ALTER TABLE crm.points_ledger RENAME TO elsewhere")
     with pytest.raises(BackendMisconfigured, match="42P01"):
         await driver.balance(account, deadline=soon())
     with pytest.raises(BackendMisconfigured, match="42P01"):
-        await driver.credit(account, FIVE, reference="op-2", deadline=soon())
+        await driver.credit(account, FIVE, idempotency_key="op-2", deadline=soon())
 
 
 async def test_no_error_carries_a_value(make: Make) -> None:
@@ -403,5 +406,5 @@ async def test_no_error_carries_a_value(make: Make) -> None:
     with pytest.raises(BackendMisconfigured, match="22012") as listed:
         await anext(driver.list_phones())
     assert "planted" not in "".join(traceback.format_exception(listed.value))
-    refused = await driver.register(Profile(phone="planted"), reference="r", deadline=soon())
+    refused = await driver.register(Profile(phone="planted"), idempotency_key="r", deadline=soon())
     assert refused == Written.refused(Refusal.OTHER)

@@ -192,7 +192,7 @@ async def test_without_files_for_cards_the_driver_has_no_such_operations(crm: Po
     with pytest.raises(NotSupported, match=r"users_find_by_card\.sql"):
         await crm.find_by_card("1", deadline=soon())
     with pytest.raises(NotSupported, match=r"users_set_card\.sql"):
-        await crm.set_card("K-1", "1", "1", "QR_CODE", replaces=None, reference="r", deadline=soon())
+        await crm.set_card("K-1", "1", "1", "QR_CODE", replaces=None, idempotency_key="r", deadline=soon())
 
 
 async def test_with_files_for_cards_they_are_found_and_set(
@@ -216,7 +216,13 @@ async def test_with_files_for_cards_they_are_found_and_set(
 
         async def give(customer: str, number: str, replaces: str | None = None) -> Written:
             return await crm.set_card(
-                customer, number, f"*{number}*", "CODE_128", replaces=replaces, reference="r", deadline=soon()
+                customer,
+                number,
+                f"*{number}*",
+                "CODE_128",
+                replaces=replaces,
+                idempotency_key="r",
+                deadline=soon(),
             )
 
         for _ in range(2):
@@ -228,7 +234,7 @@ async def test_with_files_for_cards_they_are_found_and_set(
         anna = await crm.find_by_card("P-1", deadline=soon())
         assert anna is not None
         assert anna.customer is not None
-        assert (anna.customer.reference, anna.barcode) == ("K-1", "*P-1*")
+        assert (anna.customer.customer_id, anna.barcode) == ("K-1", "*P-1*")
         await database.execute("UPDATE karten SET zustand = 'lost'")
         with pytest.raises(
             BackendMisconfigured, match=r"users_find_by_card\.sql: the column state has a value"
@@ -248,7 +254,7 @@ async def test_people_are_found_though_a_phone_has_several(crm: PostgresBackend)
         birth_date=date(1990, 2, 3),
         sex="f",
     )
-    assert otto.reference == "K-2"
+    assert otto.customer_id == "K-2"
     assert anna.registered_at is not None
     assert anna.registered_at.utcoffset() is not None
     got = await crm.get("K-2", deadline=soon())
@@ -260,8 +266,8 @@ async def test_people_are_registered_updated_and_asked_for_consent(
     crm: PostgresBackend, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     new = Profile(phone="+79005550000", email="Neu@example.com", first_name="Neu")
-    assert await crm.register(new, reference="r1", deadline=soon()) == Written.done("K-3")
-    assert await crm.register(new, reference="r1", deadline=soon()) == Written.refused(Refusal.CONFLICT)
+    assert await crm.register(new, idempotency_key="r1", deadline=soon()) == Written.done("K-3")
+    assert await crm.register(new, idempotency_key="r1", deadline=soon()) == Written.refused(Refusal.CONFLICT)
     taken = await crm.update("K-3", Profile(email="ANNA@example.com"), deadline=soon())
     assert taken == Written.refused(Refusal.CONFLICT)
     assert await crm.update("K-3", Profile(email="b@example.com"), deadline=soon()) == Written.done("K-3")
@@ -298,7 +304,7 @@ async def test_a_credit_counts_once(crm: PostgresBackend) -> None:
     receipt = FiscalReceipt("0001", "2", "3", 97588, datetime(2025, 5, 18, 22, 5, tzinfo=ZONE), 1)
     ends = await asyncio.gather(
         *(
-            crm.credit("K-1", Credit(None, "Beleg", receipt), reference="op-1", deadline=soon())
+            crm.credit("K-1", Credit(None, "Beleg", receipt), idempotency_key="op-1", deadline=soon())
             for _ in range(10)
         )
     )
@@ -306,9 +312,9 @@ async def test_a_credit_counts_once(crm: PostgresBackend) -> None:
         (Outcome.DONE, Decimal(9), "Danke: 9")
     }
     assert (await crm.balance("K-1", deadline=soon())).total == 21
-    refused = await crm.credit("K-1", Credit(Decimal(-1), "x"), reference="op-2", deadline=soon())
+    refused = await crm.credit("K-1", Credit(Decimal(-1), "x"), idempotency_key="op-2", deadline=soon())
     assert refused == Written.refused(Refusal.OTHER)
-    nobody = await crm.credit("K-9", Credit(Decimal(1), "x"), reference="op-3", deadline=soon())
+    nobody = await crm.credit("K-9", Credit(Decimal(1), "x"), idempotency_key="op-3", deadline=soon())
     assert nobody == Written.refused(Refusal.OTHER)
 
 
@@ -316,17 +322,19 @@ async def test_coupons_are_given_listed_and_used(
     crm: PostgresBackend, database: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     for _ in range(2):
-        assert await crm.issue("K-1", "Besuch", reference="op-1", deadline=soon()) == Written.done("op-1")
+        assert await crm.issue("K-1", "Besuch", idempotency_key="op-1", deadline=soon()) == Written.done(
+            "op-1"
+        )
     (offer,) = await crm.offers("K-1", deadline=soon())
-    assert (offer.title, offer.reference, offer.valid_until, offer.code) == ("Besuch", "op-1", None, None)
-    used = await crm.redeem("K-1", "hallo", reference="op-2", deadline=soon())
+    assert (offer.title, offer.offer_id, offer.valid_until, offer.code) == ("Besuch", "op-1", None, None)
+    used = await crm.redeem("K-1", "hallo", idempotency_key="op-2", deadline=soon())
     assert used == Written.done(points=Decimal("12.5"))
-    unknown = await crm.redeem("K-1", "nix", reference="op-3", deadline=soon())
+    unknown = await crm.redeem("K-1", "nix", idempotency_key="op-3", deadline=soon())
     assert unknown == Written.refused(Refusal.CODE_UNKNOWN)
     await database.execute("INSERT INTO codes VALUES ('ALT', 0), ('TOR', 0)")
-    expired = await crm.redeem("K-1", "alt", reference="op-4", deadline=soon())
+    expired = await crm.redeem("K-1", "alt", idempotency_key="op-4", deadline=soon())
     assert expired == Written.refused(Refusal.CODE_EXPIRED)
-    assert (await crm.redeem("K-1", "tor", reference="op-5", deadline=soon())) == Written.unknown()
+    assert (await crm.redeem("K-1", "tor", idempotency_key="op-5", deadline=soon())) == Written.unknown()
 
 
 async def test_a_null_where_a_value_must_be_names_file_and_column(
@@ -355,8 +363,8 @@ async def test_the_example_of_the_readme_fits_the_tables_it_speaks_of(
     crm = PostgresBackend(settings, BackendContext("", None, ZONE, "RU"))
     await crm.open()
     (anna,) = await crm.find(phone="+79001234567", email="a@EXAMPLE.com", birth_date=None, deadline=soon())
-    assert (anna.reference, anna.profile.phone) == ("7", "+79001234567")
-    taken = Written.refused(Refusal.REFERENCE_TAKEN)
+    assert (anna.customer_id, anna.profile.phone) == ("7", "+79001234567")
+    taken = Written.refused(Refusal.KEY_TAKEN)
     done = Written.done(points=Decimal("5.13"))
     receipt = FiscalReceipt("0001", "2", "3", 97588, datetime(2025, 5, 18, 22, 5, tzinfo=ZONE), 1)
     for account, asked, expected in (
@@ -366,10 +374,10 @@ async def test_the_example_of_the_readme_fits_the_tables_it_speaks_of(
         ("8", Decimal("5.125"), taken),
         ("7", None, done),
     ):
-        end = await crm.credit(account, Credit(asked, "x", receipt), reference="OP1", deadline=soon())
+        end = await crm.credit(account, Credit(asked, "x", receipt), idempotency_key="OP1", deadline=soon())
         assert end == expected
     for _ in range(2):
-        end = await crm.credit("7", Credit(None, "x", receipt), reference="OP2", deadline=soon())
+        end = await crm.credit("7", Credit(None, "x", receipt), idempotency_key="OP2", deadline=soon())
         assert end == Written.done(points=Decimal(9))
     await crm.close()
     assert [name for name, _ in examples] == ["users_find", "points_credit"]

@@ -28,7 +28,7 @@ ANNA = Profile(phone=PHONE, email="Anna@example.com", first_name="Анна")
 RECEIPT = FiscalReceipt(
     "0000100001101254", "99456", "1250448795", 97588, datetime(2025, 5, 18, 22, 5, tzinfo=ZONE), 1
 )
-TAKEN = Written.refused(Refusal.REFERENCE_TAKEN)
+TAKEN = Written.refused(Refusal.KEY_TAKEN)
 
 
 def soon() -> Deadline:
@@ -52,7 +52,7 @@ async def crm(pool: asyncpg.Pool[asyncpg.Record], fresh_database: str) -> Postgr
 
 @pytest.fixture
 async def anna(crm: PostgresBackend) -> str:
-    written = await crm.register(ANNA, reference="r-anna", deadline=soon())
+    written = await crm.register(ANNA, idempotency_key="r-anna", deadline=soon())
     assert written.crm_reference
     return written.crm_reference
 
@@ -77,7 +77,7 @@ async def _code(pool: asyncpg.Pool[asyncpg.Record], code: str) -> None:
 
 async def _people(crm: PostgresBackend, count: int) -> list[str]:
     ends = [
-        await crm.register(Profile(phone=f"+7922{n:07}"), reference=f"p{n}", deadline=soon())
+        await crm.register(Profile(phone=f"+7922{n:07}"), idempotency_key=f"p{n}", deadline=soon())
         for n in range(count)
     ]
     return [str(end.crm_reference) for end in ends]
@@ -95,7 +95,7 @@ async def test_a_credit_under_a_known_reference_is_done_only_with_the_same_conte
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     (other,) = await _people(crm, 1)
-    first = await crm.credit(anna, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+    first = await crm.credit(anna, Credit(Decimal(5), "x", RECEIPT), idempotency_key="R", deadline=soon())
     before = await _contents(pool)
     dearer = dataclasses.replace(RECEIPT, total_kopecks=97589)
     for account, credit, expected in (
@@ -107,7 +107,7 @@ async def test_a_credit_under_a_known_reference_is_done_only_with_the_same_conte
         (anna, Credit(None, "x", dearer), TAKEN),
         (other, Credit(None, "x", RECEIPT), TAKEN),
     ):
-        assert await crm.credit(account, credit, reference="R", deadline=soon()) == expected
+        assert await crm.credit(account, credit, idempotency_key="R", deadline=soon()) == expected
     assert await _contents(pool) == before
 
 
@@ -115,12 +115,12 @@ async def test_points_left_to_the_crm_are_the_first_ones_though_the_rule_has_cha
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     credit = Credit(None, "x", RECEIPT)
-    first = await crm.credit(anna, credit, reference="R", deadline=soon())
+    first = await crm.credit(anna, credit, idempotency_key="R", deadline=soon())
     await pool.execute("UPDATE crm.programme SET points_per_rouble = 1")
-    assert await crm.credit(anna, credit, reference="R", deadline=soon()) == first
+    assert await crm.credit(anna, credit, idempotency_key="R", deadline=soon()) == first
     # A row of the version before does not know its total.
     await pool.execute("UPDATE crm.points_ledger SET total_kopecks = NULL")
-    assert await crm.credit(anna, credit, reference="R", deadline=soon()) == first
+    assert await crm.credit(anna, credit, idempotency_key="R", deadline=soon()) == first
 
 
 async def test_a_row_of_the_till_under_our_reference_is_a_conflict(
@@ -129,9 +129,9 @@ async def test_a_row_of_the_till_under_our_reference_is_a_conflict(
     await _lot(pool, anna, 100)
     await pool.execute("SELECT crm.spend_points($1, 5, 'till', 'R')", int(anna))
     for points_asked in (Decimal(5), Decimal(-5), None):
-        end = await crm.credit(anna, Credit(points_asked, "x", RECEIPT), reference="R", deadline=soon())
+        end = await crm.credit(anna, Credit(points_asked, "x", RECEIPT), idempotency_key="R", deadline=soon())
         assert end.outcome is Outcome.REFUSED
-        assert end.refusal is (Refusal.OTHER if points_asked == -5 else Refusal.REFERENCE_TAKEN)
+        assert end.refusal is (Refusal.OTHER if points_asked == -5 else Refusal.KEY_TAKEN)
     assert await _points(crm, anna) == 95
 
 
@@ -156,7 +156,7 @@ async def test_credits_of_two_accounts_at_once_under_one_reference_are_one(
     people = await _people(crm, 4)
     ends = await asyncio.gather(
         *(
-            crm.credit(who, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+            crm.credit(who, Credit(Decimal(5), "x", RECEIPT), idempotency_key="R", deadline=soon())
             for who in people * 4
         )
     )
@@ -170,7 +170,7 @@ async def test_a_registration_under_a_known_reference_gives_no_strangers_custome
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
     (bob,) = await _people(crm, 1)
-    await crm.register(Profile(email="only@example.com"), reference="R-MAIL", deadline=soon())
+    await crm.register(Profile(email="only@example.com"), idempotency_key="R-MAIL", deadline=soon())
     before = await _contents(pool)
     done = Written.done(crm_reference=anna)
     for person, reference, expected in (
@@ -184,7 +184,7 @@ async def test_a_registration_under_a_known_reference_gives_no_strangers_custome
         (Profile(email="ONLY@example.com"), "R-MAIL", None),
         (Profile(phone="+79229999999", email="only@example.com"), "R-MAIL", TAKEN),
     ):
-        end = await crm.register(person, reference=reference, deadline=soon())
+        end = await crm.register(person, idempotency_key=reference, deadline=soon())
         assert end == expected or (expected is None and end.outcome is Outcome.DONE)
     assert await _contents(pool) == before
 
@@ -193,7 +193,7 @@ async def test_a_customer_whose_phone_has_changed_since_is_not_given_for_the_old
     crm: PostgresBackend, anna: str
 ) -> None:
     await crm.update(anna, Profile(phone="+79228888888"), deadline=soon())
-    assert await crm.register(Profile(phone=PHONE), reference="r-anna", deadline=soon()) == TAKEN
+    assert await crm.register(Profile(phone=PHONE), idempotency_key="r-anna", deadline=soon()) == TAKEN
 
 
 async def test_two_people_registered_at_once_under_one_reference_are_one_and_a_conflict(
@@ -201,7 +201,7 @@ async def test_two_people_registered_at_once_under_one_reference_are_one_and_a_c
 ) -> None:
     people = [Profile(phone=f"+7933000000{n}") for n in range(4)]
     ends = await asyncio.gather(
-        *(crm.register(person, reference="R", deadline=soon()) for person in people * 4)
+        *(crm.register(person, idempotency_key="R", deadline=soon()) for person in people * 4)
     )
     assert await pool.fetchval("SELECT count(*) FROM crm.customers") == 1
     assert sum(end.outcome is Outcome.DONE for end in ends) == 4
@@ -213,7 +213,7 @@ async def test_coupons_under_a_known_reference_go_to_nobody_else(
 ) -> None:
     (other,) = await _people(crm, 1)
     await pool.execute("INSERT INTO crm.offers (title, occasion) VALUES ('a', 'visit'), ('b', 'sale')")
-    first = await crm.issue(anna, "visit", reference="R", deadline=soon())
+    first = await crm.issue(anna, "visit", idempotency_key="R", deadline=soon())
     assert first.outcome is Outcome.DONE
     before = await _contents(pool)
     for who, occasion, expected in (
@@ -222,7 +222,7 @@ async def test_coupons_under_a_known_reference_go_to_nobody_else(
         (other, "sale", TAKEN),
         (other, "nothing", TAKEN),
     ):
-        assert await crm.issue(who, occasion, reference="R", deadline=soon()) == expected
+        assert await crm.issue(who, occasion, idempotency_key="R", deadline=soon()) == expected
     assert await _contents(pool) == before
 
 
@@ -232,7 +232,7 @@ async def test_occasions_of_two_holders_at_once_under_one_reference_give_to_one(
     await pool.execute("INSERT INTO crm.offers (title, occasion) VALUES ('a', 'visit'), ('b', 'sale')")
     asked = [(who, occasion) for who in await _people(crm, 4) for occasion in ("visit", "sale")]
     ends = await asyncio.gather(
-        *(crm.issue(who, occasion, reference="R", deadline=soon()) for who, occasion in asked * 3)
+        *(crm.issue(who, occasion, idempotency_key="R", deadline=soon()) for who, occasion in asked * 3)
     )
     assert await pool.fetchval("SELECT count(DISTINCT customer_id) FROM crm.customer_offers") == 1
     assert await pool.fetchval("SELECT count(*) FROM crm.customer_offers") == 1
@@ -245,7 +245,7 @@ async def test_a_redemption_under_a_known_reference_is_done_only_with_the_same_c
     (other,) = await _people(crm, 1)
     for code in ("spring", "summer"):
         await _code(pool, code)
-    first = await crm.redeem(anna, "spring", reference="R", deadline=soon())
+    first = await crm.redeem(anna, "spring", idempotency_key="R", deadline=soon())
     assert first == Written.done(points=Decimal(50))
     before = await _contents(pool)
     for who, code, expected in (
@@ -254,7 +254,7 @@ async def test_a_redemption_under_a_known_reference_is_done_only_with_the_same_c
         (anna, "summer", TAKEN),
         (anna, "no such code", TAKEN),
     ):
-        assert await crm.redeem(who, code, reference="R", deadline=soon()) == expected
+        assert await crm.redeem(who, code, idempotency_key="R", deadline=soon()) == expected
     assert await _contents(pool) == before
 
 
@@ -265,7 +265,7 @@ async def test_codes_used_at_once_under_one_reference_are_one(
         await _code(pool, code)
     asked = [(who, code) for who in await _people(crm, 4) for code in ("spring", "summer")]
     ends = await asyncio.gather(
-        *(crm.redeem(who, code, reference="R", deadline=soon()) for who, code in asked * 3)
+        *(crm.redeem(who, code, idempotency_key="R", deadline=soon()) for who, code in asked * 3)
     )
     assert await pool.fetchval("SELECT count(*) FROM crm.promo_redemptions") == 1
     assert await pool.fetchval("SELECT sum(uses) FROM crm.promo_codes") == 1
@@ -276,7 +276,7 @@ async def test_codes_used_at_once_under_one_reference_are_one(
 async def test_the_schema_of_the_version_before_is_brought_up_to_date(
     fresh_database: str, pool: asyncpg.Pool[asyncpg.Record], crm: PostgresBackend, anna: str
 ) -> None:
-    await crm.credit(anna, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+    await crm.credit(anna, Credit(Decimal(5), "x", RECEIPT), idempotency_key="R", deadline=soon())
     await pool.execute(
         "ALTER TABLE crm.points_ledger DROP COLUMN total_kopecks; DROP FUNCTION crm.issue_offers;"
         "COMMENT ON SCHEMA crm IS 'koshelek-adapter of another day'"
@@ -285,5 +285,5 @@ async def test_the_schema_of_the_version_before_is_brought_up_to_date(
     assert not all(finding.ok for finding in await driver.check())
     await driver.open()
     assert all(finding.ok for finding in await driver.check())
-    again = await driver.credit(anna, Credit(Decimal(5), "x", RECEIPT), reference="R", deadline=soon())
+    again = await driver.credit(anna, Credit(Decimal(5), "x", RECEIPT), idempotency_key="R", deadline=soon())
     assert again.points == 5

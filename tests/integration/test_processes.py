@@ -32,8 +32,8 @@ from zoneinfo import ZoneInfo
 import asyncpg
 import pytest
 
-from adapter.catalogue import Code
-from adapter.store import embedded
+from adapter.errors import Code
+from adapter.process import embedded
 from crm_backends.postgres.statements import OWN_SQL
 from tests.integration.processes import (
     LOGIN,
@@ -252,7 +252,7 @@ def test_a_stop_during_the_start_leaves_no_database_behind(number: int, tmp_path
 
 _LOOPS = """
 import asyncio, signal
-from adapter.serving import run
+from adapter.process.serving import run
 
 inside, interrupted = False, 0
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from adapter.loyalty import promo
 
 from .conftest import Adapter, StartAdapter, new_phone

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from adapter.store.embedded import EmbeddedServer
+from adapter.process.embedded import EmbeddedServer
 from contracts.sandbox import perx
 from contracts.sandbox import running as sandbox_running
 from tests.integration.processes import LOGIN, PASSWORD, Running, free_ports, run

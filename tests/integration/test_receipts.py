@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 
 from .conftest import Adapter, StartAdapter, new_phone
 

@@ -54,7 +54,7 @@ async def adapter(start: StartAdapter, crm: Sandbox) -> Adapter:
         },
         receipts={"wait": 0},
         coupons={"receipt_occasion": "visit"},
-        delivery={"retry_first": 0.05, "settle_after": 0.3, "call_timeout": 1.0},
+        delivery={"retry_first": 0.05, "reconcile_after": 0.3, "call_timeout": 1.0},
     )
     return adapter
 
@@ -101,7 +101,7 @@ async def held(adapter: Adapter, *, times: int) -> Operation:
         written = await points.credit(
             account,
             Credit(points=Decimal(62), description=""),
-            reference=operation.reference,
+            idempotency_key=operation.idempotency_key,
             deadline=Deadline.after(5),
         )
         assert written.outcome is Outcome.DONE

@@ -374,7 +374,7 @@ async def shown(call: Caller, reference: str) -> int:
     [
         ({"reference_case": "upper"}, "Ab1", "AB1"),
         ({"reference_case": "lower"}, "Ab1", "ab1"),
-        ({"reference_length": 2}, "Ab1", "Ab"),
+        ({"key_length": 2}, "Ab1", "Ab"),
     ],
 )
 async def test_a_reference_that_is_kept_otherwise_is_found_as_it_is_kept(

@@ -12,15 +12,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from adapter.catalogue import Code
+from adapter.errors import Code
+from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import Entry, NewOperation, OperationKind, OperationState
 from adapter.loyalty.numbers import range_number
 from adapter.loyalty.ports import StoreUnavailable
-from adapter.loyalty.references import new_reference
+from adapter.process.embedded import EmbeddedServer
 from adapter.settings import Database
 from adapter.store import pool as pools
 from adapter.store.emails import PostgresEmails
-from adapter.store.embedded import EmbeddedServer
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
@@ -141,8 +141,7 @@ async def test_what_lies_behind_the_counter_is_not_drawn(start: StartAdapter) ->
 async def test_batches_that_share_receipts_do_not_wait_for_each_other_in_a_circle(adapter: Adapter) -> None:
     """Both meet a receipt that a third is about to record, each on its way through the others."""
     news = [
-        NewOperation(OperationKind.RECEIPT, f"{number:02}", "29", "1:1", {}, new_reference())
-        for number in range(9)
+        NewOperation(OperationKind.RECEIPT, f"{number:02}", "29", "1:1", {}, new_key()) for number in range(9)
     ]
     orders = (news, [*reversed(news)])
     async with adapter.service.pool.acquire() as connection:
@@ -263,7 +262,7 @@ async def test_one_that_cannot_be_written_down_does_not_take_others_with_it(adap
     await adapter.service.stop_delivery()
     operations = adapter.service.operations
     news = [
-        NewOperation(OperationKind.RECEIPT, f"batch-{number}", "29", "1:1", {}, new_reference())
+        NewOperation(OperationKind.RECEIPT, f"batch-{number}", "29", "1:1", {}, new_key())
         for number in range(5)
     ]
     recorded = [(await operations.record(new))[0] for new in news]

@@ -6,7 +6,7 @@ import json
 
 import structlog.testing
 
-from adapter.catalogue import Code
+from adapter.errors import Code
 from contracts.sandbox import perx, running
 
 from .conftest import StartAdapter, new_phone

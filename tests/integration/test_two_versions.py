@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from adapter.loyalty.model import Operation, OperationKind, OperationState, reference_of
+from adapter.loyalty.model import Operation, OperationKind, OperationState, former_key
 from adapter.store.pool import Gateway
 from adapter.store.upkeep import PostgresUpkeep
 
@@ -95,7 +95,7 @@ async def older(database: str) -> AsyncIterator[Older]:
 
 @pytest.fixture
 async def adapter(start: StartAdapter) -> Adapter:
-    return await start(receipts={"wait": 0}, delivery={"retry_first": 0.05, "settle_after": 0.2})
+    return await start(receipts={"wait": 0}, delivery={"retry_first": 0.05, "reconcile_after": 0.2})
 
 
 async def recorded(adapter: Adapter) -> Operation:
@@ -138,7 +138,7 @@ async def test_it_does_not_send_again_what_is_in_doubt(adapter: Adapter, older: 
     again = await operations.begin(doubt.id, resendable=[OperationKind.RECEIPT])
     assert again is not None
     assert again.attempt == 2
-    assert again.reference == begun.reference
+    assert again.idempotency_key == begun.idempotency_key
 
 
 async def test_not_even_after_ours_has_put_it_back(adapter: Adapter, older: Older) -> None:
@@ -183,14 +183,14 @@ async def test_what_it_recorded_keeps_its_reference_until_it_has_ended(
     identity = template.identity.replace(":", ":9", 1)
     request = await adapter.sql("SELECT request::text FROM koshelek.operations WHERE id = $1", template.id)
     operation_id = await older.record(template.card_number or "", identity, request)
-    kept = reference_of(OperationKind.RECEIPT, operation_id)
-    assert (await get(adapter, operation_id)).reference == kept
+    kept = former_key(OperationKind.RECEIPT, operation_id)
+    assert (await get(adapter, operation_id)).idempotency_key == kept
     begun = await adapter.service.operations.begin(operation_id)
     assert begun is not None
-    assert begun.reference == kept
+    assert begun.idempotency_key == kept
     assert await adapter.service.operations.again(begun)
     assert await older.begin(operation_id), "it was its own"
-    assert (await get(adapter, operation_id)).reference == kept
+    assert (await get(adapter, operation_id)).idempotency_key == kept
     # Sent once more by a caller to ours it is the same operation, and no second one.
     number = await adapter.sql(
         "SELECT count(*) FROM koshelek.operations WHERE identity = $1 AND live", identity

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from adapter.api import app
 from adapter.api.auth import hash_password
-from adapter.catalogue import CATALOGUE, Code
+from adapter.errors import CATALOGUE, Code
 from adapter.ops.metrics import Metrics
 from crm_backends.model import Customer
 from crm_backends.ports import BackendUnavailable

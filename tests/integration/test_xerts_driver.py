@@ -62,18 +62,22 @@ class Stage:
         return self.sandbox.ledger().count(kind)
 
     async def issue(self, seconds: float = 5) -> Written:
-        return await self.backend.issue(self.device, "visit", reference="r", deadline=Deadline.after(seconds))
+        return await self.backend.issue(
+            self.device, "visit", idempotency_key="r", deadline=Deadline.after(seconds)
+        )
 
     async def coupon(self) -> XertsCoupon:
         assert (await self.issue()).outcome is Outcome.DONE
         return (await self.backend.coupons(self.device, deadline=Deadline.after(5)))[-1]
 
     async def redeem(self, code: str, seconds: float = 5) -> Written:
-        return await self.backend.redeem(self.device, code, reference="r", deadline=Deadline.after(seconds))
+        return await self.backend.redeem(
+            self.device, code, idempotency_key="r", deadline=Deadline.after(seconds)
+        )
 
-    async def settle(self, code: str, since: datetime) -> Written:
-        return await self.backend.settle_redeem(
-            self.device, code, reference="r", since=since, deadline=Deadline.after(5)
+    async def reconcile(self, code: str, since: datetime) -> Written:
+        return await self.backend.reconcile_redeem(
+            self.device, code, idempotency_key="r", since=since, deadline=Deadline.after(5)
         )
 
 
@@ -103,7 +107,7 @@ async def test_a_holder_gets_sees_and_uses_a_coupon(stage: Stage) -> None:
     assert await stage.backend.offers(stage.device, deadline=Deadline.after(5)) == []
     coupon = await stage.coupon()
     (offer,) = await stage.backend.offers(stage.device, deadline=Deadline.after(5))
-    assert (offer.reference, offer.title, offer.code) == (coupon.reference, "Pie of the day", coupon.code)
+    assert (offer.offer_id, offer.title, offer.code) == (coupon.reference, "Pie of the day", coupon.code)
     assert offer.valid_until == coupon.expires_at
     place, later = coupon.triggers
     assert place.radius == 300
@@ -161,7 +165,7 @@ async def test_an_activation_shows_the_coupon_and_does_not_redeem_it() -> None:
         since = datetime.now(UTC)
         assert (await stage.redeem(coupon.code)).outcome is Outcome.DONE
         assert (stage.effects("coupon_activated"), stage.effects("coupon_redeemed")) == (1, 0)
-        assert await stage.settle(coupon.code, since) == Written.unknown()
+        assert await stage.reconcile(coupon.code, since) == Written.unknown()
 
 
 # -- faults --------------------------------------------------------------------------------------------
@@ -185,8 +189,8 @@ async def test_a_redemption_that_goes_wrong(
     assert (await stage.redeem(coupon.code)).outcome is outcome
     assert stage.sandbox.ledger().calls["redeemCoupon"] == 1
     assert stage.effects("coupon_redeemed") == happened
-    settled = await stage.settle(coupon.code, since)
-    assert settled.outcome is (Outcome.DONE if happened else Outcome.NOT_SENT)
+    reconciled = await stage.reconcile(coupon.code, since)
+    assert reconciled.outcome is (Outcome.DONE if happened else Outcome.NOT_SENT)
     if not happened:
         assert (await stage.redeem(coupon.code)).outcome is Outcome.DONE
     assert stage.effects("coupon_redeemed") == 1
@@ -216,7 +220,7 @@ async def test_a_late_redemption_is_in_doubt_and_settled(stage: Stage) -> None:
     coupon, since = await stage.coupon(), datetime.now(UTC)
     stage.sandbox.fault("late", "redeemCoupon", seconds=0.6)
     assert await stage.redeem(coupon.code, seconds=0.3) == Written.unknown()
-    assert (await stage.settle(coupon.code, since)).outcome is Outcome.DONE
+    assert (await stage.reconcile(coupon.code, since)).outcome is Outcome.DONE
     assert stage.effects("coupon_redeemed") == 1
 
 
@@ -224,8 +228,8 @@ async def test_a_coupon_redeemed_before_may_be_a_matter_of_clocks(stage: Stage) 
     coupon = await stage.coupon()
     assert (await stage.redeem(coupon.code)).outcome is Outcome.DONE
     since = datetime.now(UTC) + timedelta(minutes=1)
-    assert await stage.settle(coupon.code, since) == Written.unknown()
-    assert await stage.settle("NOSUC", since) == Written.unknown()
+    assert await stage.reconcile(coupon.code, since) == Written.unknown()
+    assert await stage.reconcile("NOSUC", since) == Written.unknown()
 
 
 # -- check ---------------------------------------------------------------------------------------------
@@ -295,7 +299,7 @@ async def test_a_programme_from_nothing_to_a_coupon() -> None:
             backend = XertsBackend(settings(sandbox, site=site), context())
             await backend.open()
             device = backend.device_of("1")
-            written = await backend.issue(device, "visit", reference="r", deadline=Deadline.after(5))
+            written = await backend.issue(device, "visit", idempotency_key="r", deadline=Deadline.after(5))
             await backend.close()
             (coupon,) = await manager.site_coupons(site)
         assert written.crm_reference == coupon.reference

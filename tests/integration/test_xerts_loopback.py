@@ -63,10 +63,10 @@ class Stage:
         self.device = backend.device_of(f"{next(_numbers)}")
 
     async def issue(self) -> Written:
-        return await self.backend.issue(self.device, "visit", reference="r", deadline=Deadline.after(5))
+        return await self.backend.issue(self.device, "visit", idempotency_key="r", deadline=Deadline.after(5))
 
     async def redeem(self, code: str) -> Written:
-        return await self.backend.redeem(self.device, code, reference="r", deadline=Deadline.after(5))
+        return await self.backend.redeem(self.device, code, idempotency_key="r", deadline=Deadline.after(5))
 
     async def bad_findings(self) -> list[tuple[str, str]]:
         return [(f.subject, f.remedy) for f in await self.backend.check() if not f.ok]
@@ -91,7 +91,7 @@ async def test_a_holder_gets_sees_and_uses_a_coupon(server: LoopBack) -> None:
         (offer,) = await stage.backend.offers(stage.device, deadline=Deadline.after(5))
         assert offer.code is not None
         used = await stage.redeem(offer.code)
-        assert used == Written.done(offer.reference, message="Pie of the day")  # the reply has no offer
+        assert used == Written.done(offer.offer_id, message="Pie of the day")  # the reply has no offer
         assert await stage.redeem(offer.code) == Written.refused(Refusal.CODE_USED)
         assert await stage.redeem("ZZZZZ") == Written.refused(Refusal.CODE_UNKNOWN)
 

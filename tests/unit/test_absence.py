@@ -12,7 +12,7 @@ from adapter.delivery import absence
 from adapter.delivery.absence import Absence
 from adapter.delivery.later import Later
 from adapter.loyalty.model import Operation, OperationKind, OperationState
-from crm_backends.ports import BackendUnavailable, Deadline, Settlement, Written
+from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Written
 
 from .leaping import LeapingClock
 
@@ -67,7 +67,7 @@ def make(
 
     ledger: Any = Ledger(operation(1, OperationState.DONE) if witness else None, written=written)
     proofs: Any = Proofs()
-    return Absence(ledger, proofs, {KIND: Settlement.PROBE}, ask), proofs
+    return Absence(ledger, proofs, {KIND: Reconciliation.PROBE}, ask), proofs
 
 
 def may_be_sent(clock: LeapingClock, asked: Absence, number: int, missing_for: float) -> bool:

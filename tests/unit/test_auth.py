@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from adapter.api.auth import Authenticator, Credential, credentials_of, hash_password
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.settings import Koshelek
 
 CURRENT = Credential("koshelek", "correct horse battery staple")

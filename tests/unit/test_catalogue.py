@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from adapter.catalogue import CATALOGUE, Code, Language, Refused
+from adapter.errors import CATALOGUE, Code, Language, Refused
 
 _CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.earning import admit, points_for
 from adapter.settings import Receipts
 from crm_backends.model import FiscalReceipt
@@ -26,8 +26,8 @@ def receipt(kopecks: int, **changed: Any) -> FiscalReceipt:
         document="99456",
         sign="1250448795",
         total_kopecks=kopecks,
-        settled_at=NOW - timedelta(hours=1),
-        settlement=1,
+        issued_at=NOW - timedelta(hours=1),
+        calculation_type=1,
     )
     return replace(bought, **changed)
 
@@ -79,20 +79,25 @@ def test_the_crm_computes_where_the_settings_say_so() -> None:
     assert points_for(receipt(125_000), Receipts(points_by="crm")) is None
 
 
-@pytest.mark.parametrize("settlement", [2, 3, 4])
-def test_what_is_no_sale_earns_nothing_by_the_rule(settlement: int) -> None:
+@pytest.mark.parametrize("calculation_type", [2, 3, 4])
+def test_what_is_no_sale_earns_nothing_by_the_rule(calculation_type: int) -> None:
     """Else a purchase that is brought back would earn twice."""
-    assert points_for(receipt(125_000, settlement=settlement), Receipts(settlement_signs=[1, 2, 3, 4])) == 0
+    assert (
+        points_for(
+            receipt(125_000, calculation_type=calculation_type), Receipts(calculation_types=[1, 2, 3, 4])
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
     ("changed", "rule", "code"),
     [
-        ({"settlement": 2}, {}, Code.RECEIPT_KIND),
-        ({"settlement": 3}, {"settlement_signs": [1, 2]}, Code.RECEIPT_KIND),
-        ({"settlement": 1}, {"settlement_signs": []}, Code.RECEIPT_KIND),
-        ({"settled_at": NOW - timedelta(days=30, seconds=1)}, {}, Code.RECEIPT_TOO_OLD),
-        ({"settled_at": NOW - timedelta(days=2)}, {"max_age_days": 1}, Code.RECEIPT_TOO_OLD),
+        ({"calculation_type": 2}, {}, Code.RECEIPT_KIND),
+        ({"calculation_type": 3}, {"calculation_types": [1, 2]}, Code.RECEIPT_KIND),
+        ({"calculation_type": 1}, {"calculation_types": []}, Code.RECEIPT_KIND),
+        ({"issued_at": NOW - timedelta(days=30, seconds=1)}, {}, Code.RECEIPT_TOO_OLD),
+        ({"issued_at": NOW - timedelta(days=2)}, {"max_age_days": 1}, Code.RECEIPT_TOO_OLD),
         ({"total_kopecks": 49_999}, {"minimum_total": "500"}, Code.RECEIPT_TOO_SMALL),
     ],
 )
@@ -108,9 +113,9 @@ def test_a_receipt_that_takes_no_part_is_refused(
     ("changed", "rule"),
     [
         ({}, {}),
-        ({"settlement": 2}, {"settlement_signs": [1, 2]}),
-        ({"settled_at": NOW - timedelta(days=30)}, {}),
-        ({"settled_at": NOW + timedelta(hours=11)}, {}),
+        ({"calculation_type": 2}, {"calculation_types": [1, 2]}),
+        ({"issued_at": NOW - timedelta(days=30)}, {}),
+        ({"issued_at": NOW + timedelta(hours=11)}, {}),
         ({"total_kopecks": 50_000}, {"minimum_total": "500"}),
         ({"total_kopecks": 50_050}, {"minimum_total": "500.50"}),
     ],

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.fiscal import KEYS, MAX_TEXT, parse_receipt, read_qr
 from crm_backends.model import FiscalReceipt
 
@@ -32,8 +32,8 @@ def facts(receipt: FiscalReceipt) -> tuple[object, ...]:
         receipt.document,
         receipt.sign,
         receipt.total_kopecks,
-        receipt.settled_at,
-        receipt.settlement,
+        receipt.issued_at,
+        receipt.calculation_type,
     )
 
 
@@ -124,7 +124,7 @@ def test_leading_zeros_of_the_fiscal_drive_are_kept_and_of_document_and_sign_are
 
 def test_the_shops_clock_runs_in_the_zone_of_the_settings() -> None:
     there = parsed(QR, zone=ZoneInfo("Asia/Vladivostok"))
-    assert FACTS[4] - there.settled_at == timedelta(hours=7)  # type: ignore[operator]
+    assert FACTS[4] - there.issued_at == timedelta(hours=7)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("key", ["t", "s", "fn", "i", "fp"])
@@ -199,13 +199,13 @@ def test_the_greatest_fiscal_sign_is_accepted() -> None:
 
 
 @pytest.mark.parametrize("sign", ["1", "2", "3", "4"])
-def test_all_four_settlement_signs_are_read(sign: str) -> None:
-    assert parsed(with_value("n", sign)).settlement == int(sign)
+def test_all_four_calculation_types_are_read(sign: str) -> None:
+    assert parsed(with_value("n", sign)).calculation_type == int(sign)
 
 
 def test_a_receipt_of_up_to_twelve_hours_ahead_is_accepted_and_a_later_one_not() -> None:
     settled = datetime(2018, 5, 18, 22, 5, tzinfo=MOSCOW)
-    assert parsed(QR, now=settled - timedelta(hours=12)).settled_at == settled
+    assert parsed(QR, now=settled - timedelta(hours=12)).issued_at == settled
     code, field = refusal(QR, now=settled - timedelta(hours=12, seconds=1))
     assert (code, field) == (Code.RECEIPT_FROM_FUTURE, None)
 
@@ -263,8 +263,8 @@ def test_any_text_is_a_sound_receipt_or_a_refusal(text: str) -> None:
     assert 1 <= len(receipt.fiscal_drive) <= 16
     assert 0 <= int(receipt.sign) <= 4_294_967_295
     assert receipt.total_kopecks > 0
-    assert receipt.settlement in (1, 2, 3, 4)
-    assert receipt.settled_at <= NOW + timedelta(hours=12)
+    assert receipt.calculation_type in (1, 2, 3, 4)
+    assert receipt.issued_at <= NOW + timedelta(hours=12)
 
 
 @given(
@@ -273,11 +273,17 @@ def test_any_text_is_a_sound_receipt_or_a_refusal(text: str) -> None:
     drive=st.from_regex(r"[0-9]{1,16}", fullmatch=True),
     document=st.integers(0, 10**10 - 1),
     sign=st.integers(0, 4_294_967_295),
-    settlement=st.integers(1, 4),
+    calculation_type=st.integers(1, 4),
     order=st.permutations(range(6)),
 )
 def test_what_a_cash_register_prints_is_read_back(
-    moment: datetime, kopecks: int, drive: str, document: int, sign: int, settlement: int, order: list[int]
+    moment: datetime,
+    kopecks: int,
+    drive: str,
+    document: int,
+    sign: int,
+    calculation_type: int,
+    order: list[int],
 ) -> None:
     moment = moment.replace(microsecond=0)
     pairs = [
@@ -286,7 +292,7 @@ def test_what_a_cash_register_prints_is_read_back(
         f"fn={drive}",
         f"i={document}",
         f"fp={sign:010d}",
-        f"n={settlement}",
+        f"n={calculation_type}",
     ]
     receipt = parsed("&".join(pairs[place] for place in order), now=datetime.now(UTC))
     assert facts(receipt) == (
@@ -295,5 +301,5 @@ def test_what_a_cash_register_prints_is_read_back(
         str(sign),
         kopecks,
         moment.replace(tzinfo=MOSCOW),
-        settlement,
+        calculation_type,
     )

@@ -253,7 +253,7 @@ VALUES = dict(pair.split("=") for pair in QR.split("&"))
 def test_a_receipt_is_one_however_its_code_was_passed_on(text: str) -> None:
     zone = ZoneInfo("Europe/Moscow")
     read, plain = (receipt_of(read_qr(one), zone, pad_drive=True) for one in (text, QR))
-    for field in ("fiscal_drive", "document", "sign", "total_kopecks", "settled_at", "settlement"):
+    for field in ("fiscal_drive", "document", "sign", "total_kopecks", "issued_at", "calculation_type"):
         assert getattr(read, field) == getattr(plain, field)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from adapter import logs
+from adapter.process import logs
 from adapter.settings import Log
 
 PHONE = "79161234567"

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from adapter.delivery.pace import Pace
+from adapter.delivery.retry_pace import Pace
 
 
 @pytest.fixture

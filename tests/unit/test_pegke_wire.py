@@ -28,8 +28,8 @@ from crm_backends.ports import (
     HolderUnnamed,
     NotSupported,
     Outcome,
+    Reconciliation,
     Refusal,
-    Settlement,
     Support,
     Written,
 )
@@ -84,15 +84,15 @@ def holder(phone: str | None = "+919826471001", email: str | None = "a@example.o
 
 
 async def give(backend: PegkeBackend, credit: Credit = TEN, account: str = PHONE) -> Written:
-    return await backend.credit(account, credit, reference="r-1", deadline=soon())
+    return await backend.credit(account, credit, idempotency_key="r-1", deadline=soon())
 
 
 async def settle(
     backend: PegkeBackend, before: Balance | None = None, since: datetime | None = None
 ) -> Written:
     sent = since or datetime(2026, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
-    return await backend.settle_credit(
-        PHONE, TEN, reference="r-1", since=sent, before=before, deadline=soon()
+    return await backend.reconcile_credit(
+        PHONE, TEN, idempotency_key="r-1", since=sent, before=before, deadline=soon()
     )
 
 
@@ -670,19 +670,19 @@ def test_settings_that_cannot_work_are_told(given: Mapping[str, Any], told: str)
 
 
 @pytest.mark.parametrize(
-    ("chosen", "settlement", "reads"),
+    ("chosen", "reconciliation", "reads"),
     [
-        (MERCHANT, Settlement.COMPARE, {"points.balance", "points.entries"}),
-        ({**MERCHANT, "history": False}, Settlement.COMPARE, {"points.balance"}),
-        (SITE, Settlement.MANUAL, set()),
-        ({**SITE, **LOOK_UPS}, Settlement.COMPARE, {"points.balance", "points.entries"}),
+        (MERCHANT, Reconciliation.COMPARE, {"points.balance", "points.entries"}),
+        ({**MERCHANT, "history": False}, Reconciliation.COMPARE, {"points.balance"}),
+        (SITE, Reconciliation.MANUAL, set()),
+        ({**SITE, **LOOK_UPS}, Reconciliation.COMPARE, {"points.balance", "points.entries"}),
     ],
 )
 async def test_what_is_declared_follows_the_settings(
-    chosen: Mapping[str, Any], settlement: Settlement, reads: set[str]
+    chosen: Mapping[str, Any], reconciliation: Reconciliation, reads: set[str]
 ) -> None:
     backend = PegkeBackend(settings(chosen), context())
-    assert backend.settlement is settlement
+    assert backend.reconciliation is reconciliation
     there = {name for name, it in backend.capabilities.items() if it.support is Support.PARTIAL}
     assert there == {"points.credit", *reads}
     assert set(backend.capabilities) == set(BACKEND.capabilities)

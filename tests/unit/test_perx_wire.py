@@ -50,7 +50,7 @@ BASE: Mapping[str, Any] = {
 ACCOUNT = {"id": 31, "identifier": ID, "personal_properties": {}}
 ABSENT = {"code": 1, "message": "User account not found"}
 RECEIPT = FiscalReceipt(
-    "8710000101125654", "17", "42", 125050, datetime(2025, 3, 1, 15, 4, tzinfo=ZONE), settlement=1
+    "8710000101125654", "17", "42", 125050, datetime(2025, 3, 1, 15, 4, tzinfo=ZONE), calculation_type=1
 )
 
 
@@ -148,13 +148,13 @@ async def test_a_customers_token_refused_is_no_such_customer_or_wrong_credential
     backend = await perx.driver()
     perx.nobody(404)
     assert await backend.balance(ID, deadline=soon()) == Balance(Decimal(0), Decimal(0))
-    assert await backend.issue(ID, "visit", reference="r", deadline=soon()) == Written.refused(
+    assert await backend.issue(ID, "visit", idempotency_key="r", deadline=soon()) == Written.refused(
         Refusal.NO_SUCH_CUSTOMER
     )
     perx.account()
     with pytest.raises(BackendCredentials):
         await backend.balance(ID, deadline=soon())
-    assert await backend.issue(ID, "visit", reference="r", deadline=soon()) == Written.not_sent()
+    assert await backend.issue(ID, "visit", idempotency_key="r", deadline=soon()) == Written.not_sent()
 
 
 @pytest.mark.parametrize("identifier", ["x) user_account(identifier:y", "a b", "(", "", "é", "x" * 256])
@@ -162,7 +162,7 @@ async def test_an_identifier_cannot_widen_a_tokens_scope(perx: Tenant, identifie
     backend = await perx.driver()
     assert await backend.balance(identifier, deadline=soon()) == Balance(Decimal(0), Decimal(0))
     assert await backend.get(identifier, deadline=soon()) is None
-    written = await backend.issue(identifier, "visit", reference="r", deadline=soon())
+    written = await backend.issue(identifier, "visit", idempotency_key="r", deadline=soon())
     assert written == Written.refused(Refusal.NO_SUCH_CUSTOMER)
     assert perx.tokens == []
 
@@ -178,7 +178,7 @@ async def test_find_by_derived_identifier(perx: Tenant, status: int) -> None:
     assert sent(route) == ("Bearer for-application", {"identifier": ID}, None)
     perx.account(joined_at="2024-01-02T03:04:05.000Z")
     (found,) = await backend.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
-    assert (found.reference, found.profile.phone) == (ID, PHONE)
+    assert (found.customer_id, found.profile.phone) == (ID, PHONE)
     assert found.registered_at == datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
@@ -199,7 +199,7 @@ async def test_find_by_merchant_search(perx: Tenant) -> None:
     )
     (found,) = await backend.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
     assert sent(route) == ("Bearer for-merchant", {"phone": "79990000001"}, None)
-    assert found.reference == "c-5"
+    assert found.customer_id == "c-5"
     assert found.profile == Profile(phone=PHONE, first_name="Anna", surname="P")
     assert found.card_number is None
 
@@ -209,7 +209,7 @@ async def test_where_the_identifier_is_the_card_number_it_is_the_card_they_have(
     perx.answer("GET", "/v4/merchant_admin/user_accounts/search", {"data": named})
     backend = await perx.driver(identifier="membership", merchant_identifier="till")
     (found,) = await backend.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
-    assert found.card_number == found.reference == "2900000000001"
+    assert found.card_number == found.customer_id == "2900000000001"
 
 
 async def test_a_card_number_is_asked_for_as_the_member_it_names(perx: Tenant) -> None:
@@ -222,7 +222,7 @@ async def test_a_card_number_is_asked_for_as_the_member_it_names(perx: Tenant) -
         assert card is not None
         assert (card.number, card.state) == (number, state)
         assert card.customer is not None
-        assert card.customer.reference == card.customer.card_number == number
+        assert card.customer.customer_id == card.customer.card_number == number
     assert perx.tokens[-1]["scope"] == f"user_account(identifier:{number})"
     perx.refused.add("user_account(identifier:nobody)")
     perx.nobody()
@@ -240,7 +240,7 @@ async def test_a_card_is_merged_into_the_properties(perx: Tenant) -> None:
 
     async def give(number: str, replaces: str | None = None) -> Written:
         return await backend.set_card(
-            ID, number, f"0{number}", "EAN_13", replaces=replaces, reference="r", deadline=soon()
+            ID, number, f"0{number}", "EAN_13", replaces=replaces, idempotency_key="r", deadline=soon()
         )
 
     assert await give("29") == Written.done(ID)
@@ -267,7 +267,7 @@ async def test_without_a_property_perx_is_not_told_of_cards(perx: Tenant) -> Non
     backend = await perx.driver()
     assert backend.capabilities["users.set_card"].support is Support.NOT_IMPLEMENTED
     with pytest.raises(NotSupported, match="card_property"):
-        await backend.set_card(ID, "29", "29", "QR_CODE", replaces=None, reference="r", deadline=soon())
+        await backend.set_card(ID, "29", "29", "QR_CODE", replaces=None, idempotency_key="r", deadline=soon())
     for wrong in ({"barcode_property": "code"}, {"card_property": "x", "properties": {"sex": "x"}}):
         with pytest.raises(ValidationError):
             settings(**wrong)
@@ -277,9 +277,9 @@ async def test_a_customer_told_with_another_phone_is_no_match(perx: Tenant) -> N
     perx.account(phone="+79995555555")
     backend = await perx.driver()
     assert await backend.find(phone=PHONE, email=None, birth_date=None, deadline=soon()) == ()
-    assert await backend.register(Profile(phone=PHONE), reference="r", deadline=soon()) == Written.refused(
-        Refusal.CONFLICT
-    )
+    assert await backend.register(
+        Profile(phone=PHONE), idempotency_key="r", deadline=soon()
+    ) == Written.refused(Refusal.CONFLICT)
 
 
 @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ async def test_register_sends_nothing_personal_unless_told_to(perx: Tenant) -> N
     perx.nobody()
     route = perx.answer("POST", "/v4/pos/user_accounts", {"data": ACCOUNT})
     backend = await perx.driver()
-    written = await backend.register(PERSON, reference="r", deadline=soon())
+    written = await backend.register(PERSON, idempotency_key="r", deadline=soon())
     assert written == Written.done(ID)
     assert sent(route) == ("Bearer for-application", {}, {"identifier": ID, "state": "active"})
 
@@ -327,7 +327,7 @@ async def test_register_sends_what_the_settings_name(perx: Tenant) -> None:
     backend = await perx.driver(
         send_names=True, send_phone=True, properties={"birth_date": "birthday", "email": "mail"}
     )
-    await backend.register(PERSON, reference="r", deadline=soon())
+    await backend.register(PERSON, idempotency_key="r", deadline=soon())
     assert sent(route)[2] == {
         "identifier": ID,
         "state": "active",
@@ -342,7 +342,7 @@ async def test_registering_again_is_done_with_the_customer_there(perx: Tenant) -
     perx.account()
     route = perx.answer("POST", "/v4/pos/user_accounts", {"data": ACCOUNT})
     backend = await perx.driver()
-    assert await backend.register(PERSON, reference="r", deadline=soon()) == Written.done(ID)
+    assert await backend.register(PERSON, idempotency_key="r", deadline=soon()) == Written.done(ID)
     assert not route.called
 
 
@@ -353,7 +353,7 @@ async def test_a_token_identifier_is_the_same_for_one_reference_and_tells_nothin
     route = perx.answer("POST", "/v4/pos/user_accounts", {"code": 4, "message": "no"}, 400)
     backend = await perx.driver(identifier="token", merchant_identifier="till", send_phone=True)
     for reference in ("one", "one", "two"):
-        written = await backend.register(PERSON, reference=reference, deadline=soon())
+        written = await backend.register(PERSON, idempotency_key=reference, deadline=soon())
         assert written.outcome is Outcome.UNKNOWN
     first, again, other = (sent(route, n)[2]["identifier"] for n in range(3))
     assert first == again != other
@@ -376,11 +376,11 @@ def token_account(perx: Tenant, reference: str, **fields: object) -> dict[str, o
     [
         (PERSON, {"phone": PHONE}, Outcome.DONE),
         (PERSON, {"phone": PHONE.removeprefix("+")}, Outcome.DONE),
-        (PERSON, {"phone": "+79990000002"}, Refusal.REFERENCE_TAKEN),
-        (PERSON, {"phone": "+79990000002", "email": PERSON.email}, Refusal.REFERENCE_TAKEN),
+        (PERSON, {"phone": "+79990000002"}, Refusal.KEY_TAKEN),
+        (PERSON, {"phone": "+79990000002", "email": PERSON.email}, Refusal.KEY_TAKEN),
         (PERSON, {"phone": None}, Outcome.UNKNOWN),
         (Profile(email="A@B.ru"), {"phone": "+79990000002", "email": "a@b.ru"}, Outcome.DONE),
-        (Profile(email="a@b.ru"), {"email": "b@b.ru"}, Refusal.REFERENCE_TAKEN),
+        (Profile(email="a@b.ru"), {"email": "b@b.ru"}, Refusal.KEY_TAKEN),
         (Profile(email="a@b.ru"), {}, Outcome.UNKNOWN),
     ],
 )
@@ -392,8 +392,8 @@ async def test_an_account_made_by_reference_is_believed_only_if_it_is_the_person
     create = perx.answer("POST", "/v4/pos/user_accounts", {"data": account})
     backend = await perx.driver(**TOKEN)
     for written in (
-        await backend.register(person, reference="R", deadline=soon()),
-        await backend.settle_register(person, reference="R", deadline=soon()),
+        await backend.register(person, idempotency_key="R", deadline=soon()),
+        await backend.reconcile_register(person, idempotency_key="R", deadline=soon()),
     ):
         assert expected in (written.outcome, written.refusal)
         assert written.crm_reference == (account["identifier"] if expected is Outcome.DONE else None)
@@ -403,8 +403,10 @@ async def test_an_account_made_by_reference_is_believed_only_if_it_is_the_person
 async def test_an_account_made_by_phone_that_has_another_phone_now_is_a_conflict(perx: Tenant) -> None:
     perx.account(phone="+79990000002")
     backend = await perx.driver(send_phone=True)
-    assert await backend.register(PERSON, reference="r", deadline=soon()) == Written.refused(Refusal.CONFLICT)
-    assert await backend.settle_register(PERSON, reference="r", deadline=soon()) == Written.unknown()
+    assert await backend.register(PERSON, idempotency_key="r", deadline=soon()) == Written.refused(
+        Refusal.CONFLICT
+    )
+    assert await backend.reconcile_register(PERSON, idempotency_key="r", deadline=soon()) == Written.unknown()
 
 
 @pytest.mark.parametrize("chosen", [{}, TOKEN])
@@ -418,17 +420,17 @@ async def test_a_refused_registration_is_in_doubt_while_the_searches_may_be_behi
     perx.refused.add(f"user_account(identifier:{identifier})")
     patient = await perx.driver(**chosen)
     for _ in range(2):
-        assert await patient.register(PERSON, reference="r", deadline=soon()) == Written.unknown()
-    assert await patient.settle_register(PERSON, reference="r", deadline=soon()) == Written.not_sent()
+        assert await patient.register(PERSON, idempotency_key="r", deadline=soon()) == Written.unknown()
+    assert (
+        await patient.reconcile_register(PERSON, idempotency_key="r", deadline=soon()) == Written.not_sent()
+    )
     at_once = await perx.driver(**chosen, search_lag=0.05)
-    assert await at_once.register(PERSON, reference="r", deadline=soon()) == Written.unknown()
+    assert await at_once.register(PERSON, idempotency_key="r", deadline=soon()) == Written.unknown()
     await asyncio.sleep(0.06)
-    assert await at_once.register(PERSON, reference="r", deadline=soon()) == Written.refused()
+    assert await at_once.register(PERSON, idempotency_key="r", deadline=soon()) == Written.refused()
 
 
-@pytest.mark.parametrize(
-    ("phone", "expected"), [(PHONE, Outcome.DONE), ("+79990000002", Refusal.REFERENCE_TAKEN)]
-)
+@pytest.mark.parametrize(("phone", "expected"), [(PHONE, Outcome.DONE), ("+79990000002", Refusal.KEY_TAKEN)])
 async def test_a_customer_that_the_searches_do_not_show_yet_is_asked_by_its_token(
     perx: Tenant, phone: str, expected: Outcome | Refusal
 ) -> None:
@@ -438,8 +440,8 @@ async def test_a_customer_that_the_searches_do_not_show_yet_is_asked_by_its_toke
     own = perx.answer("GET", "/v4/customers/me", {"data": account})
     backend = await perx.driver(**TOKEN)
     for written in (
-        await backend.register(PERSON, reference="r", deadline=soon()),
-        await backend.settle_register(PERSON, reference="r", deadline=soon()),
+        await backend.register(PERSON, idempotency_key="r", deadline=soon()),
+        await backend.reconcile_register(PERSON, idempotency_key="r", deadline=soon()),
     ):
         assert expected in (written.outcome, written.refusal)
     assert sent(own) == ("Bearer for-user", {}, None)
@@ -457,7 +459,7 @@ async def test_membership_numbers_are_not_made_up(perx: Tenant) -> None:
     backend = await perx.driver(identifier="membership", merchant_identifier="till")
     assert backend.capabilities["users.register"].support is Support.NOT_IMPLEMENTED
     with pytest.raises(NotSupported):
-        await backend.register(PERSON, reference="r", deadline=soon())
+        await backend.register(PERSON, idempotency_key="r", deadline=soon())
     route = perx.account(identifier="2900000000017")
     holder = Holder("2900000000017", "17", PERSON)
     assert await backend.points_account(holder, deadline=soon()) == "2900000000017"
@@ -616,7 +618,7 @@ async def test_credit_of_points(perx: Tenant) -> None:
     route = perx.answer("POST", "/v4/pos/loyalty_transactions", {"data": data}, 201)
     backend = await perx.driver()
     credit = Credit(Decimal("12.50"), "Purchase", RECEIPT)
-    written = await backend.credit(ID, credit, reference="ref-1", deadline=soon())
+    written = await backend.credit(ID, credit, idempotency_key="ref-1", deadline=soon())
     assert written == Written.done("900", Decimal("12.5"))
     assert sent(route) == (
         "Bearer for-application",
@@ -635,7 +637,7 @@ async def test_credit_by_the_rules_of_perx(perx: Tenant) -> None:
     data = {"id": 901, "points_earned": 12, "transaction_reference": "ref-1"}
     route = perx.answer("POST", "/v4/pos/transactions", {"data": data})
     backend = await perx.driver()
-    written = await backend.credit(ID, Credit(None, "", RECEIPT), reference="ref-1", deadline=soon())
+    written = await backend.credit(ID, Credit(None, "", RECEIPT), idempotency_key="ref-1", deadline=soon())
     assert written == Written.done("901", Decimal(12))
     assert sent(route) == (
         "Bearer for-application",
@@ -660,7 +662,7 @@ async def test_a_credit_that_nobody_can_reckon_is_refused_without_a_call(perx: T
         (backend, Credit(None, "")),
         (backend, Credit(Decimal(-1), "")),
     ):
-        written = await driver.credit(ID, credit, reference="r", deadline=soon())
+        written = await driver.credit(ID, credit, idempotency_key="r", deadline=soon())
         assert written == Written.refused()
     assert perx.tokens == []
 
@@ -682,14 +684,14 @@ async def test_answers_of_a_credit(perx: Tenant, status: int, body: object, expe
     perx.account()
     route = perx.answer("POST", "/v4/pos/loyalty_transactions", body, status)
     backend = await perx.driver()
-    written = await backend.credit(ID, Credit(Decimal(1), ""), reference="r", deadline=soon())
+    written = await backend.credit(ID, Credit(Decimal(1), ""), idempotency_key="r", deadline=soon())
     assert written == expected
     assert route.call_count == 1
 
 
 async def settle(backend: PerxBackend) -> Written:
-    return await backend.settle_credit(
-        ID, Credit(Decimal(5), ""), reference="ref-1", since=SINCE, before=None, deadline=soon()
+    return await backend.reconcile_credit(
+        ID, Credit(Decimal(5), ""), idempotency_key="ref-1", since=SINCE, before=None, deadline=soon()
     )
 
 
@@ -705,7 +707,7 @@ async def test_a_credit_is_settled_by_its_reference(perx: Tenant) -> None:
 
 
 SALE = Credit(None, "", RECEIPT)
-TAKEN = Written.refused(Refusal.REFERENCE_TAKEN)
+TAKEN = Written.refused(Refusal.KEY_TAKEN)
 OURS: Mapping[str, Any] = {
     "transaction_details": {"type": "Transaction", "data": {"transaction_reference": "ref-1"}}
 }
@@ -732,8 +734,8 @@ async def test_what_is_found_under_a_reference_is_compared_with_what_was_asked(
 ) -> None:
     history(perx, rows)
     backend = await perx.driver()
-    settled = await backend.settle_credit(
-        ID, credit, reference="ref-1", since=SINCE, before=None, deadline=soon()
+    settled = await backend.reconcile_credit(
+        ID, credit, idempotency_key="ref-1", since=SINCE, before=None, deadline=soon()
     )
     assert settled == expected
 
@@ -760,8 +762,8 @@ async def test_a_sale_left_to_the_rules_that_the_history_does_not_show_is_in_dou
     history(perx, [])
     backend = await perx.driver()
     assert backend.capabilities["points.credit"].support is Support.PARTIAL
-    settled = await backend.settle_credit(
-        ID, SALE, reference="ref-1", since=SINCE, before=None, deadline=soon()
+    settled = await backend.reconcile_credit(
+        ID, SALE, idempotency_key="ref-1", since=SINCE, before=None, deadline=soon()
     )
     assert settled == Written.unknown()
 
@@ -801,7 +803,7 @@ async def test_offers_are_active_vouchers(perx: Tenant) -> None:
     )
     backend = await perx.driver()
     first, second = await backend.offers(ID, deadline=soon())
-    assert (first.reference, first.title, first.code) == ("1", "voucher 1", "AB1")
+    assert (first.offer_id, first.title, first.code) == ("1", "voucher 1", "AB1")
     assert first.valid_until == datetime(2025, 12, 31, 20, 59, 59, tzinfo=UTC)
     assert (second.title, second.description, second.code) == ("Tea", "One", None)
     assert sent(route) == ("Bearer for-user", {"type": "active", "page": "1", "size": "2"}, None)
@@ -811,25 +813,25 @@ async def test_issue_and_redeem_issue_a_reward(perx: Tenant) -> None:
     visit = perx.answer("POST", "/v4/rewards/11/issue", {"data": voucher(5, 11)})
     spring = perx.answer("POST", "/v4/rewards/12/issue", {"data": voucher(6, 12)})
     backend = await perx.driver()
-    assert await backend.issue(ID, "visit", reference="r", deadline=soon()) == Written.done("5")
-    assert await backend.redeem(ID, " sPRING ", reference="r", deadline=soon()) == Written.done("6")
+    assert await backend.issue(ID, "visit", idempotency_key="r", deadline=soon()) == Written.done("5")
+    assert await backend.redeem(ID, " sPRING ", idempotency_key="r", deadline=soon()) == Written.done("6")
     assert sent(visit) == sent(spring) == ("Bearer for-user", {}, None)
 
 
 async def test_redeem_fires_a_trigger(perx: Tenant) -> None:
     route = perx.answer("PUT", "/v4/app_triggers/hello-rule")
     backend = await perx.driver()
-    assert await backend.redeem(ID, "hello", reference="r", deadline=soon()) == Written.done()
+    assert await backend.redeem(ID, "hello", idempotency_key="r", deadline=soon()) == Written.done()
     assert sent(route) == ("Bearer for-user", {}, None)
-    settled = await backend.settle_redeem(ID, "hello", reference="r", since=SINCE, deadline=soon())
+    settled = await backend.reconcile_redeem(ID, "hello", idempotency_key="r", since=SINCE, deadline=soon())
     assert settled == Written.unknown()
 
 
 async def test_unknown_codes_and_occasions_make_no_call(perx: Tenant) -> None:
     backend = await perx.driver()
-    written = await backend.redeem(ID, "../rewards", reference="r", deadline=soon())
+    written = await backend.redeem(ID, "../rewards", idempotency_key="r", deadline=soon())
     assert written == Written.refused(Refusal.CODE_UNKNOWN)
-    assert await backend.issue(ID, "birthday", reference="r", deadline=soon()) == Written.done()
+    assert await backend.issue(ID, "birthday", idempotency_key="r", deadline=soon()) == Written.done()
     assert perx.tokens == []
 
 
@@ -847,7 +849,7 @@ async def test_why_a_code_is_refused(
     perx.answer("POST", "/v4/rewards/12/issue", {"code": code, "message": "limit"}, 400)
     vouchers(perx, *held)
     backend = await perx.driver()
-    written = await backend.redeem(ID, "spring", reference="r", deadline=soon())
+    written = await backend.redeem(ID, "spring", idempotency_key="r", deadline=soon())
     assert written == Written.refused(refusal)
 
 
@@ -870,7 +872,10 @@ async def test_a_redemption_is_settled_by_the_vouchers_issued_since(
 ) -> None:
     route = vouchers(perx, row, pages=pages)
     backend = await perx.driver(most_pages=2)
-    assert await backend.settle_redeem(ID, "spring", reference="r", since=SINCE, deadline=soon()) == expected
+    assert (
+        await backend.reconcile_redeem(ID, "spring", idempotency_key="r", since=SINCE, deadline=soon())
+        == expected
+    )
     assert sent(route)[1]["type"] == "all"
 
 
@@ -899,20 +904,27 @@ async def test_a_voucher_that_something_else_may_have_got_proves_nothing(
 ) -> None:
     vouchers(perx, *rows)
     backend = await perx.driver(**chosen)
-    assert await backend.settle_redeem(ID, "spring", reference="r", since=SINCE, deadline=soon()) == expected
+    assert (
+        await backend.reconcile_redeem(ID, "spring", idempotency_key="r", since=SINCE, deadline=soon())
+        == expected
+    )
 
 
 async def test_a_voucher_is_counted_for_one_operation_alone(perx: Tenant) -> None:
     perx.answer("POST", "/v4/rewards/12/issue", {"data": voucher(1, 12, **AFTER)})
     vouchers(perx, voucher(1, 12, **AFTER))
     backend = await perx.driver()
-    assert await backend.redeem(ID, "spring", reference="first", deadline=soon()) == Written.done("1")
+    assert await backend.redeem(ID, "spring", idempotency_key="first", deadline=soon()) == Written.done("1")
     for reference, expected in (("second", Written.not_sent()), ("first", Written.done("1"))):
-        settled = await backend.settle_redeem(ID, "spring", reference=reference, since=SINCE, deadline=soon())
+        settled = await backend.reconcile_redeem(
+            ID, "spring", idempotency_key=reference, since=SINCE, deadline=soon()
+        )
         assert settled == expected
     vouchers(perx, voucher(1, 12, **AFTER), voucher(2, 12, **AFTER))
     for reference, expected in (("second", Written.done("2")), ("third", Written.not_sent())):
-        settled = await backend.settle_redeem(ID, "spring", reference=reference, since=SINCE, deadline=soon())
+        settled = await backend.reconcile_redeem(
+            ID, "spring", idempotency_key=reference, since=SINCE, deadline=soon()
+        )
         assert settled == expected
 
 

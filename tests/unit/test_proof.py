@@ -71,7 +71,7 @@ class Scene:
         self.away_until = 0.0
         self.oversleeps: Callable[[], float] = lambda: 0.0
         self.book = Book()
-        self.settings = Delivery(settle_after=10, proof_patience=100, call_timeout=2)
+        self.settings = Delivery(reconcile_after=10, proof_patience=100, call_timeout=2)
         self.proofs = Proofs(self.book, self.settings, self._ask, self._found)
         self.found: list[Written] = []
         self._done_at = 0.0

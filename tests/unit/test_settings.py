@@ -23,7 +23,7 @@ from adapter.settings import (
     with_overrides,
 )
 from crm_backends import registry
-from crm_backends.ports import Settlement
+from crm_backends.ports import Reconciliation
 from crm_backends.postgres.settings import PostgresSettings
 
 SECRET = "sup3r-s3cret-value-of-a-test"
@@ -253,7 +253,7 @@ def test_all_problems_are_told_at_once(write: Write, monkeypatch: pytest.MonkeyP
         ("[receipts]\nrate = -1", "receipts.rate"),
         ("[receipts]\nrate = nan", "receipts.rate"),
         ("[receipts]\nstep = 0", "receipts.step"),
-        ("[receipts]\nsettlement_signs = [5]", "receipts.settlement_signs.0"),
+        ("[receipts]\ncalculation_types = [5]", "receipts.calculation_types.0"),
         ("[delivery]\nconcurrency = 1", "delivery.concurrency"),
         ("[crm]\npool_size = 0", "crm.pool_size"),
         ("[crm.coupons]\nstatement_timeout = 'x'", "crm.coupons.statement_timeout"),
@@ -522,7 +522,7 @@ def stamps(monkeypatch: pytest.MonkeyPatch) -> None:
         build=lambda settings, context: pytest.fail("nothing is built here"),
         ports=frozenset({"points"}),
         capabilities={},
-        settlement=Settlement.KEY,
+        reconciliation=Reconciliation.KEY,
         verified_by="none",
     )
     load = registry.load
@@ -632,7 +632,7 @@ def test_an_empty_secret_or_the_empty_file_of_one_is_an_error(
         ("KOSHELEK_SERVER__TRUSTED_PROXIES", "10.0.0.0/8", 'server.trusted_proxies: not a … ["10.0.0.0/8"]'),
         ("KOSHELEK_SERVER__TRUSTED_PROXIES", '"10.0.0.0/8"', "server.trusted_proxies: not a list"),
         ("KOSHELEK_CARDS__RANGES", "2900", 'cards.ranges: not a list; … [{"prefix": "2900", "length": 13'),
-        ("KOSHELEK_RECEIPTS__SETTLEMENT_SIGNS", "1,2", "receipts.settlement_signs: not a list"),
+        ("KOSHELEK_RECEIPTS__CALCULATION_TYPES", "1,2", "receipts.calculation_types: not a list"),
         ("KOSHELEK_CRM__USERS", "perx", "crm.users: not a table"),
     ],
 )

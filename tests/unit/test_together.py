@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from adapter.store.together import Together
+from adapter.store.batching import Together
 
 
 async def doubled(items: Sequence[int]) -> list[int]:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adapter.api import wire
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.holder import CardInfo
 from adapter.loyalty.model import Card, CardState, Operation, OperationKind, OperationState
 from crm_backends.model import Balance, ListedPhone, Offer, PointsEntry, Profile, Purchase
@@ -158,7 +158,7 @@ def operation(state: OperationState, **more: Any) -> Operation:
         card_number="1",
         fingerprint="",
         request={},
-        reference="R1",
+        idempotency_key="R1",
         state=state,
         attempt=1,
         recorded_at=datetime(2026, 5, 19, tzinfo=UTC),

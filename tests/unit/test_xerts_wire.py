@@ -22,9 +22,9 @@ from crm_backends.ports import (
     BackendUnavailable,
     Deadline,
     Outcome,
+    Reconciliation,
     Refusal,
     RepeatsHarmlessly,
-    Settlement,
     Support,
     Written,
 )
@@ -202,7 +202,7 @@ async def test_offers_are_the_coupons_that_can_be_used(wire: respx.MockRouter, b
     backend = await opened(build())
     assert await backend.offers(DEVICE, deadline=soon()) == [
         Offer(
-            reference=str(COUPON["id"]),
+            offer_id=str(COUPON["id"]),
             title="Pie of the day",
             description="While stocks last",
             code=CODE,
@@ -210,7 +210,7 @@ async def test_offers_are_the_coupons_that_can_be_used(wire: respx.MockRouter, b
             image_url="https://i.test/1.png",
             url="http://o.test/",
         ),
-        Offer(reference="19", title="B5Z7E", code="B5Z7E"),
+        Offer(offer_id="19", title="B5Z7E", code="B5Z7E"),
     ]
 
 
@@ -260,7 +260,7 @@ async def test_the_device_is_made_of_the_card_number(build: Build) -> None:
 
 
 async def issue(backend: XertsBackend, occasion: str = "visit") -> Written:
-    return await backend.issue(DEVICE, occasion, reference="r", deadline=soon())
+    return await backend.issue(DEVICE, occasion, idempotency_key="r", deadline=soon())
 
 
 async def test_an_occasion_issues_the_offers_of_its_site(wire: respx.MockRouter, build: Build) -> None:
@@ -348,7 +348,7 @@ async def test_the_call_that_tells_devices_is_found_once(
     before = [route.call_count for route in asked]
     again = wire.get(url__regex="/api/devices/D2").respond(json={"exists": True})
     if not got and not posted:
-        await backend.issue("D2", "visit", reference="r", deadline=soon())
+        await backend.issue("D2", "visit", idempotency_key="r", deadline=soon())
         assert again.call_count == 1
     assert [route.call_count for route in asked] == before
 
@@ -460,7 +460,7 @@ LIST = f"/api/coupons/sites/all/devices/{DEVICE}"
 
 
 async def redeem(backend: XertsBackend, code: str = CODE) -> Written:
-    return await backend.redeem(DEVICE, code, reference="r", deadline=soon())
+    return await backend.redeem(DEVICE, code, idempotency_key="r", deadline=soon())
 
 
 async def test_a_code_is_redeemed_where_its_coupon_says(wire: respx.MockRouter, build: Build) -> None:
@@ -486,7 +486,7 @@ async def test_a_code_is_activated(wire: respx.MockRouter, build: Build) -> None
     backend = await opened(build(promo="activate", redeem_site="default"))
     assert (await redeem(backend)).outcome is Outcome.DONE
     sent(used)
-    assert backend.settlement is Settlement.MANUAL
+    assert backend.reconciliation is Reconciliation.MANUAL
     assert backend.capabilities["coupons.redeem"].support is Support.PARTIAL
     assert await settle(backend) == Written.unknown()
 
@@ -566,7 +566,7 @@ SINCE = datetime(2016, 8, 2, 1, 28, 10, tzinfo=UTC)  # two seconds after REDEEME
 
 
 async def settle(backend: XertsBackend, since: datetime = SINCE) -> Written:
-    return await backend.settle_redeem(DEVICE, CODE, reference="r", since=since, deadline=soon())
+    return await backend.reconcile_redeem(DEVICE, CODE, idempotency_key="r", since=since, deadline=soon())
 
 
 @pytest.mark.parametrize(
@@ -598,7 +598,7 @@ async def test_a_use_that_was_carried_out_late_is_ours(wire: respx.MockRouter, b
     assert (await redeem(backend)).outcome is Outcome.UNKNOWN
     assert (await settle(backend, since)).outcome is Outcome.NOT_SENT
     assert await redeem(backend) == Written.done(str(COUPON["id"]), message="Pie of the day")
-    another = await backend.redeem(DEVICE, CODE, reference="other", deadline=soon())
+    another = await backend.redeem(DEVICE, CODE, idempotency_key="other", deadline=soon())
     assert another == Written.refused(Refusal.CODE_USED)
     assert used.call_count == 1
 

@@ -6,7 +6,7 @@
 --   :settlement integer (1 sale, 2 return of a sale, 3 expense, 4 return of an expense).
 -- Result, one row: points numeric (as credited, also when this reference came before);
 --   optional: reference (the CRM's name for it), message text (for the holder), outcome text ('done' or a refusal;
---   'reference_taken': the reference is known with another account, amount or total; nothing was written).
+--   'key_taken': the reference is known with another account, amount or total; nothing was written).
 --   No row means 'no_such_customer'.
 WITH lot AS (
     INSERT INTO crm.points_ledger
@@ -42,5 +42,5 @@ WITH lot AS (
 )
 SELECT CASE WHEN is_ours THEN amount END AS points,
        CASE WHEN is_ours THEN id END AS reference,
-       CASE WHEN is_ours THEN 'done' ELSE 'reference_taken' END AS outcome
+       CASE WHEN is_ours THEN 'done' ELSE 'key_taken' END AS outcome
 FROM compared

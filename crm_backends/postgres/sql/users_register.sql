@@ -6,13 +6,13 @@
 --   :country_code, :locality text; each null when not given.
 --   :phone_digits, :phone_national text (the phone's digits; those after the country code).
 -- Result, one row: reference (any type); optional: outcome text ('done', or a refusal such as 'conflict';
---   'reference_taken': the reference is known with another person). No row means 'conflict'.
+--   'key_taken': the reference is known with another person). No row means 'conflict'.
 WITH same_phone AS (
     SELECT id FROM crm.customers WHERE phone = :phone
 ), known AS (
     SELECT id, 'done' AS outcome FROM same_phone
     UNION ALL
-    SELECT CASE WHEN is_ours THEN id END, CASE WHEN is_ours THEN 'done' ELSE 'reference_taken' END
+    SELECT CASE WHEN is_ours THEN id END, CASE WHEN is_ours THEN 'done' ELSE 'key_taken' END
     FROM (
         SELECT id, :phone IS NULL AND lower(email) IS NOT DISTINCT FROM lower(:email) AS is_ours
         FROM crm.customers

@@ -26,7 +26,7 @@ BEGIN
     SELECT * INTO known FROM shop.client c WHERE c.koshelek = reference;
     IF FOUND THEN  -- ours, sent again; or somebody else's under the same reference
         RETURN QUERY SELECT known.id, CASE WHEN shop.last_ten(known.phone) IS NOT DISTINCT FROM ten
-                                           THEN 'done' ELSE 'reference_taken' END;
+                                           THEN 'done' ELSE 'key_taken' END;
         RETURN;
     END IF;
     SELECT * INTO known FROM shop.client c
@@ -65,7 +65,7 @@ BEGIN
     IF FOUND THEN
         RETURN QUERY SELECT earlier.change,
                             CASE WHEN earlier.client = client_id AND earlier.change = wanted
-                                 THEN 'done' ELSE 'reference_taken' END;
+                                 THEN 'done' ELSE 'key_taken' END;
         RETURN;
     END IF;
     SELECT balance INTO now_has FROM shop.bonus b WHERE b.client = client_id ORDER BY b.id DESC LIMIT 1;
@@ -92,7 +92,7 @@ BEGIN
     SELECT * INTO earlier FROM shop.promo_use u WHERE u.koshelek = reference;
     IF FOUND THEN
         RETURN QUERY SELECT CASE WHEN earlier.client = client_id AND earlier.code = promo.code
-                                 THEN 'done' ELSE 'reference_taken' END, promo.points, promo.thanks;
+                                 THEN 'done' ELSE 'key_taken' END, promo.points, promo.thanks;
         RETURN;
     END IF;
     SELECT count(*), count(*) FILTER (WHERE u.client = client_id) INTO by_all, by_client

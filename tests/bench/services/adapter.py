@@ -14,11 +14,11 @@ from typing import Any
 from aiohttp import web
 from pydantic import SecretStr
 
-from adapter import logs
 from adapter.api.auth import hash_password
 from adapter.api.server import PublicRunner
 from adapter.bootstrap import Service
-from adapter.serving import run, spare_the_collector
+from adapter.process import logs
+from adapter.process.serving import run, spare_the_collector
 from adapter.settings import Settings, read_settings, with_overrides
 from tests.bench.services import common
 

@@ -25,9 +25,9 @@ from crm_backends.ports import (
     Finding,
     Outcome,
     Points,
+    ReconcilesCredit,
+    Reconciliation,
     Refusal,
-    Settlement,
-    SettlesCredit,
     Written,
 )
 
@@ -86,13 +86,13 @@ class Writes:
         users, deadline = self.service.programme.users, Deadline.after(_PATIENCE)
         first, second, third = [await self._free_phone() for _ in range(3)]
         reference = self._reference(OperationKind.REGISTRATION)
-        written = await users.register(Profile(phone=first), reference=reference, deadline=deadline)
+        written = await users.register(Profile(phone=first), idempotency_key=reference, deadline=deadline)
         if written.outcome is not Outcome.DONE or written.crm_reference is None:
             self._tell("registration", _told("is not done", written), _LOOK, ok=False)
             return []
         self._tell("registration", "a new customer is made")
         again = await users.register(
-            Profile(phone=first), reference=reference, deadline=Deadline.after(_PATIENCE)
+            Profile(phone=first), idempotency_key=reference, deadline=Deadline.after(_PATIENCE)
         )
         same = again.outcome is Outcome.DONE and again.crm_reference == written.crm_reference
         self._tell(
@@ -117,18 +117,18 @@ class Writes:
         if len(found) != 1:
             self._tell("person", f"{len(found)} customers have this phone", "name one person's", ok=False)
             return []
-        return [Holder(found[0].card_number or "0", found[0].reference, found[0].profile)]
+        return [Holder(found[0].card_number or "0", found[0].customer_id, found[0].profile)]
 
     async def _other_contents(self, reference: str, phone: str, first: str) -> None:
         """A reference that is known, for somebody else: as after a restored database."""
         written = await self.service.programme.users.register(
-            Profile(phone=phone), reference=reference, deadline=Deadline.after(_PATIENCE)
+            Profile(phone=phone), idempotency_key=reference, deadline=Deadline.after(_PATIENCE)
         )
         if written.outcome is Outcome.DONE and written.crm_reference == first:
             self._tell(
                 "registration",
                 "a known reference with another phone gets the FIRST person's customer: a stranger's data",
-                "users_register: compare the phone of what is there under :reference, else 'reference_taken'",
+                "users_register: compare the phone of what is there under :reference, else 'key_taken'",
                 ok=False,
             )
         elif written.outcome is Outcome.REFUSED:
@@ -147,7 +147,9 @@ class Writes:
         reference = self._reference(OperationKind.REGISTRATION)
         written = await asyncio.gather(
             *(
-                users.register(Profile(phone=phone), reference=reference, deadline=Deadline.after(_PATIENCE))
+                users.register(
+                    Profile(phone=phone), idempotency_key=reference, deadline=Deadline.after(_PATIENCE)
+                )
                 for _ in range(_AT_ONCE)
             )
         )
@@ -181,7 +183,7 @@ class Writes:
         if points is None:
             return
         account: str | None = people[0].users_reference
-        if "points" not in programme.same_reference:
+        if "points" not in programme.same_customer_id:
             account = await points.points_account(people[0], deadline=Deadline.after(_PATIENCE))
         if account is None:
             self._tell(
@@ -207,7 +209,7 @@ class Writes:
             "points_credit: RETURNING the points that were put on the account",
             ok=rose is None,
         )
-        if programme.settlement[OperationKind.RECEIPT] is Settlement.KEY:
+        if programme.reconciliation[OperationKind.RECEIPT] is Reconciliation.KEY:
             await self._one_effect(ledger, credit, reference)
         else:
             await self._looked_up(ledger, account, credit, reference)
@@ -242,7 +244,7 @@ class Writes:
         rose = await ledger.rose(Decimal(0))
         good = written.outcome is wanted and rose is None
         if wanted is Outcome.REFUSED:
-            good = good and written.refusal is Refusal.REFERENCE_TAKEN
+            good = good and written.refusal is Refusal.KEY_TAKEN
         ends = (
             "is told as done, with no second effect"
             if wanted is Outcome.DONE
@@ -251,7 +253,7 @@ class Writes:
         remedy = (
             "points_credit: what is there under :reference comes back, unchanged"
             if wanted is Outcome.DONE
-            else "points_credit: compare account and points of what is there; 'reference_taken' AS outcome"
+            else "points_credit: compare account and points of what is there; 'key_taken' AS outcome"
         )
         detail = f"{what} {ends}" if good else f"{_told(what, written)}{f', and {rose}' if rose else ''}"
         self._tell("credit", detail, remedy, ok=good)
@@ -259,15 +261,15 @@ class Writes:
     async def _looked_up(self, ledger: _Ledger, account: str, credit: Credit, reference: str) -> None:
         """A CRM that is looked into after a doubt has to show what it was given."""
         points = self.service.programme.points
-        if points is None or not isinstance(points, SettlesCredit):
+        if points is None or not isinstance(points, ReconcilesCredit):
             self._tell("credit", "this driver cannot look a credit up: a doubt is held for a person")
             return
         began, found = time.monotonic(), Written.unknown()
         while time.monotonic() - began < _SHOWS_AFTER:
-            found = await points.settle_credit(
+            found = await points.reconcile_credit(
                 account,
                 credit,
-                reference=reference,
+                idempotency_key=reference,
                 since=ledger.since,
                 before=ledger.before,
                 deadline=Deadline.after(_PATIENCE),
@@ -292,14 +294,14 @@ class Writes:
             document=number.lstrip("0") or "1",
             sign=str(secrets.randbelow(10**9) + 1),
             total_kopecks=100,
-            settled_at=now - timedelta(minutes=5),
-            settlement=1,
+            issued_at=now - timedelta(minutes=5),
+            calculation_type=1,
         )
         by_rule = self.service.settings.receipts.points_by == "rule"
         return Credit(_POINTS if by_rule else None, "koshelek-adapter check", receipt)
 
     def _reference(self, kind: OperationKind) -> str:
-        return self.service.programme.new_reference(kind)
+        return self.service.programme.new_key(kind)
 
     def _tell(
         self, what: str, detail: str, remedy: str = "", *, ok: bool = True, warning: bool = False
@@ -330,9 +332,9 @@ class _Ledger:
         self.before = await self._balance()
         self._total = self.before.total
 
-    async def credit(self, credit: Credit, reference: str) -> Written:
+    async def credit(self, credit: Credit, idempotency_key: str) -> Written:
         return await self._points.credit(
-            self._account, credit, reference=reference, deadline=Deadline.after(_PATIENCE)
+            self._account, credit, idempotency_key=idempotency_key, deadline=Deadline.after(_PATIENCE)
         )
 
     async def _balance(self) -> Balance:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 
-from adapter.catalogue import Code
+from adapter.errors import Code
+from adapter.loyalty.idempotency_keys import SHORTEST, new_key
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
     DONE_TWICE,
@@ -23,10 +24,9 @@ from adapter.loyalty.model import (
     FOR_A_PERSON,
     OperationKind,
     OperationState,
-    reference_of,
+    former_key,
 )
-from adapter.loyalty.performing import refusal_code
-from adapter.loyalty.references import SHORTEST, new_reference
+from adapter.loyalty.refusal_codes import refusal_code
 from adapter.store.pool import Gateway
 from adapter.store.queue import AGAIN, enqueue
 
@@ -212,7 +212,7 @@ def _item(row: asyncpg.Record) -> Item:
         id=row["id"],
         kind=kind,
         state=OperationState(row["state"]),
-        reference=row["reference"] or reference_of(kind, row["id"]),
+        reference=row["reference"] or former_key(kind, row["id"]),
         card_number=row["card_number"],
         attempt=row["attempt"],
         recorded_at=row["recorded_at"],
@@ -431,7 +431,7 @@ async def _give_coupons(connection: Connection, operation_id: int, occasion: str
         _COUPONS,
         operation_id,
         json.dumps({"occasion": occasion}),
-        new_reference(SHORTEST),
+        new_key(SHORTEST),
     )
     if new is not None:
         await enqueue(connection, [new])

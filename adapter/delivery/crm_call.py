@@ -1,4 +1,4 @@
-"""Perform a recorded operation, or settle its doubt: the one CRM call it stands for.
+"""Perform a recorded operation, or reconcile its doubt: the one CRM call it stands for.
 
 Called by delivery, which has marked the operation as sent. It decides nothing about retries.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 from datetime import date, datetime
 from decimal import Decimal
 
-from adapter.catalogue import Code
 from adapter.loyalty.model import Operation, OperationKind
 from adapter.loyalty.ports import Port
 from adapter.loyalty.programme import Programme, account_of
@@ -16,33 +15,15 @@ from crm_backends.model import Credit, FiscalReceipt, Profile
 from crm_backends.ports import (
     Deadline,
     NotSupported,
+    ReconcilesCredit,
+    ReconcilesRedeem,
+    ReconcilesRegistration,
     Refusal,
-    SettlesCredit,
-    SettlesRedeem,
-    SettlesRegistration,
     Written,
 )
 
-_CODES = {
-    Refusal.CONFLICT: Code.CONFLICT,
-    Refusal.CODE_UNKNOWN: Code.PROMO_UNKNOWN,
-    Refusal.CODE_NOT_YET_VALID: Code.PROMO_NOT_YET_VALID,
-    Refusal.CODE_EXPIRED: Code.PROMO_EXPIRED,
-    Refusal.CODE_USED: Code.PROMO_USED,
-    Refusal.CODE_EXHAUSTED: Code.PROMO_EXHAUSTED,
-}
-_OTHERWISE = {
-    OperationKind.RECEIPT: Code.RECEIPT_REFUSED,
-    OperationKind.PROMO_CODE: Code.PROMO_REFUSED,
-    OperationKind.REGISTRATION: Code.REGISTRATION_REFUSED,
-}
 _DESCRIPTION = {"ru": "Покупка по чеку", "en": "Purchase by receipt"}
 """How the credit of a receipt is called in the holder's list of points."""
-
-
-def refusal_code(kind: OperationKind, refusal: Refusal | None) -> Code | None:
-    """Our code for a CRM's refusal of an operation of this kind; ``None``: nobody is told of it."""
-    return _CODES.get(refusal or Refusal.OTHER, _OTHERWISE.get(kind))
 
 
 async def perform(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
@@ -53,7 +34,7 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
     """
     if operation.kind is OperationKind.REGISTRATION:
         return await programme.users.register(
-            _profile(operation), reference=operation.reference, deadline=deadline
+            _profile(operation), idempotency_key=operation.idempotency_key, deadline=deadline
         )
     if operation.kind is OperationKind.CARD:
         return await _tell_card(programme, operation, deadline)
@@ -62,15 +43,21 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
         return Written.refused(Refusal.NO_SUCH_CUSTOMER)
     if operation.kind is OperationKind.RECEIPT and programme.points is not None:
         return await programme.points.credit(
-            account, _credit(programme, operation), reference=operation.reference, deadline=deadline
+            account,
+            _credit(programme, operation),
+            idempotency_key=operation.idempotency_key,
+            deadline=deadline,
         )
     if operation.kind is OperationKind.PROMO_CODE and programme.coupons is not None:
         return await programme.coupons.redeem(
-            account, operation.request["code"], reference=operation.reference, deadline=deadline
+            account, operation.request["code"], idempotency_key=operation.idempotency_key, deadline=deadline
         )
     if operation.kind is OperationKind.COUPONS and programme.coupons is not None:
         return await programme.coupons.issue(
-            account, operation.request["occasion"], reference=operation.reference, deadline=deadline
+            account,
+            operation.request["occasion"],
+            idempotency_key=operation.idempotency_key,
+            deadline=deadline,
         )
     raise NotSupported(f"no CRM for {operation.kind}")
 
@@ -89,12 +76,12 @@ async def _tell_card(programme: Programme, operation: Operation, deadline: Deadl
         card.barcode_number,
         card.barcode_type,
         replaces=operation.request["replaces"],
-        reference=operation.reference,
+        idempotency_key=operation.idempotency_key,
         deadline=deadline,
     )
 
 
-async def settle(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
+async def reconcile(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
     """Ask the CRM what became of an operation whose outcome is unknown.
 
     DONE: it happened. NOT_SENT: it did not. UNKNOWN: nobody can tell. Raises ``BackendError`` or
@@ -102,9 +89,9 @@ async def settle(programme: Programme, operation: Operation, deadline: Deadline)
     """
     sent_at = operation.sent_at or operation.recorded_at
     if operation.kind is OperationKind.REGISTRATION:
-        if isinstance(programme.users, SettlesRegistration):
-            return await programme.users.settle_register(
-                _profile(operation), reference=operation.reference, deadline=deadline
+        if isinstance(programme.users, ReconcilesRegistration):
+            return await programme.users.reconcile_register(
+                _profile(operation), idempotency_key=operation.idempotency_key, deadline=deadline
             )
         return Written.unknown()
     account = await crm_account(programme, operation, deadline)
@@ -112,20 +99,20 @@ async def settle(programme: Programme, operation: Operation, deadline: Deadline)
         return Written.unknown()
     points: object = programme.points
     coupons: object = programme.coupons
-    if operation.kind is OperationKind.RECEIPT and isinstance(points, SettlesCredit):
-        return await points.settle_credit(
+    if operation.kind is OperationKind.RECEIPT and isinstance(points, ReconcilesCredit):
+        return await points.reconcile_credit(
             account,
             _credit(programme, operation),
-            reference=operation.reference,
+            idempotency_key=operation.idempotency_key,
             since=sent_at,
             before=operation.before,
             deadline=deadline,
         )
-    if operation.kind is OperationKind.PROMO_CODE and isinstance(coupons, SettlesRedeem):
-        return await coupons.settle_redeem(
+    if operation.kind is OperationKind.PROMO_CODE and isinstance(coupons, ReconcilesRedeem):
+        return await coupons.reconcile_redeem(
             account,
             operation.request["code"],
-            reference=operation.reference,
+            idempotency_key=operation.idempotency_key,
             since=sent_at,
             deadline=deadline,
         )
@@ -160,8 +147,8 @@ def _credit(programme: Programme, operation: Operation) -> Credit:
         document=request["i"],
         sign=request["fp"],
         total_kopecks=request["kopecks"],
-        settled_at=datetime.fromisoformat(request["t"]),
-        settlement=request["n"],
+        issued_at=datetime.fromisoformat(request["t"]),
+        calculation_type=request["n"],
     )
     points = request["points"]
     return Credit(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from adapter import tls
+from adapter.process import tls
 from adapter.settings import (
     Binding,
     CannotRun,

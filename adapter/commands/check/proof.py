@@ -1,4 +1,4 @@
-"""A line of ``check`` for each kind of operation whose doubts are settled by looking in a CRM."""
+"""A line of ``check`` for each kind of operation whose doubts are reconciled by looking in a CRM."""
 
 from __future__ import annotations
 

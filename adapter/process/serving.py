@@ -23,10 +23,9 @@ import asyncpg
 import structlog
 import uvloop
 
-from adapter import logs, reloading, tls
-from adapter.listening import check_ports, listen
+from adapter.process import embedded, logs, reloading, tls
+from adapter.process.listening import check_ports, listen
 from adapter.settings import CannotRun, Settings
-from adapter.store import embedded
 from adapter.store.migrate import SchemaUnfit, migrate
 from crm_backends.database import OWN_KEY, cause_of
 
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from adapter.bootstrap import Service
-    from adapter.reloading import Source
+    from adapter.process.reloading import Source
     from crm_backends.ports import Finding
 
 log = structlog.get_logger("serving")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter import card_commands, desk
-from adapter import decisions as decisions  # its commands belong to the desk's
-from adapter.checking.command import check
-from adapter.terminal import ConfigFile, fail, plainly, settings_for
+from adapter.commands import cards, operations
+from adapter.commands import decisions as decisions  # its commands belong to those on receipts
+from adapter.commands.check.command import check
+from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
 
 if TYPE_CHECKING:
     import urllib.error
@@ -28,8 +28,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Write, show and explain settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
-app.add_typer(card_commands.app, name="cards")
-app.add_typer(desk.app, name="receipts")
+app.add_typer(cards.app, name="cards")
+app.add_typer(operations.app, name="receipts")
 app.command()(check)
 
 
@@ -66,8 +66,8 @@ def serve(
         raise SettingsError(
             [f"koshelek.password: {what}; `koshelek-adapter config new` writes a file with a generated one"]
         )
-    from adapter import serving
-    from adapter.reloading import Source
+    from adapter.process import serving
+    from adapter.process.reloading import Source
 
     serving.serve(settings, source=Source(settings_path(config), overrides))
 
@@ -86,7 +86,7 @@ def worker(
     For when delivery.in_process is off, or more hands are needed. Joins the embedded database of a
     running `serve`. Several on one host need a management port each.
     """
-    from adapter import listening, reloading, serving
+    from adapter.process import listening, reloading, serving
     from adapter.settings import settings_path
 
     settings = settings_for(config)
@@ -123,8 +123,8 @@ def demo(
     ] = "postgres",
 ) -> None:
     """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
-    from adapter import demo as demo_programme
-    from adapter import logs
+    from adapter.commands import demo as demo_programme
+    from adapter.process import logs
 
     settings = demo_programme.demo_settings(
         host=host,
@@ -191,12 +191,12 @@ def config_new(
     path: Annotated[Path, typer.Argument(help="File to write.")] = Path("koshelek-adapter.toml"),
 ) -> None:
     """Write a commented settings file with a generated password; never overwrites one."""
-    from adapter import reference
+    from adapter.settings import text as settings_text
 
     try:
         with path.open("x", encoding="utf-8") as file:
             path.chmod(0o600)
-            file.write(reference.sample())
+            file.write(settings_text.sample())
     except FileExistsError:
         fail(f"{path} exists; name another file")
     except OSError as error:
@@ -208,9 +208,9 @@ def config_new(
 @plainly
 def config_show(config: ConfigFile = None) -> None:
     """Print the effective settings (file and environment), secrets masked."""
-    from adapter import reference
+    from adapter.settings import text as settings_text
 
-    typer.echo(reference.in_force(settings_for(config)), nl=False)
+    typer.echo(settings_text.in_force(settings_for(config)), nl=False)
 
 
 @config_app.command("hash")
@@ -233,27 +233,27 @@ def config_hash() -> None:
 @plainly
 def config_reference() -> None:
     """Print every setting as Markdown, as it stands in the README."""
-    from adapter import reference
+    from adapter.settings import text as settings_text
 
-    typer.echo(reference.table(), nl=False)
+    typer.echo(settings_text.table(), nl=False)
 
 
 @config_app.command("capabilities")
 @plainly
 def config_capabilities() -> None:
     """Print what each installed CRM driver can do as Markdown, as it stands in the README."""
-    from adapter import reference
+    from adapter.settings import text as settings_text
 
-    typer.echo(reference.capabilities(), nl=False)
+    typer.echo(settings_text.capabilities(), nl=False)
 
 
 @config_app.command("codes")
 @plainly
 def config_codes() -> None:
     """Print every error code with cause and remedy as Markdown, as it stands in the README."""
-    from adapter import reference
+    from adapter.settings import text as settings_text
 
-    typer.echo(reference.codes(), nl=False)
+    typer.echo(settings_text.codes(), nl=False)
 
 
 def _driver_settings(driver: str, port: str, config: Path | None) -> tuple[Any, ZoneInfo]:

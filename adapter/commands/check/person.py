@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from adapter.api import wire
 from adapter.bootstrap import Service
-from adapter.catalogue import Code, Refused
+from adapter.errors import Code, Refused
 from adapter.loyalty.finding import choose
 from adapter.loyalty.holder import ENTRIES_SHOWN, CardInfo
 from adapter.loyalty.model import Card, CardState
@@ -89,8 +89,8 @@ class Walk:
             )
             return None
         self._look_at(people[0][0], phone)
-        cards = {customer.reference: card for customer, card in people if card is not None}
-        holders = [customer for customer, _ in people if customer.reference in cards]
+        cards = {customer.customer_id: card for customer, card in people if card is not None}
+        holders = [customer for customer, _ in people if customer.customer_id in cards]
         try:
             customer = choose(programme, holders or [one for one, _ in people], phone=phone, birth_date=None)
         except Refused as error:
@@ -101,13 +101,13 @@ class Walk:
                 ok=False,
             )
             return None
-        card = cards.get(customer.reference) or await self._to_come(customer)
+        card = cards.get(customer.customer_id) or await self._to_come(customer)
         if not card.number:
             self._tell("find", f"no card yet{took}: Koshelek would get an empty answer, and issue one")
         elif card.state is CardState.BLOCKED:
             self._tell("find", f"the card is blocked{took}: Koshelek would get error {Code.CARD_BLOCKED}")
         else:
-            new = "" if customer.reference in cards else ", taken over from the CRM then"
+            new = "" if customer.customer_id in cards else ", taken over from the CRM then"
             self._tell("find", f"{self._shown(wire.found_card_json(card))}{new}{took}")
         return customer, card
 
@@ -152,17 +152,17 @@ class Walk:
                     "choose cards.barcode_type and barcode_rule so that the CRM's numbers fit",
                     warning=True,
                 )
-        return Card(number, barcode, kind, state, users_reference=customer.reference)
+        return Card(number, barcode, kind, state, users_reference=customer.customer_id)
 
     async def _account(self, port: Port, customer: Customer, card: Card) -> str | None:
         """Under what a CRM keeps this person."""
         programme = self.service.programme
-        if port in programme.same_reference:
-            return customer.reference
+        if port in programme.same_customer_id:
+            return customer.customer_id
         known = card.points_reference if port == "points" else card.coupons_reference
         if known is not None:
             return known
-        holder = Holder(card.number, customer.reference, customer.profile)
+        holder = Holder(card.number, customer.customer_id, customer.profile)
         crm = programme.points if port == "points" else programme.coupons
         if crm is None:
             return None

@@ -233,7 +233,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.RECEIPT_KIND: Entry(
         "Такой вид чека не участвует в программе",
         "This kind of receipt does not take part",
-        "The settlement sign (n) is not in receipts.settlement_signs.",
+        "The settlement sign (n) is not in receipts.calculation_types.",
         _NORMAL,
     ),
     Code.RECEIPT_TOO_SMALL: Entry(

@@ -14,14 +14,14 @@ from datetime import UTC, datetime, timedelta
 import argon2
 from pydantic import SecretStr
 
-from adapter import tls
 from adapter.bootstrap import Service, ports_of
-from adapter.checking.contract import contract
-from adapter.checking.own_database import own_database
-from adapter.checking.person import Walk
-from adapter.checking.proof import proof_findings
-from adapter.checking.writes import Writes, beforehand
-from adapter.serving import database, run
+from adapter.commands.check.contract import contract
+from adapter.commands.check.own_database import own_database
+from adapter.commands.check.person import Walk
+from adapter.commands.check.proof import proof_findings
+from adapter.commands.check.writes import Writes, beforehand
+from adapter.process import tls
+from adapter.process.serving import database, run
 from adapter.settings import SHORTEST_PASSWORD, CannotRun, Settings, with_overrides
 from adapter.store.migrate import latest_version
 from crm_backends.ports import Finding

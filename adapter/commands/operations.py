@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.loyalty.model import FOR_A_PERSON, OperationKind, OperationState
-from adapter.terminal import (
+from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
     fail,
@@ -27,11 +26,12 @@ from adapter.terminal import (
     visible,
     with_database,
 )
+from adapter.loyalty.model import FOR_A_PERSON, OperationKind, OperationState
 
 if TYPE_CHECKING:
     from adapter.settings import Settings
-    from adapter.store.desk import Event, Item
     from adapter.store.pool import Gateway
+    from adapter.store.review import Event, Item
 
 app = typer.Typer(
     help="Receipts, promo codes and registrations on their way to the CRM: look, send again, settle.",
@@ -59,7 +59,7 @@ def held(
     data_dir: DataDir = None,
 ) -> None:
     """Show what waits for a person, oldest first, and why."""
-    from adapter.store.desk import PostgresDesk
+    from adapter.store.review import PostgresDesk
 
     found: list[Item] = []
 
@@ -89,7 +89,7 @@ def list_operations(
     data_dir: DataDir = None,
 ) -> None:
     """List operations, newest first."""
-    from adapter.store.desk import PostgresDesk
+    from adapter.store.review import PostgresDesk
 
     settings = desk_settings(config, data_dir)
     moment = None if since is None else since.replace(tzinfo=settings.zone)
@@ -113,7 +113,7 @@ def show(
     data_dir: DataDir = None,
 ) -> None:
     """Show one operation with everything that happened to it beside the normal course."""
-    from adapter.store.desk import PostgresDesk
+    from adapter.store.review import PostgresDesk
 
     found: list[tuple[Item, list[Event]]] = []
 

@@ -75,7 +75,7 @@ def plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
 
 def settings_for(config: Path | None, overrides: dict[str, Any] | None = None) -> Settings:
     """The settings in force, with what the command line overrides; logging follows them."""
-    from adapter import logs
+    from adapter.process import logs
     from adapter.settings import read_settings, settings_path, with_overrides
 
     settings = with_overrides(read_settings(settings_path(config)), overrides or {})
@@ -96,8 +96,8 @@ def settings_of_database(config: Path | None, data_dir: Path | None) -> Settings
 
 def must_be_somewhere(config: Path | None, settings: Settings) -> None:
     """Raise ``CannotRun`` where no settings, variable or folder with data say where the database is."""
+    from adapter.process import embedded
     from adapter.settings import DEFAULT_FILE, CannotRun, names_database, settings_path
-    from adapter.store import embedded
 
     folder = settings.database.data_dir
     if settings_path(config) is None and not names_database() and not embedded.is_there(folder):
@@ -129,7 +129,7 @@ def noted(note: str) -> str:
 
 def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]) -> None:
     """Run ``work`` with the adapter's database as it is; joins a running embedded one."""
-    from adapter import serving
+    from adapter.process import serving
     from adapter.store.pool import Gateway, open_pool
 
     async def main(url: str) -> None:
@@ -145,8 +145,8 @@ def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]
 
 def with_service(settings: Settings, work: Callable[[Service], Awaitable[None]]) -> None:
     """Run ``work`` with the whole adapter, its CRMs included, beside one that may be running."""
-    from adapter import serving
     from adapter.bootstrap import Service
+    from adapter.process import serving
 
     async def main(url: str) -> None:
         service = Service(settings, url, upgrade=False)

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from adapter import reference
 from adapter.settings import PORTS, Cards, NumberRange, Settings, read_settings
+from adapter.settings import text as settings_text
 from crm_backends import registry
 
 _COMMENTED = re.compile(r"# ([a-z_]+ = (?!\.\.\.$).+|\[\[cards\.ranges\]\])")
@@ -44,19 +44,19 @@ def without_password(settings: Settings) -> Settings:
 
 
 def test_the_sample_is_accepted_and_changes_nothing_but_the_password(tmp_path: Path) -> None:
-    settings = read(reference.sample(), tmp_path)
+    settings = read(settings_text.sample(), tmp_path)
     assert settings.koshelek.password is not None
     assert len(settings.koshelek.password.get_secret_value()) >= 16
     assert without_password(settings) == Settings()
 
 
 def test_every_sample_has_a_password_of_its_own(tmp_path: Path) -> None:
-    one, other = (read(reference.sample(), tmp_path).koshelek.password for _ in range(2))
+    one, other = (read(settings_text.sample(), tmp_path).koshelek.password for _ in range(2))
     assert one != other
 
 
 def test_every_commented_line_of_the_sample_is_valid_and_shows_the_default(tmp_path: Path) -> None:
-    lines = reference.sample().splitlines()
+    lines = settings_text.sample().splitlines()
     # The list of ranges is written in two ways; a file can have one of them.
     uncommented = [_COMMENTED.sub(r"\1", line) for line in lines if line != "# ranges = []"]
     assert sum(a != b for a, b in zip(lines, uncommented, strict=False)) > 40
@@ -71,7 +71,7 @@ def test_every_commented_line_of_the_sample_is_valid_and_shows_the_default(tmp_p
 
 
 def test_the_sample_explains_every_key() -> None:
-    text = reference.sample()
+    text = settings_text.sample()
     for section, model in sections().items():
         assert f"\n[{section}]\n" in text
         for key, info in model.model_fields.items():
@@ -80,7 +80,7 @@ def test_the_sample_explains_every_key() -> None:
 
 
 def test_the_table_holds_every_key_with_its_meaning() -> None:
-    rows = reference.table().splitlines()
+    rows = settings_text.table().splitlines()
     keys = [
         (f"{section}.{key}", info)
         for section, model in sections().items()
@@ -110,7 +110,7 @@ def test_every_setting_has_a_meaning_written_down() -> None:
 
 
 def test_lists_and_tables_are_called_so() -> None:
-    rows = [row.split(" | ") for row in reference.table().splitlines() if row.startswith("| `crm.")]
+    rows = [row.split(" | ") for row in settings_text.table().splitlines() if row.startswith("| `crm.")]
     kinds = {row[0].removeprefix("| "): row[1] for row in rows}
     for key in ("occasions", "properties", "promo_codes"):
         assert kinds[f"`crm.{key}`"] == "table"
@@ -120,8 +120,8 @@ def test_lists_and_tables_are_called_so() -> None:
 
 def test_the_keys_of_a_table_are_quoted_where_toml_wants_it() -> None:
     table = {"plain-key_1": 1, "Кофе": "a", "with blank": {'"': True}, "": 0.5}
-    assert tomllib.loads(f"shown = {reference.toml_value(table)}")["shown"] == table
-    assert reference.toml_value({"plain-key_1": 1}) == "{ plain-key_1 = 1 }"
+    assert tomllib.loads(f"shown = {settings_text.toml_value(table)}")["shown"] == table
+    assert settings_text.toml_value({"plain-key_1": 1}) == "{ plain-key_1 = 1 }"
 
 
 def test_settings_in_force_mask_every_secret(tmp_path: Path) -> None:
@@ -131,10 +131,10 @@ def test_settings_in_force_mask_every_secret(tmp_path: Path) -> None:
         "[crm]\nurl = 'postgresql://u:planted-4@h/d'\n[crm.points]\nurl = 'postgresql://u:planted-5@h/d'\n",
         tmp_path,
     )
-    text = reference.in_force(settings)
+    text = settings_text.in_force(settings)
     assert "planted" not in text
-    assert f'koshelek.password = "{reference.MASK}"' in text
-    assert f'crm.points.url = "{reference.MASK}"' in text
+    assert f'koshelek.password = "{settings_text.MASK}"' in text
+    assert f'crm.points.url = "{settings_text.MASK}"' in text
     assert 'koshelek.previous_login = "old"' in text
 
 
@@ -145,7 +145,7 @@ def test_settings_in_force_are_toml_apart_from_what_is_unset(tmp_path: Path) -> 
         "[crm.points]\ndriver = 'postgres'\nsql_dir = '/srv/\"sql\"'\n",
         tmp_path,
     )
-    lines = reference.in_force(settings).splitlines()
+    lines = settings_text.in_force(settings).splitlines()
     shown = tomllib.loads("\n".join(line for line in lines if not line.endswith(" = unset")))
     assert Cards(**shown["cards"]) == settings.cards
     assert shown["receipts"]["rate"] == 0.07

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.terminal import (
+from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
     decided_by,
@@ -119,7 +119,7 @@ def cards_show(
         if card is None:
             only_in_crm = told
         elif told is not None and told.customer is not None and is_anothers(card, told):
-            other_owner = told.customer.reference
+            other_owner = told.customer.customer_id
 
     try:
         with_service(settings, look_and_ask)
@@ -259,7 +259,7 @@ _PATIENCE = 10.0
 
 def _settings(config: Path | None, data_dir: Path | None) -> Settings:
     """The settings in force; these commands say themselves what there is to say, and nothing is logged."""
-    from adapter import logs
+    from adapter.process import logs
 
     settings = settings_of_database(config, data_dir)
     logs.silence()
@@ -316,7 +316,7 @@ def _print_of_crm(told: CrmCard, as_json: bool) -> None:
         "barcode_number": told.barcode,
         "barcode_type": told.barcode_type,
         "state": told.state,
-        "users_reference": None if told.customer is None else told.customer.reference,
+        "users_reference": None if told.customer is None else told.customer.customer_id,
         "replaced_by": told.replaced_by,
     }
     fields = {name: value for name, value in told_fields.items() if value}

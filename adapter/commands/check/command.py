@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapter.terminal import ConfigFile, DataDir, must_be_somewhere, plainly
+from adapter.commands.terminal import ConfigFile, DataDir, must_be_somewhere, plainly
 
 if TYPE_CHECKING:
     from crm_backends.ports import Finding
@@ -42,7 +42,7 @@ def check(
     Each line says what was looked at and what is wrong; the next what to do about it. Nothing is changed
     unless --writes is given; only an empty database gets its tables, and a line says so.
     """
-    from adapter import logs
+    from adapter.process import logs
     from adapter.settings import CannotRun, SettingsError, read_settings, settings_path, with_overrides
     from crm_backends.ports import Finding
 
@@ -69,7 +69,7 @@ def check(
         raise typer.Exit(1) from None
     tell(Finding("settings", True, f"{path or 'defaults and environment'}"))
 
-    from adapter.checking.findings import Wanted, look
+    from adapter.commands.check.findings import Wanted, look
 
     def agreed(lines: list[str]) -> bool:
         for line in lines:

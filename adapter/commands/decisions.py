@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter.desk import AsJson, Kind, app, desk_settings
-from adapter.loyalty.model import OperationKind, OperationState
-from adapter.terminal import (
+from adapter.commands.operations import AsJson, Kind, app, desk_settings
+from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
     decided_by,
@@ -29,13 +28,14 @@ from adapter.terminal import (
     with_database,
     with_service,
 )
+from adapter.loyalty.model import OperationKind, OperationState
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service
     from adapter.delivery.recheck import Asked, Recheck
     from adapter.settings import Settings
-    from adapter.store.desk import Item, PostgresDesk
     from adapter.store.pool import Gateway
+    from adapter.store.review import Item, PostgresDesk
 
 By = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
 Note = Annotated[
@@ -65,7 +65,7 @@ class _Asking:
     async def ask(self, item: Item) -> Asked:
         """Ask about one, and write down what was found."""
         from adapter.delivery.recheck import Answer, Asked
-        from adapter.store.desk import CannotDecide
+        from adapter.store.review import CannotDecide
 
         operation = await self.service.operations.get(item.id)
         if operation is None or operation.state is not OperationState.HELD:
@@ -125,7 +125,7 @@ def recheck(
     data_dir: DataDir = None,
 ) -> None:
     """Ask the CRM what became of held operations. What is found there is settled; nothing is sent."""
-    from adapter.store.desk import PostgresDesk
+    from adapter.store.review import PostgresDesk
 
     _must_name(operation_ids, all_held, kind)
     who, why = decided_by(by), noted(note)
@@ -179,7 +179,7 @@ def requeue(
     data_dir: DataDir = None,
 ) -> None:
     """Send held operations again. Where the CRM can be asked whether it has them, it is asked first."""
-    from adapter.store.desk import PostgresDesk
+    from adapter.store.review import PostgresDesk
 
     _must_name(operation_ids, all_held, kind)
     settings = desk_settings(config, data_dir)
@@ -240,7 +240,7 @@ class _Requeue:
     async def ask(self, service: Service) -> None:
         """Ask the CRM about each that may have reached it."""
         from adapter.delivery.recheck import Answer
-        from adapter.store.desk import PostgresDesk
+        from adapter.store.review import PostgresDesk
 
         asking = _Asking(service, PostgresDesk(service.gateway), self.who, self.why)
         for item in self.doubtful:
@@ -301,7 +301,7 @@ def settle(
 
     Nothing is sent. A caller who asks again gets the answer as if the CRM had given it.
     """
-    from adapter.store.desk import CannotDecide, PostgresDesk, Settled
+    from adapter.store.review import CannotDecide, PostgresDesk, Settled
 
     state = OperationState.REFUSED if outcome == "refused" else OperationState.DONE
     who, why, amount = decided_by(by), noted(note), _points(points)

@@ -35,7 +35,7 @@ async def card_to_be_told(programme: Programme, card: Card, owner: Customer) -> 
         card_number=card.number,
         fingerprint="",
         request={"customer": card.users_reference, "replaces": card.replaces},
-        reference=programme.new_reference(OperationKind.CARD),
+        idempotency_key=programme.new_key(OperationKind.CARD),
     )
     await programme.operations.record(new)
 
@@ -55,6 +55,6 @@ async def _record(programme: Programme, occasion: str | None, identity: str, num
         card_number=number,
         fingerprint="",
         request={"occasion": occasion},
-        reference=programme.new_reference(OperationKind.COUPONS),
+        idempotency_key=programme.new_key(OperationKind.COUPONS),
     )
     await programme.operations.record(new)

@@ -17,11 +17,11 @@ from typing import Any
 import yaml
 from pydantic import SecretStr
 
-from adapter import serving
 from adapter.bootstrap import Service
-from adapter.listening import check_ports
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
+from adapter.process import serving
+from adapter.process.listening import check_ports
 from adapter.settings import Coupons, Crm, NumberRange, Settings, with_overrides
 from adapter.store.importing import Report, Row, import_rows
 from adapter.store.pool import Gateway
@@ -141,10 +141,10 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
     deadline = Deadline.after(10)
     found = await users.find(phone=anna.phone, email=None, birth_date=None, deadline=deadline)
     if found:
-        reference: str | None = found[0].reference
+        reference: str | None = found[0].customer_id
     else:
         profile = Profile(phone=anna.phone, email=anna.email, first_name="Anna", birth_date=anna.birth_date)
-        reference = (await users.register(profile, reference="demo", deadline=deadline)).crm_reference
+        reference = (await users.register(profile, idempotency_key="demo", deadline=deadline)).crm_reference
     emails = service.programme.emails
     if emails is not None and reference is not None:
         await emails.note(reference, anna.email)
@@ -170,7 +170,7 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
         account = await coupons.coupons_account(holder, deadline=deadline)
         if account is not None:
             with suppress(BackendError):
-                await coupons.issue(account, "visit", reference="demo-visit", deadline=deadline)
+                await coupons.issue(account, "visit", idempotency_key="demo-visit", deadline=deadline)
                 offers = await coupons.offers(account, deadline=deadline)
                 codes = [offer.code for offer in offers if offer.code]
                 people["promo_code"] = codes[0] if codes else None
@@ -220,7 +220,7 @@ async def _reference(service: Service, phone: str) -> str:
     found = await service.programme.users.find(
         phone=phone, email=None, birth_date=None, deadline=Deadline.after(5)
     )
-    return found[0].reference
+    return found[0].customer_id
 
 
 def base_url(service: Service, port: int) -> str:

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from adapter.catalogue import CATALOGUE
+from adapter.errors import CATALOGUE
 from adapter.settings import ENV_PREFIX, Crm, CrmPort, NumberRange, Settings, shape_of
 from crm_backends import registry
 from crm_backends.ports import OPERATIONS, Support
@@ -159,13 +159,13 @@ def capabilities() -> str:
     specs = [registry.load(name) for name in registry.names()]
     heads = [operation.replace(".", " ").replace("_", " ") for operation in OPERATIONS]
     lines = [
-        "| driver | " + " | ".join(heads) + " | an unknown outcome is settled by | verified against |",
+        "| driver | " + " | ".join(heads) + " | an unknown outcome is reconciled by | verified against |",
         "|---" * (len(heads) + 3) + "|",
     ]
     notes = []
     for spec in specs:
         cells = [_SIGNS[spec.capabilities[operation].support] for operation in OPERATIONS]
-        lines.append(f"| `{spec.name}` | {' | '.join(cells)} | {spec.settlement} | {spec.verified_by} |")
+        lines.append(f"| `{spec.name}` | {' | '.join(cells)} | {spec.reconciliation} | {spec.verified_by} |")
         for operation in OPERATIONS:
             if spec.capabilities[operation].note:
                 notes.append(f"* `{spec.name}` {operation}: {spec.capabilities[operation].note}")

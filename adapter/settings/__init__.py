@@ -543,7 +543,7 @@ class Receipts(Section):
         description="How the number of the fiscal drive (fn) is compared: with zeros before it up to its 16 "
         "digits, since programs that read it as a number lose them; or as it is given.",
     )
-    settlement_signs: list[Literal[1, 2, 3, 4]] = Field(
+    calculation_types: list[Literal[1, 2, 3, 4]] = Field(
         [1], description="Accepted settlement signs (n): 1 sale, 2 its return, 3 expense, 4 its return."
     )
     max_age_days: int = Field(30, ge=1, le=3650, description="Oldest receipt that is accepted, days.")
@@ -596,7 +596,7 @@ class Delivery(Section):
         "(`concurrency` of its driver).",
     )
     call_timeout: Seconds = Field(10.0, description="Seconds one delivery to the CRM may take.")
-    settle_after: Seconds = Field(
+    reconcile_after: Seconds = Field(
         30.0,
         description="Seconds after which an unknown outcome is looked up, and for which the CRM has to "
         'answer from then on before "not found" is believed; longer by itself where the CRM is later.',
@@ -785,7 +785,12 @@ class Settings(BaseSettings):
         return ZoneInfo(self.koshelek.timezone)
 
 
+_RENAMED = {"settle_after": "reconcile_after", "settlement_signs": "calculation_types"}
+
+
 def _nearest(key: str, valid: list[str]) -> str:
+    if key in _RENAMED:
+        return f'; it is called "{_RENAMED[key]}" now'
     near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
     return f'; did you mean "{near[0]}"?' if near else f"; valid here: {', '.join(sorted(valid))}"
 
