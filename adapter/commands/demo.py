@@ -114,6 +114,7 @@ def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any
             "consumer_code": pegke.CONSUMER_CODE,
             "consumer_secret": pegke.CONSUMER_SECRET,
             "country_prefix": "7",
+            "history_timezone": "UTC",
         }
     if "xerts" in running:
         drivers["xerts"] = {

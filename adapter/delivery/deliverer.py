@@ -8,6 +8,7 @@ believed only of a CRM that has proved it (``proof``), for as long as it has ans
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
 import time
@@ -56,6 +57,9 @@ log = structlog.get_logger("delivery")
 _LOOKS = 3
 """Looks for a doubt, about, in the time for which its absence has to last."""
 _LONGEST = 500  # characters of what a CRM calls something
+_WAIT_FOR_ACCOUNT, _LOOK_AT_ACCOUNT = 1.0, 0.05  # seconds: at most, and between two looks
+_MOST_WAITING_FOR_ACCOUNT = 8
+"""Deliveries of a process that may wait for an account; they hold places that others could use."""
 _QUEUE_LATE = 2.0
 """Seconds by which the queue may be late with what was put off: it looks for that once a second."""
 
@@ -73,6 +77,9 @@ class Deliverer:
     clock: DatabaseClock = field(default_factory=DatabaseClock)
     pace: Mapping[OperationKind, Pace] = field(init=False)
     """Of everything but first attempts, per CRM."""
+    waiting_for_account: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(_MOST_WAITING_FOR_ACCOUNT)
+    )
     answering: Mapping[OperationKind, Answering] = field(init=False)
     """Whether the CRM answers those who look for a doubt."""
     proofs: Proofs = field(init=False)
@@ -163,9 +170,7 @@ class Deliverer:
             account = await crm_account(self.programme, known, deadline, surely=True)
             if account is None or self.programme.points is None:
                 return await self.operations.begin(known.id)
-            if not await self.operations.lease(
-                known, account, self._lease_seconds, self._longest_lease_seconds
-            ):
+            if not await self._lease(known, account, deadline):
                 raise Later(timedelta(seconds=self.settings.retry_first))
             before = await self.programme.points.balance(account, deadline=deadline)
         except (BackendError, StoreUnavailable) as error:
@@ -177,6 +182,22 @@ class Deliverer:
             await self.operations.explain(known, str(error))
             raise Later(self._pause(tries + 1)) from None
         return await self.operations.begin(known.id, before=before)
+
+    async def _lease(self, operation: Operation, account: str, deadline: Deadline) -> bool:
+        """Have the account for this operation alone.
+
+        Another receipt of the same holder is mostly over within a moment, and the queue would come back to
+        this one a second later at the soonest. So a few of those that find the account taken wait for it.
+        """
+        until = time.monotonic() + min(_WAIT_FOR_ACCOUNT, deadline.remaining() / 2)
+        while not await self.operations.lease(
+            operation, account, self._lease_seconds, self._longest_lease_seconds
+        ):
+            if self.waiting_for_account.locked() or time.monotonic() > until:
+                return False
+            async with self.waiting_for_account:
+                await asyncio.sleep(_LOOK_AT_ACCOUNT)
+        return True
 
     def _compares(self, operation: Operation) -> bool:
         return self.programme.reconciliation[operation.kind] is Reconciliation.COMPARE

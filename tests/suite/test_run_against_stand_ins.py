@@ -16,7 +16,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KLO_CONFIG", raising=False)
 
 
-@pytest.mark.parametrize("crm", ["perx", "xerts", "mixed", pytest.param("pegke", marks=pytest.mark.long)])
+@pytest.mark.parametrize("crm", ["perx", "xerts", "pegke", "mixed"])
 def test_the_demo_of_a_stand_in_keeps_every_clause(tmp_path: Path, crm: str) -> None:
     with demo(tmp_path, crm) as options_file:
         target = run_suite(options_file)
