@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adapter.commands import cards, operations
-from adapter.commands import decisions as decisions  # its commands belong to those on receipts
+from adapter.commands import decisions as decisions  # their commands belong to those on receipts
+from adapter.commands import hurry as hurry
 from adapter.commands.check.command import check
 from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
 

@@ -16,6 +16,8 @@ from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings, Durability
 from pgqueuer.ports.driver import Driver
 
+from adapter.loyalty.model import OperationKind
+
 if TYPE_CHECKING:
     import asyncpg
 
@@ -54,3 +56,23 @@ async def enqueue(
         [str(operation_id).encode() for operation_id in operation_ids],
         [priority] * len(operation_ids),
     )
+
+
+_HURRY = """
+    UPDATE koshelek.pgqueuer AS job SET execute_after = now()
+      FROM koshelek.operations AS operation
+     WHERE job.entrypoint = $1 AND job.status = 'queued' AND job.execute_after > now()
+       AND operation.id = convert_from(job.payload, 'UTF8')::bigint
+       AND ($2::text IS NULL OR operation.kind = $2)
+"""
+
+
+async def hurry(
+    connection: Connection | asyncpg.Connection[asyncpg.Record], kind: OperationKind | None = None
+) -> int:
+    """Have what was put off looked at now; returns how many (of this ``kind``).
+
+    Whether anything is sent is decided then, as ever: a doubt that has not waited for long enough waits on.
+    """
+    tag = await connection.execute(_HURRY, DELIVER, kind)
+    return int(tag.split()[-1])

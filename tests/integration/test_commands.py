@@ -82,7 +82,7 @@ _HELP: dict[tuple[str, ...], Sequence[str]] = {
     ("config", "show"): ("secrets masked", "--config"),
     ("config", "hash"): ("koshelek.password",),
     ("config", "reference"): ("Markdown",),
-    ("receipts",): ("held", "list", "show", "requeue", "settle", "purge"),
+    ("receipts",): ("held", "list", "show", "requeue", "hurry", "settle", "purge"),
     ("cards",): ("import", "show", "block", "unblock", "replace"),
     ("cards", "import"): ("number, state, barcode, barcode_type, customer", "FILE", "again"),
     ("cards", "show"): ("state, barcode", "NUMBER"),

@@ -219,6 +219,25 @@ async def test_the_normal_course_leaves_no_events(start: StartAdapter) -> None:
     assert await adapter.sql("SELECT count(*) FROM koshelek.operation_events") == 0
 
 
+# --- not waiting any longer ----------------------------------------------------------------------------
+
+
+async def test_what_was_put_off_is_hurried(adapter: Adapter, receipts: Command) -> None:
+    assert (await receipts("hurry")).out == "nothing was put off\n"
+    sent = await send(adapter)
+    await adapter.sql(f"UPDATE {QUEUE} SET execute_after = now() + interval '1 minute'")
+    await adapter.service.start_delivery()
+    assert (await receipts("hurry", "--kind", "promo_code")).out == "nothing was put off\n"
+    assert (await repeat(adapter, sent)).body["status"] == "accepted"
+    done = await receipts("hurry", "--kind", "receipt")
+    assert (done.status, done.out, done.err) == (0, "1 will be tried now\n", "")
+
+    async def credited() -> bool:
+        return bool((await repeat(adapter, sent)).body["status"] == "credited")
+
+    await until(credited)
+
+
 # --- sending again -------------------------------------------------------------------------------------
 
 

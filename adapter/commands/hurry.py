@@ -1,0 +1,35 @@
+"""``koshelek-adapter receipts hurry``: what was put off is tried now, once a CRM answers again.
+
+It may not know how anything is delivered, nor what is in doubt: it only moves the time of the next look.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from adapter.commands.operations import Kind, app, desk_settings
+from adapter.commands.terminal import ConfigFile, DataDir, plainly, say, with_database
+
+if TYPE_CHECKING:
+    from adapter.store.pool import Gateway
+
+
+@app.command("hurry")
+@plainly
+def hurry(kind: Kind = None, config: ConfigFile = None, data_dir: DataDir = None) -> None:
+    """Try now what was put off, instead of after its pause: when the CRM answers again, say.
+
+    Nothing is sent that would not be sent anyway; a doubt still waits until it can be told. A running `serve`
+    or `worker` does it, at most delivery.retries_per_second at a time.
+    """
+    from adapter.store import queue
+
+    moved = 0
+
+    async def work(gateway: Gateway) -> None:
+        nonlocal moved
+        async with gateway.connection() as connection:
+            moved = await queue.hurry(connection, kind)
+
+    with_database(desk_settings(config, data_dir), work)
+    say(f"{moved} will be tried now" if moved else "nothing was put off")
