@@ -11,12 +11,22 @@ from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
+import structlog
 
 from adapter.process import embedded
 from adapter.store.migrate import migrate
 
 _numbers = itertools.count(1)
 
+# structlog's own beginning writes the values of all variables of a traceback, which takes seconds.
+structlog.configure(
+    processors=[
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 _MEMORY = Path("/dev/shm")
 _ROOM = 8 << 30

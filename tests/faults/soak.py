@@ -283,7 +283,7 @@ async def soak_one(
     say: Callable[[str], None],
     *,
     pause: float = 1.0,
-    patience: float = 120.0,
+    patience: float = 900.0,
 ) -> Outcome:
     """Soak one way of settling. At most ``seconds`` of load; then up to ``patience`` until all is at rest."""
     with own_server({"max_connections": "300", "log_min_messages": "panic"}) as server:
@@ -330,6 +330,8 @@ async def soak_one(
             rest = time.monotonic() - loaded
             trouble.happened.update(f"line: {kind}" for kind in crm.line.happened.elements())
             say(f"{rating}: {verdict}; at rest after {rest:.0f} s; answers {dict(stage.answers)}")
+            if (worst := await stage.sql("SELECT worst_seconds FROM koshelek.visibility")) is not None:
+                say(f"{rating}: the longest it took the CRM to show a credit: {worst:.1f} s")
             say(f"{rating}: faults {dict(trouble.happened.most_common())}")
             return Outcome(rating, verdict, loaded - began, rest, trouble.happened)
 
