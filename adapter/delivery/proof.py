@@ -179,20 +179,21 @@ class Proofs:
         kind = operation.kind
         expected = (await self.of(kind)).worst_seconds
         pause = max(expected, not_before)
-        looks = 0
+        looks, missing_for = 0, 0.0
         while True:
             if keep is not None:
                 with contextlib.suppress(StoreUnavailable):
                     a_while = pause + 2 * self.settings.call_timeout
                     await keep(max(a_while, await self.patience(kind)))
-            # This process may be stopped meanwhile, for hours; that is not how late the CRM is.
-            at_most = time.monotonic() - since + pause + self.settings.call_timeout
+            # This process may be stopped for hours, or wait for its own database; that is not how late the
+            # CRM is.
+            at_most = missing_for + pause + self.settings.call_timeout
             await asyncio.sleep(pause)
             try:
                 written = await self.ask(operation, Deadline.after(self.settings.call_timeout))
             except BackendError:
                 # That it does not answer says nothing of how soon it shows what it has done.
-                since, pause = time.monotonic(), _LONGEST_PAUSE / 10
+                since, pause, missing_for = time.monotonic(), _LONGEST_PAUSE / 10, 0.0
                 continue
             looks += 1
             seconds = min(time.monotonic() - since, at_most)
@@ -206,6 +207,7 @@ class Proofs:
                 if written.outcome is Outcome.NOT_SENT:  # else it cannot be told, which proves nothing
                     await self._learn(await self.book.not_found(kind), kind)
                 break
+            missing_for = seconds
             self._missing[operation.id] = kind, since
             # Others may have doubts as well, and must not take for absent what is only late.
             await self._learn(await self.book.missing(kind, seconds), kind)

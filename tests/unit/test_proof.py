@@ -204,6 +204,20 @@ def test_nor_does_time_for_which_this_process_was_stopped(scene: Scene) -> None:
     assert scene.known.worst_seconds < 10
 
 
+def test_nor_does_time_for_which_the_adapters_own_database_kept_it_waiting(scene: Scene) -> None:
+    scene.late = 1.0
+    kept, waits = scene.book.missing, iter((0.0, 60.0))
+
+    async def missing(kind: OperationKind, seconds: float) -> Visibility:
+        scene.clock.now += next(waits, 0.0)
+        return await kept(kind, seconds)
+
+    scene.book.missing = missing  # type: ignore[method-assign]
+    run(scene, scene.confirm())
+    assert next(waits, None) is None
+    assert scene.known.worst_seconds < 10
+
+
 def test_at_most_a_few_are_looked_for_at_once(scene: Scene) -> None:
     scene.late = None
 
