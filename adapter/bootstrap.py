@@ -33,10 +33,10 @@ from adapter.store.consents import PostgresConsents
 from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.migrate import latest_version, schema_version
+from adapter.store.monitoring import PostgresMonitoring
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
-from adapter.store.review import PostgresDesk
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends import registry
@@ -116,7 +116,7 @@ class Service:
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
         self.operations = PostgresOperations(gateway)
-        self.metrics = Metrics(PostgresDesk(gateway).waiting, self.shown, self.left_alone)
+        self.metrics = Metrics(PostgresMonitoring(gateway).waiting, self.shown, self.left_alone)
         users: Any = self.by_port["users"]
         points: Any = self.by_port["points"]
         coupons: Any = self.by_port["coupons"]

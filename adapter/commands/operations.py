@@ -27,6 +27,7 @@ from adapter.commands.terminal import (
     with_database,
 )
 from adapter.loyalty.model import FOR_A_PERSON, OperationKind, OperationState
+from adapter.loyalty.payloads import CouponsPayload, PromoCodePayload, ReceiptPayload
 
 if TYPE_CHECKING:
     from adapter.settings import Settings
@@ -229,15 +230,16 @@ def _fields(item: Item, reveal: bool) -> dict[str, Any]:
     }
     if item.state in FOR_A_PERSON:
         fields["waiting"] = _age(item.held_at or item.sent_at or item.recorded_at)
-    if item.occasion is not None:
-        fields["occasion"] = item.occasion
-    if item.promo_code is not None and reveal:
-        fields["promo_code"] = item.promo_code
-    if item.receipt is not None:
-        receipt = item.receipt
-        fields |= {name: masked(getattr(receipt, name), 3) for name in ("fn", "i", "fp")}
-        if reveal:
-            fields["total"] = f"{Decimal(receipt.kopecks) / 100:.2f}"
+    match item.payload:
+        case CouponsPayload(occasion=occasion):
+            fields["occasion"] = occasion
+        case PromoCodePayload(code=code) if reveal:
+            fields["promo_code"] = code
+        case ReceiptPayload(receipt=receipt):
+            fiscal = {"fn": receipt.fiscal_drive, "i": receipt.document, "fp": receipt.sign}
+            fields |= {name: masked(text, 3) for name, text in fiscal.items()}
+            if reveal:
+                fields["total"] = f"{Decimal(receipt.total_kopecks) / 100:.2f}"
     return fields
 
 

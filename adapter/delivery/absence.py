@@ -16,9 +16,9 @@ from datetime import timedelta
 import structlog
 
 from adapter.delivery.later import Later
+from adapter.delivery.ports import DeliveryLedger
 from adapter.delivery.proof import TIMES_WORST, Proofs
 from adapter.loyalty.model import Operation, OperationKind
-from adapter.store.operations import PostgresOperations
 from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Written
 
 log = structlog.get_logger("delivery")
@@ -27,11 +27,11 @@ _LOOKED_FOR = 5.0
 """Seconds for which what was found of the witness holds for other doubts."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Absence:
     """Of all CRMs, as this process sees them."""
 
-    operations: PostgresOperations
+    ledger: DeliveryLedger
     proofs: Proofs
     reconciliation: Mapping[OperationKind, Reconciliation]
     ask: Callable[[Operation, Deadline], Awaitable[Written]]
@@ -58,7 +58,7 @@ class Absence:
             raise Later(timedelta(seconds=patience))
         now = time.monotonic()
         answered = now - self._wrote.get(kind, float("-inf")) < missing_for
-        if answered or await self.operations.written_since(operation):
+        if answered or await self.ledger.written_since(operation):
             return
         if missing_for < TIMES_WORST * patience:
             raise Later(timedelta(seconds=patience))
@@ -71,7 +71,7 @@ class Absence:
         now = time.monotonic()
         if now - self._confirmed.get(kind, float("-inf")) < _LOOKED_FOR:
             return True
-        witness = await self.operations.witness(kind, patience)
+        witness = await self.ledger.witness(kind, patience)
         if witness is None:
             return True
         try:

@@ -5,13 +5,17 @@ Called by delivery, which has marked the operation as sent. It decides nothing a
 
 from __future__ import annotations
 
-from datetime import date, datetime
-from decimal import Decimal
-
 from adapter.loyalty.model import Operation, OperationKind
+from adapter.loyalty.payloads import (
+    CardPayload,
+    CouponsPayload,
+    PromoCodePayload,
+    ReceiptPayload,
+    RegistrationPayload,
+)
 from adapter.loyalty.ports import Port
 from adapter.loyalty.programme import Programme, account_of
-from crm_backends.model import Credit, FiscalReceipt, Profile
+from crm_backends.model import Credit
 from crm_backends.ports import (
     Deadline,
     NotSupported,
@@ -24,6 +28,7 @@ from crm_backends.ports import (
 
 _DESCRIPTION = {"ru": "Покупка по чеку", "en": "Purchase by receipt"}
 """How the credit of a receipt is called in the holder's list of points."""
+_PAYLOAD_MISSING = "what is to be sent is not kept in the ledger, or cannot be read"
 
 
 async def perform(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
@@ -32,50 +37,43 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
     Raises ``BackendError`` or ``StoreUnavailable`` only before anything was written, so a raise means
     that nothing has reached the CRM.
     """
-    if operation.kind is OperationKind.REGISTRATION:
-        return await programme.users.register(
-            _profile(operation), idempotency_key=operation.idempotency_key, deadline=deadline
-        )
-    if operation.kind is OperationKind.CARD:
-        return await _tell_card(programme, operation, deadline)
+    payload, key = operation.payload, operation.idempotency_key
+    if payload is None:
+        return Written.not_sent(_PAYLOAD_MISSING)
+    if isinstance(payload, RegistrationPayload):
+        return await programme.users.register(payload.profile, idempotency_key=key, deadline=deadline)
+    if isinstance(payload, CardPayload):
+        return await _tell_card(programme, operation, payload, deadline)
     account = await crm_account(programme, operation, deadline, surely=True)
     if account is None:
         return Written.refused(Refusal.NO_SUCH_CUSTOMER)
-    if operation.kind is OperationKind.RECEIPT and programme.points is not None:
-        return await programme.points.credit(
-            account,
-            _credit(programme, operation),
-            idempotency_key=operation.idempotency_key,
-            deadline=deadline,
-        )
-    if operation.kind is OperationKind.PROMO_CODE and programme.coupons is not None:
-        return await programme.coupons.redeem(
-            account, operation.request["code"], idempotency_key=operation.idempotency_key, deadline=deadline
-        )
-    if operation.kind is OperationKind.COUPONS and programme.coupons is not None:
+    if isinstance(payload, ReceiptPayload) and programme.points is not None:
+        credit = _credit(programme, payload)
+        return await programme.points.credit(account, credit, idempotency_key=key, deadline=deadline)
+    if isinstance(payload, PromoCodePayload) and programme.coupons is not None:
+        return await programme.coupons.redeem(account, payload.code, idempotency_key=key, deadline=deadline)
+    if isinstance(payload, CouponsPayload) and programme.coupons is not None:
         return await programme.coupons.issue(
-            account,
-            operation.request["occasion"],
-            idempotency_key=operation.idempotency_key,
-            deadline=deadline,
+            account, payload.occasion, idempotency_key=key, deadline=deadline
         )
     raise NotSupported(f"no CRM for {operation.kind}")
 
 
-async def _tell_card(programme: Programme, operation: Operation, deadline: Deadline) -> Written:
+async def _tell_card(
+    programme: Programme, operation: Operation, payload: CardPayload, deadline: Deadline
+) -> Written:
     """Tell the users CRM of a card, unless it is no longer the one its owner has."""
     card = await programme.cards.get(operation.card_number or "")
-    customer = operation.request["customer"]
     if programme.keeps_cards is None:
         raise NotSupported("no CRM is told of cards")
-    if card is None or card.users_reference != customer:
+    if card is None or card.users_reference != payload.customer_id:
         return Written.refused()
     return await programme.keeps_cards.set_card(
-        customer,
+        payload.customer_id,
         card.number,
         card.barcode_number,
         card.barcode_type,
-        replaces=operation.request["replaces"],
+        replaces=payload.replaces,
         idempotency_key=operation.idempotency_key,
         deadline=deadline,
     )
@@ -87,11 +85,13 @@ async def reconcile(programme: Programme, operation: Operation, deadline: Deadli
     DONE: it happened. NOT_SENT: it did not. UNKNOWN: nobody can tell. Raises ``BackendError`` or
     ``StoreUnavailable`` when the CRM or the database cannot be asked now.
     """
-    sent_at = operation.sent_at or operation.recorded_at
-    if operation.kind is OperationKind.REGISTRATION:
+    payload, sent_at = operation.payload, operation.sent_at or operation.recorded_at
+    if payload is None:
+        return Written.unknown(_PAYLOAD_MISSING)
+    if isinstance(payload, RegistrationPayload):
         if isinstance(programme.users, ReconcilesRegistration):
             return await programme.users.reconcile_register(
-                _profile(operation), idempotency_key=operation.idempotency_key, deadline=deadline
+                payload.profile, idempotency_key=operation.idempotency_key, deadline=deadline
             )
         return Written.unknown()
     account = await crm_account(programme, operation, deadline)
@@ -99,19 +99,19 @@ async def reconcile(programme: Programme, operation: Operation, deadline: Deadli
         return Written.unknown()
     points: object = programme.points
     coupons: object = programme.coupons
-    if operation.kind is OperationKind.RECEIPT and isinstance(points, ReconcilesCredit):
+    if isinstance(payload, ReceiptPayload) and isinstance(points, ReconcilesCredit):
         return await points.reconcile_credit(
             account,
-            _credit(programme, operation),
+            _credit(programme, payload),
             idempotency_key=operation.idempotency_key,
             since=sent_at,
             before=operation.before,
             deadline=deadline,
         )
-    if operation.kind is OperationKind.PROMO_CODE and isinstance(coupons, ReconcilesRedeem):
+    if isinstance(payload, PromoCodePayload) and isinstance(coupons, ReconcilesRedeem):
         return await coupons.reconcile_redeem(
             account,
-            operation.request["code"],
+            payload.code,
             idempotency_key=operation.idempotency_key,
             since=sent_at,
             deadline=deadline,
@@ -133,26 +133,6 @@ async def crm_account(
     return await account_of(programme, card, port, deadline, surely=surely)
 
 
-def _profile(operation: Operation) -> Profile:
-    fields = dict(operation.request)
-    if "birth_date" in fields:
-        fields["birth_date"] = date.fromisoformat(fields["birth_date"])
-    return Profile(**fields)
-
-
-def _credit(programme: Programme, operation: Operation) -> Credit:
-    request = operation.request
-    receipt = FiscalReceipt(
-        fiscal_drive=request["fn"],
-        document=request["i"],
-        sign=request["fp"],
-        total_kopecks=request["kopecks"],
-        issued_at=datetime.fromisoformat(request["t"]),
-        calculation_type=request["n"],
-    )
-    points = request["points"]
-    return Credit(
-        points=None if points is None else Decimal(points),
-        description=_DESCRIPTION[programme.settings.koshelek.language],
-        receipt=receipt,
-    )
+def _credit(programme: Programme, payload: ReceiptPayload) -> Credit:
+    description = _DESCRIPTION[programme.settings.koshelek.language]
+    return Credit(points=payload.points, description=description, receipt=payload.receipt)

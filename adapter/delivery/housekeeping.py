@@ -14,9 +14,9 @@ from datetime import timedelta
 
 import structlog
 
+from adapter.delivery.ports import Upkeep
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.settings import Settings
-from adapter.store.upkeep import PostgresUpkeep
 
 log = structlog.get_logger("housekeeping")
 
@@ -44,7 +44,7 @@ class Report:
 
 @dataclass(slots=True)
 class Housekeeping:
-    upkeep: PostgresUpkeep
+    upkeep: Upkeep
     settings: Settings
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _look_for_jobs_from: float = 0.0

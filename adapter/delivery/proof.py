@@ -43,7 +43,7 @@ Found = Callable[[Operation, Written], Awaitable[None]]
 """Is told what was found of an operation that is done."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Proofs:
     """What the CRMs have shown, and the looking for more."""
 

@@ -24,7 +24,7 @@ from adapter.loyalty.ports import StoreUnavailable
 from adapter.store.queue import AGAIN, DELIVER, queries
 
 if TYPE_CHECKING:
-    from adapter.store.pool import Pool
+    import asyncpg
 
 log = structlog.get_logger("delivery")
 
@@ -41,7 +41,7 @@ most while its hands are full, and a CRM call may be over sooner."""
 @dataclass(slots=True)
 class Worker:
     deliverer: Deliverer
-    pool: Pool
+    pool: asyncpg.Pool[asyncpg.Record]
     """A pool of the worker's own: one connection listens, the others work on the queue."""
     concurrency: int
     listens: bool = True

@@ -8,6 +8,7 @@ recorded.
 from __future__ import annotations
 
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind
+from adapter.loyalty.payloads import CardPayload, CouponsPayload
 from adapter.loyalty.programme import Programme
 from crm_backends.model import Customer
 
@@ -30,11 +31,10 @@ async def card_to_be_told(programme: Programme, card: Card, owner: Customer) -> 
     if programme.keeps_cards is None or card.users_reference is None or owner.card_number == card.number:
         return
     new = NewOperation(
-        kind=OperationKind.CARD,
         identity=f"{card.number}@{card.users_reference}",
         card_number=card.number,
         fingerprint="",
-        request={"customer": card.users_reference, "replaces": card.replaces},
+        payload=CardPayload(card.users_reference, card.replaces),
         idempotency_key=programme.new_key(OperationKind.CARD),
     )
     await programme.operations.record(new)
@@ -50,11 +50,10 @@ async def _record(programme: Programme, occasion: str | None, identity: str, num
     if occasion is None or programme.coupons is None or OperationKind.COUPONS in programme.cannot:
         return
     new = NewOperation(
-        kind=OperationKind.COUPONS,
         identity=identity,
         card_number=number,
         fingerprint="",
-        request={"occasion": occasion},
+        payload=CouponsPayload(occasion),
         idempotency_key=programme.new_key(OperationKind.COUPONS),
     )
     await programme.operations.record(new)

@@ -22,6 +22,7 @@ from adapter.loyalty.model import (
     OperationKind,
     OperationState,
 )
+from adapter.loyalty.payloads import RegistrationPayload
 from adapter.loyalty.programme import Programme, remember_accounts
 from adapter.loyalty.standing import issuable, persons_card, vacant_number
 from crm_backends.model import Customer, Profile
@@ -209,16 +210,11 @@ async def _register(programme: Programme, profile: Profile, deadline: Deadline) 
     """
     if OperationKind.REGISTRATION in programme.cannot:
         raise Refused(Code.NOT_SUPPORTED)
-    fields = {
-        name: value.isoformat() if name == "birth_date" else value  # type: ignore[attr-defined]
-        for name, value in profile.given().items()
-    }
     new = NewOperation(
-        kind=OperationKind.REGISTRATION,
         identity=profile.phone or f"email:{profile.email}",
         card_number=None,
         fingerprint="",
-        request=fields,
+        payload=RegistrationPayload(profile),
         idempotency_key=programme.new_key(OperationKind.REGISTRATION),
     )
     operation, created = await programme.operations.record(new)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING
 
 from adapter.errors import Code
 from crm_backends.model import Balance, CrmCardState
+
+if TYPE_CHECKING:
+    from adapter.loyalty.payloads import Payload
 
 
 class CardState(enum.StrEnum):
@@ -101,6 +103,14 @@ class OperationState(enum.StrEnum):
 FINAL = frozenset({OperationState.DONE, OperationState.REFUSED})
 FOR_A_PERSON = frozenset({OperationState.HELD, OperationState.DOUBLED})
 """States in which nothing happens by itself."""
+OPEN = (
+    OperationState.RECORDED,
+    OperationState.SENT,
+    OperationState.UNKNOWN,
+    OperationState.HELD,
+    OperationState.DOUBLED,
+)
+"""States that are not the end."""
 
 CERTAINLY_NOT_SENT = "never got through"
 """The one reason of being held for which sending again cannot double anything."""
@@ -116,16 +126,18 @@ DONE_TWICE = "found in the CRM more than once"
 class NewOperation:
     """An operation to be recorded, unless one with its kind and identity lives already."""
 
-    kind: OperationKind
     identity: str
     """What makes a repeat the same operation: fn:i:fp of a receipt, code and card, a phone."""
     card_number: str | None
     fingerprint: str
     """What a true repeat has in common besides the identity."""
-    request: Mapping[str, Any]
-    """JSON the performer needs; may hold personal data, never leaves the database."""
+    payload: Payload
     idempotency_key: str
     """What the CRM is given to recognise it by; see ``adapter.loyalty.idempotency_keys``."""
+
+    @property
+    def kind(self) -> OperationKind:
+        return self.payload.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +147,8 @@ class Operation:
     identity: str
     card_number: str | None
     fingerprint: str
-    request: Mapping[str, Any]
+    payload: Payload | None
+    """``None``: it is over, and what it carried was removed; or that cannot be read."""
     state: OperationState
     attempt: int
     recorded_at: datetime

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Literal, Protocol
 
-from adapter.loyalty.model import Card, Entry, NewOperation, Operation, OperationKind
+from adapter.loyalty.model import Card, Entry, NewOperation, Operation, OperationKind, OperationState
 from crm_backends.model import Balance, ChannelConsents, CrmCardState, Customer
 from crm_backends.ports import Deadline
 
@@ -117,6 +117,17 @@ class OperationLedger(Protocol):
 
     async def wait(self, operation: Operation, seconds: float) -> Operation:
         """The operation as it stands once it is final or held, at the latest after ``seconds``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many of a kind are in a state, of the 10,000 oldest in it."""
+
+    kind: OperationKind
+    state: OperationState
+    count: int
+    oldest_seconds: float
+    """Seconds since the oldest of them was recorded."""
 
 
 class Proof(enum.StrEnum):

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from adapter.errors import Code, Refused
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
+from adapter.loyalty.payloads import PromoCodePayload
 from adapter.loyalty.programme import Programme
 from crm_backends.ports import Deadline
 
@@ -21,11 +22,10 @@ async def use_promo_code(programme: Programme, card: Card, code: str, deadline: 
         raise Refused(Code.NOT_SUPPORTED)
     code = code.strip()
     new = NewOperation(
-        kind=OperationKind.PROMO_CODE,
         identity=f"{code.casefold()}@{card.number}",
         card_number=card.number,
         fingerprint="",
-        request={"code": code},
+        payload=PromoCodePayload(code),
         idempotency_key=programme.new_key(OperationKind.PROMO_CODE),
     )
     operation, created = await programme.operations.record(new)

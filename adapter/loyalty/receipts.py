@@ -13,6 +13,7 @@ from adapter.loyalty.earning import admit, points_for
 from adapter.loyalty.fiscal import parse_receipt
 from adapter.loyalty.idempotency_keys import receipt_key
 from adapter.loyalty.model import Card, NewOperation, Operation, OperationKind, OperationState
+from adapter.loyalty.payloads import ReceiptPayload
 from adapter.loyalty.programme import Programme, in_its_place
 from crm_backends.ports import Deadline
 
@@ -33,21 +34,11 @@ async def register_receipt(
     zone, padded = programme.settings.zone, rule.fiscal_drive == "padded"
     receipt = parse_receipt(values, zone, now, pad_drive=padded)
     admit(receipt, rule, now)
-    points = points_for(receipt, rule)
     new = NewOperation(
-        kind=OperationKind.RECEIPT,
         identity=f"{receipt.fiscal_drive}:{receipt.document}:{receipt.sign}",
         card_number=card.number,
         fingerprint=f"{receipt.total_kopecks}:{receipt.calculation_type}",
-        request={
-            "fn": receipt.fiscal_drive,
-            "i": receipt.document,
-            "fp": receipt.sign,
-            "kopecks": receipt.total_kopecks,
-            "t": receipt.issued_at.isoformat(),
-            "n": receipt.calculation_type,
-            "points": None if points is None else str(points),
-        },
+        payload=ReceiptPayload(receipt, points_for(receipt, rule)),
         idempotency_key=receipt_key(
             receipt.fiscal_drive,
             receipt.document,

@@ -19,9 +19,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from adapter.loyalty.crm_cards import ODD
-from adapter.loyalty.model import FOR_A_PERSON, OperationKind
-from adapter.loyalty.ports import Proof, StoreBusy, StoreUnavailable, Visibility
-from adapter.store.review import OPEN, Waiting
+from adapter.loyalty.model import FOR_A_PERSON, OPEN, OperationKind
+from adapter.loyalty.ports import Proof, StoreBusy, StoreUnavailable, Visibility, Waiting
 from crm_backends.ports import Outcome
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 3.5, 5.0)

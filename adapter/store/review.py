@@ -26,22 +26,15 @@ from adapter.loyalty.model import (
     OperationState,
     former_key,
 )
+from adapter.loyalty.payloads import CouponsPayload, Payload, ReceiptPayload
 from adapter.loyalty.refusal_codes import refusal_code
+from adapter.store.operation_rows import payload_of
 from adapter.store.pool import Gateway
 from adapter.store.queue import AGAIN, enqueue
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
 
-OPEN = (
-    OperationState.RECORDED,
-    OperationState.SENT,
-    OperationState.UNKNOWN,
-    OperationState.HELD,
-    OperationState.DOUBLED,
-)
-"""States that are not the end."""
-_COUNTED = 10_000
 _PATIENCE = 60.0  # seconds; a person waits longer than a caller
 _TOGETHER = 500
 
@@ -63,27 +56,6 @@ _LIST = f"""
       {_HISTORY}
      ORDER BY operation.id {{order}}
 """  # noqa: S608
-# Cheap however many wait: of each state the oldest come first in the index operations_open, and nothing else
-# comes in this order. Only with statistics from before a burst would the planner rather sort them all.
-_IN_ORDER = "SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true)"
-_WAITING = """
-    SELECT kind, state, count(*) AS count,
-           greatest(0, extract(epoch FROM now() - min(recorded_at)))::float8 AS oldest_seconds
-      FROM unnest($1::text[]) AS open (name)
-     CROSS JOIN LATERAL (
-               SELECT kind, state, recorded_at FROM koshelek.operations
-                -- Not "state = open.name": then any index on the id would be in order too.
-                WHERE (state, id) >= (open.name, 0) AND state IN ('recorded', 'sent', 'unknown', 'held')
-                ORDER BY state, id LIMIT $2
-           ) AS oldest
-     WHERE state = open.name
-     GROUP BY kind, state
-    UNION ALL
-    SELECT kind, state, count(*), greatest(0, extract(epoch FROM now() - min(recorded_at)))::float8
-      FROM (SELECT kind, state, recorded_at FROM koshelek.operations
-             WHERE state = 'doubled' ORDER BY state, id LIMIT $2) AS doubled
-     GROUP BY kind, state
-"""
 _LOCK = """
     SELECT id, kind, state, points, request FROM koshelek.operations WHERE id = ANY($1) ORDER BY id FOR UPDATE
 """
@@ -130,16 +102,6 @@ class CannotDecide(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Fiscal:
-    """What the QR of a receipt says; private."""
-
-    fn: str
-    i: str
-    fp: str
-    kopecks: int
-
-
-@dataclass(frozen=True, slots=True)
 class Item:
     """An operation as a person may see it, private fields apart."""
 
@@ -162,10 +124,8 @@ class Item:
     points: Decimal | None
     """Points credited, or that are to be; ``None``: the CRM computes them, or it is no receipt."""
     crm_reference: str | None
-    receipt: Fiscal | None
-    promo_code: str | None
-    occasion: str | None
-    """On which coupons are given."""
+    payload: Payload | None
+    """Private; ``None`` of a registration, and where it was removed."""
     may_double: bool
     """Whether it may have reached the CRM, so that sending again may do it twice."""
 
@@ -190,24 +150,10 @@ class Settled:
     before: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """How many of a kind are in a state, of the 10,000 oldest in it."""
-
-    kind: OperationKind
-    state: OperationState
-    count: int
-    oldest_seconds: float
-    """Seconds since the oldest of them was recorded."""
-
-
 def _item(row: asyncpg.Record) -> Item:
     kind = OperationKind(row["kind"])
-    request: dict[str, Any] = json.loads(row["request"] or "{}")
-    receipt = None
-    if kind is OperationKind.RECEIPT and "fn" in request:
-        receipt = Fiscal(request["fn"], request["i"], request["fp"], request["kopecks"])
-    expected = request.get("points") if row["state"] not in FINAL else None
+    payload = payload_of(kind, row)
+    expected = _points_due(payload) if row["state"] not in FINAL else None
     return Item(
         id=row["id"],
         kind=kind,
@@ -222,11 +168,9 @@ def _item(row: asyncpg.Record) -> Item:
         reason=row["reason"],
         detail=row["detail"],
         code=Code(row["code"]) if row["code"] else None,
-        points=Decimal(expected) if expected is not None else row["points"],
+        points=expected if expected is not None else row["points"],
         crm_reference=row["crm_reference"],
-        receipt=receipt,
-        promo_code=request.get("code"),
-        occasion=request.get("occasion"),
+        payload=payload,
         may_double=row["reason"] != CERTAINLY_NOT_SENT or row["doubted"],
     )
 
@@ -265,18 +209,6 @@ class PostgresDesk:
         async with self._gateway.connection() as connection:
             rows = await connection.fetch(statement, limit, *[value for _, value in given], timeout=_PATIENCE)
         return [_item(row) for row in rows]
-
-    async def waiting(self) -> Sequence[Waiting]:
-        """What is not over, counted."""
-        async with self._gateway.connection() as connection, connection.transaction():
-            await connection.execute(_IN_ORDER)
-            rows = await connection.fetch(_WAITING, list(OPEN), _COUNTED)
-        return [
-            Waiting(
-                OperationKind(row["kind"]), OperationState(row["state"]), row["count"], row["oldest_seconds"]
-            )
-            for row in rows
-        ]
 
     async def show(self, operation_id: int) -> tuple[Item, list[Event]] | None:
         """An operation and what happened to it, oldest first; ``None`` when there is none."""
@@ -382,7 +314,7 @@ class PostgresDesk:
                     "can be settled"
                 )
             code = None if state is OperationState.DONE else refusal_code(kind, None)
-            points = _points_of(kind, state, points, json.loads(row["request"]))
+            points = _points_of(kind, state, points, payload_of(kind, row))
             if kind is OperationKind.REGISTRATION and state is OperationState.DONE and not customer:
                 raise CannotDecide(
                     f"operation {operation_id} is a registration: say with --customer how the CRM calls the "
@@ -430,7 +362,7 @@ async def _give_coupons(connection: Connection, operation_id: int, occasion: str
         # The shortest reference fits every CRM; which it is, is not known here.
         _COUPONS,
         operation_id,
-        json.dumps({"occasion": occasion}),
+        json.dumps(CouponsPayload(occasion).to_json()),
         new_key(SHORTEST),
     )
     if new is not None:
@@ -438,15 +370,19 @@ async def _give_coupons(connection: Connection, operation_id: int, occasion: str
 
 
 def _points_of(
-    kind: OperationKind, state: OperationState, points: Decimal | None, request: dict[str, Any]
+    kind: OperationKind, state: OperationState, points: Decimal | None, payload: Payload | None
 ) -> Decimal | None:
     """Points to be written down: what the person says, else what the receipt was worth."""
     if points is not None and (kind is OperationKind.REGISTRATION or state is not OperationState.DONE):
         raise CannotDecide("points go with a receipt or a promo code that was credited, with nothing else")
     if points is None and kind is OperationKind.RECEIPT and state is OperationState.DONE:
-        due = request.get("points")
-        return None if due is None else Decimal(due)
+        return _points_due(payload)
     return points
+
+
+def _points_due(payload: Payload | None) -> Decimal | None:
+    """Points that the CRM was, or is, to credit as we say."""
+    return payload.points if isinstance(payload, ReceiptPayload) else None
 
 
 async def _by_whom(connection: Connection, operation_id: int) -> str:

@@ -333,7 +333,7 @@ class Ledger(RuleBasedStateMachine):
 
     async def _age(self, seconds: float) -> None:
         """Everything is older: the deliverer goes by what is written down."""
-        self.deliverer.absence._tried.clear()
+        self.deliverer.doubts.absence._tried.clear()
         interval = timedelta(seconds=seconds)
         await self.world.sql(
             "UPDATE koshelek.operations "

@@ -335,14 +335,14 @@ async def test_who_slept_between_marking_and_sending_does_not_send(
     with crm(unhurried, scripted, Reconciliation.PROBE):
         worker = unhurried.service._worker
         assert worker is not None
-        begin = type(worker.deliverer.operations).begin
+        begin = type(worker.deliverer.ledger).begin
 
         async def begin_and_sleep(self: Any, *given: Any, **named: Any) -> Operation | None:
             begun = await begin(self, *given, **named)
             await asyncio.sleep(0.6)
             return begun
 
-        monkeypatch.setattr(type(worker.deliverer.operations), "begin", begin_and_sleep)
+        monkeypatch.setattr(type(worker.deliverer.ledger), "begin", begin_and_sleep)
         with pytest.raises(Later):
             await worker.deliverer.deliver(operation.id)
         assert scripted.references == []

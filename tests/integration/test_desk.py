@@ -15,10 +15,12 @@ import pytest
 
 from adapter.errors import Code
 from adapter.loyalty.idempotency_keys import new_key
-from adapter.loyalty.model import CERTAINLY_NOT_SENT, NewOperation, OperationKind, OperationState
+from adapter.loyalty.model import CERTAINLY_NOT_SENT, NewOperation, OperationState
+from adapter.loyalty.payloads import RegistrationPayload
 from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import latest_version, migrate, migrations
 from adapter.store.review import CannotDecide, PostgresDesk
+from crm_backends.model import Profile
 from tests.integration.processes import Ended, run
 
 from ..conftest import create_database
@@ -85,11 +87,10 @@ async def held_receipt(adapter: Adapter) -> Sent:
 async def held_registration(adapter: Adapter) -> int:
     operation, _ = await adapter.service.operations.record(
         NewOperation(
-            kind=OperationKind.REGISTRATION,
             identity=PHONE,
             card_number=None,
             fingerprint="",
-            request={"phone": PHONE, "first_name": NAME},
+            payload=RegistrationPayload(Profile(phone=PHONE, first_name=NAME)),
             idempotency_key=new_key(),
         )
     )

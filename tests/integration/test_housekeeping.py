@@ -28,6 +28,7 @@ from tests.integration.processes import Ended, Running, call, free_ports, run
 from tests.integration.test_processes import serve, settings_file
 
 from .conftest import StartAdapter, new_phone, settings_for_tests
+from .payloads import RECEIPT, payload
 
 QUEUE = "koshelek.pgqueuer"
 MINUTE = timedelta(minutes=1)
@@ -58,7 +59,7 @@ class House:
     async def record(self, identity: str, kind: OperationKind = OperationKind.RECEIPT) -> Operation:
         """A new operation with its job."""
         operation, created = await self.operations.record(
-            NewOperation(kind, identity, "29", "100:1", {"points": "5", "fn": "private"}, new_key())
+            NewOperation(identity, "29", "100:1", payload(kind), new_key())
         )
         assert created
         return operation
@@ -295,9 +296,7 @@ async def test_old_details_go_and_what_a_repeat_needs_stays(house: House) -> Non
     row = await house.pool.fetchrow("SELECT * FROM koshelek.operations WHERE id = $1", old_done.id)
     assert (row["message"], row["before"], row["crm_reference"]) == (None, None, None)
     assert (row["identity"], row["card_number"], row["fingerprint"]) == ("0", "29", "100:1")
-    again, created = await house.operations.record(
-        NewOperation(OperationKind.RECEIPT, "1", "29", "100:1", {}, new_key())
-    )
+    again, created = await house.operations.record(NewOperation("1", "29", "100:1", RECEIPT, new_key()))
     assert (again.id, again.state, created) == (old_refused.id, OperationState.REFUSED, False)
     # The held one is settled at last; its details stay for as long as those of any other.
     await PostgresDesk(house.gateway).settle(old_held.id, OperationState.DONE, by="olga", note="seen")

@@ -15,8 +15,8 @@ import yaml
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client.parser import text_string_to_metric_families
 
-from adapter.loyalty.model import OperationState
-from adapter.store.review import _IN_ORDER, _WAITING, OPEN
+from adapter.loyalty.model import OPEN, OperationState
+from adapter.store.monitoring import _IN_ORDER, _WAITING
 from crm_backends.ports import BackendUnavailable, Deadline
 from tests.integration.processes import LOGIN, PASSWORD, basic, free_ports
 from tests.integration.test_processes import ready_count, serve, settings_file, until

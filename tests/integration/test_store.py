@@ -14,7 +14,7 @@ import pytest
 
 from adapter.errors import Code
 from adapter.loyalty.idempotency_keys import new_key
-from adapter.loyalty.model import Entry, NewOperation, OperationKind, OperationState
+from adapter.loyalty.model import Entry, NewOperation, OperationState
 from adapter.loyalty.numbers import range_number
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.process.embedded import EmbeddedServer
@@ -28,6 +28,7 @@ from tests.integration.processes import run
 
 from ..conftest import create_database
 from .conftest import RANGE, Adapter, StartAdapter, new_phone, running, settings_for_tests
+from .payloads import RECEIPT
 
 ANONYMOUS = "/v1/card/anonymous"
 INSERT = (
@@ -140,9 +141,7 @@ async def test_what_lies_behind_the_counter_is_not_drawn(start: StartAdapter) ->
 
 async def test_batches_that_share_receipts_do_not_wait_for_each_other_in_a_circle(adapter: Adapter) -> None:
     """Both meet a receipt that a third is about to record, each on its way through the others."""
-    news = [
-        NewOperation(OperationKind.RECEIPT, f"{number:02}", "29", "1:1", {}, new_key()) for number in range(9)
-    ]
+    news = [NewOperation(f"{number:02}", "29", "1:1", RECEIPT, new_key()) for number in range(9)]
     orders = (news, [*reversed(news)])
     async with adapter.service.pool.acquire() as connection:
         third = connection.transaction()
@@ -152,7 +151,7 @@ async def test_batches_that_share_receipts_do_not_wait_for_each_other_in_a_circl
             "VALUES ('receipt', '04', '', '{}')"
         )
         both = [
-            asyncio.create_task(PostgresOperations(adapter.service.gateway)._record_together(order))
+            asyncio.create_task(PostgresOperations(adapter.service.gateway)._record_batch(order))
             for order in orders
         ]
         await asyncio.sleep(0.1)
@@ -261,10 +260,7 @@ async def test_one_that_cannot_be_written_down_does_not_take_others_with_it(adap
     """They end in one batch; what a CRM says of one may be nothing that PostgreSQL can hold."""
     await adapter.service.stop_delivery()
     operations = adapter.service.operations
-    news = [
-        NewOperation(OperationKind.RECEIPT, f"batch-{number}", "29", "1:1", {}, new_key())
-        for number in range(5)
-    ]
+    news = [NewOperation(f"batch-{number}", "29", "1:1", RECEIPT, new_key()) for number in range(5)]
     recorded = [(await operations.record(new))[0] for new in news]
     begun = [await operations.begin(operation.id) for operation in recorded]
     texts = ["a", "b\x00c", "d", "e", "f"]

@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> LeapingClock:
 
 def operation(number: int, state: OperationState = OperationState.UNKNOWN) -> Operation:
     return Operation(
-        number, KIND, f"i{number}", "29", "", {}, state, 1, datetime(2026, 11, 26, tzinfo=UTC), f"R{number}"
+        number, KIND, f"i{number}", "29", "", None, state, 1, datetime(2026, 11, 26, tzinfo=UTC), f"R{number}"
     )
 
 

@@ -21,7 +21,16 @@ from .leaping import LeapingClock
 
 KIND = OperationKind.RECEIPT
 OPERATION = Operation(
-    1, KIND, "identity", "2900", "", {}, OperationState.DONE, 1, datetime(2026, 1, 1, tzinfo=UTC), "REFERENCE"
+    1,
+    KIND,
+    "identity",
+    "2900",
+    "",
+    None,
+    OperationState.DONE,
+    1,
+    datetime(2026, 1, 1, tzinfo=UTC),
+    "REFERENCE",
 )
 
 

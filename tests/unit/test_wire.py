@@ -157,7 +157,7 @@ def operation(state: OperationState, **more: Any) -> Operation:
         identity="1:2:3",
         card_number="1",
         fingerprint="",
-        request={},
+        payload=None,
         idempotency_key="R1",
         state=state,
         attempt=1,

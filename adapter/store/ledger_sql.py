@@ -1,0 +1,129 @@
+"""The statements of the operations ledger. They may not know who runs them, nor what follows.
+
+Whatever moves an operation names the attempt it belongs to, or the state it comes from: of two processes that
+do the same, the second moves nothing.
+"""
+
+from __future__ import annotations
+
+COLUMNS = (
+    "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
+    "finished_at, code, points, crm_reference, message, before, requeued_at, doubted, reference, looked_at, "
+    "answering_since"
+)
+
+INSERT = """
+    INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[])
+    ON CONFLICT (kind, identity) WHERE live DO NOTHING
+    RETURNING kind, identity, id, recorded_at
+"""
+
+LIVING = f"""
+    SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations
+     WHERE live AND (kind, identity) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""  # noqa: S608
+
+BY_IDS = f"SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
+
+QUALIFIED = ", ".join(f"operation.{column}" for column in COLUMNS.split(", "))
+
+BEGIN = f"""
+    UPDATE koshelek.operations AS operation
+       SET state = 'sent', attempt = attempt + 1, begun = attempt + 1, sent_at = now(),
+           before = begun.balance, looked_at = NULL, answering_since = NULL
+      FROM unnest($1::bigint[], $2::jsonb[], $3::text[]) AS begun (operation_id, balance, resendable)
+     WHERE operation.id = begun.operation_id
+       AND (state = 'recorded'
+            OR (state = 'unknown' AND kind = ANY(string_to_array(begun.resendable, ','))))
+       -- What is to be compared needs its account for itself, also if we slept since the lease was taken.
+       AND (begun.balance IS NULL OR EXISTS (
+               SELECT FROM koshelek.account_leases AS lease
+                WHERE lease.operation_id = operation.id AND lease.until > now()
+           ))
+    RETURNING {QUALIFIED}, now() AS read_at
+"""  # noqa: S608
+
+END = f"""
+    UPDATE koshelek.operations AS operation
+       SET state = ended.state, code = ended.code, points = ended.points,
+           crm_reference = ended.crm_reference, message = ended.message, reason = ended.reason,
+           detail = CASE WHEN ended.state <> 'done' THEN coalesce(ended.detail, operation.detail) END,
+           finished_at = CASE WHEN ended.state IN ('done', 'refused') THEN now() END,
+           -- A registration needs no personal data once it is over.
+           request = CASE WHEN kind = 'registration' AND ended.state IN ('done', 'refused')
+                          THEN '{{}}' ELSE request END,
+           -- A promo code or a person may come again; a receipt is refused for good, unless the CRM does not
+           -- know its customer yet, and then only if no attempt of it can have got there.
+           live = ended.state <> 'refused'
+               OR (kind = 'receipt' AND (operation.doubted OR NOT ended.nobody))
+      FROM unnest($1::bigint[], $2::int[], $3::text[], $4::text[], $5::numeric[], $6::text[], $7::text[],
+                  $8::text[], $9::boolean[], $10::text[])
+           AS ended (operation_id, attempt, state, code, points, crm_reference, message, reason, nobody,
+                     detail)
+     WHERE operation.id = ended.operation_id AND operation.attempt = ended.attempt
+       -- What nobody has begun since may be held without being sent.
+       AND (operation.state IN ('sent', 'unknown')
+            OR (operation.state = 'recorded' AND ended.state = 'held'))
+    RETURNING {QUALIFIED}, now() AS read_at
+"""  # noqa: S608
+
+LOOKED = f"""
+    UPDATE koshelek.operations AS operation
+       SET looked_at = now(), detail = coalesce($5, detail),
+           answering_since = CASE WHEN $3 AND $4 THEN coalesce(answering_since, now()) WHEN $3 THEN now() END
+     WHERE id = $1 AND attempt = $2 AND state = 'unknown'
+    RETURNING {QUALIFIED}, now() AS read_at
+"""  # noqa: S608
+
+DROP_LEASE = """
+    DELETE FROM koshelek.account_leases AS lease
+     WHERE operation_id = $1 AND NOT EXISTS (
+               SELECT FROM koshelek.operations AS operation
+                WHERE operation.id = lease.operation_id AND operation.state IN ('sent', 'unknown')
+           )
+"""
+KEEP_LEASE = """
+    UPDATE koshelek.account_leases AS lease SET until = now() + $2::interval
+     WHERE operation_id = $1 AND NOT EXISTS (
+               SELECT FROM koshelek.operations AS operation
+                WHERE operation.id = lease.operation_id AND operation.state IN ('sent', 'unknown')
+           )
+"""
+
+# The last few hundred operations tell enough, and are found by their ids.
+_LATEST = f"(SELECT {COLUMNS} FROM koshelek.operations ORDER BY id DESC LIMIT 500) AS latest"  # noqa: S608
+WITNESS = f"""
+    SELECT {COLUMNS}, now() AS read_at FROM {_LATEST}
+     WHERE kind = $1 AND state = 'done' AND NOT doubted AND request <> '{{}}'
+       AND finished_at < now() - $2::interval
+     ORDER BY finished_at DESC LIMIT 1
+"""  # noqa: S608
+WRITTEN_SINCE = f"""
+    SELECT EXISTS (SELECT FROM {_LATEST}
+                    WHERE kind = $1 AND state IN ('done', 'refused') AND NOT doubted AND sent_at > $2)
+"""  # noqa: S608
+LEASE = """
+    INSERT INTO koshelek.account_leases AS lease (account, operation_id, until)
+    VALUES ($1, $2, now() + $3::interval)
+    ON CONFLICT (account) DO UPDATE
+       SET operation_id = EXCLUDED.operation_id, until = EXCLUDED.until
+     WHERE lease.operation_id = EXCLUDED.operation_id
+        OR ((lease.until < now() OR lease.until > now() + $4::interval) AND NOT EXISTS (
+               SELECT FROM koshelek.operations AS holder
+                WHERE holder.id = lease.operation_id AND holder.state IN ('sent', 'unknown')
+            ))
+    RETURNING operation_id
+"""
+AGAIN = """
+    UPDATE koshelek.operations
+       SET state = 'recorded', begun = NULL, detail = coalesce($3, detail)
+     WHERE id = $1 AND attempt = $2 AND state IN ('sent', 'unknown')
+"""
+FOUND_TWICE = """
+    UPDATE koshelek.operations
+       SET state = 'doubled', reason = $2, crm_reference = $3, finished_at = NULL
+     WHERE id = $1 AND state = 'done'
+"""
+RETIRE = "UPDATE koshelek.operations SET live = false WHERE id = $1 AND live AND state = 'done'"
+EXPLAIN = "UPDATE koshelek.operations SET detail = $2 WHERE id = $1 AND state = 'recorded'"
