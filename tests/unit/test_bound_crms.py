@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import EntryPoint
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,7 @@ from adapter.loyalty.model import OperationKind
 from adapter.settings import CannotRun, Crm
 from crm_backends import registry
 from crm_backends.own_database import JoinsOurTables, KeepsOneCustomerId, SharesDatabase
-from crm_backends.ports import FULL, OPERATIONS, Finding, Reconciliation
+from crm_backends.ports import FULL, OPERATIONS, Capability, Finding, Reconciliation
 
 CONTEXT = registry.BackendContext("postgresql://h/d", None, ZoneInfo("Europe/Moscow"), "RU")
 
@@ -27,7 +27,7 @@ class Forgetful:
     """Says that it serves users, and has nothing of it but ``get``."""
 
     name = "forgetful"
-    capabilities = dict.fromkeys(OPERATIONS, FULL)
+    capabilities: Mapping[str, Capability] = dict.fromkeys(OPERATIONS, FULL)
     reconciliation = Reconciliation.MANUAL
     finds_by_email = True
 
@@ -80,7 +80,7 @@ def test_the_same_driver_with_other_settings_is_another_crm() -> None:
         Crm.model_validate({"points": {"driver": "postgres", "url": "postgresql://h/p"}}), CONTEXT
     )
     assert bound.coupons is None
-    assert bound.points is not bound.users
+    assert len(bound.backends) == 2
     assert bound.foreign_ports() == ("points",)
     assert not bound.points_are_ours
     assert bound.fingerprint_of(OperationKind.RECEIPT) != bound.fingerprint_of(OperationKind.REGISTRATION)
