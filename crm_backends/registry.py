@@ -10,12 +10,15 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from pydantic import BaseModel
 
 from crm_backends.ports import Backend, Capability, Reconciliation
+
+if TYPE_CHECKING:
+    import asyncpg
 
 GROUP = "koshelek_adapter.crm"
 
@@ -34,8 +37,8 @@ class BackendContext:
 
     database_url: str
     """URL of the adapter's own PostgreSQL."""
-    database_pool: Any
-    """Its connection pool (``asyncpg.Pool``), already open."""
+    database_pool: asyncpg.Pool[asyncpg.Record] | None
+    """Its connection pool, already open; ``None``: the driver is used without an adapter around it."""
     timezone: ZoneInfo
     """Zone in which the programme counts days."""
     region: str

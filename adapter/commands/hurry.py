@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapter.commands.operations import Kind, app, desk_settings
+from adapter.commands.operations import Kind, desk_settings
 from adapter.commands.terminal import ConfigFile, DataDir, plainly, say, with_database
 
 if TYPE_CHECKING:
     from adapter.store.pool import Gateway
 
 
-@app.command("hurry")
 @plainly
 def hurry(kind: Kind = None, config: ConfigFile = None, data_dir: DataDir = None) -> None:
     """Try now what was put off, instead of after its pause: when the CRM answers again, say.

@@ -25,6 +25,7 @@ import uvloop
 
 from adapter.process import embedded, logs, reloading, tls
 from adapter.process.listening import check_ports, listen
+from adapter.process.postgresql_programs import EmbeddedError
 from adapter.settings import CannotRun, Settings
 from adapter.store.migrate import SchemaUnfit, migrate
 from crm_backends.database import OWN_KEY, cause_of
@@ -69,7 +70,7 @@ def database(
             try:
                 with _signals_deferred():
                     server = embedded.start(settings.database.data_dir)
-            except embedded.EmbeddedError as error:
+            except EmbeddedError as error:
                 raise CannotRun(str(error)) from None
             url = server.url
         try:

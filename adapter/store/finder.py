@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
-from typing import Protocol
 
 import asyncpg
 
@@ -15,15 +14,8 @@ from adapter.loyalty.model import Card, CardState
 from adapter.store.batching import READS_LANES, READS_MOST, Together
 from adapter.store.card_life import COLUMNS
 from crm_backends.model import CrmCard, Customer, Wanted
+from crm_backends.own_database import JoinsOurTables
 from crm_backends.ports import BackendUnavailable, Deadline
-
-
-class FindsCustomers(Protocol):
-    """A driver whose tables are in our database and whose statement may be joined with ours."""
-
-    async def find_many(
-        self, wanted: Sequence[Wanted], join: str, *, deadline: Deadline
-    ) -> Sequence[Sequence[tuple[Customer, asyncpg.Record]]]: ...
 
 
 class JoinedFinder:
@@ -33,7 +25,7 @@ class JoinedFinder:
     Implements ``adapter.loyalty.ports.Finder``.
     """
 
-    def __init__(self, users: FindsCustomers, timeout: float) -> None:
+    def __init__(self, users: JoinsOurTables, timeout: float) -> None:
         self._users = users
         self._timeout = timeout
         self._finding = Together(
@@ -81,20 +73,10 @@ def _joined_card(customer: Customer, row: asyncpg.Record) -> Card | None:
     )
 
 
-class FindsCards(Protocol):
-    """The same for card numbers."""
-
-    async def find_many_by_card(
-        self, numbers: Sequence[str], join: str, *, deadline: Deadline
-    ) -> Sequence[asyncpg.Record]: ...
-
-    def crm_card(self, row: asyncpg.Record, number: str) -> CrmCard: ...
-
-
 class JoinedCards:
     """Cards of the registry, each with what the CRM tells of it besides."""
 
-    def __init__(self, users: FindsCards, timeout: float) -> None:
+    def __init__(self, users: JoinsOurTables, timeout: float) -> None:
         self._users = users
         self._timeout = timeout
         self._getting = Together(

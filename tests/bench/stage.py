@@ -23,6 +23,7 @@ import asyncpg
 
 from adapter.bootstrap import Service
 from adapter.process import embedded
+from adapter.process.postgresql_programs import EmbeddedError
 from adapter.settings import read_settings
 from adapter.store.migrate import migrate
 from adapter.store.queue import enqueue
@@ -266,7 +267,7 @@ def set_up(folder: Path) -> Iterator[Stage]:
     """The embedded server, as long as the context. Raises ``CannotMeasure``."""
     try:
         server = embedded.start(folder / "data")
-    except embedded.EmbeddedError as error:
+    except EmbeddedError as error:
         raise CannotMeasure(str(error)) from None
     try:
         yield Stage(folder, server)

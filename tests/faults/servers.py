@@ -22,6 +22,7 @@ import asyncpg
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from adapter.process import embedded
+from adapter.process.postgresql_programs import Programs
 from tests.integration.processes import free_ports
 
 _OURS = "application_name = 'koshelek-adapter'"
@@ -32,7 +33,7 @@ class Server:
     """A running server; its socket lies in the data folder."""
 
     data: Path
-    programs: embedded.Programs
+    programs: Programs
 
     @property
     def socket(self) -> Path:

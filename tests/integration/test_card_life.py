@@ -75,6 +75,7 @@ async def test_a_till_finds_the_customer_by_the_card_that_was_issued(start: Star
         await adapter.sql("SELECT phone FROM crm.customers WHERE card_number = $1", number) == "+79161112233"
     )
     row = await adapter.service.pool.fetchrow("SELECT * FROM crm.cards WHERE number = $1", number)
+    assert row is not None
     assert (row["barcode"], row["barcode_type"], row["state"]) == (number, "EAN_13", "active")
 
 

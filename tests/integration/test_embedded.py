@@ -23,7 +23,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from adapter.process import embedded
+from adapter.process import embedded, postgresql_programs
 
 _ROOT = os.geteuid() == 0
 STRANGER = "nobody"
@@ -249,13 +249,15 @@ def test_root_needs_no_way_for_others_to_the_programs(
     home: Path, user: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As with a clone and its virtual environment in /root."""
-    wheel = embedded._installed()[18].parents[1]
+    wheel = postgresql_programs.wheel_programs()[18].parents[1]
     shutil.copytree(wheel / "pginstall18", home / wheel.name / "pginstall18")
     shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), home / f"{wheel.name}.libs")
     copies = Path(tempfile.mkdtemp(prefix="koshelek-copies-"))
     copies.chmod(0o755)
-    monkeypatch.setattr(embedded, "_COPIES", copies / "programs")
-    monkeypatch.setattr(embedded, "_installed", lambda: {18: home / wheel.name / "pginstall18" / "bin"})
+    monkeypatch.setattr(postgresql_programs, "_COPIES", copies / "programs")
+    monkeypatch.setattr(
+        postgresql_programs, "wheel_programs", lambda: {18: home / wheel.name / "pginstall18" / "bin"}
+    )
     try:
         before = rights(home)
         server = embedded.start(home / "data")
@@ -272,13 +274,13 @@ def test_root_needs_no_way_for_others_to_the_programs(
 def test_another_users_folder_is_refused_in_a_sentence(home: Path, user: str | None) -> None:
     (home / "data").mkdir()
     (home / "data" / "postgresql").write_text("", encoding="utf-8")
-    with pytest.raises(embedded.EmbeddedError, match="choose another folder") as told:
+    with pytest.raises(postgresql_programs.EmbeddedError, match="choose another folder") as told:
         embedded.start(home / "data")
     assert "\n" not in str(told.value)
 
 
 def test_the_wheel_keeps_its_programs_where_they_are_looked_for() -> None:
-    versions = embedded._installed()
+    versions = postgresql_programs.wheel_programs()
     assert 18 in versions
     for programs in versions.values():
         assert (programs / "postgres").is_file()

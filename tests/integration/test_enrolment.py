@@ -126,6 +126,7 @@ async def test_an_existing_customer_is_linked_by_phone_and_gaps_are_filled(adapt
     reference = await adapter.register(phone="+79161112233", first_name="Anna")
     await adapter.issue(phone="79161112233", firstname="Anya", surname="Demo")
     row = await adapter.service.pool.fetchrow("SELECT id, first_name, surname FROM crm.customers")
+    assert row is not None
     assert (str(row["id"]), row["first_name"], row["surname"]) == (reference, "Anna", "Demo")
 
 

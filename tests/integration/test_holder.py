@@ -90,6 +90,7 @@ async def test_a_profile_is_updated_in_part(adapter: Adapter, verb: str) -> None
     row = await adapter.service.pool.fetchrow(
         "SELECT first_name, email, surname, locality FROM crm.customers"
     )
+    assert row is not None
     assert tuple(row) == ("Аня", "a@example.com", None, "Томск")
 
 

@@ -199,6 +199,7 @@ async def test_a_receipt_is_recorded_before_it_is_answered_and_delivered_later(s
     row = await accepting.service.pool.fetchrow(
         "SELECT state, request FROM koshelek.operations WHERE kind = 'receipt'"
     )
+    assert row is not None
     assert row["state"] == "recorded"
     assert json.loads(row["request"])["kopecks"] == 125000
     await start()  # delivers

@@ -339,12 +339,44 @@ def test_a_secret_given_in_both_ways_is_an_error(key: str, write: Write, tmp_pat
     assert said == f"{section}: both {name} and {name}_file are set; keep one of them"
 
 
-def test_a_secret_in_the_file_and_its_file_in_the_environment_are_both_set(
-    write: Write, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("key", _SECRETS)
+@pytest.mark.parametrize(("in_file", "in_environment"), [("", "_file"), ("_file", "")])
+def test_the_environment_wins_over_the_file_however_a_secret_is_spelt(
+    key: str,
+    in_file: str,
+    in_environment: str,
+    write: Write,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    section, name = _section(key)
+    path = tmp_path / "secret"
+    path.write_text(_given(key) if in_environment else "not that one", encoding="utf-8")
+    ways = {"": _given(key) if in_file else "not that one", "_file": str(path)}
+    variable = f"KOSHELEK_{key}{in_environment}".upper().replace(".", "__")
+    monkeypatch.setenv(variable, ways[in_environment])
+    settings = read_settings(write(f"[{section}]\n{name}{in_file} = '{ways[in_file]}'\n"))
+    assert _secret(settings, key) == _given(key)
+
+
+def test_a_secret_given_in_both_ways_in_the_environment_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "secret").write_text("other", encoding="utf-8")
+    monkeypatch.setenv("KOSHELEK_KOSHELEK__PASSWORD", SECRET)
     monkeypatch.setenv("KOSHELEK_KOSHELEK__PASSWORD_FILE", str(tmp_path / "secret"))
-    assert "both password and password_file are set" in problem(write(f"[koshelek]\npassword = '{SECRET}'\n"))
+    assert "both password and password_file are set" in problem()
+
+
+def test_what_is_no_secret_and_has_no_file_stays_an_unknown_key_beside_a_variable(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KOSHELEK_SERVER__PORT", "8443")
+    monkeypatch.setenv("KOSHELEK_CRM__POOL_SIZE", "5")
+    said = problem(write("[server]\nport_file = 'port'\n"))
+    assert said.startswith("server.port_file: unknown key")
+    said = problem(write("[crm]\npool_size_file = 'size'\n"))
+    assert said.startswith("crm.pool_size_file: unknown key")
 
 
 @pytest.mark.parametrize("key", _SECRETS)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 import argon2
 from pydantic import SecretStr
 
-from adapter.bootstrap import Service, ports_of
+from adapter.bootstrap import Service
 from adapter.commands.check.contract import contract
 from adapter.commands.check.own_database import own_database
 from adapter.commands.check.person import Walk
@@ -116,7 +116,7 @@ async def _with_service(settings: Settings, url: str, wanted: Wanted, tell: Tell
             tell(finding)
         well = True
         for backend in service.backends:
-            serves = ", ".join(ports_of(service, backend))
+            serves = ", ".join(service.crms.ports_of(backend))
             for finding in await backend.check():
                 well &= finding.ok
                 detail = f"{finding.subject}: {finding.detail} ({serves})"

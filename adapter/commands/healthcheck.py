@@ -1,0 +1,52 @@
+"""``koshelek-adapter healthcheck``: asks a running adapter whether it is ready, for containers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
+
+if TYPE_CHECKING:
+    import urllib.error
+
+
+@plainly
+def healthcheck(
+    config: ConfigFile = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Management port; overrides management.port.")
+    ] = None,
+) -> None:
+    """Ask a running adapter on this machine whether it is ready; exit status 0 or 1 (for containers)."""
+    import http.client
+    import json
+    import urllib.error
+    import urllib.request
+
+    management = settings_for(config, {"management": {"port": port}}).management
+    host = management.host if management.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    url = f"http://{host}:{management.port}/health/ready"
+    directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with directly.open(url, timeout=3) as answer:
+            status = json.load(answer)["status"]
+    except urllib.error.HTTPError as error:
+        fail(f"{url}: {_reason(error) or f'answers {error.code}'}")
+    except (OSError, http.client.HTTPException) as error:
+        fail(f"{url} does not answer: {getattr(error, 'reason', None) or type(error).__name__}")
+    except (ValueError, KeyError, TypeError):
+        fail(f"{url}: something else answers there")
+    typer.echo(status)
+
+
+def _reason(answer: urllib.error.HTTPError) -> str | None:
+    """Why an adapter is not ready, in its own words; ``None`` when something else answers."""
+    import http.client
+    import json
+
+    try:
+        return str(json.load(answer)["reason"])
+    except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
+        return None

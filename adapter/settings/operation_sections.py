@@ -1,0 +1,122 @@
+"""Sections about what moves value: receipts, promo codes, coupons, and carrying them to the CRM.
+
+They may not know what the settings are used for.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field
+
+from adapter.settings.base import Seconds, Section, Wait
+
+
+class Receipts(Section):
+    """Points for cash receipts."""
+
+    points_by: Literal["rule", "crm"] = Field(
+        "rule", description="Who computes the points: the rule below, or the CRM."
+    )
+    rate: Decimal = Field(Decimal("0.05"), ge=0, le=1000, description="Points per rouble.")
+    step: Decimal = Field(Decimal("1"), gt=0, description="Points are a multiple of this.")
+    rounding: Literal["down", "half_up", "up"] = Field("down", description="How to get to a multiple.")
+    minimum_total: Decimal = Field(Decimal("0"), ge=0, description="Smallest total that takes part, roubles.")
+    maximum_total: Decimal = Field(
+        Decimal("10000000"),
+        gt=0,
+        description="Largest total that is believed of a cash receipt, roubles; above, the code is taken for "
+        "misread or forged. The contract's own example has 9999999.00.",
+    )
+    maximum_points: Decimal | None = Field(None, ge=0, description="Most points one receipt can give.")
+    fiscal_drive: Literal["padded", "as_given"] = Field(
+        "padded",
+        description="How the number of the fiscal drive (fn) is compared: with zeros before it up to its 16 "
+        "digits, since programs that read it as a number lose them; or as it is given.",
+    )
+    calculation_types: list[Literal[1, 2, 3, 4]] = Field(
+        [1], description="Accepted settlement signs (n): 1 sale, 2 its return, 3 expense, 4 its return."
+    )
+    max_age_days: int = Field(30, ge=1, le=3650, description="Oldest receipt that is accepted, days.")
+    wait: Wait = Field(
+        1.5,
+        description="Seconds a request waits for the credit before it says accepted, within "
+        "`server.deadline`; 0: not at all.",
+    )
+
+
+class Promo(Section):
+    """Promo codes."""
+
+    wait: Seconds = Field(
+        3.0,
+        description="Seconds a request waits for the CRM's answer before it says accepted, within "
+        "`server.deadline`.",
+    )
+    replay: Seconds = Field(
+        60.0,
+        description="Seconds within which the same code for the same card is a repeated call and gets the "
+        "first answer again; later it is a second use (inferred).",
+    )
+
+
+class Coupons(Section):
+    """Coupons that the coupons CRM gives on its own account."""
+
+    card_occasion: str | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Occasion on which the coupons CRM is asked for coupons when a card is issued; the "
+        "driver's settings say what it gives. Unset: none.",
+    )
+    receipt_occasion: str | None = Field(
+        None, min_length=1, max_length=64, description="The same when a receipt has been credited."
+    )
+
+
+class Delivery(Section):
+    """Carrying recorded operations to the CRM."""
+
+    in_process: bool = Field(True, description="`serve` delivers too; off: run `koshelek-adapter worker`.")
+    concurrency: int = Field(
+        50,
+        ge=2,
+        le=1000,
+        description="Operations under way at once per process; a little more than a CRM is asked at once "
+        "(`concurrency` of its driver).",
+    )
+    call_timeout: Seconds = Field(10.0, description="Seconds one delivery to the CRM may take.")
+    reconcile_after: Seconds = Field(
+        30.0,
+        description="Seconds after which an unknown outcome is looked up, and for which the CRM has to "
+        'answer from then on before "not found" is believed; longer by itself where the CRM is later.',
+    )
+    proof_patience: Seconds = Field(
+        600.0,
+        description="Seconds for which something that the CRM has confirmed is looked for there; if it is "
+        "not found by then, no doubt is sent again any more because it is not found.",
+    )
+    ask_before_sending: bool = Field(
+        True,
+        description="Look a receipt's reference up before it is sent, where the CRM can be asked for it but "
+        "does not honour it: another adapter, or this one before its database was lost, may have sent it.",
+    )
+    retry_first: Seconds = Field(1.0, description="Seconds before the first retry; doubles, with jitter.")
+    retry_ceiling: Seconds = Field(600.0, description="Longest pause between two retries, seconds.")
+    retries_per_second: float = Field(
+        25.0,
+        gt=0,
+        le=10_000,
+        description="How often per second, per process and CRM, anything is tried again or settled; what "
+        "waited for a CRM that was away does not fall upon it.",
+    )
+    give_up_after: Seconds = Field(
+        259_200.0, description="Seconds after which an operation that never got through is held for a person."
+    )
+    housekeeping: Seconds = Field(
+        60.0,
+        description="Seconds between two rounds that free expired reservations, put lost jobs back and purge "
+        "what is old; one process at a time makes them.",
+    )

@@ -1,0 +1,63 @@
+"""What is wrong with settings, in words: the key, the reason, the remedy. Values are never repeated.
+
+It may not know any section.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import typing
+from collections.abc import Sequence
+
+from pydantic import BaseModel, ValidationError
+
+from adapter.settings.base import secret_names
+
+_RENAMED = {"settle_after": "reconcile_after", "settlement_signs": "calculation_types"}
+
+
+def nearest(key: str, valid: list[str]) -> str:
+    if key in _RENAMED:
+        return f'; it is called "{_RENAMED[key]}" now'
+    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
+    return f'; did you mean "{near[0]}"?' if near else f"; valid here: {', '.join(sorted(valid))}"
+
+
+def model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The section model a location of a validation error lies in."""
+    current: type[BaseModel] | None = model
+    for part in path:
+        if isinstance(part, int) or current is None:
+            continue
+        field = current.model_fields.get(part)
+        annotations = (field.annotation, *typing.get_args(field.annotation)) if field else ()
+        current = next((a for a in annotations if isinstance(a, type) and issubclass(a, BaseModel)), None)
+    return current
+
+
+def explain(
+    error: ValidationError, model: type[BaseModel], where: str = "", more: Sequence[str] = ()
+) -> list[str]:
+    """One line per problem: key, reason, remedy. Values are never repeated, they may be secrets.
+
+    ``more``: keys that are valid beside those of ``model``.
+    """
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        location = problem["loc"]
+        key = ".".join(str(part) for part in ((where,) if where else ()) + location) or "settings"
+        if problem["type"] == "extra_forbidden":
+            section = model_at(model, location[:-1]) or model
+            valid = [*more, *section.model_fields, *(f"{name}_file" for name in secret_names(section))]
+            lines.append(f"{key}: unknown key{nearest(str(location[-1]), valid)}")
+        else:
+            section = model_at(model, location) or model
+            lines.append(placed(key, problem["msg"].removeprefix("Value error, "), section))
+    return lines
+
+
+def placed(where: str, message: str, model: type[BaseModel]) -> str:
+    """A line about a section; a message that begins with one of its keys is about that key."""
+    begins = re.match(r"([a-z_]+?)(?:_file)?(?:\.[0-9a-z_.]+)?: ", message)
+    return f"{where}{'.' if begins and begins[1] in model.model_fields else ': '}{message}"
