@@ -21,7 +21,7 @@ from crm_backends.conformance.base import (
     nothing_changes,
     soon,
 )
-from crm_backends.conformance.calls import coupons, coupons_account, new_key, new_person, of_port
+from crm_backends.conformance.port_calls import coupons, coupons_account, new_key, new_person, of_port
 from crm_backends.conformance.rig import Rig
 from crm_backends.conformance.users import assert_as_declared
 from crm_backends.model import Holder

@@ -28,13 +28,13 @@ from crm_backends.conformance.base import (
     soon,
     well_again,
 )
-from crm_backends.conformance.calls import (
+from crm_backends.conformance.port_calls import (
     CALLS,
     KEYED,
     LISTING,
     READS,
     WRITES,
-    Call,
+    PortCall,
     Subject,
     new_key,
     new_subject,
@@ -310,7 +310,7 @@ def _bad(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if not finding.ok]
 
 
-def _any_read(backend: Backend) -> Call:
+def _any_read(backend: Backend) -> PortCall:
     """Some read that the driver has. One without any cannot be asked whether its CRM is back."""
     reads = list(those_there(backend, READS, LISTING).values())
     if not reads:
@@ -322,7 +322,7 @@ async def _told_by_calls(
     backend: Backend,
     about: Subject,
     deadline: Callable[[], Deadline],
-    *tables: Mapping[str, Call],
+    *tables: Mapping[str, PortCall],
 ) -> list[str]:
     """What the errors of these calls say, else of all, with their causes and tracebacks."""
     told: list[str] = []

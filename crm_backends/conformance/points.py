@@ -22,7 +22,7 @@ from crm_backends.conformance.base import (
     nothing_changes,
     soon,
 )
-from crm_backends.conformance.calls import (
+from crm_backends.conformance.port_calls import (
     FIVE,
     five,
     new_key,

@@ -5,7 +5,6 @@ the number of calls at once, tries, tokens and the question how far a write got 
 for all drivers; ``HTTP.md`` beside it shows what each fault ends in. It may not know any CRM.
 """
 
-from crm_backends.http.answers import Details, Reply, TokenRefused
 from crm_backends.http.auth import (
     Auth,
     Basic,
@@ -17,7 +16,9 @@ from crm_backends.http.auth import (
     SessionLogin,
 )
 from crm_backends.http.client import HttpClient
+from crm_backends.http.driver import HttpDriver, Probe, ProbeFailed, port_write
 from crm_backends.http.gates import BreakerState
+from crm_backends.http.messages import Details, Reply, TokenRefused
 from crm_backends.http.settings import HttpSettings
 
 __all__ = [
@@ -30,9 +31,13 @@ __all__ = [
     "Details",
     "HeaderKey",
     "HttpClient",
+    "HttpDriver",
     "HttpSettings",
     "NoAuth",
+    "Probe",
+    "ProbeFailed",
     "Reply",
     "SessionLogin",
     "TokenRefused",
+    "port_write",
 ]

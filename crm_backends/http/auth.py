@@ -15,11 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from crm_backends.http.answers import Call, Fault, Reached, Reply, TokenRefused
+from crm_backends.http.messages import Fault, HttpCall, Reached, Reply, TokenRefused
 from crm_backends.http.settings import checked_url
 from crm_backends.ports import BackendMisconfigured, Deadline
 
-Ask = Callable[[Call], Awaitable[Reply | Fault]]
+Ask = Callable[[HttpCall], Awaitable[Reply | Fault]]
 """Sends a token request once; gives a reply for 2xx and for 4xx but 429."""
 
 _TOKEN_PATIENCE = 30.0
@@ -138,7 +138,7 @@ class TokenAuth(Auth):
         self._tokens: OrderedDict[str | None, _Token] = OrderedDict()
         self._fetches: dict[str | None, asyncio.Task[_Token | Fault]] = {}
 
-    def request(self, scope: str | None) -> Call:
+    def request(self, scope: str | None) -> HttpCall:
         """The token request for a scope."""
         raise NotImplementedError
 
@@ -276,7 +276,7 @@ class ClientCredentials(TokenAuth):
         else:
             self._fields |= {"client_id": client_id, "client_secret": client_secret}
 
-    def request(self, scope: str | None) -> Call:
+    def request(self, scope: str | None) -> HttpCall:
         fields = self._fields | (dict(self._scope_fields(scope)) if scope is not None else {})
         return _token_call(self._url, fields, self._body, self._request_headers)
 
@@ -327,21 +327,21 @@ class SessionLogin(TokenAuth):
     def renew(self, scope: str | None, sent: Mapping[str, str]) -> bool:
         return super().renew(None, sent)
 
-    def request(self, scope: str | None) -> Call:
+    def request(self, scope: str | None) -> HttpCall:
         return _token_call(self._url, self._credentials, self._body, {})
 
 
 def _token_call(
     url: str, fields: Mapping[str, str], body: Literal["json", "form"], headers: Mapping[str, str]
-) -> Call:
+) -> HttpCall:
     deadline = Deadline.after(_TOKEN_PATIENCE)
     if body == "json":
-        return Call("POST", url, deadline, json=fields, headers=headers, accept=(401, 403))
-    return Call("POST", url, deadline, form=fields, headers=headers, accept=(401, 403))
+        return HttpCall("POST", url, deadline, json=fields, headers=headers, accept=(401, 403))
+    return HttpCall("POST", url, deadline, form=fields, headers=headers, accept=(401, 403))
 
 
 def _with_headers(ask: Ask, headers: Mapping[str, str]) -> Ask:
-    async def asking(call: Call) -> Reply | Fault:
+    async def asking(call: HttpCall) -> Reply | Fault:
         return await ask(replace(call, headers={**headers, **call.headers}))
 
     return asking

@@ -6,25 +6,27 @@ reached the CRM is never sent a second time. See ``HTTP.md`` for what each fault
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import functools
 import json
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Never, Unpack, cast
 
 import tenacity
 
-from crm_backends.http.answers import Call, Details, Fault, Reached, Reply
 from crm_backends.http.auth import Auth, NoAuth
 from crm_backends.http.gates import Breaker, BreakerState, Bulkhead, Ticket
+from crm_backends.http.messages import Details, Fault, HttpCall, Reached, Reply
 from crm_backends.http.settings import HttpSettings
 from crm_backends.http.wire import Answer, Wire
-from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Written
+from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Deadline, Written
 from crm_backends.spent import charge
 
 _LEAST = 0.02
@@ -43,6 +45,28 @@ _BOM = "\ufeff".encode()
 _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/?#]|$)", re.IGNORECASE)
 
 
+@dataclass(slots=True)
+class WriteWatch:
+    """What is seen of the writes that are made while it watches."""
+
+    may_be_done: bool = False
+    """The CRM took one of them, or may have taken it."""
+
+
+_watch: ContextVar[WriteWatch | None] = ContextVar("_watch", default=None)
+
+
+@contextlib.contextmanager
+def watched_write() -> Iterator[WriteWatch]:
+    """Watch the writes of whatever client that are made within."""
+    watch = WriteWatch()
+    mark = _watch.set(watch)
+    try:
+        yield watch
+    finally:
+        _watch.reset(mark)
+
+
 class HttpClient:
     """Calls to one CRM, over connections that are kept.
 
@@ -51,11 +75,12 @@ class HttpClient:
 
     def __init__(self, name: str, settings: HttpSettings, auth: Auth | None = None) -> None:
         self.name = name
-        self._settings = settings
+        self.settings = settings
         self._auth = auth or NoAuth()
         self._breaker = Breaker(name, settings.breaker_failures, settings.breaker_pause)
         self._bulkhead = Bulkhead(settings.concurrency, settings.queue_timeout)
         self._wire: Wire | None = None
+        self._is_open = False
 
     async def open(self) -> None:
         """Prepare for calls; the CRM is not asked.
@@ -63,12 +88,30 @@ class HttpClient:
         Raises:
             BackendMisconfigured: ``ca_file`` cannot be read.
         """
-        self._wire = Wire(self._settings)
+        self._wire = Wire(self.settings)
+        self._is_open = True
 
     async def close(self) -> None:
         await self._auth.close()
         if self._wire is not None:
             await self._wire.close()
+        self._is_open = False
+
+    @contextlib.asynccontextmanager
+    async def at_hand(self) -> AsyncIterator[None]:
+        """Open within, whether it was or not; what was not open is closed again.
+
+        Raises:
+            BackendMisconfigured: as ``open``.
+        """
+        if self._is_open:
+            yield
+            return
+        await self.open()
+        try:
+            yield
+        finally:
+            await self.close()
 
     @property
     def state(self) -> BreakerState:
@@ -89,6 +132,17 @@ class HttpClient:
         """Calls the CRM has not answered yet."""
         return self._bulkhead.under_way
 
+    async def sign_in(self, deadline: Deadline, scope: str | None = None) -> Mapping[str, str]:
+        """The headers that prove who we are; a token is fetched where there is none yet.
+
+        Raises:
+            BackendCredentials, BackendUnavailable, BackendMisconfigured: as ``read``; there is no token.
+        """
+        proof = await self._auth.headers(scope, self._ask, deadline)
+        if isinstance(proof, Fault):
+            raise proof.error(self.name)
+        return proof
+
     async def read(self, method: str, path: str, **details: Unpack[Details]) -> Reply:
         """A call whose repetition does no harm, whatever its method.
 
@@ -102,7 +156,7 @@ class HttpClient:
             BackendMisconfigured: a redirect, or an answer that is too long; the certificate is not trusted.
             ValueError: the path has a segment of dots.
         """
-        answer = await self._repeat(Call(method, path, **details), _read_again)
+        answer = await self._repeat(HttpCall(method, path, **details), _read_again)
         if isinstance(answer, Fault):
             raise answer.error(self.name)
         return answer
@@ -118,7 +172,9 @@ class HttpClient:
             BackendCredentials, BackendMisconfigured: as ``read``, only where nothing can have been done.
             ValueError: the path has a segment of dots.
         """
-        answer = await self._repeat(Call(method, path, changes=True, **details), _write_again)
+        answer = await self._repeat(HttpCall(method, path, changes=True, **details), _write_again)
+        if (watch := _watch.get()) is not None:
+            watch.may_be_done = watch.may_be_done or _may_be_done(answer)
         if isinstance(answer, Reply):
             return answer
         error = answer.error(self.name)
@@ -128,7 +184,7 @@ class HttpClient:
             return Written.not_sent(str(error))
         raise error
 
-    async def _repeat(self, call: Call, again: Callable[[Fault], bool]) -> Reply | Fault:
+    async def _repeat(self, call: HttpCall, again: Callable[[Fault], bool]) -> Reply | Fault:
         """Try until there is a reply, a fault that will not pass, or no time."""
         began = time.monotonic()
         try:
@@ -136,7 +192,7 @@ class HttpClient:
         finally:
             charge(self.name, began)
 
-    async def _try(self, call: Call, again: Callable[[Fault], bool]) -> Reply | Fault:
+    async def _try(self, call: HttpCall, again: Callable[[Fault], bool]) -> Reply | Fault:
         run = _Run(call)
         first = await self._attempt(run)
         if isinstance(first, Reply) or not again(first):
@@ -154,9 +210,9 @@ class HttpClient:
             retry_error_callback=_result,
         )(attempt)
 
-    def _over(self, call: Call, state: tenacity.RetryCallState) -> bool:
+    def _over(self, call: HttpCall, state: tenacity.RetryCallState) -> bool:
         late = call.deadline.remaining() - state.upcoming_sleep < _LEAST
-        return late or state.attempt_number >= self._settings.attempts
+        return late or state.attempt_number >= self.settings.attempts
 
     def _pause(self, state: tenacity.RetryCallState) -> float:
         """Seconds until the next try: what the CRM asked for up to the ceiling, and a random part."""
@@ -164,7 +220,7 @@ class HttpClient:
         asked = fault.retry_after if isinstance(fault, Fault) else None
         most = min(_FIRST_PAUSE * 2 ** (state.attempt_number - 1), _LONGEST_PAUSE)
         jitter = random.uniform(0, most)  # noqa: S311 - no secret
-        return jitter if asked is None else min(asked + jitter, self._settings.retry_after_ceiling)
+        return jitter if asked is None else min(asked + jitter, self.settings.retry_after_ceiling)
 
     async def _attempt(self, run: _Run) -> Reply | Fault:
         """One attempt; a refused token is renewed once for all of them."""
@@ -188,11 +244,11 @@ class HttpClient:
         finally:
             self._breaker.leave(ticket)
 
-    async def _ask(self, call: Call) -> Reply | Fault:
+    async def _ask(self, call: HttpCall) -> Reply | Fault:
         """Send a token request, on the ticket of the call that needs the token."""
         return await self._send(call, {}, None)
 
-    async def _send(self, call: Call, proof: Mapping[str, str], ticket: Ticket | None) -> Reply | Fault:
+    async def _send(self, call: HttpCall, proof: Mapping[str, str], ticket: Ticket | None) -> Reply | Fault:
         if self._wire is None:
             raise RuntimeError("the client is not open")
         if _DOTS.search(call.path):
@@ -223,7 +279,7 @@ class HttpClient:
 class _Run:
     """What the attempts of one call share."""
 
-    call: Call
+    call: HttpCall
     proof: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers of the last attempt."""
     renewed: bool = False
@@ -234,7 +290,7 @@ _NO_PLACE = Fault("too many calls at once", reached=Reached.NOTHING)
 _NO_TIME = Fault("no time left to ask", reached=Reached.NOTHING)
 
 
-def judge(answer: Answer, call: Call) -> Reply | Fault:
+def judge(answer: Answer, call: HttpCall) -> Reply | Fault:
     """What a whole answer means to whoever made ``call``."""
     status = answer.status
     body, is_json = _parsed(answer.content)
@@ -261,6 +317,13 @@ def judge(answer: Answer, call: Call) -> Reply | Fault:
         return Fault("answers with a redirect", reason, kind=BackendMisconfigured, status=status)
     after = _retry_after(answer.headers)
     return Fault("answers with an error", reason, away=True, again=True, status=status, retry_after=after)
+
+
+def _may_be_done(answer: Reply | Fault) -> bool:
+    """Whether a write may have changed something: the CRM neither refused it nor turned it away."""
+    if isinstance(answer, Reply):
+        return not 400 <= answer.status < 500
+    return answer.reached is Reached.PERHAPS
 
 
 def _read_again(fault: Fault) -> bool:

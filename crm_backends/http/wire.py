@@ -33,7 +33,7 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
-from crm_backends.http.answers import Call, Fault, Reached
+from crm_backends.http.messages import Fault, HttpCall, Reached
 from crm_backends.http.settings import HttpSettings
 from crm_backends.ports import BackendMisconfigured
 
@@ -182,7 +182,7 @@ class Wire:
     async def close(self) -> None:
         await self._session.close()
 
-    async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
+    async def exchange(self, call: HttpCall, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
         """Send ``call`` once, with the headers of ``proof``; over after ``seconds`` whatever happens.
 
         A call that changes something leaves the moment its time has been looked at, in one piece.
@@ -199,7 +199,7 @@ class Wire:
         finally:
             _exchange.reset(mark)
 
-    async def _send(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer:
+    async def _send(self, call: HttpCall, proof: Mapping[str, str], seconds: float) -> Answer:
         body, described = body_of(call)
         headers = {**proof, **described, **call.headers}
         async with self._session.request(
@@ -231,7 +231,7 @@ def _timeout(hundredths: int, connect: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=hundredths / 100, connect=connect, ceil_threshold=math.inf)
 
 
-def body_of(call: Call) -> tuple[bytes | None, Mapping[str, str]]:
+def body_of(call: HttpCall) -> tuple[bytes | None, Mapping[str, str]]:
     """The body, in one piece, and the headers that say what it is.
 
     aiohttp's own writer of multipart forms takes as long as the rest of a call.

@@ -7,7 +7,7 @@ adapter, a CRM or a web server, and no value is put into an error.
 
 from crm_backends.inputs.amounts import amount_of
 from crm_backends.inputs.emails import read_email
-from crm_backends.inputs.people import birth_date_of, day_of, sex_of
+from crm_backends.inputs.personal import birth_date_of, day_of, sex_of
 from crm_backends.inputs.phones import (
     UnreadablePhone,
     are_e164,

@@ -5,7 +5,8 @@ Exports the driver's description for the registry. It may not import the adapter
 
 from __future__ import annotations
 
-from crm_backends.pegke.driver import CAPABILITIES, NAME, PegkeBackend
+from crm_backends.pegke.capabilities import BEST
+from crm_backends.pegke.driver import NAME, PegkeBackend
 from crm_backends.pegke.settings import PegkeSettings
 from crm_backends.ports import Reconciliation
 from crm_backends.registry import BackendSpec
@@ -16,7 +17,7 @@ BACKEND = BackendSpec(
     settings=PegkeSettings,
     build=PegkeBackend,
     ports=frozenset({"points"}),
-    capabilities=CAPABILITIES,
+    capabilities=BEST,
     reconciliation=Reconciliation.COMPARE,
     verified_by="sandbox",
 )

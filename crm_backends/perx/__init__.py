@@ -5,8 +5,9 @@ Exports the driver's description for the registry. It may not import the adapter
 
 from __future__ import annotations
 
+from crm_backends.perx.base import NAME
 from crm_backends.perx.capabilities import BEST
-from crm_backends.perx.driver import NAME, PerxBackend
+from crm_backends.perx.driver import PerxBackend
 from crm_backends.perx.settings import PerxSettings, PromoTarget
 from crm_backends.ports import Reconciliation
 from crm_backends.registry import BackendSpec

@@ -1,87 +1,66 @@
-"""What ``check`` looks at: each kind of token, and one read with it. It may not change anything."""
+"""What ``check`` asks a Perx: each kind of token, and one read with it. It may not change anything."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Iterator
+from functools import partial
 
-from crm_backends.perx.calls import Calls
+from crm_backends.http import Probe
+from crm_backends.perx.requests import PerxRequests
 from crm_backends.perx.settings import PerxSettings
-from crm_backends.ports import (
-    BackendCredentials,
-    BackendError,
-    BackendMisconfigured,
-    BackendUnavailable,
-    Deadline,
-    Finding,
-)
+from crm_backends.ports import BackendMisconfigured, Deadline
 
-T = TypeVar("T")
-
-_PATIENCE = 10.0
-"""Seconds for one line of the check."""
 _NOBODY = "koshelek-adapter-check"
 _NOBODYS_PHONE = "+70000000000"
-_BASE = "correct base_url, and ask Perx whether the tenant has the POS endpoints"
 
 
-async def findings(calls: Calls, settings: PerxSettings) -> list[Finding]:
-    """One line per kind of token, and, with a test customer, for the programme and each reward."""
-    first = await _look(
-        "application", "token accepted", calls.account(_NOBODY, _soon()), "client_id and client_secret", _BASE
+def probes(requests: PerxRequests, settings: PerxSettings) -> Iterator[Probe]:
+    """One for each kind of token, and, with a test customer, for the programme and each reward."""
+    yield Probe(
+        "application",
+        partial(_nobody, requests),
+        well="token accepted",
+        credentials="correct client_id and client_secret",
+        settings="correct base_url, and ask Perx whether the tenant has the POS endpoints",
+        decides=True,
     )
-    if not first.ok:
-        return [first]
-    found = [first]
     if settings.searches_by_phone:
-        found.append(
-            await _look(
-                "merchant search",
-                "token accepted",
-                calls.account_by_phone(_NOBODYS_PHONE, _soon()),
-                "merchant_identifier",
-                "ask Perx to open the merchant admin search for this merchant user",
-            )
+        yield Probe(
+            "merchant search",
+            partial(_nobodys_phone, requests),
+            well="token accepted",
+            credentials="correct merchant_identifier",
+            settings="ask Perx to open the merchant admin search for this merchant user",
         )
     if settings.check_customer is not None:
-        found += await _as_customer(calls, settings, settings.check_customer)
-    return found
+        for subject, path in _things(settings).items():
+            yield Probe(
+                subject,
+                partial(_there, requests, settings.check_customer, path),
+                well="there",
+                credentials="correct check_customer, and the application's right to customers' tokens",
+                settings="correct its number, or make it visible to the test customer",
+            )
 
 
-async def _as_customer(calls: Calls, settings: PerxSettings, customer: str) -> list[Finding]:
+def _things(settings: PerxSettings) -> dict[str, str]:
+    """What the settings name by a number, and where it is looked up."""
     rewards = {*settings.occasions.values()}
     rewards |= {target.reward for target in settings.promo_codes.values() if target.reward is not None}
     programme = settings.loyalty_program_id
-    things = {f"loyalty programme {programme}": f"/v4/loyalty/{programme}"}
-    things |= {f"reward {reward}": f"/v4/rewards/{reward}" for reward in sorted(rewards)}
-    return [
-        await _look(
-            subject,
-            "there",
-            _there(calls, customer, path),
-            "check_customer, and the application's right to customers' tokens",
-            "correct its number, or make it visible to the test customer",
-        )
-        for subject, path in things.items()
-    ]
+    return {f"loyalty programme {programme}": f"/v4/loyalty/{programme}"} | {
+        f"reward {reward}": f"/v4/rewards/{reward}" for reward in sorted(rewards)
+    }
 
 
-async def _there(calls: Calls, customer: str, path: str) -> None:
-    if await calls.data_as(customer, path, "the look-up", _soon()) is None:
+async def _nobody(requests: PerxRequests, deadline: Deadline) -> None:
+    await requests.account(_NOBODY, deadline)
+
+
+async def _nobodys_phone(requests: PerxRequests, deadline: Deadline) -> None:
+    await requests.account_by_phone(_NOBODYS_PHONE, deadline)
+
+
+async def _there(requests: PerxRequests, customer: str, path: str, deadline: Deadline) -> None:
+    if await requests.data_as(customer, path, "the look-up", deadline) is None:
         raise BackendMisconfigured("perx: there is no such customer as check_customer")
-
-
-async def _look(subject: str, well: str, call: Awaitable[object], right: str, otherwise: str) -> Finding:
-    try:
-        await call
-    except BackendCredentials as error:
-        return Finding(subject, False, str(error), f"correct {right}")
-    except BackendUnavailable as error:
-        return Finding(subject, False, str(error), "see that Perx is up and base_url is right; try again")
-    except BackendError as error:
-        return Finding(subject, False, str(error), otherwise)
-    return Finding(subject, True, well)
-
-
-def _soon() -> Deadline:
-    return Deadline.after(_PATIENCE)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from crm_backends.ports import Reconciliation
 from crm_backends.registry import BackendSpec
-from crm_backends.xerts.driver import CAPABILITIES, NAME, XertsBackend
+from crm_backends.xerts.capabilities import BEST
+from crm_backends.xerts.driver import NAME, XertsBackend
 from crm_backends.xerts.settings import XertsSettings
 
 BACKEND = BackendSpec(
@@ -17,7 +18,7 @@ BACKEND = BackendSpec(
     settings=XertsSettings,
     build=XertsBackend,
     ports=frozenset({"coupons"}),
-    capabilities=CAPABILITIES,
+    capabilities=BEST,
     reconciliation=Reconciliation.PROBE,
     verified_by="sandbox",
 )

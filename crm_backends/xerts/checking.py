@@ -5,150 +5,113 @@ It changes nothing: it asks for a device that nobody has, and with a code that n
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
-from crm_backends.http import HttpClient
-from crm_backends.ports import (
-    BackendCredentials,
-    BackendError,
-    BackendMisconfigured,
-    Deadline,
-    Finding,
-)
-from crm_backends.xerts import answers
+from crm_backends.http import HttpClient, Probe, ProbeFailed
+from crm_backends.ports import BackendCredentials, Deadline
+from crm_backends.xerts import replies
 from crm_backends.xerts.existence import Devices, site_exists
-from crm_backends.xerts.settings import LOGIN, XertsSettings
+from crm_backends.xerts.requests import ALL_SITES, XertsRequests
+from crm_backends.xerts.settings import LOGIN_PATH, XertsSettings
 
-_SECONDS = 10.0
 _NO_CODE = "NO-COUPON-HAS-THIS-CODE"
-_KEY_REMEDY = "ask the vendor for a valid api_key of this app"
-_LIST_REMEDY = "compare base_url and coupon_paths with the vendor's server; see also no_coupons"
-_AWAY_REMEDY = "look at base_url, and whether this machine may connect to it; then ask the vendor"
+_KEY = "ask the vendor for a valid api_key of this app"
+_LISTS = "compare base_url and coupon_paths with the vendor's server; see also no_coupons"
+_CALLS = "compare base_url, promo and device_paths with the vendor's server"
+
+
+def probes(
+    requests: XertsRequests, devices: Devices, settings: XertsSettings, nobody: str
+) -> Iterator[Probe]:
+    """The questions; ``nobody`` is the id of a device that nobody has."""
+    ask = _Questions(requests, devices, settings, nobody)
+    yield Probe("API key", ask.key, "reached, the API key is accepted", _KEY, _LISTS, decides=True)
+    for site, setting in settings.sites().items():
+        well = "there is such a site, and its coupons can be listed"
+        yield Probe(setting, partial(ask.site, site, setting), well, _KEY, _LISTS)
+    yield Probe("device call", ask.device_call, "tells whether a device exists", _KEY, _CALLS)
+    yield Probe("code call", ask.code_call, "is there, and refuses a code that no coupon has", _KEY, _CALLS)
+    if settings.session() is not None:
+        yield Probe("login", ask.login, "the member is logged in", _KEY, _CALLS)
 
 
 @dataclass(frozen=True)
-class Check:
-    """One look at a server, over a client that is open."""
-
-    http: HttpClient
-    settings: XertsSettings
+class _Questions:
+    requests: XertsRequests
     devices: Devices
-    lists: Callable[[str, str, Deadline], Awaitable[object]]
-    """Lists the coupons of a site (or of ``all``) and a device."""
+    settings: XertsSettings
     nobody: str
-    """The id of a device that nobody has."""
 
-    async def findings(self) -> Sequence[Finding]:
-        """All findings; where the key does not work the others could only repeat it."""
-        first = await self._looked("API key", self._key, _LIST_REMEDY)
-        if not first.ok:
-            return [first]
-        found = [first]
-        for site, setting in self.settings.sites().items():
-            found.append(await self._looked(setting, partial(self._site, site, setting), _LIST_REMEDY))
-        found.append(await self._looked("device call", self._device_call, ""))
-        found.append(await self._looked("code call", self._code_call, ""))
-        if self.settings.session() is not None:
-            found.append(await self._looked("login", self._login, _KEY_REMEDY))
-        return found
+    @property
+    def _client(self) -> HttpClient:
+        return self.requests.client
 
-    async def _looked(self, subject: str, look: Callable[[], Awaitable[Finding]], remedy: str) -> Finding:
-        """What ``look`` finds, or what keeps it from looking; ``remedy`` is for settings that are wrong."""
-        try:
-            return await look()
-        except BackendError as error:
-            detail, _, said = str(error).partition("; ")
-            if isinstance(error, BackendCredentials):
-                return Finding(subject, False, detail, _KEY_REMEDY)
-            if isinstance(error, BackendMisconfigured):
-                return Finding(subject, False, detail, said or remedy)
-            return Finding(subject, False, str(error), _AWAY_REMEDY)
+    async def key(self, deadline: Deadline) -> None:
+        await self.requests.coupons(ALL_SITES, self.nobody, deadline)
 
-    async def _key(self) -> Finding:
-        await self.lists("all", self.nobody, self._soon())
-        return Finding("API key", True, "reached, the API key is accepted")
-
-    async def _site(self, site: str, setting: str) -> Finding:
+    async def site(self, site: str, setting: str, deadline: Deadline) -> str | None:
         """A LoopBack lists no coupons for a site that there is none of, so the site itself is asked for."""
-        await self.lists(site, self.nobody, self._soon())
-        exists = await site_exists(self.http, site, self._soon())
+        await self.requests.coupons(site, self.nobody, deadline)
+        exists = await site_exists(self._client, site, deadline)
         if exists is None:
-            exists = await self._asked_by_login(site)
+            exists = await self._asked_by_login(site, deadline)
         if exists is None:
-            return Finding(
-                setting,
-                True,
+            return (
                 "its coupons can be listed; whether there is such a site this server does not tell, so "
-                "compare its id with the vendor's",
+                "compare its id with the vendor's"
             )
         if not exists:
-            return Finding(
-                setting, False, "there is no such site", f"correct {setting}; ask the vendor for the id"
-            )
-        return Finding(setting, True, "there is such a site, and its coupons can be listed")
+            raise ProbeFailed("there is no such site", f"correct {setting}; ask the vendor for the id")
+        return None
 
-    async def _asked_by_login(self, site: str) -> bool | None:
-        """The same by a member, where a login is set; a login that does not work has its own finding."""
+    async def _asked_by_login(self, site: str, deadline: Deadline) -> bool | None:
+        """The same by a member, where a login is set; a login that does not work has its own probe."""
         session = self.settings.session()
         if session is None:
             return None
-        http = HttpClient("xerts", self.settings, session)
-        await http.open()
-        try:
-            return await site_exists(http, site, self._soon())
-        except BackendCredentials:
-            return None
-        finally:
-            await http.close()
+        client = HttpClient(self._client.name, self.settings, session)
+        async with client.at_hand():
+            try:
+                return await site_exists(client, site, deadline)
+            except BackendCredentials:
+                return None
 
-    async def _device_call(self) -> Finding:
+    async def device_call(self, deadline: Deadline) -> str | None:
         if self.settings.create_devices == "by_issue":
-            return Finding("device call", True, "not asked: the issuing call creates devices")
-        await self.devices.exists(self.nobody, self._soon())
-        return Finding("device call", True, "tells whether a device exists")
+            return "not asked: the issuing call creates devices"
+        await self.devices.exists(self.nobody, deadline)
+        return None
 
-    async def _code_call(self) -> Finding:
+    async def code_call(self, deadline: Deadline) -> None:
         """Try to use a code that no coupon can have, on the device that nobody has."""
-        path = self.settings.use_path(self.settings.site, self.nobody, _NO_CODE)
-        reply = await self.http.read("PUT", path, deadline=self._soon())
-        if answers.lacks_call(reply.status, reply.body):
-            return Finding(
-                "code call",
-                False,
+        path = self.requests.use_path(self.settings.site, self.nobody, _NO_CODE)
+        reply = await self._client.read("PUT", path, deadline=deadline)
+        if replies.lacks_call(reply.status, reply.body):
+            raise ProbeFailed(
                 f"has no call that uses a code (status {reply.status})",
                 "compare base_url and promo with the vendor's server",
             )
         if reply.ok:
-            return Finding(
-                "code call",
-                False,
+            raise ProbeFailed(
                 "takes a code that no coupon has",
                 "ask the vendor what this call does before any code is accepted",
             )
-        return Finding("code call", True, "is there, and refuses a code that no coupon has")
 
-    async def _login(self) -> Finding:
+    async def login(self, deadline: Deadline) -> None:
         """Log in as a read of its own: a session more is no change anybody sees."""
         settings = self.settings
         password = settings.password.get_secret_value() if settings.password else ""
-        reply = await self.http.read(
+        reply = await self._client.read(
             "POST",
-            LOGIN,
+            LOGIN_PATH,
             json={"email": settings.email, "password": password},
             accept=(401, 403),
-            deadline=self._soon(),
+            deadline=deadline,
         )
-        if reply.ok:
-            return Finding("login", True, "the member is logged in")
-        return Finding(
-            "login",
-            False,
-            f"the member cannot log in (status {reply.status})",
-            "correct email and password; only the management commands need them",
-        )
-
-    @staticmethod
-    def _soon() -> Deadline:
-        return Deadline.after(_SECONDS)
+        if not reply.ok:
+            raise ProbeFailed(
+                f"the member cannot log in (status {reply.status})",
+                "correct email and password; only the management commands need them",
+            )

@@ -23,8 +23,9 @@ import typer
 from pydantic import ValidationError
 
 from crm_backends.ports import BackendCredentials, BackendError
-from crm_backends.xerts.answers import GeoPoint, Report, XertsCoupon
 from crm_backends.xerts.management import Campaign, Management, NewMember, NewOffer, NewVendor
+from crm_backends.xerts.management_replies import CouponReport
+from crm_backends.xerts.replies import GeoPoint, XertsCoupon
 from crm_backends.xerts.settings import XertsSettings
 
 LoadSettings = Callable[[Path | None], tuple[XertsSettings, ZoneInfo]]
@@ -342,7 +343,7 @@ def _coupon_row(coupon: XertsCoupon) -> list[str]:
     return [coupon.code, coupon.offer.title if coupon.offer else "", *shown, coupon.device or ""]
 
 
-def _show_report(report: Report, what: str, csv_file: str | None) -> None:
+def _show_report(report: CouponReport, what: str, csv_file: str | None) -> None:
     rows = [
         [row.label, str(row.active_offers), str(row.issued), str(row.redeemed), row.reference]
         for row in report.rows

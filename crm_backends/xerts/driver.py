@@ -1,127 +1,74 @@
 """The Xerts driver: the coupons port. A holder is a device, whose id is made of the card number.
 
-It may not know the adapter, nor the management calls (see ``management``). Xerts takes no reference of ours;
-what became of a redemption is seen by ``redeemedOn`` of the coupon.
+It may not know the adapter, nor the management calls (see ``management``). Xerts takes no key of ours; what
+became of a redemption is seen by ``redeemedOn`` of the coupon.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Final
 from uuid import uuid5
 
-from crm_backends.http import HttpClient, Reply
+from crm_backends.http import HttpClient, HttpDriver, Probe, Reply, port_write
 from crm_backends.model import Holder, Offer
 from crm_backends.ports import (
-    FULL,
-    OPERATIONS,
     BackendCredentials,
-    BackendError,
     BackendMisconfigured,
     BackendUnavailable,
-    Capability,
     Deadline,
-    Finding,
     Outcome,
     Reconciliation,
     Refusal,
-    Support,
     Written,
 )
 from crm_backends.registry import BackendContext
-from crm_backends.xerts import answers
-from crm_backends.xerts.answers import Unreadable, XertsCoupon
-from crm_backends.xerts.checking import Check
+from crm_backends.xerts import checking, replies
+from crm_backends.xerts.capabilities import capabilities
 from crm_backends.xerts.existence import Devices
+from crm_backends.xerts.replies import Unreadable, XertsCoupon
+from crm_backends.xerts.requests import ALL_SITES, XertsRequests
 from crm_backends.xerts.settings import XertsSettings
 
-NAME = "xerts"
+NAME: Final = "xerts"
 
-_NO_PEOPLE = Capability(Support.IMPOSSIBLE, "Xerts knows devices, not people")
-_NO_POINTS = Capability(Support.IMPOSSIBLE, "Xerts has coupons, no points")
-CAPABILITIES: Mapping[str, Capability] = {
-    **{name: _NO_PEOPLE for name in OPERATIONS if name.startswith("users.")},
-    **{name: _NO_POINTS for name in OPERATIONS if name.startswith("points.")},
-    "coupons.offers": FULL,
-    "coupons.issue": Capability(
-        Support.PARTIAL, "takes no reference: an unknown issue stays unknown and is never sent again"
-    ),
-    "coupons.redeem": Capability(
-        Support.PARTIAL,
-        "only codes of coupons the holder has; activation instead leaves nothing to reconcile by",
-    ),
-}
-_ACTIVATION = Capability(
-    Support.PARTIAL, "shows the coupon to the site's staff; an unknown activation cannot be reconciled"
-)
-
-_ALL_SITES = "all"
 _DOUBTS = 10_000
-_NO_TIME = f"{NAME}: no time left to ask"
 
 
-class XertsBackend:
+class XertsBackend(HttpDriver):
     """Coupons on Xerts.
 
     Reads raise a ``BackendError``. Writes return a ``Written``; they raise ``BackendMisconfigured`` only
     where nothing can have been done.
     """
 
-    name = NAME
-
     def __init__(self, settings: XertsSettings, context: BackendContext) -> None:
+        super().__init__(HttpClient(NAME, settings, settings.key()))
         self._settings = settings
         self._zone = context.timezone
-        self._http = HttpClient(NAME, settings, settings.key())
+        self._requests = XertsRequests(self._http, settings, context.timezone)
         self._code = re.compile(settings.code_pattern)
         self._devices = Devices(self._http, settings)
         self._doubts: OrderedDict[str, datetime] = OrderedDict()
-        """Uses of codes that ended as unknown, by our reference, and when they were first sent."""
-        self._is_open = False
-        activates = settings.promo == "activate"
-        self.reconciliation = Reconciliation.MANUAL if activates else Reconciliation.PROBE
-        self.capabilities = {**CAPABILITIES, "coupons.redeem": _ACTIVATION} if activates else CAPABILITIES
-
-    # -- life ------------------------------------------------------------------------------------------
-
-    async def open(self) -> None:
-        await self._http.open()
-        self._is_open = True
-
-    async def close(self) -> None:
-        self._is_open = False
-        await self._http.close()
-
-    @property
-    def left_alone(self) -> bool:
-        """See ``NoticesAbsence``."""
-        return self._http.left_alone
+        """Uses of codes that ended as unknown, by our key, and when they were first sent."""
+        self.reconciliation = Reconciliation.MANUAL if settings.promo == "activate" else Reconciliation.PROBE
+        self.capabilities = capabilities(settings)
 
     @property
     def harmless_again(self) -> frozenset[str]:
         """See ``RepeatsHarmlessly``: a coupon is redeemed once, afterwards its code is answered with 404.
 
-        Of an activation, which may be shown to the staff twice, the reference says no such thing.
+        Of an activation, which may be shown to the staff twice, the vendor says no such thing.
         """
         return frozenset() if self._settings.promo == "activate" else frozenset({"coupons.redeem"})
 
-    async def check(self) -> Sequence[Finding]:
-        """See ``checking``. Changes nothing, works before ``open`` as well."""
-        borrowed = not self._is_open
+    def probes(self) -> Iterable[Probe]:
+        """See ``checking``."""
         nobody = self.device_of("koshelek-adapter check")
-        try:
-            if borrowed:
-                await self._http.open()
-            return await Check(self._http, self._settings, self._devices, self._list, nobody).findings()
-        except BackendError as error:
-            return [Finding("connection", False, str(error), "correct the settings of the connection")]
-        finally:
-            if borrowed:
-                await self._http.close()
-
-    # -- reads -----------------------------------------------------------------------------------------
+        return checking.probes(self._requests, self._devices, self._settings, nobody)
 
     def device_of(self, card_number: str) -> str:
         """The device id that stands for a card, always the same."""
@@ -130,12 +77,12 @@ class XertsBackend:
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """The holder's device id. Every card has one; Xerts learns of it with its first coupons."""
         if not deadline.remaining():
-            raise BackendUnavailable(_NO_TIME)
+            raise BackendUnavailable("xerts: no time left to ask")
         return self.device_of(holder.card_number)
 
     async def coupons(self, account: str, *, deadline: Deadline) -> Sequence[XertsCoupon]:
         """All coupons of a device, used and expired ones included, with their triggers."""
-        return await self._list(_ALL_SITES, account, deadline)
+        return await self._requests.coupons(ALL_SITES, account, deadline)
 
     async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]:
         """The coupons that are neither redeemed nor expired. Triggers are not evaluated."""
@@ -146,28 +93,9 @@ class XertsBackend:
             if coupon.is_open(now)
         ]
 
-    async def _list(self, site: str, device: str, deadline: Deadline) -> list[XertsCoupon]:
-        reply = await self._http.read("GET", self._settings.coupons_path(site, device), deadline=deadline)
-        reason = f"status {reply.status}"
-        if answers.lacks_call(reply.status, reply.body):
-            raise BackendMisconfigured(
-                f"{NAME}: has no call that lists coupons ({reason}); compare base_url and coupon_paths with "
-                "the vendor's server"
-            )
-        if reply.status == 404 and self._settings.no_coupons == "404":
-            return []
-        if not reply.ok:
-            raise BackendMisconfigured(
-                f"{NAME}: does not list coupons ({reason}); compare site and occasions with the vendor's "
-                "server, and see no_coupons"
-            )
-        try:
-            return answers.coupons(reply.body, self._zone)
-        except Unreadable as error:
-            raise BackendMisconfigured(f"{NAME}: the list of coupons is unreadable: {error}") from None
-
     # -- issue -----------------------------------------------------------------------------------------
 
+    @port_write
     async def issue(
         self, account: str, occasion: str, *, idempotency_key: str, deadline: Deadline
     ) -> Written:
@@ -175,18 +103,11 @@ class XertsBackend:
 
         An issue that ends as UNKNOWN stays so: the coupons Xerts lists do not say which call made them.
         """
-        if not deadline.remaining():
-            return Written.not_sent(_NO_TIME)
         site = self._settings.site_for(occasion)
         if site is None:
             return Written.refused(reason=f"{NAME}: the occasion has no site; see occasions and any_occasion")
-        try:
-            await self._devices.ensure(account, deadline)
-        except (BackendUnavailable, BackendCredentials) as error:
-            return Written.not_sent(str(error))
-        answer = await self._write(
-            "POST", self._settings.issue_path(site, account), "issues coupons", deadline
-        )
+        await self._devices.ensure(account, deadline)
+        answer = await self._requests.issue(site, account, deadline)
         if isinstance(answer, Written):
             return answer
         if answer.status == 404:
@@ -198,36 +119,30 @@ class XertsBackend:
         if not answer.ok:
             return Written.refused(reason=f"{NAME}: refuses to issue coupons (status {answer.status})")
         try:
-            issued = answers.coupons(answer.body, self._zone)
+            issued = replies.coupons(answer.body, self._zone)
         except Unreadable as error:
             return Written.unknown(f"{NAME}: may have issued coupons, the answer is unreadable: {error}")
         return Written.done(",".join(coupon.reference for coupon in issued) or None)
 
     # -- codes -----------------------------------------------------------------------------------------
 
+    @port_write
     async def redeem(self, account: str, code: str, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Redeem (or, by setting, activate) the coupon of the holder that has this code.
 
         ``crm_reference`` is the coupon's id, ``message`` the title of its offer.
         """
-        if not deadline.remaining():
-            return Written.not_sent(_NO_TIME)
         code = self._as_sent(code)
         if not self._code.fullmatch(code):
             return Written.refused(Refusal.CODE_UNKNOWN, f"{NAME}: not of the form in code_pattern")
         site, own = self._settings.site, None
         if self._settings.redeem_site == "coupon":
-            try:
-                own = _with_code(await self.coupons(account, deadline=deadline), code)
-            except (BackendUnavailable, BackendCredentials) as error:
-                return Written.not_sent(str(error))
+            own = _with_code(await self.coupons(account, deadline=deadline), code)
             if own is None or own.redeemed_at is not None:
                 return self._why_not(own, idempotency_key)
             site = own.site.reference if own.site else site
         began = datetime.now(UTC)
-        answer = await self._write(
-            "PUT", self._settings.use_path(site, account, code), "uses a code", deadline
-        )
+        answer = await self._requests.use(site, account, code, deadline)
         if isinstance(answer, Reply):
             written = await self._ended(answer, account, code, own, idempotency_key, deadline)
         else:
@@ -248,7 +163,7 @@ class XertsBackend:
         account: str,
         code: str,
         own: XertsCoupon | None,
-        reference: str,
+        idempotency_key: str,
         deadline: Deadline,
     ) -> Written:
         """What an answer to the use of a code means; ``own`` is its coupon, where it was listed before."""
@@ -269,7 +184,7 @@ class XertsBackend:
                 f"{NAME}: lists a coupon as open and does not take its code at the site it was sent to "
                 "(status 404); compare site, redeem_site and promo with the vendor's server"
             )
-        return self._why_not(own, reference)
+        return self._why_not(own, idempotency_key)
 
     def _used(self, answer: Reply, code: str, own: XertsCoupon | None) -> Written:
         """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain.
@@ -277,7 +192,7 @@ class XertsBackend:
         A LoopBack leaves the offer out there; ``own`` has it.
         """
         try:
-            coupon = answers.coupon(answer.body, self._zone)
+            coupon = replies.coupon(answer.body, self._zone)
         except Unreadable as error:
             return Written.unknown(f"{NAME}: may have used the code, the answer is unreadable: {error}")
         redeems = self._settings.promo == "redeem"
@@ -285,13 +200,13 @@ class XertsBackend:
             return Written.unknown(f"{NAME}: took the code, and its answer shows no coupon that was redeemed")
         return _done(coupon, own)
 
-    def _why_not(self, coupon: XertsCoupon | None, reference: str) -> Written:
+    def _why_not(self, coupon: XertsCoupon | None, idempotency_key: str) -> Written:
         """How the use of a code ends whose coupon is not open."""
         if coupon is None:
             return Written.refused(Refusal.CODE_UNKNOWN, f"{NAME}: no coupon of this holder has the code")
         if coupon.redeemed_at is None:
             return Written.refused(Refusal.CODE_EXPIRED, f"{NAME}: the coupon has expired")
-        since = self._doubts.get(reference)
+        since = self._doubts.get(idempotency_key)
         if since is not None and self._is_redeemed(coupon, since):
             return _done(coupon)  # by this very use: sent before, in doubt, and carried out late
         return Written.refused(Refusal.CODE_USED, f"{NAME}: the coupon has been redeemed before")
@@ -324,19 +239,6 @@ class XertsBackend:
         return Written.unknown(
             f"{NAME}: the coupon was redeemed before this code was sent, by their clock; see clock_tolerance"
         )
-
-    async def _write(self, method: str, path: str, does: str, deadline: Deadline) -> Reply | Written:
-        """A write without a body; refused credentials mean that nothing was done."""
-        try:
-            answer = await self._http.write(method, path, deadline=deadline)
-        except BackendCredentials as error:
-            return Written.not_sent(str(error))
-        if isinstance(answer, Reply) and answers.lacks_call(answer.status, answer.body):
-            raise BackendMisconfigured(
-                f"{NAME}: has no call that {does} (status {answer.status}); compare base_url and promo with "
-                "the vendor's server"
-            )
-        return answer
 
 
 def _with_code(coupons: Sequence[XertsCoupon], code: str) -> XertsCoupon | None:

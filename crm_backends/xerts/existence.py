@@ -14,10 +14,10 @@ from crm_backends.ports import (
     BackendMisconfigured,
     BackendUnavailable,
     Deadline,
-    Written,
 )
-from crm_backends.xerts import answers
-from crm_backends.xerts.settings import XertsSettings, part
+from crm_backends.xerts import replies
+from crm_backends.xerts.requests import device_calls, new_device_path, part
+from crm_backends.xerts.settings import XertsSettings
 
 _KNOWN_DEVICES = 10_000
 _REFUSED = (401, 403)
@@ -31,7 +31,7 @@ async def site_exists(http: HttpClient, site: str, deadline: Deadline) -> bool |
     path = f"api/sites/{part(site)}"
     for call in (f"{path}/exists", path):
         reply = await http.read("GET", call, accept=_REFUSED, deadline=deadline)
-        told = answers.existence(reply.status, reply.body, site)
+        told = replies.existence(reply.status, reply.body, site)
         if told is not None:
             return told
     return None
@@ -73,11 +73,11 @@ class Devices:
             BackendError: as every read.
         """
         refused = False
-        calls = self._settings.device_calls(device)
+        calls = device_calls(self._settings, device)
         for way in sorted(range(len(calls)), key=lambda way: way != self._way):
             method, path = calls[way]
             reply = await self._http.read(method, path, accept=_REFUSED, deadline=deadline)
-            told = answers.existence(reply.status, reply.body, device)
+            told = replies.existence(reply.status, reply.body, device)
             if told is not None:
                 self._way = way
                 return told
@@ -97,17 +97,16 @@ class Devices:
         """
         settings = self._settings
         body = {"id": device, "deviceModel": settings.device_model, "deviceOs": settings.device_os}
+        # As a read, since its repetition does no harm: a doubt about the device is none about the coupons.
         # A LoopBack answers 500, 409 or 422 to an id that another call has created meanwhile. So that 500 is
         # read as an answer: the question that follows tells, and counts, whether the server is in trouble.
-        answer = await self._http.write(
-            "POST", settings.new_device_path(), json=body, accept=(500,), deadline=deadline
+        answer = await self._http.read(
+            "POST", new_device_path(settings), json=body, accept=(500,), deadline=deadline
         )
-        if isinstance(answer, Written):
-            raise BackendUnavailable("xerts: the device is not created yet")
         if answer.ok:
             return
         reason = f"status {answer.status}"
-        if answers.lacks_call(answer.status, answer.body):
+        if replies.lacks_call(answer.status, answer.body):
             raise BackendMisconfigured(
                 f"xerts: has no call that creates devices ({reason}); compare device_paths with the vendor's "
                 'server, or set create_devices = "by_issue"'

@@ -24,10 +24,12 @@ from crm_backends.ports import (
     Outcome,
     Written,
 )
-from crm_backends.xerts import answers
-from crm_backends.xerts.answers import GeoPoint, Report, Unreadable, XertsCoupon
+from crm_backends.xerts import management_replies, replies
 from crm_backends.xerts.existence import site_exists
-from crm_backends.xerts.settings import LOGIN, Area, XertsSettings, part
+from crm_backends.xerts.management_replies import CouponReport
+from crm_backends.xerts.replies import GeoPoint, Unreadable, XertsCoupon
+from crm_backends.xerts.requests import part
+from crm_backends.xerts.settings import LOGIN_PATH, Area, XertsSettings
 
 _PATIENCE = 30.0
 """Seconds one call may take, with its login and its tries."""
@@ -151,7 +153,7 @@ class Management:
             raise _no_login()
         reply = await self._by_key.read(
             "POST",
-            LOGIN,
+            LOGIN_PATH,
             json={"email": settings.email, "password": settings.password.get_secret_value()},
             deadline=_soon(),
         )
@@ -240,7 +242,7 @@ class Management:
         body = {**terms, "instanceIssues": campaign.issued}
         reply = await self._written("offer_sites", "PUT", path, body)
         attached = _made_id(reply)
-        if differing := answers.other_terms(reply.body, terms):
+        if differing := management_replies.other_terms(reply.body, terms):
             raise OtherTerms(
                 f"xerts: the site has this offer already ({attached}), with another "
                 f"{', '.join(differing)}; nothing was changed, see the vendor's console"
@@ -276,28 +278,28 @@ class Management:
         method = self._settings.site_coupons_method
         reply = await self._read("coupons", method, f"api/sites/{part(site)}/coupons")
         try:
-            coupons = answers.coupons(reply.body, self._zone)
+            coupons = replies.coupons(reply.body, self._zone)
         except Unreadable as error:
             raise _unreadable(error) from None
         if not coupons and await self._site_exists(site) is False:
             raise Declined("xerts: there is no such site")
         return coupons
 
-    async def vendor_report(self, vendor: str, first: date, last: date | None = None) -> Report:
+    async def vendor_report(self, vendor: str, first: date, last: date | None = None) -> CouponReport:
         """A vendor's coupons, a row for each site; without ``last`` up to now."""
         return await self._report("vendors", vendor, "sites", first, last)
 
-    async def site_report(self, site: str, first: date, last: date | None = None) -> Report:
+    async def site_report(self, site: str, first: date, last: date | None = None) -> CouponReport:
         """A site's coupons, a row for each vendor; without ``last`` up to now."""
         return await self._report("sites", site, "vendors", first, last)
 
-    async def _report(self, of: str, which: str, rows: str, first: date, last: date | None) -> Report:
+    async def _report(self, of: str, which: str, rows: str, first: date, last: date | None) -> CouponReport:
         days = {"from": first.strftime(self._settings.report_date)}
         if last is not None:
             days["to"] = last.strftime(self._settings.report_date)
         reply = await self._read("reports", "GET", f"api/reporting/{of}/{part(which)}", days)
         try:
-            return answers.report(reply.body, rows)
+            return management_replies.report(reply.body, rows)
         except Unreadable as error:
             raise _unreadable(error) from None
 
@@ -355,7 +357,7 @@ def _made(reply: Reply, name: str = "id") -> str:
     if not reply.ok:
         raise _declined(reply)
     try:
-        return answers.made(reply.body, name)
+        return management_replies.made(reply.body, name)
     except Unreadable as error:
         raise _unreadable(error) from None
 
@@ -363,13 +365,13 @@ def _made(reply: Reply, name: str = "id") -> str:
 def _made_id(reply: Reply) -> str:
     """The identifier in the answer to a write that was taken."""
     try:
-        return answers.made(reply.body)
+        return management_replies.made(reply.body)
     except Unreadable:
         raise InDoubt("xerts: this was taken, but the answer is unreadable; look for what it made") from None
 
 
 def _declined(reply: Reply) -> Declined:
-    if answers.lacks_call(reply.status, reply.body):
+    if replies.lacks_call(reply.status, reply.body):
         reason = "it has no such call; see the settings of methods and paths"
     else:
         reason = {

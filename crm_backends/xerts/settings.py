@@ -1,4 +1,4 @@
-"""Settings of the Xerts driver, and the paths they lead to.
+"""Settings of the Xerts driver.
 
 Where the vendor's reference contradicts itself, a setting chooses. It may not open anything: the driver does.
 """
@@ -6,17 +6,16 @@ Where the vendor's reference contradicts itself, a setting chooses. It may not o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
-from urllib.parse import quote
 from uuid import UUID
 
 from pydantic import Field, SecretStr, StringConstraints, field_validator, model_validator
 
 from crm_backends.http import Auth, Both, HeaderKey, HttpSettings, SessionLogin
-from crm_backends.ports import BackendMisconfigured
 
 ID = r"^[A-Za-z0-9_-]+$"
+LOGIN_PATH = "api/members/login"
 Id = Annotated[str, StringConstraints(pattern=ID)]
 Area = Literal["members", "vendors", "sites", "site_admin", "offers", "offer_sites", "coupons", "reports"]
 
@@ -169,49 +168,4 @@ class XertsSettings(HttpSettings):
         if self.email is None or self.password is None:
             return None
         credentials = {"email": self.email, "password": self.password.get_secret_value()}
-        return Both(self.key(), SessionLogin(LOGIN, credentials, header=self.token_header))
-
-    # -- paths -----------------------------------------------------------------------------------------
-
-    def coupons_path(self, site: str, device: str) -> str:
-        """A device's coupons at a site, or at ``all``."""
-        sites, devices = {
-            "sites": ("sites", "devices"),
-            "site": ("site", "device"),
-            "site_devices": ("site", "devices"),
-        }[self.coupon_paths]
-        return f"api/coupons/{sites}/{part(site)}/{devices}/{part(device)}"
-
-    def issue_path(self, site: str, device: str) -> str:
-        """Issues a site's offers to a device."""
-        return f"api/siteOffers/{part(site)}/device/{part(device)}"
-
-    def use_path(self, site: str, device: str, code: str) -> str:
-        """Redeems or activates a code, as ``promo`` says."""
-        if self.promo == "activate":
-            return f"api/coupons/sites/{part(site)}/activate/{part(code)}"
-        return f"api/coupons/sites/{part(site)}/devices/{part(device)}/redeem/{part(code)}"
-
-    def new_device_path(self) -> str:
-        """Creates a device."""
-        return "api/devices" if self.device_paths == "devices" else "api/device/"
-
-    def device_calls(self, device: str) -> Sequence[tuple[str, str]]:
-        """Calls, as method and path, that may tell whether a device exists; the likeliest first."""
-        path = f"api/{self.device_paths}/{part(device)}"
-        calls = {"exists": ("GET", f"{path}/exists"), "GET": ("GET", path), "POST": ("POST", path)}
-        return list(calls.values()) if self.device_check == "find" else [calls[self.device_check]]
-
-
-LOGIN = "api/members/login"
-
-
-def part(text: str) -> str:
-    """A value as one segment of a path.
-
-    Raises:
-        BackendMisconfigured: it is empty or made of dots, which would lead to another call.
-    """
-    if not text.strip("."):
-        raise BackendMisconfigured("xerts: an id that is empty or made of dots cannot be asked for")
-    return quote(text, safe="")
+        return Both(self.key(), SessionLogin(LOGIN_PATH, credentials, header=self.token_header))

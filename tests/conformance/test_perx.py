@@ -28,7 +28,7 @@ from crm_backends.conformance import (
     RelayedRig,
     context,
 )
-from crm_backends.conformance.calls import new_card_number
+from crm_backends.conformance.port_calls import new_card_number
 from crm_backends.conformance.rig import NoSuchState
 from crm_backends.model import CHANNELS, Channel, CrmCardState, Holder, Profile
 from crm_backends.perx import BACKEND, PerxBackend, PerxSettings

@@ -27,7 +27,7 @@ from crm_backends.conformance import (
     RelayedRig,
     context,
 )
-from crm_backends.conformance.calls import new_card_number, new_key
+from crm_backends.conformance.port_calls import new_card_number, new_key
 from crm_backends.conformance.relay import Streams
 from crm_backends.model import Channel, CrmCardState, Holder, Profile
 from crm_backends.ports import Refusal

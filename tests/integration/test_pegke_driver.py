@@ -256,7 +256,8 @@ async def test_check_tells_a_balance_path_that_is_not_there() -> None:
         running("pegke", site_lookup=False) as sandbox,
         opened(sandbox, check_account=ACCOUNT, **LOOK_UPS) as backend,
     ):
-        (finding,) = await backend.check()
+        credentials, finding = await backend.check()
+        assert credentials.ok
         assert not finding.ok
         assert "balance_path" in finding.remedy
 

@@ -17,7 +17,7 @@ from contracts.sandbox import Sandbox, perx, running
 from contracts.sandbox.faults import FaultKind
 from contracts.sandbox.people import ANNA, BORIS
 from crm_backends.conformance import ZONE, context
-from crm_backends.conformance.calls import new_key, new_person, new_receipt
+from crm_backends.conformance.port_calls import new_key, new_person, new_receipt
 from crm_backends.model import Balance, ChannelConsents, Credit, Holder, Profile
 from crm_backends.perx import PerxBackend, PerxSettings
 from crm_backends.ports import BackendUnavailable, Deadline, HolderUnnamed, Outcome, Refusal, Written

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from crm_backends.http import client
-from crm_backends.http.answers import Call, Fault
+from crm_backends.http.messages import Fault, HttpCall
 from crm_backends.http.settings import HttpSettings
 from crm_backends.http.wire import HEADERS, Answer, body_of
 
@@ -23,7 +23,7 @@ class HttpxWire:
     async def close(self) -> None:
         await self._client.aclose()
 
-    async def exchange(self, call: Call, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
+    async def exchange(self, call: HttpCall, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
         path = call.path
         url = httpx.URL(path if "://" in path[:8] else f"{self._base}/{path.removeprefix('/')}")
         if call.params:

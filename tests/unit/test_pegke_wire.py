@@ -290,8 +290,11 @@ async def test_check_of_the_site_asks_for_one_token(site: Any) -> None:
     route = site.get(f"{SITE_BASE}/entity/user/balance").respond(json={"points": 7})
     (finding,) = await PegkeBackend(settings(SITE), context()).check()
     assert finding.ok
-    (reading,) = await PegkeBackend(settings(SITE, LOOK_UPS, check_account=PHONE), context()).check()
-    assert reading.ok
+    findings = await PegkeBackend(settings(SITE, LOOK_UPS, check_account=PHONE), context()).check()
+    assert [(finding.subject, finding.ok) for finding in findings] == [
+        ("credentials", True),
+        ("balance", True),
+    ]
     assert (site["token"].call_count, route.call_count) == (2, 1)
 
 

@@ -29,8 +29,7 @@ from crm_backends.ports import (
     Written,
 )
 from crm_backends.registry import BackendContext
-from crm_backends.xerts import XertsBackend, XertsSettings, answers
-from crm_backends.xerts.answers import GeoPoint, Report, ReportRow, Unreadable
+from crm_backends.xerts import XertsBackend, XertsSettings, management_replies
 from crm_backends.xerts.management import (
     Campaign,
     Declined,
@@ -41,6 +40,8 @@ from crm_backends.xerts.management import (
     NewVendor,
     OtherTerms,
 )
+from crm_backends.xerts.management_replies import CouponReport, ReportRow
+from crm_backends.xerts.replies import GeoPoint, Unreadable
 
 BASE = "https://xerts.test"
 KEY = "key-1"
@@ -838,7 +839,7 @@ ROWS = (
     ReportRow("58c4-a", "O'connel Street Bakery", 1, 15, 2),
     ReportRow("68c5-b", 'Main "North"', 1, 10, 5),
 )
-REPORT = Report(issued=30, redeemed=10, rows=ROWS, first="28-07-2016", last="14-08-2016")
+REPORT = CouponReport(issued=30, redeemed=10, rows=ROWS, first="28-07-2016", last="14-08-2016")
 PLAIN_ROWS = [
     {"id": r.reference, "label": r.label, "activeOffers": 1, "couponsIssued": i, "couponsRedeemed": d}
     for r, i, d in zip(ROWS, (15, "10"), (2, 5), strict=True)
@@ -904,7 +905,7 @@ async def test_a_report_up_to_now(wire: respx.MockRouter, manage: Manage) -> Non
     ],
 )
 def test_only_what_is_known_to_be_wrong_is_mended(text: str, mended: str) -> None:
-    assert answers.mended(text) == mended
+    assert management_replies.mended(text) == mended
 
 
 @pytest.mark.parametrize(
@@ -912,7 +913,7 @@ def test_only_what_is_known_to_be_wrong_is_mended(text: str, mended: str) -> Non
 )
 def test_what_is_no_report_is_unreadable(body: object) -> None:
     with pytest.raises(Unreadable):
-        answers.report(body, "sites")
+        management_replies.report(body, "sites")
 
 
 @pytest.mark.parametrize(

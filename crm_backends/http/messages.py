@@ -101,7 +101,7 @@ class Details(TypedDict, total=False):
 
 
 @dataclass(slots=True, repr=False)  # not frozen, which takes three times as long to make
-class Call:
+class HttpCall:
     """One call as the driver asked for it; most fields are those of ``Details``. Nobody changes it."""
 
     method: str

@@ -7,12 +7,10 @@ names fields only.
 
 from __future__ import annotations
 
-import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from zoneinfo import ZoneInfo
 
@@ -117,29 +115,6 @@ class XertsCoupon:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class ReportRow:
-    """One site of a vendor's report, or one vendor of a site's."""
-
-    reference: str
-    label: str
-    active_offers: int
-    issued: int
-    redeemed: int
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """Coupons issued and redeemed in a period."""
-
-    issued: int
-    redeemed: int
-    rows: tuple[ReportRow, ...]
-    first: str
-    """First day, as the server writes it; empty where it does not."""
-    last: str
-
-
 # -- coupons -------------------------------------------------------------------------------------------
 
 
@@ -153,7 +128,7 @@ def coupons(body: object, zone: ZoneInfo) -> list[XertsCoupon]:
 
 def coupon(body: object, zone: ZoneInfo) -> XertsCoupon:
     """One coupon."""
-    fields = _object(unwrapped(body), "a coupon")
+    fields = object_of(unwrapped(body), "a coupon")
     triggers = fields.get("triggers") or []
     if not isinstance(triggers, list):
         raise Unreadable("triggers is no list")
@@ -162,9 +137,9 @@ def coupon(body: object, zone: ZoneInfo) -> XertsCoupon:
         code=identifier(fields, "redeemCode"),
         device=_optional_id(fields.get("deviceId")),
         site_offer=_optional_id(fields.get("siteOfferId")),
-        created_at=_moment(fields, "createdOn", zone),
-        expires_at=_moment(fields, "expiresOn", zone),
-        redeemed_at=_moment(fields, "redeemedOn", zone),
+        created_at=moment_of(fields, "createdOn", zone),
+        expires_at=moment_of(fields, "expiresOn", zone),
+        redeemed_at=moment_of(fields, "redeemedOn", zone),
         offer=_offer(fields["offer"]) if fields.get("offer") else None,
         site=_site(fields["redemptionSite"]) if fields.get("redemptionSite") else None,
         triggers=tuple(_trigger(item, zone) for item in triggers),
@@ -172,13 +147,13 @@ def coupon(body: object, zone: ZoneInfo) -> XertsCoupon:
 
 
 def _offer(value: object) -> XertsOffer:
-    fields = _object(value, "offer")
+    fields = object_of(value, "offer")
     return XertsOffer(
         reference=identifier(fields, "id"),
-        title=_text(fields, "title") or "",
-        description=_text(fields, "description") or "",
-        border_color=_text(fields, "styleBorderColor"),
-        background_color=_text(fields, "styleBackgroundColor"),
+        title=text_of(fields, "title") or "",
+        description=text_of(fields, "description") or "",
+        border_color=text_of(fields, "styleBorderColor"),
+        background_color=text_of(fields, "styleBackgroundColor"),
         image_url=_link(fields, "featureImage"),
         url=_link(fields, "url"),
         vendor=_optional_id(fields.get("vendorId")),
@@ -186,36 +161,36 @@ def _offer(value: object) -> XertsOffer:
 
 
 def _site(value: object) -> XertsSite:
-    fields = _object(value, "redemptionSite")
+    fields = object_of(value, "redemptionSite")
     return XertsSite(
         reference=identifier(fields, "id"),
-        title=_text(fields, "title") or "",
-        address=_text(fields, "address"),
+        title=text_of(fields, "title") or "",
+        address=text_of(fields, "address"),
         gps=_point(fields["gps"]) if fields.get("gps") else None,
         admin=_optional_id(fields.get("adminId")),
     )
 
 
 def _trigger(value: object, zone: ZoneInfo) -> XertsTrigger:
-    fields = _object(value, "a trigger")
+    fields = object_of(value, "a trigger")
     polygon = fields.get("triggerLocationPoly") or []
     if not isinstance(polygon, list):
         raise Unreadable("triggerLocationPoly is no list")
     radius = "triggerLocationRadius" if "triggerLocationRadius" in fields else "triggerRadius"
     return XertsTrigger(
         reference=identifier(fields, "id"),
-        at=_moment(fields, "triggerOn", zone),
-        after_minutes=_number(fields, "triggerAfterMinutes"),
+        at=moment_of(fields, "triggerOn", zone),
+        after_minutes=number_of(fields, "triggerAfterMinutes"),
         location=_point(fields["triggerLocation"]) if fields.get("triggerLocation") else None,
-        radius=_number(fields, radius),
+        radius=number_of(fields, radius),
         polygon=tuple(_point(corner) for corner in polygon),
         fires_after=fields.get("firesAfter"),
-        minutes_after_trigger=_number(fields, "timeAfterTrigger"),
+        minutes_after_trigger=number_of(fields, "timeAfterTrigger"),
         raw=fields,
     )
 
 
-# -- devices, what was made, logins --------------------------------------------------------------------
+# -- what is there ----------------------------------------------------------------------------------------
 
 
 def existence(status: int, body: object, identifier: str) -> bool | None:
@@ -254,122 +229,6 @@ def lacks_call(status: int, body: object) -> bool:
     return not isinstance(message, str) or _ROUTE.search(message) is not None
 
 
-def made(body: object, name: str = "id") -> str:
-    """Identifier of what was made or changed."""
-    return identifier(_object(unwrapped(body), "an object"), name)
-
-
-def other_terms(body: object, asked: Mapping[str, object]) -> list[str]:
-    """Names of the terms that an attached offer has, and has otherwise than asked for; ``None``: not asked.
-
-    A term that the answer leaves out is not one that differs.
-    """
-    fields = _object(unwrapped(body), "an object")
-    return [
-        name
-        for name, wanted in asked.items()
-        if wanted is not None and fields.get(name) is not None and not _same(fields[name], wanted)
-    ]
-
-
-def _same(found: object, wanted: object) -> bool:
-    """Whether two values are one: moments in any spelling, numbers but for their last digits."""
-    if isinstance(wanted, list):
-        return isinstance(found, list) and len(found) == len(wanted) and all(map(_same, found, wanted))
-    if isinstance(wanted, Mapping):
-        return isinstance(found, Mapping) and all(_same(found.get(k), v) for k, v in wanted.items())
-    if found == wanted:
-        return True
-    there, asked = {"value": found}, {"value": wanted}
-    try:
-        if isinstance(wanted, str):
-            moment, meant = (_moment(one, "value", ZoneInfo("UTC")) for one in (there, asked))
-            slack = timedelta(seconds=1) if "T" in str(found) else timedelta(days=1)  # some keep no more
-            return moment is not None and meant is not None and abs(moment - meant) < slack
-        number, limit = _number(there, "value"), _number(asked, "value")
-        return number is not None and limit is not None and math.isclose(number, limit, rel_tol=1e-9)
-    except Unreadable:
-        return False
-
-
-# -- reports -------------------------------------------------------------------------------------------
-
-
-def report(body: object, rows: str) -> Report:
-    """A report whose rows are under ``rows``: a list, or an object with the ids as names.
-
-    ``body`` may be text: what the vendor prints as a sample is no JSON, and is mended.
-    """
-    if isinstance(body, str):
-        try:
-            body = json.loads(mended(body), parse_float=Decimal)
-        except (ValueError, RecursionError):
-            raise Unreadable("the report is no JSON, and cannot be mended") from None
-    fields = _object(unwrapped(body), "a report")
-    listed = fields.get(rows) or []
-    if isinstance(listed, Mapping):
-        listed = list(listed.values())
-    if not isinstance(listed, list):
-        raise Unreadable(f"{rows} is neither a list nor an object")
-    return Report(
-        issued=_count(fields, "totalCouponsIssued"),
-        redeemed=_count(fields, "totalCouponsRedeemed"),
-        rows=tuple(_row(item) for item in listed),
-        first=_text(fields, "from") or "",
-        last=_text(fields, "to") or "",
-    )
-
-
-def _row(value: object) -> ReportRow:
-    fields = _object(value, "a row of the report")
-    return ReportRow(
-        reference=identifier(fields, "id"),
-        label=(_text(fields, "label") or "").replace("\\'", "'"),  # escaped once too often in the samples
-        active_offers=_count(fields, "activeOffers"),
-        issued=_count(fields, "couponsIssued"),
-        redeemed=_count(fields, "couponsRedeemed"),
-    )
-
-
-_PIECE = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{},:]|\s+|[^\[\]{},:"\s]+|"', re.DOTALL)
-
-
-def mended(text: str) -> str:
-    """``text`` as JSON, where only these are wrong: ``["name": value]``, ``\\'``, a comma before a bracket.
-
-    Nothing inside a string changes but ``\\'``. What else is wrong stays wrong.
-    """
-    out: list[str] = []
-    opened: list[int] = []  # where in ``out`` the brackets around this place are
-    named: set[int] = set()  # those that opened a list and hold names
-    comma: int | None = None  # where the last piece is, if it was a comma
-    for piece in _PIECE.findall(text):
-        if piece.isspace():
-            out.append(piece)
-            continue
-        here = len(out)
-        out.append(piece)
-        match piece[0]:
-            case "[" | "{":
-                opened.append(here)
-            case ":" if opened and out[opened[-1]] == "[":
-                out[opened[-1]] = "{"
-                named.add(opened[-1])
-            case "]" | "}":
-                if comma is not None:
-                    out[comma] = ""
-                if opened and opened.pop() in named and piece == "]":
-                    out[here] = "}"
-            case '"':
-                out[here] = re.sub(r"\\(.)", _unescaped, piece, flags=re.DOTALL)
-        comma = here if piece == "," else None
-    return "".join(out)
-
-
-def _unescaped(pair: re.Match[str]) -> str:
-    return "'" if pair[1] == "'" else pair[0]
-
-
 # -- single values -------------------------------------------------------------------------------------
 
 
@@ -392,24 +251,24 @@ def _optional_id(value: object) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _object(value: object, what: str) -> Mapping[str, object]:
+def object_of(value: object, what: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise Unreadable(f"{what} is expected and not there")
     return value
 
 
-def _text(fields: Mapping[str, object], name: str) -> str | None:
+def text_of(fields: Mapping[str, object], name: str) -> str | None:
     value = fields.get(name)
     return value if isinstance(value, str) else None
 
 
 def _link(fields: Mapping[str, object], name: str) -> str | None:
     """A URL; the samples have the word "string" in its place."""
-    text = _text(fields, name)
+    text = text_of(fields, name)
     return text if text is not None and text.lower().startswith(("https://", "http://")) else None
 
 
-def _moment(fields: Mapping[str, object], name: str, zone: ZoneInfo) -> datetime | None:
+def moment_of(fields: Mapping[str, object], name: str, zone: ZoneInfo) -> datetime | None:
     """A moment; without an offset it is UTC, as such servers keep time."""
     value = fields.get(name)
     if value is None or value == "":
@@ -421,7 +280,7 @@ def _moment(fields: Mapping[str, object], name: str, zone: ZoneInfo) -> datetime
         raise Unreadable(f"{name} is no date") from None
 
 
-def _number(fields: Mapping[str, object], name: str) -> Decimal | None:
+def number_of(fields: Mapping[str, object], name: str) -> Decimal | None:
     """A number, which may be text."""
     value = fields.get(name)
     if value is None or value == "":
@@ -435,17 +294,10 @@ def _number(fields: Mapping[str, object], name: str) -> Decimal | None:
     return number
 
 
-def _count(fields: Mapping[str, object], name: str) -> int:
-    number = _number(fields, name)
-    if number is None or number != number.to_integral_value():
-        raise Unreadable(f"{name} is no whole number")
-    return int(number)
-
-
 def _point(value: object) -> GeoPoint:
-    fields = _object(value, "a place")
-    lat = _number(fields, "lat")
-    lng = _number(fields, "lng" if "lng" in fields else "long")
+    fields = object_of(value, "a place")
+    lat = number_of(fields, "lat")
+    lng = number_of(fields, "lng" if "lng" in fields else "long")
     if lat is None or lng is None:
         raise Unreadable("lat or lng is missing")
     return GeoPoint(lat, lng)

@@ -13,12 +13,11 @@ from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
-from crm_backends.http import ClientCredentials, HttpClient, Reply, TokenRefused
-from crm_backends.perx import answers, people
-from crm_backends.perx.answers import NO_USER, Said, Verdict, mapping, unexpected, verdict
+from crm_backends.http import Auth, ClientCredentials, HttpClient, Reply, TokenRefused
+from crm_backends.perx import identity, replies
+from crm_backends.perx.replies import NO_USER, Said, Verdict, mapping, unexpected, verdict
 from crm_backends.perx.settings import PerxSettings
 from crm_backends.ports import (
-    BackendCredentials,
     BackendError,
     BackendMisconfigured,
     BackendUnavailable,
@@ -29,41 +28,29 @@ from crm_backends.ports import (
 
 Account = Mapping[str, Any]
 """A customer as Perx tells it; ``identifier`` is a text."""
+VOUCHERS = "/v4/vouchers"
 
 
-class Calls:
+def auth_of(settings: PerxSettings) -> Auth:
+    """The application's token, the merchant user's, and one for each customer."""
+    return ClientCredentials(
+        "/v4/oauth/token",
+        settings.client_id,
+        settings.client_secret.get_secret_value(),
+        body="json",
+        scope_fields=lambda scope: identity.scope_fields(settings, scope),
+        token_fields=("access_token", "bearer_token"),
+        most=settings.tokens_kept,
+    )
+
+
+class PerxRequests:
     """The calls, over one client."""
 
-    def __init__(self, name: str, settings: PerxSettings) -> None:
+    def __init__(self, client: HttpClient, settings: PerxSettings) -> None:
+        self._client = client
         self._settings = settings
-        self._client = HttpClient(
-            name,
-            settings,
-            ClientCredentials(
-                "/v4/oauth/token",
-                settings.client_id,
-                settings.client_secret.get_secret_value(),
-                body="json",
-                scope_fields=lambda scope: people.scope_fields(settings, scope),
-                token_fields=("access_token", "bearer_token"),
-                most=settings.tokens_kept,
-            ),
-        )
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
-        self.is_open = False
-
-    @property
-    def left_alone(self) -> bool:
-        """See ``NoticesAbsence``."""
-        return self._client.left_alone
-
-    async def open(self) -> None:
-        await self._client.open()
-        self.is_open = True
-
-    async def close(self) -> None:
-        self.is_open = False
-        await self._client.close()
 
     @contextlib.asynccontextmanager
     async def turn(self, key: str, deadline: Deadline) -> AsyncIterator[None]:
@@ -87,7 +74,7 @@ class Calls:
 
     async def account(self, identifier: str, deadline: Deadline) -> Account | None:
         """The customer of this identifier."""
-        if not people.usable(identifier):
+        if not identity.usable(identifier):
             return None
         reply = await self._client.read(
             "GET", "/v4/pos/user_accounts/search", params={"identifier": identifier}, deadline=deadline
@@ -102,19 +89,16 @@ class Calls:
         reply = await self._client.read(
             "GET",
             "/v4/merchant_admin/user_accounts/search",
-            params={"phone": people.on_the_wire(self._settings, phone)},
-            scope=people.MERCHANT,
+            params={"phone": identity.on_the_wire(self._settings, phone)},
+            scope=identity.MERCHANT,
             deadline=deadline,
         )
         found = _found("the search by phone", reply)
-        return found if found is not None and people.usable(found["identifier"]) else None
+        return found if found is not None and identity.usable(found["identifier"]) else None
 
     async def write(self, method: str, path: str, body: object, deadline: Deadline) -> Verdict | Written:
         """A write as the application."""
-        try:
-            answer = await self._client.write(method, path, json=body, deadline=deadline)
-        except BackendCredentials:
-            return Written.not_sent()
+        answer = await self._client.write(method, path, json=body, deadline=deadline)
         return answer if isinstance(answer, Written) else verdict(answer)
 
     # -- as a customer ---------------------------------------------------------------------------------
@@ -127,11 +111,11 @@ class Calls:
         params: Mapping[str, str | int] | None = None,
     ) -> Reply | None:
         """A read as this customer; ``None``: Perx knows no such customer."""
-        if not people.usable(identifier):
+        if not identity.usable(identifier):
             return None
         try:
             return await self._client.read(
-                "GET", path, params=params or {}, scope=people.user_scope(identifier), deadline=deadline
+                "GET", path, params=params or {}, scope=identity.user_scope(identifier), deadline=deadline
             )
         except TokenRefused:
             if await self.account(identifier, deadline) is None:
@@ -150,7 +134,7 @@ class Calls:
 
     async def pages_as(
         self, identifier: str, path: str, what: str, params: Mapping[str, str], deadline: Deadline
-    ) -> AsyncIterator[answers.Page]:
+    ) -> AsyncIterator[replies.Page]:
         """Pages of a list, up to the most that is read; no page at all for a customer nobody knows."""
         size = self._settings.page_size
         for number in range(1, self._settings.most_pages + 1):
@@ -158,7 +142,7 @@ class Calls:
             reply = await self.read_as(identifier, path, deadline, asked)
             if reply is None:
                 return
-            page = answers.page(what, reply, number, size)
+            page = replies.page(what, reply, number, size)
             yield page
             if page.last:
                 return
@@ -174,7 +158,7 @@ class Calls:
         params: Mapping[str, str | int] | None = None,
     ) -> Verdict | Written:
         """A write as this customer."""
-        if not people.usable(identifier):
+        if not identity.usable(identifier):
             return Written.refused(Refusal.NO_SUCH_CUSTOMER)
         try:
             answer = await self._client.write(
@@ -182,13 +166,11 @@ class Calls:
                 path,
                 json=body,
                 params=params or {},
-                scope=people.user_scope(identifier),
+                scope=identity.user_scope(identifier),
                 deadline=deadline,
             )
-        except TokenRefused:
-            return await self.refused_if_absent(identifier, Written.not_sent(), deadline)
-        except BackendCredentials:
-            return Written.not_sent()
+        except TokenRefused as error:
+            return await self.refused_if_absent(identifier, Written.not_sent(str(error)), deadline)
         return answer if isinstance(answer, Written) else verdict(answer)
 
     async def refused_if_absent(self, identifier: str, otherwise: Written, deadline: Deadline) -> Written:

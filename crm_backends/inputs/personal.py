@@ -1,4 +1,4 @@
-"""What else is told of a person: the sex and dates, however a form or a program writes them."""
+"""The sex and the dates of a person, however a form or a program writes them."""
 
 from __future__ import annotations
 

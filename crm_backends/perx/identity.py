@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from crm_backends import inputs
 from crm_backends.model import ChannelConsents, Customer, Profile, Sex
-from crm_backends.perx.answers import moment
+from crm_backends.perx.replies import moment
 from crm_backends.perx.settings import PerxSettings
 
 MERCHANT = "merchant"

@@ -206,11 +206,11 @@ async def set_card(
     )
 
 
-Call = Callable[[Backend, Subject, Deadline], Awaitable[object]]
+PortCall = Callable[[Backend, Subject, Deadline], Awaitable[object]]
 Write = Callable[[Backend, Subject, Deadline], Awaitable[Written]]
 KeyedWrite = Callable[[Backend, Subject, str, Deadline], Awaitable[Written]]
 
-READS: Mapping[str, Call] = {
+READS: Mapping[str, PortCall] = {
     "users.find": _find,
     "users.get": lambda b, about, d: users(b).get(about.customer, deadline=d),
     "users.find_by_card": lambda b, about, d: by_card(b).find_by_card(about.card, deadline=d),
@@ -221,7 +221,7 @@ READS: Mapping[str, Call] = {
 }
 """Operation -> a call of it, for the reads that take a deadline."""
 
-LISTING: Mapping[str, Call] = {"users.list_phones": lambda b, about, d: listed(b)}
+LISTING: Mapping[str, PortCall] = {"users.list_phones": lambda b, about, d: listed(b)}
 """The read without one."""
 
 KEYED: Mapping[str, KeyedWrite] = {
@@ -252,7 +252,7 @@ WRITES: Mapping[str, Write] = {
     **{operation: _under_a_new_key(write) for operation, write in KEYED.items()},
 }
 
-CALLS: Mapping[str, Call] = {**READS, **LISTING, **WRITES}
+CALLS: Mapping[str, PortCall] = {**READS, **LISTING, **WRITES}
 
 
 def of_port(port: str) -> list[str]:
@@ -260,7 +260,7 @@ def of_port(port: str) -> list[str]:
     return [operation for operation in CALLS if operation.startswith(f"{port}.")]
 
 
-def those_there(backend: Backend, *tables: Mapping[str, Call]) -> dict[str, Call]:
+def those_there(backend: Backend, *tables: Mapping[str, PortCall]) -> dict[str, PortCall]:
     """The calls of these tables that the driver declares to have."""
     return {
         operation: call

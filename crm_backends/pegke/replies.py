@@ -31,7 +31,7 @@ class Verdict(enum.Enum):
     """No JSON, or nothing in it that the settings know."""
 
 
-class Answers:
+class PegkeReplies:
     """Reads replies as the settings say."""
 
     def __init__(self, settings: PegkeSettings, zone: ZoneInfo) -> None:
