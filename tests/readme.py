@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from adapter.settings import text as settings_text
@@ -17,7 +18,12 @@ from tests.markdown import ROOT, documents
 PARTS: Mapping[str, Callable[[], str]] = {
     "capabilities": settings_text.capabilities,
     "codes": settings_text.codes,
-    "settings": settings_text.table,
+    "settings": settings_text.sections,
+    "settings-of-http": settings_text.settings_of_http,
+    "settings-of-pegke": partial(settings_text.settings_of, "pegke"),
+    "settings-of-perx": partial(settings_text.settings_of, "perx"),
+    "settings-of-postgres": partial(settings_text.settings_of, "postgres"),
+    "settings-of-xerts": partial(settings_text.settings_of, "xerts"),
     "options": suite.table,
 }
 
