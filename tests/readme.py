@@ -1,36 +1,58 @@
-"""The generated parts of the README: ``python -m tests.readme`` writes them anew; a test compares them."""
+"""The generated parts of the documents: ``python -m tests.readme`` writes them anew; a test compares them.
+
+A part stands between two comments, ``<!-- codes: … -->`` and ``<!-- /codes -->``, in the document it belongs
+to. Everything in it is read off the code.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from adapter.settings import text as settings_text
 from contracts.suite import reference as suite
+from tests.markdown import ROOT, documents
 
-README = Path(__file__).resolve().parent.parent / "README.md"
-PARTS = {
+PARTS: Mapping[str, Callable[[], str]] = {
     "capabilities": settings_text.capabilities,
     "codes": settings_text.codes,
-    "settings": settings_text.table,
+    "settings": settings_text.sections,
+    "settings-of-http": settings_text.settings_of_http,
+    "settings-of-pegke": partial(settings_text.settings_of, "pegke"),
+    "settings-of-perx": partial(settings_text.settings_of, "perx"),
+    "settings-of-postgres": partial(settings_text.settings_of, "postgres"),
+    "settings-of-xerts": partial(settings_text.settings_of, "xerts"),
     "options": suite.table,
 }
 
 
+def _part(name: str) -> re.Pattern[str]:
+    return re.compile(rf"(<!-- {name}(?::[^>]*)? -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+
+
+def parts_in(text: str) -> list[str]:
+    """Names of the generated parts that stand in this text."""
+    return [name for name in PARTS if _part(name).search(text)]
+
+
 def generated(text: str) -> str:
-    """The README's text with every generated part as it should be."""
-    for name, make in PARTS.items():
-        body = make().strip()
-        text, found = re.subn(
-            rf"(<!-- {name}[^>]*-->\n).*?(<!-- /{name} -->)",
-            "\\g<1>\n" + body.replace("\\", "\\\\") + "\n\n\\g<2>",
-            text,
-            flags=re.DOTALL,
-        )
-        if found != 1:
-            raise SystemExit(f"README.md has no marks for {name}")
+    """The text with every generated part as it should be."""
+    for name in parts_in(text):
+        body = PARTS[name]().strip().replace("\\", r"\\")
+        text = _part(name).sub(rf"\1\n{body}\n\n\2", text)
     return text
 
 
+def main() -> None:
+    for path in documents():
+        before = path.read_text(encoding="utf-8")
+        after = generated(before)
+        if after != before:
+            path.write_text(after, encoding="utf-8")
+            print(Path(path).relative_to(ROOT))
+
+
 if __name__ == "__main__":
-    README.write_text(generated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    main()

@@ -1,4 +1,4 @@
-"""Settings in words: the commented sample, the table for the README, and what is in force.
+"""Settings in words: the commented sample, the tables of the documents, and what is in force.
 
 Everything is read off the settings models, so it cannot fall behind them.
 """
@@ -126,23 +126,49 @@ def _rows(section: str, model: type[BaseModel]) -> Iterator[str]:
         yield f"| `{section}.{key}` | {_type_words(info)} | {shown} | {text} |"
 
 
+_HEAD = ["| key | type | default | meaning |", "|---|---|---|---|"]
+
+
 def table() -> str:
-    """Every setting as Markdown tables, one per section, then one per driver."""
-    head = ["| key | type | default | meaning |", "|---|---|---|---|"]
+    """Every setting as Markdown tables: one per section, then one per driver."""
+    drivers = []
+    for name in registry.names():
+        spec = registry.load(name)
+        drivers += [f"**driver `{name}`** {spec.summary}", "", *_HEAD, *_rows("crm", spec.settings), ""]
+    return "\n".join([sections(), *drivers]).rstrip() + "\n"
+
+
+def sections() -> str:
+    """The adapter's own settings as Markdown tables, one per section."""
     lines: list[str] = []
     for section, model in _sections():
-        lines += [f"**`[{section}]`** {_first_line(model)}", "", *head, *_rows(section, model)]
+        lines += [f"**`[{section}]`** {_first_line(model)}", "", *_HEAD, *_rows(section, model)]
         if model is Crm:
             for port in ("users", "points", "coupons"):
                 lines += _rows(f"crm.{port}", CrmPort)
         lines.append("")
         if section == "cards":
-            lines += [f"**`[[cards.ranges]]`** {_first_line(NumberRange)}", "", *head]
+            lines += [f"**`[[cards.ranges]]`** {_first_line(NumberRange)}", "", *_HEAD]
             lines += [*_rows("cards.ranges", NumberRange), ""]
-    for name in registry.names():
-        spec = registry.load(name)
-        lines += [f"**driver `{name}`** {spec.summary}", "", *head, *_rows("crm", spec.settings), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def settings_of_http() -> str:
+    """The settings that every driver of a CRM behind HTTP has, as a Markdown table."""
+    return "\n".join([*_HEAD, *_rows_of_http()]) + "\n"
+
+
+def _rows_of_http() -> Iterator[str]:
+    from crm_backends.http.settings import HttpSettings  # here: it takes the HTTP client along
+
+    return _rows("crm", HttpSettings)
+
+
+def settings_of(driver: str) -> str:
+    """The settings of one driver as a Markdown table, without what every driver behind HTTP has alike."""
+    shared = set(_rows_of_http())
+    rows = [row for row in _rows("crm", registry.load(driver).settings) if row not in shared]
+    return "\n".join([*_HEAD, *rows]) + "\n"
 
 
 _SIGNS = {

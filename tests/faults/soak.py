@@ -337,9 +337,9 @@ async def soak_one(
 
 
 def table(outcomes: Sequence[Outcome], *, markdown: bool) -> str:
-    """The account as a table, for people or for the README."""
+    """The account as a table, for people or for ``tests/faults/README.md``."""
     header = (
-        "settled by",
+        "reconciled by",
         "accepted",
         "credited",
         "refused",

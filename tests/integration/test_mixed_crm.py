@@ -23,11 +23,11 @@ from .conftest import RANGE, Adapter, StartAdapter, new_phone
 
 QR = "/v1/promo/qrCode"
 DELIVERY = {"retry_first": 0.05, "reconcile_after": 0.2, "call_timeout": 2.0}
-README = Path(__file__).resolve().parents[2] / "README.md"
+README = Path(__file__).resolve().parents[2] / "crm_backends" / "README.md"
 
 
 def readme_example() -> dict[str, dict[str, Any]]:
-    """The ``[crm]`` section by which the README shows a mix, without what differs for everybody."""
+    """The ``[crm]`` section by which the page about CRMs shows a mix, without what differs for everybody."""
     blocks = re.findall(r"```toml\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
     (crm,) = [tomllib.loads(block)["crm"] for block in blocks if "[crm.coupons]" in block]
     return {
