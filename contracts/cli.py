@@ -7,15 +7,14 @@ when it runs.
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import signal
-import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from contracts.kit.listening import listen_error, stopped
+from contracts.kit.terminal import fail
 from contracts.suite import commands
 
 if TYPE_CHECKING:
@@ -31,11 +30,6 @@ app = typer.Typer(
 
 
 commands.add_to(app)
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(1)
 
 
 @app.command()
@@ -58,28 +52,28 @@ def sandbox(
     from contracts.sandbox import MODULES, running
 
     if name not in MODULES:
-        _fail(f"there is no stand-in for {name}; there are: {', '.join(MODULES)}")
+        fail(f"there is no stand-in for {name}; there are: {', '.join(MODULES)}")
     chosen = {}
     for text in switches or []:
         key, equals, value = text.partition("=")
         if not equals:
-            _fail(f"--set {text}: expected SWITCH=VALUE")
+            fail(f"--set {text}: expected SWITCH=VALUE")
         chosen[key] = value
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("aiohttp.access").setLevel(logging.INFO)
 
     async def serve() -> None:
         async with running(name, port, host, access_log=True, **chosen) as served:
-            stopped = _stopped()
+            end = stopped()
             typer.echo(_introduction(served))
-            await stopped.wait()
+            await end.wait()
 
     try:
         asyncio.run(serve())
     except ValueError as error:
-        _fail(f"--set: {_switch_error(error)}")
+        fail(f"--set: {_switch_error(error)}")
     except OSError as error:
-        _fail(_listen_error(error, host, port))
+        fail(listen_error(error, host, port))
 
 
 @app.command()
@@ -98,36 +92,25 @@ def docs(
     from contracts.loyalty_online import VERSIONS, page, site
 
     if api_version not in VERSIONS:
-        _fail(f"there is no version {api_version}; there are: {', '.join(VERSIONS)}")
+        fail(f"there is no version {api_version}; there are: {', '.join(VERSIONS)}")
     if output is not None:
         try:
             output.write_text(page.render(api_version, alone=True), encoding="utf-8")
         except OSError as error:
-            _fail(f"cannot write {output}: {error.strerror}")
+            fail(f"cannot write {output}: {error.strerror}")
         typer.echo(f"written: {output}")
         return
 
     async def serve() -> None:
         async with site.running(port) as base_url:
-            stopped = _stopped()
+            end = stopped()
             typer.echo(f"The contract: {base_url}/{api_version} (Ctrl-C ends it)")
-            await stopped.wait()
+            await end.wait()
 
     try:
         asyncio.run(serve())
     except OSError as error:
-        _fail(_listen_error(error, "127.0.0.1", port))
-
-
-def _stopped() -> asyncio.Event:
-    """Is set when the process is asked to end."""
-    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        try:
-            loop.add_signal_handler(number, stopped.set)
-        except NotImplementedError:  # on Windows
-            signal.signal(number, lambda *_: loop.call_soon_threadsafe(stopped.set))
-    return stopped
+        fail(listen_error(error, "127.0.0.1", port))
 
 
 def _introduction(served: Sandbox) -> str:
@@ -174,16 +157,6 @@ def _switch_error(error: ValueError) -> str:
     if not isinstance(error, ValidationError):
         return str(error)
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-
-
-def _listen_error(error: OSError, host: str, port: int) -> str:
-    if error.errno == errno.EADDRINUSE:
-        return f"port {port} of {host} is in use; choose another with --port, 0 takes a free one"
-    if error.errno == errno.EACCES:
-        return f"port {port} of {host} may not be opened by this user; choose one above 1023 with --port"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
-        return f"{host} is no address of this machine; choose another with --host"
-    return f"cannot listen on port {port} of {host}: {error}"
 
 
 def main() -> None:

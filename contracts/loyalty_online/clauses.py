@@ -47,6 +47,7 @@ def clauses() -> Mapping[str, Clause]:
                 evidence=Evidence(row["evidence"]),
                 versions=versions_since(row["versions"].removesuffix("+")),
                 source=row["source"],
+                text_ru=row["text_ru"],
             )
             for row in _rows()
         }

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from contracts.kit.listening import base_url
 from contracts.loyalty_online import openapi, page
 from contracts.loyalty_online.clauses import VERSIONS
 
@@ -22,8 +23,7 @@ async def running(port: int, host: str = "127.0.0.1") -> AsyncIterator[str]:
     try:
         await web.TCPSite(runner, host, port).start()
         bound_host, bound_port = runner.addresses[0][:2]
-        address = f"[{bound_host}]" if ":" in bound_host else bound_host
-        yield f"http://{address}:{bound_port}"
+        yield base_url(bound_host, bound_port)
     finally:
         await runner.cleanup()
 

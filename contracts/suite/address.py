@@ -78,3 +78,9 @@ def reason_of(error: BaseException) -> str:
     if number and number > 0:
         return os.strerror(number).lower()
     return getattr(inner, "strerror", None) or type(inner).__name__
+
+
+def named(text: str) -> tuple[str, str]:
+    """Name and address of ``NAME=URL``; the name is empty where there is only an address."""
+    name, equals, url = text.partition("=")
+    return (name, url) if equals and "/" not in name else ("", text)

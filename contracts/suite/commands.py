@@ -1,4 +1,4 @@
-"""The commands ``run``, ``play`` and ``config`` of ``koshelek-contract``.
+"""The commands ``run``, ``play``, ``serve`` and ``config`` of ``koshelek-contract``.
 
 Options are explained here and judged in ``config``. Imports what it needs when a command runs.
 """
@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from contracts.kit.terminal import fail
+
 if TYPE_CHECKING:
     from contracts.suite.config import Options
-    from contracts.suite.results import Result
 
 CANNOT_RUN = 2
 """Exit status: nothing is known about the service."""
@@ -25,13 +26,14 @@ Login = Annotated[str | None, typer.Option(help="User name of the service.")]
 PasswordFile = Annotated[Path | None, typer.Option(help="File that holds its password.")]
 BasePath = Annotated[str | None, typer.Option(help="Path between the host and /v1.")]
 CaFile = Annotated[Path | None, typer.Option(help="PEM file of the authority that signed the certificate.")]
+Language = Annotated[
+    str | None, typer.Option(help="en or ru; unset: Russian where the locale is.", metavar="en|ru")
+]
 Timeout = Annotated[float | None, typer.Option(help="Seconds to wait for one answer.")]
 
 
 def _fail(message: str) -> NoReturn:
-    for text in message.splitlines():
-        typer.echo(f"error: {text}", err=True)
-    raise typer.Exit(CANNOT_RUN)
+    fail(message, CANNOT_RUN)
 
 
 def _options(config: Path | None, **given: Any) -> tuple[Options, str]:
@@ -95,6 +97,7 @@ def run(
         Path | None,
         typer.Option(help="Report folder of a run that ended early: what it judged is taken from there."),
     ] = None,
+    language: Language = None,
     show_values: Annotated[
         bool | None,
         typer.Option(
@@ -134,29 +137,30 @@ def run(
         rate=rate,
         report_dir=report_dir,
         resume=resume,
+        language=language,
         show_values=show_values,
     )
     if options.show_values and options.report_dir is None:
         _fail("--show-values: needs --report-dir, as the values go into a file there")
-    from contracts.suite import runner, terminal
-    from contracts.suite.report.texts import printable
+    from contracts.suite import runner, summary
+    from contracts.suite.language import by_locale
+    from contracts.suite.language import language as spoken
 
-    def progress(name: str, result: Result, done: int, total: int) -> None:
-        if (text := terminal.line(result, done, total)) is not None:
-            typer.echo(text)
-
+    say = spoken(options.language or by_locale())
     try:
         if listing:
             typer.echo(runner.catalogue(options))
             return
         found = asyncio.run(
-            runner.run(options, password, progress if sys.stdout.isatty() else None, interruptible=True)
+            runner.run(
+                options, password, summary.Progress(say) if sys.stdout.isatty() else None, interruptible=True
+            )
         )
     except runner.CannotRun as error:
-        _fail(printable(str(error)))
+        _fail("\n".join(map(say.sentence, str(error).splitlines())))
     except KeyboardInterrupt:
         _fail("interrupted")
-    typer.echo(terminal.summary(found))
+    typer.echo(summary.text(found, say))
     if write_baseline is not None:
         from contracts.suite.baseline import text
 
@@ -169,10 +173,10 @@ def run(
         from contracts.suite.report import write_reports
 
         try:
-            written = write_reports(found, options.report_dir)
+            written = write_reports(found, options.report_dir, say)
         except OSError as error:
             _fail(f"cannot write into {options.report_dir}: {error.strerror}")
-        typer.echo(f"Reports: {', '.join(str(path) for path in written)}")
+        typer.echo(f"{say('Reports')}: {', '.join(str(path) for path in written)}")
     raise typer.Exit(EXIT_STATUS[found.outcome])
 
 
@@ -243,6 +247,47 @@ def play(
         raise typer.Exit(1)
 
 
+def serve(
+    config: ConfigFile = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = 8096,
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; one that others reach needs the printed token.")
+    ] = "127.0.0.1",
+    language: Language = None,
+) -> None:
+    """Test services and play Koshelek's phone in a browser, until Ctrl-C.
+
+    What is typed there, passwords included, and all runs stay in the memory of this process. --config: what
+    the form shows at first.
+    """
+    options, _ = _options(config, language=language)
+    import secrets
+
+    from contracts.kit.listening import listen_error, stopped
+    from contracts.suite.pages.guard import is_local
+
+    try:
+        from contracts.suite.pages.app import serving
+    except ModuleNotFoundError as error:
+        _fail(f"{error.name} is not installed; pip install 'koshelek-adapter[suite]' brings it")
+    token = None if is_local(host) else secrets.token_urlsafe(18)
+
+    async def until_stopped() -> None:
+        async with serving(host, port, options, token) as address:
+            end = stopped()
+            typer.echo(f"Open {address} (Ctrl-C ends it)")
+            if token is not None:
+                typer.echo("This is plain HTTP: put a proxy with TLS in front where others can listen.")
+            await end.wait()
+
+    try:
+        asyncio.run(until_stopped())
+    except OSError as error:
+        _fail(listen_error(error, host, port))
+
+
 def config() -> None:
     """Print a commented YAML file of all options, for `run --config` and `play --config`."""
     from contracts.suite.reference import sample
@@ -254,4 +299,5 @@ def add_to(app: typer.Typer) -> None:
     """Add the commands to the application."""
     app.command()(run)
     app.command()(play)
+    app.command()(serve)
     app.command()(config)

@@ -6,7 +6,6 @@ too. It may not know what is checked.
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import typing
@@ -34,6 +33,8 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from contracts.kit.settings import nearest, read_secret
+
 PREFIX = "KLO_"
 CONFIG_VARIABLE = "KLO_CONFIG"
 VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
@@ -42,7 +43,7 @@ ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
 
 OF_A_RUN = (
     "urls", "targets", "api_version", "profile", "strict", "only", "without", "require", "max_skips",
-    "baseline", "report_dir", "resume", "show_values",
+    "baseline", "report_dir", "resume", "show_values", "language",
 )  # fmt: skip
 """Options that are the same for all services of a run."""
 
@@ -108,7 +109,9 @@ class Options(BaseSettings):
     password_file: Path | None = Field(None, description="File that holds the password.")
     api_version: ApiVersion = Field("1.3.0", description="Version of the contract to hold the service to.")
     profile: Literal["read", "full"] = Field(
-        "read", description="read changes nothing; full issues cards and sends receipts too."
+        "read",
+        description="read changes nothing, but tries wrong passwords and hostile texts, and reads the lists "
+        "of all users; full issues cards and sends receipts too.",
     )
     strict: bool = Field(False, description="Breaches of clauses that are not official are failures too.")
     only: Annotated[list[str], NoDecode] = Field(
@@ -140,6 +143,9 @@ class Options(BaseSettings):
     )
     show_values: bool = Field(
         False, description="Write values.txt beside the reports: failed exchanges with everybody's values."
+    )
+    language: Literal["en", "ru"] | None = Field(
+        None, description="Language of terminal and report.html; unset: Russian where the locale is."
     )
 
     existing: Identity | None = Field(
@@ -249,10 +255,7 @@ class Options(BaseSettings):
         try:
             return Options(**(given | own | {"urls": [more["url"]]}))
         except ValidationError as error:
-            problems = error.errors(include_url=False, include_input=False, include_context=False)
-            raise ConfigError(
-                [f"targets: {'.'.join(map(str, one['loc']))}: {one['msg']}" for one in problems]
-            ) from None
+            raise ConfigError([f"targets: {key}: {reason}" for key, reason in problems_of(error)]) from None
 
     @classmethod
     def settings_customise_sources(
@@ -273,20 +276,32 @@ class Options(BaseSettings):
         if self.password_file is None:
             return ""
         try:
-            return self.password_file.read_text(encoding="utf-8").rstrip("\r\n")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            return read_secret(self.password_file)
+        except ValueError as reason:
             raise ConfigError([f"password_file: cannot read {self.password_file}: {reason}"]) from None
 
 
 def _nearest(key: str, known: typing.Iterable[str]) -> str:
-    near = difflib.get_close_matches(key, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {near[0]}?" if near else ""
+    near = nearest(key, known)
+    return f"; did you mean {near}?" if near else ""
 
 
 def _known_at(path: tuple[int | str, ...]) -> list[str]:
     """Keys that are valid beside the last part of ``path``."""
     return list(Identity.model_fields if len(path) > 1 else Options.model_fields)
+
+
+def problems_of(error: ValidationError) -> list[tuple[str, str]]:
+    """Each key with a problem, and the problem; no value is told."""
+    told = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False):
+        location = problem["loc"]
+        if problem["type"] == "extra_forbidden":
+            reason = f"unknown key{_nearest(str(location[-1]), _known_at(location))}"
+        else:
+            reason = problem["msg"].removeprefix("Value error, ")
+        told.append((".".join(map(str, location)) or "options", reason))
+    return told
 
 
 def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
@@ -356,13 +371,7 @@ def read_options(given: Mapping[str, Any], file: Path | None = None) -> Options:
     try:
         options = _sourced(values)(**chosen)
     except ValidationError as error:
-        for problem in error.errors(include_url=False, include_input=False, include_context=False):
-            location = problem["loc"]
-            key = ".".join(map(str, location)) or "options"
-            if problem["type"] == "extra_forbidden":
-                problems.append(f"{key}: unknown key{_nearest(str(location[-1]), _known_at(location))}")
-            else:
-                problems.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+        problems += [f"{key}: {reason}" for key, reason in problems_of(error)]
         raise ConfigError(problems) from None
     except ValueError as error:  # a value in the environment that is no JSON where it has to be
         raise ConfigError([*problems, f"environment: {error}"]) from None

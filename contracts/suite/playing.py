@@ -5,8 +5,6 @@ It knows the methods and the scenarios, and what a client does; it judges nothin
 
 from __future__ import annotations
 
-import contextlib
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,9 +16,10 @@ from contracts.suite.checking import Breach, Skip
 from contracts.suite.checks import scenarios
 from contracts.suite.client import Client
 from contracts.suite.config import Options
+from contracts.suite.pacing import Stopped
 from contracts.suite.people import People, qr_text
 from contracts.suite.redaction import Redactor
-from contracts.suite.report.texts import printable
+from contracts.suite.report.texts import laid_out, printable
 from contracts.suite.results import Exchange
 from contracts.suite.trial import Target, Trial
 
@@ -202,10 +201,11 @@ class _Open(Redactor):
     def body(
         self, body: bytes, *, strangers: bool = False, request: bool = False, refused: bool = False
     ) -> str:
-        text = body.decode("utf-8", errors="backslashreplace")
-        with contextlib.suppress(ValueError, RecursionError):
-            text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
-        return self.known(text)
+        return self.known(body.decode("utf-8", errors="backslashreplace"))
+
+
+def _lines(body: str) -> list[str]:
+    return laid_out(body, MOST_SHOWN).splitlines()
 
 
 def shown(exchange: Exchange) -> str:
@@ -213,7 +213,7 @@ def shown(exchange: Exchange) -> str:
     lines = [f"> {exchange.verb} {exchange.url}"]
     lines += [f"> {name}: {value}" for name, value in exchange.request_headers]
     if exchange.request_body is not None:
-        lines += [">", *[f"> {line}" for line in exchange.request_body.splitlines()]]
+        lines += [">", *[f"> {line}" for line in _lines(exchange.request_body)]]
     lines.append("")
     if exchange.status is None:
         lines.append(f"< no answer: {exchange.problem}")
@@ -221,47 +221,73 @@ def shown(exchange: Exchange) -> str:
         took = f"{exchange.seconds * 1000:.0f} ms"
         lines.append(f"< {exchange.http_version} {exchange.status} {exchange.reason} ({took})")
         lines += [f"< {name}: {value}" for name, value in exchange.response_headers]
-        lines += ["<", *[f"< {line}" for line in exchange.response_body.splitlines() or ["(empty body)"]]]
+        lines += ["<", *[f"< {line}" for line in _lines(exchange.response_body) or ["(empty body)"]]]
     return "\n".join([*(printable(line, MOST_SHOWN) for line in lines), ""])
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of one call or scenario."""
+
+    exchanges: tuple[Exchange, ...]
+    """Everything that went over the wire, in the order in which it did."""
+    answers: tuple[Answer, ...]
+    """The same as it was answered; none of it is redacted."""
+    well: bool
+    """Every call was answered 200."""
+    end: str = ""
+    """How a scenario ended, as a sentence."""
 
 
 async def play(
     options: Options, password: str, call: str, given: Given, say: Callable[[str], None], *, masked: bool
 ) -> bool:
     """Make the call and show it; whether everything was answered 200. Raises ``CannotPlay``."""
+    played = await perform(options, password, call, given, masked=masked)
+    for exchange in played.exchanges:
+        say(shown(exchange))
+    if played.end:
+        say(printable(played.end))
+    return played.well
+
+
+async def perform(options: Options, password: str, call: str, given: Given, *, masked: bool) -> Played:
+    """Make the call, or the scenario that ``given.what`` names. Raises ``CannotPlay``."""
     try:
         (url,) = options.urls
         address = Address.parse(url, options.base_path)
     except ValueError as error:
         raise CannotPlay(str(error)) from None
+    redactor = _redactor(options, password, given, masked=masked)
+    try:
+        client = Client(
+            address, options.login, password, redactor=redactor,
+            timeout=options.timeout, list_timeout=options.list_timeout, ca_file=options.ca_file,
+        )  # fmt: skip
+        async with client:
+            trial = Trial(Target(address, options, client, People(options, redactor), password))
+            if call == "scenario":
+                return await _scenario(trial, given.what)
+            if call not in CALLS:
+                raise CannotPlay(f"there is no call {call}; there are: {', '.join(CALLS)}, scenario")
+            answer = await CALLS[call](_Player(trial, given))
+    except (CannotConnect, Stopped) as error:
+        raise CannotPlay(str(error)) from None
+    return Played((answer.exchange,), (answer,), answer.status == 200)
+
+
+def _redactor(options: Options, password: str, given: Given, *, masked: bool) -> Redactor:
+    """Hides the credentials; ``masked``: what was typed, too."""
     redactor = Redactor() if masked else _Open()
     redactor.hide_credentials(options.login, password)
     redactor.hide_all([(given.msisdn, "phone"), (given.email, "email"), (given.birth_date, "birth date")])
     redactor.hide_all([(given.qr, "receipt"), (given.code, "promo code")])
     for number in (given.card, given.what):
         redactor.hide_card(number or "")
-    try:
-        client = Client(
-            address, options.login, password, redactor=redactor,
-            timeout=options.timeout, list_timeout=options.list_timeout, ca_file=options.ca_file,
-        )  # fmt: skip
-    except CannotConnect as error:
-        raise CannotPlay(str(error)) from None
-    async with client:
-        trial = Trial(Target(address, options, client, People(options, redactor), password))
-        try:
-            if call == "scenario":
-                return await _scenario(trial, given.what, say)
-            if call not in CALLS:
-                raise CannotPlay(f"there is no call {call}; there are: {', '.join(CALLS)}, scenario")
-            answer = await CALLS[call](_Player(trial, given))
-        except CannotConnect as error:
-            raise CannotPlay(str(error)) from None
-        say(shown(answer.exchange))
-        return answer.status == 200
+    return redactor
 
 
-async def _scenario(trial: Trial, name: str | None, say: Callable[[str], None]) -> bool:
+async def _scenario(trial: Trial, name: str | None) -> Played:
     if name not in SCENARIOS:
         raise CannotPlay(f"there is no scenario {name or ''}; there are: {', '.join(SCENARIOS)}")
     end, well = "Every step succeeded.", True
@@ -271,7 +297,4 @@ async def _scenario(trial: Trial, name: str | None, say: Callable[[str], None]) 
         end, well = f"It stopped: {lack}", False
     except Breach as breach:
         end, well = f"It stopped. Expected: {breach.expected}. Actual: {breach.actual}", False
-    for exchange in trial.exchanges:
-        say(shown(exchange))
-    say(printable(end))
-    return well
+    return Played(tuple(trial.exchanges), tuple(trial.target.client.answers), well, end)

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
+from contracts.kit.settings import markdown_table
 from contracts.suite.config import PREFIX, Identity, Options
 
 _KINDS: dict[Any, str] = {
@@ -36,6 +37,7 @@ EXAMPLES = {
     "base_path": "/loyalty",
     "ca_file": "authority.pem",
     "report_dir": "report",
+    "language": "ru",
     "resume": "report",
     "existing": "{phone: 79001234567, email: anna@example.org, birth_date: 1990-01-31}",
     "blocked": "{phone: 79001234568}",
@@ -48,12 +50,21 @@ EXAMPLES = {
     "receipt": "t={t}&s={s}&fn={fn}&i={i}&fp={fp}&n=1",
 }
 """Values for what has no default that could be shown."""
+_HEAD = ("key", "value", "default", "what it means")
+
+
+def choices(info: FieldInfo) -> tuple[str, ...]:
+    """The values that an option may have, where they are few."""
+    for each in (info.annotation, *typing.get_args(info.annotation)):
+        if typing.get_origin(each) is typing.Literal:
+            return typing.get_args(each)
+    return ()
 
 
 def _kind(info: FieldInfo) -> str:
     kinds = [each for each in typing.get_args(info.annotation) if each is not types.NoneType]
-    if typing.get_origin(info.annotation) is typing.Literal:
-        return ", ".join(f"`{value}`" for value in typing.get_args(info.annotation))
+    if chosen := choices(info):
+        return ", ".join(f"`{value}`" for value in chosen)
     return _KINDS[info.annotation if info.annotation in _KINDS else kinds[0]]
 
 
@@ -64,10 +75,10 @@ def _shown(default: Any) -> str:
     return json.dumps(default) if isinstance(default, (bool, int, float)) else str(default)
 
 
-def _rows(fields: dict[str, FieldInfo]) -> Iterator[str]:
+def _rows(fields: dict[str, FieldInfo]) -> Iterator[list[str]]:
     for name, info in fields.items():
         shown = _shown(info.default)
-        yield f"| `{name}` | {_kind(info)} | {f'`{shown}`' if shown else ''} | {info.description} |"
+        yield [f"`{name}`", _kind(info), f"`{shown}`" if shown else "", str(info.description)]
 
 
 def table() -> str:
@@ -77,15 +88,11 @@ def table() -> str:
             f"Each key is a variable too: `{PREFIX}RECEIPT_WAIT`, `{PREFIX}EXISTING__PHONE`; texts have "
             "commas between them there.",
             "",
-            "| key | value | default | what it means |",
-            "|---|---|---|---|",
-            *_rows(Options.model_fields),
+            *markdown_table(_HEAD, _rows(Options.model_fields)),
             "",
             "Keys of an identity:",
             "",
-            "| key | value | default | what it means |",
-            "|---|---|---|---|",
-            *_rows(Identity.model_fields),
+            *markdown_table(_HEAD, _rows(Identity.model_fields)),
         ]
     )
 
@@ -99,7 +106,7 @@ def sample() -> str:
     ]
     for name, info in Options.model_fields.items():
         text = str(info.description)
-        if typing.get_origin(info.annotation) is typing.Literal:
+        if choices(info):
             text += f" One of {_kind(info).replace('`', '')}."
         lines += ["", *(f"# {line}" for line in wrap(text, 100))]
         lines.append(f"#{name}: {_shown(info.default) or EXAMPLES[name]}")

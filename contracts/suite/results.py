@@ -68,6 +68,8 @@ class Clause:
     evidence: Evidence
     versions: tuple[str, ...]
     source: str
+    text_ru: str = ""
+    """The same in Russian."""
 
 
 @dataclass(frozen=True, slots=True)

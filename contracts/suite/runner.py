@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from statistics import quantiles
 
@@ -20,7 +21,7 @@ from contracts.loyalty_online import clauses as load_clauses
 from contracts.loyalty_online import untested
 from contracts.loyalty_online.subjects import SUBJECTS
 from contracts.suite import baseline, observing, resuming
-from contracts.suite.address import Address, CannotConnect, basic
+from contracts.suite.address import Address, CannotConnect, basic, named
 from contracts.suite.answer import Answer
 from contracts.suite.checking import CHECKS, Check, Skip
 from contracts.suite.client import Client
@@ -31,9 +32,7 @@ from contracts.suite.people import People
 from contracts.suite.redaction import Redactor
 from contracts.suite.results import Latency, Result, Run, State, TargetRun, Weight
 from contracts.suite.trial import Target, Trial
-
-Progress = Callable[[str, Result, int, int], None]
-"""Is told the target's name, a result, and how many of how many checks are done."""
+from contracts.suite.watching import Watcher
 
 
 class CannotRun(Exception):
@@ -48,9 +47,7 @@ def targets_of(options: Options) -> list[tuple[str, Address, Options]]:
         own = options.for_target(more)
         given += [(f"{name}={url}", own) for url in own.urls]
     for text, own in given:
-        name, equals, url = text.partition("=")
-        if not equals or "/" in name:
-            name, url = "", text
+        name, url = named(text)
         try:
             address = Address.parse(url, own.base_path)
         except ValueError as error:
@@ -63,7 +60,7 @@ def targets_of(options: Options) -> list[tuple[str, Address, Options]]:
 
 
 async def run(
-    options: Options, password: str, progress: Progress | None = None, *, interruptible: bool = False
+    options: Options, password: str, watcher: Watcher | None = None, *, interruptible: bool = False
 ) -> Run:
     """Test every service of ``options``, one after the other. Raises ``CannotRun``.
 
@@ -99,11 +96,10 @@ async def run(
             await stack.enter_async_context(target.client)
             await _preflight(target, target.password)
             opened.append((name, target))
-        with _stopped_by_ctrl_c([target for _, target in opened] if interruptible else []):
-            found = [
-                await _run_one(name, target, judge, progress or (lambda *_: None), earlier)
-                for name, target in opened
-            ]
+        watcher, stop = watcher or Watcher(), partial(_stop, [target for _, target in opened])
+        watcher.opened(stop)
+        with _stopped_by_ctrl_c(stop) if interruptible else contextlib.nullcontext():
+            found = [await _run_one(name, target, judge, watcher, earlier) for name, target in opened]
     return Run(
         api_version=options.api_version,
         profile=options.profile,
@@ -174,32 +170,35 @@ def _earlier(options: Options) -> Mapping[str, resuming.Earlier]:
         raise CannotRun(str(error)) from None
 
 
+def _stop(targets: Sequence[Target], why: str) -> None:
+    """Nothing more is asked of these."""
+    for target in targets:
+        target.client.pace.stop(why)
+
+
 @contextlib.contextmanager
-def _stopped_by_ctrl_c(targets: Sequence[Target]) -> Iterator[None]:
-    """At the first Ctrl-C nothing more is asked of these; at the second all ends at once."""
+def _stopped_by_ctrl_c(stop: Callable[[str], None]) -> Iterator[None]:
+    """At the first Ctrl-C nothing more is asked; at the second all ends at once."""
     loop = asyncio.get_running_loop()
 
-    def stop() -> None:
+    def interrupted() -> None:
         loop.remove_signal_handler(signal.SIGINT)
-        for target in targets:
-            target.client.pace.stop("it was interrupted; --resume takes it up")
+        stop("it was interrupted; --resume takes it up")
 
     with contextlib.suppress(NotImplementedError, RuntimeError):  # on Windows, and outside the main thread
-        if targets:
-            loop.add_signal_handler(signal.SIGINT, stop)
+        loop.add_signal_handler(signal.SIGINT, interrupted)
     try:
         yield
     finally:
         with contextlib.suppress(NotImplementedError):
-            if targets:
-                loop.remove_signal_handler(signal.SIGINT)
+            loop.remove_signal_handler(signal.SIGINT)
 
 
 async def _run_one(
-    name: str, target: Target, judge: Judge, progress: Progress, runs: Mapping[str, resuming.Earlier]
+    name: str, target: Target, judge: Judge, watcher: Watcher, runs: Mapping[str, resuming.Earlier]
 ) -> TargetRun:
     earlier = runs.get(target.address.url, resuming.Earlier({}, ()))
-    results = await _run_checks(target, judge, lambda *told: progress(name, *told), earlier.results)
+    results = await _run_checks(name, target, judge, watcher, earlier.results)
     answers = target.client.answers
     rules = [
         earlier.results.get(one.check, one) if one.state is not State.FAIL else one
@@ -264,9 +263,10 @@ async def _preflight(target: Target, password: str) -> None:
 
 
 async def _run_checks(
+    name: str,
     target: Target,
     judge: Judge,
-    progress: Callable[[Result, int, int], None],
+    watcher: Watcher,
     earlier: Mapping[str, Result],
 ) -> list[Result]:
     """All checks, at most ``parallel`` at a time; results in the order of registration.
@@ -298,11 +298,12 @@ async def _run_checks(
                 result = dataclasses.replace(result, weight=Weight.FAIL)
         else:
             async with turn:
+                watcher.begins(name, check)
                 result = await judge.try_check(check, target, turn)
             if only_for_rules and result.state is not State.ERROR:  # it ran to make answers for the rules
                 result = judge.result(check, State.DISABLED, reason=reason)
         done += 1
-        progress(result, done, total)
+        watcher.ends(name, result, done, total)
         return result
 
     results: dict[str, Result] = {}

@@ -27,7 +27,7 @@ from aiohttp import web
 from typer.testing import CliRunner
 
 from contracts.cli import app
-from contracts.suite import bodies, playing, runner, terminal
+from contracts.suite import bodies, playing, runner, summary
 from contracts.suite.address import Address, basic
 from contracts.suite.client import Client
 from contracts.suite.config import Options
@@ -141,7 +141,7 @@ async def test_a_rule_alone_asks_an_older_version_nothing_newer() -> None:
 
 async def test_a_version_is_not_asked_for_what_came_later() -> None:
     target = await run_one(Clean("1.0.0"), profile="full", api_version="1.0.0", strict=True)
-    assert target.keeps_the_contract, terminal.summary(await run(Clean("1.0.0"), api_version="1.0.0"))
+    assert target.keeps_the_contract, summary.text(await run(Clean("1.0.0"), api_version="1.0.0"))
     ends = by_name(target)
     assert ends["enrolment.issues"].reason == "not in version 1.0.0"
     assert ends["receipts.accepts"].state is State.DISABLED
@@ -198,7 +198,7 @@ async def test_a_failure_is_a_sentence_with_the_place_the_value_and_a_line_to_re
     assert failure.path is not None
     assert failure.path.startswith("$.card")
     assert failure.actual.endswith("(number)")
-    text = terminal.summary(found)
+    text = summary.text(found)
     assert "KLO-0-34 (official): Every elementary field of a response is a JSON string" in text
     assert "-u LOGIN:PASSWORD" in text
     assert "Does not keep the contract: 1 check failed" in text
@@ -245,7 +245,7 @@ async def test_a_service_that_goes_away_is_an_error_and_no_verdict_on_it(only: l
 async def test_where_nothing_could_be_tried_nothing_is_said_of_the_service() -> None:
     found = await run(Clean(), only=["KLO-3-01", "KLO-1-01"], **NOBODY)
     assert found.outcome is Outcome.UNKNOWN
-    assert "Could not be tested: no check was tried" in terminal.summary(found)
+    assert "Could not be tested: no check was tried" in summary.text(found)
 
 
 async def test_several_services_are_reached_before_one_is_tested() -> None:
@@ -267,7 +267,7 @@ async def test_several_services_are_compared() -> None:
         given = options("", urls=[f"ours={one}", f"theirs={other}"])
         found = await runner.run(given, PASSWORD)
     assert [target.name for target in found.targets] == ["ours", "theirs"]
-    text = terminal.summary(found)
+    text = summary.text(found)
     assert "Where they differ:" in text
     (line,) = [line for line in text.splitlines() if line.startswith("offers_and_lists.offers_are_an_array")]
     assert line.split() == ["offers_and_lists.offers_are_an_array", "ok", "warn"]
@@ -351,7 +351,7 @@ async def test_what_is_odd_about_the_options_is_noted(tmp_path: Path) -> None:
     async with serving(Clean()) as url:
         found = await runner.run(options(url, ca_file=tmp_path / "ca", only=["KLO-1-04"]), PASSWORD)
         assert found.notes == (f"{url} is plain HTTP: --ca-file was not used",)
-        assert f"Note: {found.notes[0]}" in terminal.summary(found)
+        assert f"Note: {found.notes[0]}" in summary.text(found)
         found = await runner.run(options(f"{url}/v1", only=["KLO-0-25"]), PASSWORD)
         assert found.notes == (f"{url}/v1 ends with /v1, as the methods begin: {url}/v1/v1/card was asked",)
 
@@ -687,7 +687,7 @@ async def test_a_terminal_is_shown_no_control_characters() -> None:
         def encoded(self, value: Any) -> bytes:
             return b"\x1b[2J" + super().encoded(value)
 
-    text = terminal.summary(await run(Escapes(), only=["KLO-1"]))
+    text = summary.text(await run(Escapes(), only=["KLO-1"]))
     assert "\x1b" not in text
     assert "\\x1b[2J" in text
 

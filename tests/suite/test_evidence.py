@@ -15,7 +15,7 @@ from xml.etree import ElementTree as Xml
 import certifi
 import pytest
 
-from contracts.suite import repeating, runner, terminal
+from contracts.suite import repeating, runner, summary
 from contracts.suite.address import Address
 from contracts.suite.client import Client
 from contracts.suite.config import Options
@@ -116,7 +116,7 @@ async def test_every_request_has_an_id_that_is_told(tmp_path: Path) -> None:
     ((_, shown),) = failures(found)
     assert shown.request_id in asked
     assert len(set(asked)) == len(asked)
-    assert f"Request   {shown.request_id}" in terminal.summary(found)
+    assert f"Request   {shown.request_id}" in summary.text(found)
     write_reports(found, tmp_path)
     assert shown.request_id in (tmp_path / "report.html").read_text(encoding="utf-8")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from contracts.suite import runner, terminal
+from contracts.suite import runner, summary
 from contracts.suite.config import Options
 from contracts.suite.results import Result, Run, State
 from tests.suite.implementations.clean import LOGIN, NOTHING, PASSWORD, Call, Clean, serving
@@ -70,7 +70,7 @@ async def test_a_person_whom_nobody_knows_is_told_as_such(profile: str) -> None:
     found = await run(Clean(), profile=profile, existing=NOBODY, only=["find", "card", "KLO-0-37"])
     assert breaches(found.targets[0]) == {}
     assert "`existing` in the configuration: its phone and e-mail lead to no card" in notes(found)
-    assert notes(found) in " ".join(terminal.summary(found).splitlines())
+    assert notes(found) in " ".join(summary.text(found).splitlines())
     state = State.PASS if profile == "full" else State.SKIP
     assert by_name(found)["find.by_phone"].state is state
     assert by_name(found)["card.known_card"].state is state

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from pydantic import ValidationError
 
-from contracts.suite import baseline, runner, spotting, terminal
+from contracts.suite import baseline, runner, spotting, summary
 from contracts.suite.config import Options
 from contracts.suite.report import write_reports
 from contracts.suite.results import Outcome, Result, Run, State, Weight
@@ -108,7 +108,7 @@ async def test_a_login_that_was_locked_out_is_told_once(status: int) -> None:
     found = await run(service, parallel=1)
     (told,) = in_state(found, State.ERROR)
     assert "it seems to be locked out" in told.reason
-    assert told.reason in terminal.summary(found)
+    assert told.reason in summary.text(found)
     assert found.outcome is not Outcome.KEEPS
     assert len(breaches(found.targets[0])) <= 3
 
@@ -271,7 +271,7 @@ async def test_accepted_breaches_are_warnings_and_new_ones_fail(accepted: Path) 
     found = await run(TwoDefects(), **given)
     assert found.outcome is Outcome.KEEPS
     assert found.notes == ("baseline: nothing breaks KLO-1-17 any more.",)
-    assert "accepted: agreed" in terminal.summary(found)
+    assert "accepted: agreed" in summary.text(found)
 
 
 @pytest.mark.parametrize(

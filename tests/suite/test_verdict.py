@@ -8,7 +8,7 @@ import pytest
 
 from contracts.loyalty_online import clauses, untested
 from contracts.loyalty_online.subjects import SUBJECTS
-from contracts.suite import runner, terminal
+from contracts.suite import runner, summary
 from contracts.suite.config import Options
 from contracts.suite.report.findings import official, verdict
 from contracts.suite.results import Outcome, Run, State
@@ -40,7 +40,7 @@ async def test_money_that_was_not_judged_is_said_with_the_reason() -> None:
     told = verdict(target)
     assert told.startswith("Keeps the contract; 10 clauses about money were not judged, because: no points ")
     assert "show within 0.5 s (receipt_wait)" in told
-    assert told in terminal.summary(found)
+    assert told in summary.text(found)
     assert "identity" not in told, "it was not asked for"
 
 
@@ -82,8 +82,8 @@ async def test_too_many_skips_can_be_a_failure(most: int, well: bool) -> None:
     found = await run(Clean(), max_skips=most, blocked=None, only=["find"])
     assert (found.outcome is Outcome.KEEPS) is well
     if not well:
-        assert "at most 0 checks skipped" in terminal.summary(found)
-        assert "needs `blocked` in the configuration" in terminal.summary(found)
+        assert "at most 0 checks skipped" in summary.text(found)
+        assert "needs `blocked` in the configuration" in summary.text(found)
 
 
 class Doubles(Clean):

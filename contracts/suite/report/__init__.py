@@ -2,7 +2,7 @@
 
 | file | for |
 |---|---|
-| ``report.html`` | people: one file that needs no network and no script |
+| ``report.html`` | people: one file that needs no network; a script only to filter and search |
 | ``junit.xml`` | CI systems |
 | ``results.json`` | programs; ``results.schema.json`` in this folder is its description |
 | ``exchange.har`` | browsers' developer tools and other viewers of HTTP traffic (HAR 1.2) |
@@ -17,34 +17,34 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from contracts.suite.language import ENGLISH, Language
 from contracts.suite.report import har, junit, machine, page
 from contracts.suite.results import Run
 
-__all__ = ["write_reports"]
+__all__ = ["files", "write_reports"]
 
-WRITERS = {
-    "report.html": page.render,
-    "junit.xml": junit.render,
-    "results.json": machine.render,
-    "exchange.har": har.render,
-}
+FOR_PROGRAMS = {"junit.xml": junit.render, "results.json": machine.render, "exchange.har": har.render}
 
 
-def write_reports(run: Run, folder: Path) -> list[Path]:
+def files(run: Run, language: Language = ENGLISH) -> dict[str, bytes]:
+    """Every report by its file's name, the page for people first; files for programs are English."""
+    made = {"report.html": page.render(run, language).encode("utf-8")}
+    made |= {name: render(run).encode("utf-8") for name, render in FOR_PROGRAMS.items()}
+    return made | {name: content for target in run.targets for name, content in target.files}
+
+
+def write_reports(run: Run, folder: Path, language: Language = ENGLISH) -> list[Path]:
     """Write all reports into ``folder``, made if it is not there; files of an earlier run are replaced.
 
     Returns the paths in a fixed order, the page for people first. Raises ``OSError`` if it cannot.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    beside = {name for target in run.targets for name, _ in target.files}
     paths = []
-    for name, render in WRITERS.items():
+    for name, content in files(run, language).items():
         path = folder / name
-        path.write_bytes(render(run).encode("utf-8"))
-        paths.append(path)
-    for target in run.targets:
-        for name, content in target.files:
-            path = folder / name
+        if name in beside:
             path.touch(mode=0o600)
-            path.write_bytes(content)
-            paths.append(path)
+        path.write_bytes(content)
+        paths.append(path)
     return paths

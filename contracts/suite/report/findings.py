@@ -6,10 +6,12 @@ It may not know in what form it is told.
 from __future__ import annotations
 
 import enum
+import re
 from collections import Counter
 from collections.abc import Collection, Sequence
 
 from contracts.loyalty_online.subjects import SUBJECTS
+from contracts.suite.language import ENGLISH, Language
 from contracts.suite.results import Evidence, Outcome, Result, Run, State, TargetRun, Weight
 
 METHODS = {
@@ -49,9 +51,9 @@ class Label(enum.StrEnum):
     NONE = "not checked"
 
 
-def method_name(number: int) -> str:
+def method_name(number: int, say: Language = ENGLISH) -> str:
     """``3. Card and balance``; scenarios and what is common have no number."""
-    name = METHODS.get(number, "Method")
+    name = say(METHODS.get(number, "Method"))
     return f"{number}. {name}" if 0 < number < 100 else name
 
 
@@ -64,22 +66,34 @@ def label(result: Result | None) -> Label:
     return Label(result.state.value)
 
 
-def verdict(target: TargetRun) -> str:
+def verdict(target: TargetRun, say: Language = ENGLISH) -> str:
+    """The run's finding in a sentence, and what it says nothing of."""
+    return "; ".join([finding(target, say), *unjudged_subjects(target, say)])
+
+
+def finding(target: TargetRun, say: Language = ENGLISH) -> str:
     """The run's finding in a sentence."""
     counts = target.counts
-    failed = _number(counts[State.FAIL], "check", "failed") if counts[State.FAIL] else ""
-    not_made = _number(counts[State.ERROR], "check", "could not be made") if counts[State.ERROR] else ""
+    failed = not_made = ""
+    if counts[State.FAIL]:
+        failed = say.count(counts[State.FAIL], "{number} check failed", "{number} checks failed")
+    if counts[State.ERROR]:
+        not_made = say.count(
+            counts[State.ERROR], "{number} check could not be made", "{number} checks could not be made"
+        )
     match target.outcome:
         case Outcome.BREAKS:
             more = f": {', '.join(filter(None, (failed, not_made)))}"
         case Outcome.UNKNOWN:
-            more = f": {not_made or 'no check was tried'}"
+            more = f": {not_made or say('no check was tried')}"
+        case Outcome.KEEPS if counts[Weight.WARN]:
+            more = ", " + say.count(counts[Weight.WARN], "with {number} warning", "with {number} warnings")
         case Outcome.KEEPS:
-            more = f", with {_number(counts[Weight.WARN], 'warning')}" if counts[Weight.WARN] else ""
-    return "; ".join([OUTCOMES[target.outcome] + more, *unjudged_subjects(target)])
+            more = ""
+    return say(OUTCOMES[target.outcome]) + more
 
 
-def unjudged_subjects(target: TargetRun) -> list[str]:
+def unjudged_subjects(target: TargetRun, say: Language = ENGLISH) -> list[str]:
     """How many clauses about money, and about identity, nothing is known of, and why.
 
     What was not asked for, by version or selection, is not told.
@@ -89,9 +103,15 @@ def unjudged_subjects(target: TargetRun) -> list[str]:
         reasons = unjudged(target.results, clauses)
         if reasons:
             most = Counter(reasons.values()).most_common(2)
-            why = "; ".join(reason for reason, _ in most)
-            number = f"{_number(len(reasons), 'clause')} about {subject} {_were(len(reasons))}"
-            told.append(f"{number} not judged, because: {why}")
+            why = "; ".join(say.sentence(reason) for reason, _ in most)
+            told.append(
+                say.count(
+                    len(reasons),
+                    f"{{number}} clause about {subject} was not judged, because: ",
+                    f"{{number}} clauses about {subject} were not judged, because: ",
+                )
+                + why
+            )
     return told
 
 
@@ -111,23 +131,26 @@ NOT_ASKED_FOR = ("not selected", "not in version")
 """How reasons begin of what another version or selection would have tried."""
 
 
-def official(run: Run, target: TargetRun) -> str:
+def official(run: Run, target: TargetRun, say: Language = ENGLISH) -> str:
     """How many official clauses that were asked for are kept, and how many were not judged."""
     named = {clause.id for clause in run.clauses if clause.evidence is Evidence.OFFICIAL}
     states = clause_states(target.results)
     left_out = unjudged(target.results, named)
     judged = [clause for clause in named if states.get(clause) in (Label.FAIL, Label.WARN, Label.PASS)]
     kept = sum(states[clause] is Label.PASS for clause in judged)
-    more = f", {len(left_out)} not judged" if left_out else ""
-    return f"official: {kept} of {len(judged)} kept{more}"
+    more = say(", {number} not judged", number=len(left_out)) if left_out else ""
+    return say("official: {kept} of {judged} kept", kept=kept, judged=len(judged)) + more
 
 
-def _were(count: int) -> str:
-    return "was" if count == 1 else "were"
+def cause(result: Result) -> str:
+    """What came instead of what was expected, where its numbers do not count: alike for one cause.
 
-
-def _number(count: int, noun: str, what: str = "") -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'} {what}".strip()
+    For an error that is its reason. A check with several failures is told by the first.
+    """
+    if not result.failures:
+        return result.reason
+    said = result.failures[0].actual
+    return f"{result.failures[0].path or ''} {re.sub(r'[0-9]+', '9', said)}".strip()
 
 
 def clause_states(results: Sequence[Result]) -> dict[str, Label]:

@@ -1,24 +1,44 @@
-"""``report.html``: the page for people. One file, no network, no script.
+"""``report.html``: the page for people. One file, no network; its own script filters and searches, no more.
 
 Everything a target sent goes through ``texts`` and the template's escaping; the page's own policy forbids
-scripts and requests on top. It may not judge: words and colours follow ``findings``.
+requests, and all scripts but that one, on top. It may not judge: words and colours follow ``findings``.
 """
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
+from hashlib import sha256
 from itertools import groupby
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
-from contracts.suite.report.findings import Label, clause_states, label, method_name, official, verdict
+from contracts.suite.language import ENGLISH, Language
+from contracts.suite.report.findings import (
+    Label,
+    cause,
+    clause_states,
+    finding,
+    label,
+    method_name,
+    official,
+    unjudged_subjects,
+)
 from contracts.suite.report.texts import MOST_HEADERS, laid_out, printable
 from contracts.suite.results import Clause, Created, Exchange, Latency, Outcome, Result, Run, TargetRun
 
+FOLDER = Path(__file__).parent
+SCRIPT = (FOLDER / "filter.js").read_text(encoding="utf-8")
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+    f"script-src 'sha256-{b64encode(sha256(SCRIPT.encode()).digest()).decode()}'"
+)
+"""What a browser lets the report do."""
 COUNTED = [label for label in Label if label is not Label.NONE]
 
 
@@ -35,31 +55,42 @@ class Most:
 MOST = Most()
 
 
-def render(run: Run) -> str:
+def render(run: Run, language: Language = ENGLISH) -> str:
     """The page's text."""
-    return _template().render(page=Page(run), run=run, most=MOST, Label=Label) + "\n"
+    template = environment(language, FOLDER).get_template("page.html.j2")
+    shown = Page(run, language)
+    return template.render(page=shown, run=run, policy=POLICY, script=Markup(SCRIPT)) + "\n"  # noqa: S704 - ours
 
 
-@lru_cache(maxsize=1)
-def _template() -> Template:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+@lru_cache
+def environment(language: Language, *folders: Path) -> Environment:
+    """Templates of these folders that speak a language: ``t`` says what is ours, ``s`` what checks say."""
+    made = Environment(
+        loader=FileSystemLoader(folders),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(text=printable, body=laid_out, duration=duration, moment=moment)
-    return environment.get_template("page.html.j2")
+    made.filters.update(
+        text=printable, body=laid_out, duration=partial(duration, say=language), moment=moment
+    )
+    made.globals.update(t=language, s=language.sentence, most=MOST, Label=Label)
+    return made
 
 
-def duration(seconds: float) -> str:
+def style() -> str:
+    """The style sheet, for pages that look alike."""
+    return (FOLDER / "page.css").read_text(encoding="utf-8")
+
+
+def duration(seconds: float, say: Language = ENGLISH) -> str:
     """``12 ms`` or ``3.4 s`` or ``2 min 5 s``."""
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return say("{number} ms", number=f"{seconds * 1000:.0f}")
     if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+        return say("{number} s", number=f"{seconds:.1f}")
+    return say("{minutes} min {seconds} s", minutes=f"{seconds // 60:.0f}", seconds=f"{seconds % 60:.0f}")
 
 
 def moment(run: Run) -> str:
@@ -105,6 +136,26 @@ class Check:
         return any(part.label in (Label.FAIL, Label.ERROR, Label.WARN) for part in self.parts)
 
     @property
+    def _blamed(self) -> Result | None:
+        """The worst of its results that is broken."""
+        found = [part for part in self.parts if part.label in (Label.FAIL, Label.ERROR, Label.WARN)]
+        found.sort(key=lambda part: list(Label).index(part.label))
+        return found[0].result if found else None
+
+    @property
+    def cause(self) -> str:
+        """Alike for checks that failed in the same way."""
+        return "" if self._blamed is None else cause(self._blamed)
+
+    @property
+    def told(self) -> str:
+        """What came instead of what was expected, as a sentence."""
+        result = self._blamed
+        if result is None or not result.failures:
+            return "" if result is None else result.reason
+        return result.failures[0].actual
+
+    @property
     def broken_clauses(self) -> list[str]:
         """Clauses that a failure names, at whichever target, each once."""
         results = [part.result for part in self.parts if part.result is not None]
@@ -113,15 +164,26 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Cause:
+    """Checks that failed in the same way."""
+
+    text: str
+    """What came instead of what was expected, at the first of them."""
+    checks: tuple[Check, ...]
+
+
+def _worst(check: Check) -> int:
+    """Place of the worst label in the order of importance."""
+    return min(list(Label).index(part.label) for part in check.parts)
+
+
+@dataclass(frozen=True, slots=True)
 class Method:
     """All checks of one method."""
 
-    number: int
+    name: str
     checks: tuple[Check, ...]
-
-    @property
-    def name(self) -> str:
-        return method_name(self.number)
+    """What failed first."""
 
     @property
     def broken(self) -> bool:
@@ -137,8 +199,9 @@ class Method:
 class Page:
     """A run, arranged the way the page shows it."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, language: Language = ENGLISH) -> None:
         self._run = run
+        self._say = language
         self.targets = run.targets
         self.several = len(run.targets) > 1
         self.clauses = {clause.id: clause for clause in run.clauses}
@@ -164,9 +227,9 @@ class Page:
             )
             for name, result in first.items()
         ]
-        checks.sort(key=lambda check: check.method)
+        checks.sort(key=lambda check: (check.method, _worst(check)))
         grouped = groupby(checks, key=lambda check: check.method)
-        return [Method(number, tuple(group)) for number, group in grouped]
+        return [Method(method_name(number, self._say), tuple(group)) for number, group in grouped]
 
     @cached_property
     def checks(self) -> list[Check]:
@@ -174,10 +237,23 @@ class Page:
 
     @cached_property
     def broken(self) -> list[Check]:
-        """Checks that failed somewhere, official ones first."""
-        order = list(Label)
-        found = [check for check in self.checks if check.broken]
-        return sorted(found, key=lambda check: min(order.index(part.label) for part in check.parts))
+        """Checks that failed somewhere, the worst first."""
+        return sorted((check for check in self.checks if check.broken), key=_worst)
+
+    @cached_property
+    def causes(self) -> list[Cause]:
+        """The same by what came instead of what was expected; the worst first, then the most frequent."""
+        found: dict[str, list[Check]] = {}
+        for check in self.broken:
+            found.setdefault(check.cause, []).append(check)
+        made = [Cause(checks[0].told, tuple(checks)) for checks in found.values()]
+        return sorted(made, key=lambda one: (_worst(one.checks[0]), -len(one.checks)))
+
+    @cached_property
+    def labels(self) -> list[Label]:
+        """The kinds of results that there are, for the filter."""
+        there = {part.label for check in self.checks for part in check.parts}
+        return [label for label in Label if label in there]
 
     @cached_property
     def unmade(self) -> list[tuple[Check, Part]]:
@@ -197,7 +273,7 @@ class Page:
     def latencies(self) -> list[tuple[str, TargetRun, Latency]]:
         rows = [(target, each) for target in self.targets for each in target.latencies]
         rows.sort(key=lambda row: row[1].method)
-        return [(method_name(each.method), target, each) for target, each in rows]
+        return [(method_name(each.method, self._say), target, each) for target, each in rows]
 
     @cached_property
     def clause_rows(self) -> list[tuple[Clause, list[Label]]]:
@@ -208,11 +284,14 @@ class Page:
         ]
 
     def official(self, target: TargetRun) -> str:
-        return official(self._run, target)
+        said = official(self._run, target, self._say)
+        return said[:1].upper() + said[1:]
 
-    @staticmethod
-    def verdict(target: TargetRun) -> str:
-        return verdict(target)
+    def finding(self, target: TargetRun) -> str:
+        return finding(target, self._say)
+
+    def unjudged(self, target: TargetRun) -> list[str]:
+        return unjudged_subjects(target, self._say)
 
     @staticmethod
     def colour(target: TargetRun) -> Label:
