@@ -13,7 +13,7 @@ import typer
 from adapter.commands import cards, config, decisions, hurry, operations, requeue, run
 from adapter.commands.check.command import check
 from adapter.commands.healthcheck import healthcheck
-from adapter.commands.terminal import fail
+from contracts.kit.terminal import fail
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo

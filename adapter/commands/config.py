@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
+from adapter.commands.terminal import ConfigFile, plainly, settings_for
+from contracts.kit.terminal import fail
 
 app = typer.Typer(help="Write, show and explain settings.", no_args_is_help=True)
 

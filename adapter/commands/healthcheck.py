@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
+from adapter.commands.terminal import ConfigFile, plainly, settings_for
+from contracts.kit.terminal import fail
 
 if TYPE_CHECKING:
     import urllib.error

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.fields import FieldInfo
 
+from contracts.kit.settings import is_secret, read_secret
 from crm_backends.paths import in_full
 
 Seconds = Annotated[float, Field(gt=0, le=86_400 * 30)]
@@ -35,11 +36,7 @@ class SettingsError(CannotRun):
 
 def secret_names(model: type[BaseModel]) -> list[str]:
     """Keys of a section that hold a secret."""
-    return [
-        name
-        for name, info in model.model_fields.items()
-        if SecretStr in (info.annotation, *typing.get_args(info.annotation))
-    ]
+    return [name for name, info in model.model_fields.items() if is_secret(info)]
 
 
 def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,9 +57,8 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
         if values.get(name) is not None:
             raise ValueError(f"both {name} and {name}_file are set; keep one of them")
         try:
-            values[name] = Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            values[name] = read_secret(Path(path))
+        except ValueError as reason:
             raise ValueError(
                 f"{name}_file: cannot read {in_full(path)}: {reason}; correct the path, or let this "
                 "user read it"

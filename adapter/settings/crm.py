@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from adapter.settings.base import SettingsError, from_json, read_secret_files, secret_names
-from adapter.settings.problems import explain, nearest, placed
+from adapter.settings.problems import explain, instead_of, placed
 from crm_backends import registry
 
 PORTS = ("users", "points", "coupons")
@@ -72,7 +72,7 @@ class Crm(BaseModel):
                 problems.extend(error.problems)
         if default is None and shared:
             key = sorted(shared)[0]
-            near = nearest(key, [*Crm.model_fields])
+            near = instead_of(key, [*Crm.model_fields])
             problems.append(f"crm.{key}: no driver that takes it is set{near}; set crm.driver")
         if problems:
             raise SettingsError(sorted(set(problems), key=problems.index))

@@ -20,7 +20,7 @@ from adapter.settings.base import SettingsError, no_json, secret_names, shape_of
 from adapter.settings.card_sections import Cards, Enrolment, Matching
 from adapter.settings.crm import PORTS, Crm, driver_secrets
 from adapter.settings.operation_sections import Coupons, Delivery, Promo, Receipts
-from adapter.settings.problems import explain, model_at, nearest
+from adapter.settings.problems import explain, instead_of, model_at
 from adapter.settings.sections import Database, Koshelek, Log, Management, Retention, Server
 
 ENV_PREFIX = "KOSHELEK_"
@@ -89,7 +89,7 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
             continue
         section, _, key = upper.removeprefix(ENV_PREFIX).partition("__")
         if section not in sections or not key:
-            near = nearest(section, sections)
+            near = instead_of(section, sections)
             yield f"{name}: unknown variable{near} (sections and keys are joined by two underscores)"
 
 
@@ -173,7 +173,7 @@ def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
     problems = list(_unknown_variables(os.environ))
     sections = list(Settings.model_fields)
     for key in [key for key in values if key not in sections]:
-        problems.append(f"{key}: unknown key{nearest(key, sections)}")
+        problems.append(f"{key}: unknown key{instead_of(key, sections)}")
         del values[key]
     if without_json := list(_variables_without_json(os.environ)):
         raise SettingsError(problems + without_json)

@@ -5,7 +5,6 @@ It may not know any section.
 
 from __future__ import annotations
 
-import difflib
 import re
 import typing
 from collections.abc import Sequence
@@ -13,15 +12,17 @@ from collections.abc import Sequence
 from pydantic import BaseModel, ValidationError
 
 from adapter.settings.base import secret_names
+from contracts.kit.settings import nearest
 
 _RENAMED = {"settle_after": "reconcile_after", "settlement_signs": "calculation_types"}
 
 
-def nearest(key: str, valid: list[str]) -> str:
+def instead_of(key: str, valid: list[str]) -> str:
+    """What was probably meant by an unknown key, as the end of a sentence."""
     if key in _RENAMED:
         return f'; it is called "{_RENAMED[key]}" now'
-    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-    return f'; did you mean "{near[0]}"?' if near else f"; valid here: {', '.join(sorted(valid))}"
+    near = nearest(key, valid)
+    return f'; did you mean "{near}"?' if near else f"; valid here: {', '.join(sorted(valid))}"
 
 
 def model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:
@@ -50,7 +51,7 @@ def explain(
         if problem["type"] == "extra_forbidden":
             section = model_at(model, location[:-1]) or model
             valid = [*more, *section.model_fields, *(f"{name}_file" for name in secret_names(section))]
-            lines.append(f"{key}: unknown key{nearest(str(location[-1]), valid)}")
+            lines.append(f"{key}: unknown key{instead_of(str(location[-1]), valid)}")
         else:
             section = model_at(model, location) or model
             lines.append(placed(key, problem["msg"].removeprefix("Value error, "), section))
