@@ -14,7 +14,8 @@ from adapter.commands import cards, operations
 from adapter.commands import decisions as decisions  # their commands belong to those on receipts
 from adapter.commands import hurry as hurry
 from adapter.commands.check.command import check
-from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
+from adapter.commands.terminal import ConfigFile, plainly, settings_for
+from contracts.kit.terminal import fail
 
 if TYPE_CHECKING:
     import urllib.error

@@ -18,16 +18,13 @@ from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
     decided_by,
-    fail,
     noted,
     plainly,
-    say,
-    say_json,
     settings_of_database,
-    visible,
     with_database,
     with_service,
 )
+from contracts.kit.terminal import fail, say, say_json, visible
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service

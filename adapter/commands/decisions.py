@@ -19,16 +19,13 @@ from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
     decided_by,
-    fail,
     noted,
     plainly,
-    say,
-    say_json,
-    visible,
     with_database,
     with_service,
 )
 from adapter.loyalty.model import OperationKind, OperationState
+from contracts.kit.terminal import fail, say, say_json, visible
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from adapter.commands.operations import Kind, app, desk_settings
-from adapter.commands.terminal import ConfigFile, DataDir, plainly, say, with_database
+from adapter.commands.terminal import ConfigFile, DataDir, plainly, with_database
+from contracts.kit.terminal import say
 
 if TYPE_CHECKING:
     from adapter.store.pool import Gateway

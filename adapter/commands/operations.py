@@ -15,18 +15,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.commands.terminal import (
-    ConfigFile,
-    DataDir,
-    fail,
-    plainly,
-    say,
-    say_json,
-    settings_of_database,
-    visible,
-    with_database,
-)
+from adapter.commands.terminal import ConfigFile, DataDir, plainly, settings_of_database, with_database
 from adapter.loyalty.model import FOR_A_PERSON, OperationKind, OperationState
+from contracts.kit.terminal import fail, say, say_json, visible
 
 if TYPE_CHECKING:
     from adapter.settings import Settings

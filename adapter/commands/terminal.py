@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import functools
 import getpass
-import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import typer
+
+from contracts.kit.terminal import fail
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service
@@ -28,31 +29,6 @@ ConfigFile = Annotated[
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded database.")]
 Arguments = ParamSpec("Arguments")
 _NOTE = 500
-
-
-def visible(text: str) -> str:
-    """The text without anything that a terminal would obey, or that hides or turns what stands there.
-
-    What a CRM or a caller has said may hold control characters; each is shown as its number.
-    """
-    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in text)
-
-
-def say(text: str) -> None:
-    """Print one line on standard output."""
-    typer.echo(visible(text))
-
-
-def say_json(value: object) -> None:
-    """Print JSON in one line; what would not be visible is escaped, which means the same there."""
-    typer.echo(visible(json.dumps(value, ensure_ascii=False)))
-
-
-def fail(message: str) -> NoReturn:
-    """Say why on standard error, a line each, and end with status 1."""
-    for line in message.splitlines():
-        typer.echo(f"error: {visible(line)}", err=True)
-    raise typer.Exit(1)
 
 
 def plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:

@@ -8,7 +8,6 @@ used for; a driver's own settings are validated against the model that driver br
 from __future__ import annotations
 
 import contextlib
-import difflib
 import json
 import os
 import re
@@ -35,6 +34,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource
 
+from contracts.kit.settings import is_secret, nearest, read_secret
 from crm_backends import registry
 from crm_backends.database import url_problem
 from crm_backends.paths import in_full
@@ -60,11 +60,7 @@ class SettingsError(CannotRun):
 
 def secret_names(model: type[BaseModel]) -> list[str]:
     """Keys of a section that hold a secret."""
-    return [
-        name
-        for name, info in model.model_fields.items()
-        if SecretStr in (info.annotation, *typing.get_args(info.annotation))
-    ]
+    return [name for name, info in model.model_fields.items() if is_secret(info)]
 
 
 def _gives(values: Mapping[str, Any], secret: str) -> bool:
@@ -89,9 +85,8 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
         if values.get(name) is not None:
             raise ValueError(f"both {name} and {name}_file are set; keep one of them")
         try:
-            values[name] = Path(path).read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+            values[name] = read_secret(Path(path))
+        except ValueError as reason:
             raise ValueError(
                 f"{name}_file: cannot read {in_full(path)}: {reason}; correct the path, or let this "
                 "user read it"
@@ -791,8 +786,8 @@ _RENAMED = {"settle_after": "reconcile_after", "settlement_signs": "calculation_
 def _nearest(key: str, valid: list[str]) -> str:
     if key in _RENAMED:
         return f'; it is called "{_RENAMED[key]}" now'
-    near = difflib.get_close_matches(key, valid, n=1, cutoff=0.5)
-    return f'; did you mean "{near[0]}"?' if near else f"; valid here: {', '.join(sorted(valid))}"
+    near = nearest(key, valid)
+    return f'; did you mean "{near}"?' if near else f"; valid here: {', '.join(sorted(valid))}"
 
 
 def _model_at(model: type[BaseModel], path: tuple[int | str, ...]) -> type[BaseModel] | None:

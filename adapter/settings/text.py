@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from adapter.errors import CATALOGUE
 from adapter.settings import ENV_PREFIX, Crm, CrmPort, NumberRange, Settings, shape_of
+from contracts.kit.settings import is_secret, markdown_table
 from crm_backends import registry
 from crm_backends.ports import OPERATIONS, Support
 
@@ -30,10 +31,6 @@ def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
     for name, info in Settings.model_fields.items():
         if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
             yield name, info.annotation
-
-
-def _is_secret(info: FieldInfo) -> bool:
-    return SecretStr in (info.annotation, *typing.get_args(info.annotation))
 
 
 def _plain(value: Any) -> Any:
@@ -107,7 +104,7 @@ def _type_words(info: FieldInfo) -> str:
     options = [a for a in typing.get_args(annotation) if a is not type(None)]
     if typing.get_origin(annotation) is typing.Literal:
         return " \\| ".join(f"`{option}`" for option in options)
-    if _is_secret(info):
+    if is_secret(info):
         return "secret"
     named = {"str": "text", "int": "whole number", "float": "number", "Decimal": "number", "bool": "yes/no"}
     if shape := shape_of(info):
@@ -116,32 +113,34 @@ def _type_words(info: FieldInfo) -> str:
     return named.get(getattr(single, "__name__", ""), "path" if single is Path else "text")
 
 
-def _rows(section: str, model: type[BaseModel]) -> Iterator[str]:
+def _rows(section: str, model: type[BaseModel]) -> Iterator[list[str]]:
     for key, info in model.model_fields.items():
         if info.description is None:
             continue
         default = info.default
         shown = "" if default in (None, PydanticUndefined) else f"`{toml_value(default)}`"
-        shown, text = (cell.replace("|", "\\|") for cell in (shown, info.description))
-        yield f"| `{section}.{key}` | {_type_words(info)} | {shown} | {text} |"
+        yield [f"`{section}.{key}`", _type_words(info), shown, info.description]
 
 
 def table() -> str:
     """Every setting as Markdown tables, one per section, then one per driver."""
-    head = ["| key | type | default | meaning |", "|---|---|---|---|"]
     lines: list[str] = []
+
+    def add(title: str, text: str, rows: Iterable[list[str]]) -> None:
+        head = ("key", "type", "default", "meaning")
+        lines.extend([f"**{title}** {text}", "", *markdown_table(head, rows), ""])
+
     for section, model in _sections():
-        lines += [f"**`[{section}]`** {_first_line(model)}", "", *head, *_rows(section, model)]
+        rows = list(_rows(section, model))
         if model is Crm:
             for port in ("users", "points", "coupons"):
-                lines += _rows(f"crm.{port}", CrmPort)
-        lines.append("")
+                rows += _rows(f"crm.{port}", CrmPort)
+        add(f"`[{section}]`", _first_line(model), rows)
         if section == "cards":
-            lines += [f"**`[[cards.ranges]]`** {_first_line(NumberRange)}", "", *head]
-            lines += [*_rows("cards.ranges", NumberRange), ""]
+            add("`[[cards.ranges]]`", _first_line(NumberRange), _rows("cards.ranges", NumberRange))
     for name in registry.names():
         spec = registry.load(name)
-        lines += [f"**driver `{name}`** {spec.summary}", "", *head, *_rows("crm", spec.settings), ""]
+        add(f"driver `{name}`", spec.summary, _rows("crm", spec.settings))
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -158,26 +157,21 @@ def capabilities() -> str:
     """What each driver can do as a Markdown table: a row a driver, a column an operation; notes below."""
     specs = [registry.load(name) for name in registry.names()]
     heads = [operation.replace(".", " ").replace("_", " ") for operation in OPERATIONS]
-    lines = [
-        "| driver | " + " | ".join(heads) + " | an unknown outcome is reconciled by | verified against |",
-        "|---" * (len(heads) + 3) + "|",
-    ]
-    notes = []
+    head = ("driver", *heads, "an unknown outcome is reconciled by", "verified against")
+    rows, notes = [], []
     for spec in specs:
         cells = [_SIGNS[spec.capabilities[operation].support] for operation in OPERATIONS]
-        lines.append(f"| `{spec.name}` | {' | '.join(cells)} | {spec.reconciliation} | {spec.verified_by} |")
+        rows.append([f"`{spec.name}`", *cells, str(spec.reconciliation), str(spec.verified_by)])
         for operation in OPERATIONS:
             if spec.capabilities[operation].note:
                 notes.append(f"* `{spec.name}` {operation}: {spec.capabilities[operation].note}")
-    return "\n".join([*lines, "", *notes]) + "\n"
+    return "\n".join([*markdown_table(head, rows), "", *notes]) + "\n"
 
 
 def codes() -> str:
     """Every code of the error envelope as a Markdown table."""
-    lines = ["| code | in English | cause | remedy |", "|---|---|---|---|"]
-    for code, entry in CATALOGUE.items():
-        lines.append(f"| {code.value} | {entry.en} | {entry.cause} | {entry.remedy} |")
-    return "\n".join(lines) + "\n"
+    rows = ([str(code.value), entry.en, entry.cause, entry.remedy] for code, entry in CATALOGUE.items())
+    return "\n".join(markdown_table(("code", "in English", "cause", "remedy"), rows)) + "\n"
 
 
 def in_force(settings: Settings) -> str:
