@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter.commands import cards, operations
+from adapter.commands import cards, database, operations
 from adapter.commands import decisions as decisions  # their commands belong to those on receipts
 from adapter.commands import hurry as hurry
 from adapter.commands.check.command import check
@@ -31,6 +31,7 @@ config_app = typer.Typer(help="Write, show and explain settings.", no_args_is_he
 app.add_typer(config_app, name="config")
 app.add_typer(cards.app, name="cards")
 app.add_typer(operations.app, name="receipts")
+app.add_typer(database.app, name="database")
 app.command()(check)
 
 
