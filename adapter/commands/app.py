@@ -14,6 +14,7 @@ from adapter.commands import cards, database, operations
 from adapter.commands import decisions as decisions  # their commands belong to those on receipts
 from adapter.commands import hurry as hurry
 from adapter.commands.check.command import check
+from adapter.commands.handover import handover
 from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ app.add_typer(cards.app, name="cards")
 app.add_typer(operations.app, name="receipts")
 app.add_typer(database.app, name="database")
 app.command()(check)
+app.command()(handover)
 
 
 @app.command()
