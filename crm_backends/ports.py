@@ -146,6 +146,18 @@ class ProvesFit(Protocol):
 
 
 @runtime_checkable
+class KeepsTables(Protocol):
+    """A driver that makes the CRM's tables itself."""
+
+    async def prepare(self) -> Sequence[str]:
+        """Make the tables, or bring them up to date.
+
+        Returns the schemas in the adapter's own database in which they are: the role that serves has to read
+        and write there. Raises ``BackendError``.
+        """
+
+
+@runtime_checkable
 class TellsStanding(Protocol):
     """A driver that can tell cheaply whether its CRM can be used just now; ``check`` looks at more."""
 

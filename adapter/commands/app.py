@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter.commands import cards, config, decisions, hurry, operations, requeue, run
+from adapter.commands import cards, config, database, decisions, hurry, operations, requeue, run
 from adapter.commands.check.command import check
+from adapter.commands.handover import handover
 from adapter.commands.healthcheck import healthcheck
 from contracts.kit.terminal import fail
 
@@ -28,7 +29,8 @@ app = typer.Typer(
 app.add_typer(config.app, name="config")
 app.add_typer(cards.app, name="cards")
 app.add_typer(operations.app, name="receipts")
-for command in (run.serve, run.worker, run.demo, check, healthcheck):
+app.add_typer(database.app, name="database")
+for command in (run.serve, run.worker, run.demo, check, healthcheck, handover):
     app.command()(command)
 for decision in (requeue.recheck, requeue.requeue, hurry.hurry, decisions.settle, decisions.proof):
     operations.app.command()(decision)

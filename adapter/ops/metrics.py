@@ -18,6 +18,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
+from adapter.errors import Code
 from adapter.loyalty.crm_cards import ODD
 from adapter.loyalty.model import FOR_A_PERSON, OPEN, OperationKind
 from adapter.loyalty.ports import Proof, StoreBusy, StoreUnavailable, Visibility, Waiting
@@ -82,6 +83,8 @@ class Metrics:
         for reason in ODD:
             self._odd_numbers.labels(reason)
         self._deliveries.labels(OperationKind.CARD, "sent", Outcome.REFUSED)
+        for call in ("issue_card", "reserve_number"):
+            self._refused.labels(call, Code.NO_NUMBERS)
 
     def explained(self, kind: OperationKind, what: str, reason: str) -> None:
         """An operation was postponed, refused or held for a reason of this class."""

@@ -24,6 +24,7 @@ import structlog
 import uvloop
 
 from adapter.process import embedded, logs, reloading, tls
+from adapter.process.file_limit import raise_file_limit
 from adapter.process.listening import check_ports, listen
 from adapter.process.postgresql_programs import EmbeddedError
 from adapter.settings import CannotRun, Settings
@@ -303,6 +304,7 @@ def serve(
     """The whole service, in ``server.workers`` processes, until a signal. Raises ``CannotRun``."""
     check_ports(settings)
     tls.context_of(settings.server)
+    raise_file_limit()
     with reloading.held_back(), database(settings) as url:
         if settings.server.workers == 1:
             run(lambda: serve_until_stopped(settings, url, source=source))

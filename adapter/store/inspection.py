@@ -1,4 +1,4 @@
-"""What ``check`` asks the adapter's own database: rights that lack, card numbers in each other's way."""
+"""Asks the database about card numbers, for ``check``: how many are left, and whether series overlap."""
 
 from __future__ import annotations
 
@@ -14,55 +14,12 @@ if TYPE_CHECKING:
 
 MOST = 10_000
 """Numbers that are counted at most."""
-_LACKING = """
-    SELECT kind, name, lacking
-      FROM (SELECT 'TABLE' AS kind, oid::regclass::text AS name,
-                   ARRAY(SELECT privilege
-                           FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
-                          WHERE NOT has_table_privilege(oid, privilege)) AS lacking
-              FROM pg_class WHERE relnamespace = to_regnamespace('koshelek') AND relkind IN ('r', 'p')
-            UNION ALL
-            SELECT 'SEQUENCE', oid::regclass::text,
-                   CASE WHEN relkind <> 'S' OR has_sequence_privilege(oid, 'USAGE, UPDATE') THEN '{}'
-                        ELSE ARRAY['USAGE'] END
-              FROM pg_class WHERE relnamespace = to_regnamespace('koshelek') AND relkind = 'S') AS tables
-     WHERE lacking <> '{}'
-     ORDER BY kind DESC, name
-"""
-_OF_OTHERS = """
-    SELECT count(*) FROM pg_class
-     WHERE relnamespace = to_regnamespace('koshelek') AND relkind IN ('r', 'p')
-       AND NOT pg_has_role(relowner, 'USAGE')
-"""
 _IN_RANGE = """
     SELECT count(*) FROM (
         SELECT FROM koshelek.cards
          WHERE number BETWEEN $1 AND $2 AND length(number) = $3 AND number ~ '^[0-9]+$' {} LIMIT $4
     ) AS taken
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Rights:
-    """What the role of database.url may do with the adapter's own tables."""
-
-    role: str
-    read_only: bool
-    """A standby, or a role or database that is set so."""
-    grants: tuple[str, ...]
-    """SQL that gives what lacks."""
-    not_ours: int
-    """Tables of another owner, which a later version could not change."""
-
-
-async def rights(connection: Connection) -> Rights:
-    role = str(await connection.fetchval("SELECT quote_ident(current_user)"))
-    read_only = await connection.fetchval("SHOW transaction_read_only") == "on"
-    grants = [
-        f"GRANT {', '.join(row['lacking'])} ON {row['kind']} {row['name']} TO {role};"
-        for row in await connection.fetch(_LACKING)
-    ]
-    return Rights(role, read_only, tuple(grants), int(await connection.fetchval(_OF_OTHERS)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,14 @@ Several processes may start at once; an advisory lock lets one of them work. The
 queue are installed and upgraded by the queue's own library, in the same schema.
 
 A migration leaves programs running that were released before it: it only adds. What it makes superfluous is
-taken away by a later release. So replicas may be updated one after another.
+taken away by a later release. So replicas may be updated one after another. Its first line says from which
+version on programs run with it: those may start, too, and leave the newer tables as they are.
 """
 
 from __future__ import annotations
 
+import re
+from importlib import metadata
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -30,10 +33,18 @@ CREATE TABLE IF NOT EXISTS koshelek.schema_version (
 )
 """
 
-_FOREIGN_OWNER = """
-SELECT nspowner::regrole::text FROM pg_namespace
- WHERE nspname = 'koshelek' AND NOT pg_has_role(nspowner, 'USAGE')
+_OWNER = """
+SELECT nspowner::regrole::text AS owner, pg_has_role(nspowner, 'USAGE') AS ours,
+       has_schema_privilege(oid, 'USAGE') AS usable
+  FROM pg_namespace WHERE nspname = 'koshelek'
 """
+
+_RUNS_FROM = re.compile(r"-- Runs with programs from schema version (\d+) on\.")
+_OLDEST_PROGRAM = """
+SELECT max(coalesce((to_jsonb(migration) ->> 'runs_from')::int, version))
+  FROM koshelek.schema_version AS migration WHERE version > $1
+"""
+_QUEUE_MADE_BY = "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'koshelek'"
 
 
 class SchemaUnfit(Exception):
@@ -64,10 +75,13 @@ async def schema_version(connection: RawConnection | Connection) -> int:
 async def migrate(url: str, *, upgrade: bool = True) -> tuple[int, int]:
     """Apply what is missing; returns the version before and after.
 
-    Without ``upgrade`` only an empty database gets its tables.
+    Where nothing is missing, nothing is changed: a role without a right to change tables may call this, and
+    an older program leaves what a newer one has made. Without ``upgrade`` only an empty database gets its
+    tables.
 
     Raises:
-        SchemaUnfit: the database is ahead of this program, or behind it and not to be upgraded.
+        SchemaUnfit: the database is ahead of this program, or behind it and not to be upgraded, or not to be
+            upgraded by this role.
         OSError, asyncpg.PostgresError: the database cannot be reached or changed.
     """
     # A pooler in transaction mode may stand between: no parameters of a session, no prepared statements,
@@ -76,15 +90,29 @@ async def migrate(url: str, *, upgrade: bool = True) -> tuple[int, int]:
     try:
         return await _in_turn(connection, upgrade)
     except asyncpg.InsufficientPrivilegeError:
-        if (owner := await connection.fetchval(_FOREIGN_OWNER)) is None:
+        if (why := await _right_that_lacks(connection)) is None:
             raise
-        raise SchemaUnfit(
-            f"the schema koshelek in the database belongs to the role {owner}, not to the user of "
-            f"database.url; write {owner} and its password into database.url, or, where {owner} owns "
-            f"nothing else in this database, give it over: REASSIGN OWNED BY {owner} TO <user of the URL>"
-        ) from None
+        raise SchemaUnfit(why) from None
     finally:
         await connection.close()
+
+
+async def _right_that_lacks(connection: RawConnection) -> str | None:
+    """Why the tables can be neither made nor changed by this role, and what to do."""
+    row = await connection.fetchrow(_OWNER)
+    if row is None:
+        return (
+            "the database has no tables of the adapter, and the user of database.url may not make them; run "
+            "koshelek-adapter database prepare with a role that may (GRANT CREATE ON DATABASE)"
+        )
+    if row["ours"]:
+        return None
+    what = "may not change its tables, which are of an older version" if row["usable"] else "may not use it"
+    return (
+        f"the schema koshelek in the database belongs to the role {row['owner']}, and the user of "
+        f"database.url {what}; run koshelek-adapter database prepare with the role {row['owner']}: it brings "
+        "the tables along and prints the GRANTs that lack"
+    )
 
 
 async def _in_turn(connection: RawConnection, upgrade: bool) -> tuple[int, int]:
@@ -96,30 +124,57 @@ async def _in_turn(connection: RawConnection, upgrade: bool) -> tuple[int, int]:
 
 async def _migrate(connection: RawConnection, upgrade: bool) -> tuple[int, int]:
     before, latest = await schema_version(connection), latest_version()
-    if before > latest:
+    if before > latest and await _oldest_program(connection) > latest:
         raise SchemaUnfit(
             f"the database has schema version {before}, this program knows {latest}; "
             "install the newer version of koshelek-adapter"
         )
-    if before and not upgrade:
-        if before < latest:
-            raise SchemaUnfit(
-                f"the database has schema version {before}, this program needs {latest}; "
-                "update the service first (koshelek-adapter serve brings the schema along when it starts), "
-                "or use the version of koshelek-adapter that it runs"
-            )
-        return before, latest
-    await connection.execute(_BASE)
-    for version, name, sql in migrations():
-        if version > before:
-            await connection.execute(sql)
-            await connection.execute(
-                "INSERT INTO koshelek.schema_version (version, name) VALUES ($1, $2)", version, name
-            )
+    if 0 < before < latest and not upgrade:
+        raise SchemaUnfit(
+            f"the database has schema version {before}, this program needs {latest}; "
+            "update the service first (koshelek-adapter serve or database prepare brings the schema along), "
+            "or use the version of koshelek-adapter that it runs"
+        )
+    if before < latest:
+        await connection.execute(_BASE)
+        for version, name, sql in migrations():
+            if version > before:
+                await connection.execute(sql)
+                await connection.execute(
+                    "INSERT INTO koshelek.schema_version (version, name) VALUES ($1, $2)", version, name
+                )
+                if (older := _RUNS_FROM.match(sql)) is not None:
+                    await connection.execute(
+                        "UPDATE koshelek.schema_version SET runs_from = $1 WHERE version = $2",
+                        int(older[1]),
+                        version,
+                    )
+    if upgrade or not before:
+        await _bring_queue_along(connection)
+    return before, max(before, latest)
+
+
+async def _oldest_program(connection: RawConnection) -> int:
+    """The schema version that a program has to know to run with all migrations it does not know."""
+    return int(await connection.fetchval(_OLDEST_PROGRAM, latest_version()))
+
+
+async def _bring_queue_along(connection: RawConnection) -> None:
+    """Make the queue's tables, or bring them to our library's version; never back to an older one's."""
     queue = queries(AsyncpgDriver(connection))
-    if await queue.schema_is_installed():
-        await queue.upgrade()
-    else:
+    ours = f"pgqueuer {metadata.version('pgqueuer')}"
+    if not await queue.schema_is_installed():
         await queue.install(create_schema=False)
         await queue.optimize_autovacuum()
-    return before, latest
+    elif _numbers(await connection.fetchval(_QUEUE_MADE_BY)) > _numbers(ours):
+        return
+    elif (await queue.plan_upgrade()).statements:
+        await queue.upgrade()
+    else:
+        return
+    await connection.execute(f"COMMENT ON SCHEMA koshelek IS '{ours}'")
+
+
+def _numbers(version: str | None) -> list[int]:
+    """The numbers of a version, to compare it by; none of what is not known."""
+    return [int(number) for number in re.findall(r"\d+", version or "")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from pathlib import Path
@@ -70,6 +70,9 @@ NAME = "postgres"
 CAPABILITIES: Mapping[str, Capability] = dict.fromkeys(OPERATIONS, FULL)
 
 _SCHEMA = Path(__file__).with_name("schema.sql")
+_SCHEMA_VERSION = 2
+"""Raised with every change of ``schema.sql``: it is run over an older one, never over a newer one."""
+_MARK = re.compile(r"koshelek-adapter schema (\d+)")
 _SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together create the schema in turn
 _RELEASE = 0.25  # seconds a connection has to become usable again; then it is dropped
 _LIST_BATCH = 2000  # measured: larger batches are slower, they leave the caches
@@ -344,24 +347,36 @@ class PostgresBackend:
         return _Lease(self, limit, schema and not self._schema_ready)
 
     async def _create_schema(self, connection: Connection) -> None:
-        """Run ``schema.sql`` unless this very text has been run; the mark is the schema's comment.
+        """Run ``schema.sql`` unless it, or a newer one, has been run; the mark is the schema's comment.
 
         What is there already stays as it is where it is not ours to upgrade.
         """
         text = await asyncio.to_thread(_SCHEMA.read_text, encoding="utf-8")
-        mark = f"koshelek-adapter {hashlib.sha256(text.encode()).hexdigest()[:16]}"
         try:
             async with self._schema_turn, asyncio.timeout(_LIST_TIMEOUT), connection.transaction():
                 await connection.execute(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
-                there = await connection.fetchval(
-                    "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = 'crm'"
-                )
-                if there is None or (there != mark and self._upgrade):
+                there = await _schema_version(connection)
+                if there is None or (there < _SCHEMA_VERSION and self._upgrade):
                     await connection.execute(text)
-                    await connection.execute(f"COMMENT ON SCHEMA crm IS '{mark}'")
+                    await connection.execute(
+                        f"COMMENT ON SCHEMA crm IS 'koshelek-adapter schema {_SCHEMA_VERSION}'"
+                    )
         except errors.DATABASE_ERRORS as error:
+            if errors.sqlstate(error) == errors.NO_RIGHT:
+                raise BackendMisconfigured(
+                    "the schema crm is missing or of an older version, and this user may not change it; run "
+                    "koshelek-adapter database prepare with the role that owns the tables"
+                ) from None
             raise errors.on_read(_SCHEMA.name, error) from None
         self._schema_ready = True
+
+    async def prepare(self) -> Sequence[str]:
+        """See ``KeepsTables``."""
+        if not self._settings.manages_schema():
+            return ()
+        async with self._connection(Deadline.after(_LIST_TIMEOUT)):
+            pass  # taking a connection creates the schema
+        return ("crm",) if self._shared else ()
 
     @contextlib.asynccontextmanager
     async def _on_one_server(self, connection: Connection, limit: Deadline) -> AsyncIterator[None]:
@@ -756,6 +771,17 @@ class PostgresBackend:
     def _dated(self, **values: object) -> dict[str, object]:
         """Values with ``today`` as the programme counts days."""
         return {**values, "today": datetime.now(self._zone).date()}
+
+
+async def _schema_version(connection: Connection) -> int | None:
+    """Which ``schema.sql`` was run last; 0: one from before they were numbered; ``None``: none."""
+    rows = await connection.fetch(
+        "SELECT obj_description(oid, 'pg_namespace') AS mark FROM pg_namespace WHERE nspname = 'crm'"
+    )
+    if not rows or rows[0]["mark"] is None:
+        return None
+    numbered = _MARK.fullmatch(rows[0]["mark"])
+    return int(numbered[1]) if numbered else 0
 
 
 class _Lease:

@@ -6,13 +6,10 @@ import asyncio
 import base64
 import itertools
 import json
-import shutil
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, Protocol
 
 import aiohttp
@@ -212,20 +209,3 @@ async def common(postgresql: EmbeddedServer, template: str) -> AsyncIterator[Ada
 async def adapter(start: StartAdapter) -> Adapter:
     """An adapter with the settings of the tests."""
     return await start()
-
-
-@pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("there is no openssl on this machine")
-    folder = tmp_path_factory.mktemp("tls")
-    chain, key = folder / "chain.pem", folder / "key.pem"
-    subprocess.run(
-        "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 "
-        f"-addext subjectAltName=IP:127.0.0.1 -keyout {key} -out {chain}".split(),
-        check=True,
-        capture_output=True,
-        timeout=60,
-    )
-    return chain, key

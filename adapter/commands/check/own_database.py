@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 
 from adapter.bootstrap import Service
 from adapter.store.cards import COUNTED
-from adapter.store.inspection import MOST, range_use, rights
+from adapter.store.inspection import MOST, range_use
+from adapter.store.rights import encryption, rights
+from crm_backends.database import place_of
 from crm_backends.ports import Backend, BackendError, Deadline, Finding, FindsByCard
 
 _CLOCK_TOLERANCE = 5.0
@@ -17,6 +20,8 @@ _FEW = 1000
 async def own_database(service: Service) -> AsyncIterator[Finding]:
     """Raises ``StoreUnavailable``."""
     yield await _rights(service)
+    if (line := await _line(service)) is not None:
+        yield line
     drift = await service.gateway.clock_drift()
     yield Finding(
         "clock",
@@ -79,13 +84,45 @@ async def _rights(service: Service) -> Finding:
             f"{found.role} may not do all it has to in schema koshelek",
             "\n".join(found.grants),
         )
+    # The embedded server has one role, and lets in nobody but its own user.
+    if found.more and service.settings.database.url is not None:
+        return Finding(
+            "rights",
+            True,
+            f"{found.role} may do more than serve and worker need: {', '.join(found.more)}",
+            "koshelek-adapter database prepare --role NAME prints the rights of a role that reads and writes "
+            "alone; name that role in database.url",
+            warning=True,
+        )
+    return Finding("rights", True, f"{found.role} may read and write the adapter's tables")
+
+
+async def _line(service: Service) -> Finding | None:
+    """Whether somebody between could read or change what goes over the line to another machine."""
+    settings = service.settings.database
+    if settings.url is None or settings.pooler:  # behind a pooler the server knows the pooler's line alone
+        return None
+    place = place_of(settings.url.get_secret_value())
+    if place.host.startswith("/") or place.host in ("", "localhost", "::1") or place.host.startswith("127."):
+        return None
+    async with service.gateway.connection() as connection:
+        version = await encryption(connection)
+    if version is None:
+        return Finding(
+            "database line",
+            True,
+            f"not encrypted, and {place.host} is another machine: it carries phones and names",
+            "switch TLS on there (ssl = on), and end database.url with "
+            "?sslmode=verify-full&sslrootcert=FILE of the authority that signed its certificate",
+            warning=True,
+        )
+    verified = re.search(r"[?&]sslmode=verify-(ca|full)\b", settings.url.get_secret_value()) is not None
     return Finding(
-        "rights",
+        "database line",
         True,
-        f"{found.role} may read and write the adapter's tables"
-        + (f"; {found.not_ours} of them belong to another role" if found.not_ours else ""),
-        f"REASSIGN OWNED, or ALTER TABLE … OWNER TO {found.role}: an update could not change them",
-        warning=bool(found.not_ours),
+        f"{version}, the certificate is {'verified' if verified else 'not verified'}",
+        "end database.url with ?sslmode=verify-full&sslrootcert=FILE of the authority that signed it",
+        warning=not verified,
     )
 
 

@@ -1,0 +1,58 @@
+"""The pages for those who run the adapter name the commands and files there are, and all of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from adapter.commands.app import app
+
+OF_DRIVERS = {"pegke", "postgres", "xerts"}
+PAGES = ("OPERATIONS.md", "GO_LIVE.md")
+
+
+def commands(group: Any, before: str = "") -> Iterator[str]:
+    """Names of all commands; a group is what has commands."""
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield before + name
+
+
+def _there() -> set[str]:
+    names = set(commands(typer.main.get_command(app)))
+    return {name for name in names if name.split()[0] not in OF_DRIVERS}
+
+
+def text_of(project: Path, page: str) -> str:
+    return (project / "deploy" / page).read_text(encoding="utf-8")
+
+
+def test_every_command_is_explained(project: Path) -> None:
+    table = re.findall(
+        r"^\| `koshelek-adapter ([a-z -]+?)(?: --[^`]*)?` \|", text_of(project, PAGES[0]), re.MULTILINE
+    )
+    assert set(table) == _there()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_page_names_only_commands_there_are(project: Path, page: str) -> None:
+    groups = {name.split()[0] for name in _there() if " " in name}
+    for words in re.findall(r"(?:`|\$ |bin/|exec )koshelek-adapter ([a-z][a-z -]*)", text_of(project, page)):
+        first, *rest = words.split()
+        name = f"{first} {rest[0]}" if first in groups and rest else first
+        assert name in _there() | groups | OF_DRIVERS, words
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_pages_links_lead_somewhere(project: Path, page: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text_of(project, page))
+    assert links
+    for link in links:
+        assert (project / "deploy" / link).exists(), link
