@@ -23,7 +23,7 @@ from crm_backends.http.answers import Call, Details, Fault, Reached, Reply
 from crm_backends.http.auth import Auth, NoAuth
 from crm_backends.http.gates import Breaker, BreakerState, Bulkhead, Ticket
 from crm_backends.http.settings import HttpSettings
-from crm_backends.http.wire import Answer, Wire
+from crm_backends.http.wire import Answer, Exchanger, Wire
 from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Written
 from crm_backends.spent import charge
 
@@ -46,16 +46,24 @@ _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/?#]|$)", re.IGNORECASE)
 class HttpClient:
     """Calls to one CRM, over connections that are kept.
 
-    ``name`` is what logs and errors call the backend.
+    ``name`` is what logs and errors call the backend. ``wire`` makes what sends the calls; another one shows
+    or replays them.
     """
 
-    def __init__(self, name: str, settings: HttpSettings, auth: Auth | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: HttpSettings,
+        auth: Auth | None = None,
+        wire: Callable[[HttpSettings], Exchanger] | None = None,
+    ) -> None:
         self.name = name
+        self._make_wire = wire
         self._settings = settings
         self._auth = auth or NoAuth()
         self._breaker = Breaker(name, settings.breaker_failures, settings.breaker_pause)
         self._bulkhead = Bulkhead(settings.concurrency, settings.queue_timeout)
-        self._wire: Wire | None = None
+        self._wire: Exchanger | None = None
 
     async def open(self) -> None:
         """Prepare for calls; the CRM is not asked.
@@ -63,7 +71,7 @@ class HttpClient:
         Raises:
             BackendMisconfigured: ``ca_file`` cannot be read.
         """
-        self._wire = Wire(self._settings)
+        self._wire = (self._make_wire or Wire)(self._settings)
 
     async def close(self) -> None:
         await self._auth.close()
@@ -169,7 +177,8 @@ class HttpClient:
     async def _attempt(self, run: _Run) -> Reply | Fault:
         """One attempt; a refused token is renewed once for all of them."""
         answer = await self._once(run)
-        if answer.status == 401 and not run.renewed and self._auth.renew(run.call.scope, run.proof):
+        refused = answer.status == 401 or _turned_away(run.call, answer)
+        if refused and not run.renewed and self._auth.renew(run.call.scope, run.proof):
             run.renewed = True
             answer = await self._once(run)
         return answer
@@ -261,6 +270,10 @@ def judge(answer: Answer, call: Call) -> Reply | Fault:
         return Fault("answers with a redirect", reason, kind=BackendMisconfigured, status=status)
     after = _retry_after(answer.headers)
     return Fault("answers with an error", reason, away=True, again=True, status=status, retry_after=after)
+
+
+def _turned_away(call: Call, answer: Reply | Fault) -> bool:
+    return call.turned_away is not None and isinstance(answer, Reply) and call.turned_away(answer)
 
 
 def _read_again(fault: Fault) -> bool:
