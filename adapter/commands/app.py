@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter.commands import cards, operations
+from adapter.commands import cards, connector, operations
 from adapter.commands import decisions as decisions  # its commands belong to those on receipts
 from adapter.commands.check.command import check
 from adapter.commands.terminal import ConfigFile, fail, plainly, settings_for
@@ -30,6 +30,7 @@ config_app = typer.Typer(help="Write, show and explain settings.", no_args_is_he
 app.add_typer(config_app, name="config")
 app.add_typer(cards.app, name="cards")
 app.add_typer(operations.app, name="receipts")
+app.add_typer(connector.app, name="connector")
 app.command()(check)
 
 

@@ -6,14 +6,11 @@ What is wrong is collected, so that one run tells all of it. It may not send any
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 from crm_backends.connector.expressions import Expression, Scope, Wrong, read_expression
-from crm_backends.connector.functions import Programme, functions_of
 from crm_backends.connector.language import (
     Check,
-    Connector,
     Flow,
     Login,
     Operation,
@@ -22,6 +19,19 @@ from crm_backends.connector.language import (
     Reconcile,
     Request,
     Step,
+)
+from crm_backends.connector.moments import Programme, functions_of
+from crm_backends.connector.plans import (
+    Doing,
+    Giving,
+    Paging,
+    Part,
+    Plan,
+    Program,
+    Proving,
+    Reconciling,
+    Ruling,
+    Sending,
 )
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
@@ -44,124 +54,6 @@ _NO_ANSWER = dict.fromkeys(
 )
 _NO_ROW = {"row": "it is there where rows are looked at one by one: in where and in the result"}
 _ANSWER: Mapping[str, Any] = {"body": None, "status": None, "headers": None}
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """One outcome."""
-
-    when: Expression
-    decides: str
-
-
-@dataclass(frozen=True, slots=True)
-class Paging:
-    plan: Pages
-    rows: Expression
-    next: Expression | None
-    last: Expression | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """A call, ready to be filled."""
-
-    method: str
-    path: Fill
-    query: Fill | None
-    headers: Fill | None
-    json: Fill | None
-    form: Fill | None
-    multipart: bool
-    auth: str | None
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class Doing:
-    """A step."""
-
-    name: str
-    sending: Sending
-    when: Expression | None
-    given: Fill | None
-    """What the request calls ``with``."""
-    commits: bool
-    prepares: bool
-    rulings: Sequence[Ruling]
-    """Of the step, of its operation, of the connector."""
-    ok: Expression | None
-    accept: frozenset[int]
-    """Statuses that an outcome names."""
-    save: Sequence[tuple[str, Expression]]
-    paging: Paging | None
-
-
-@dataclass(frozen=True, slots=True)
-class Giving:
-    """How rows and results are made of answers."""
-
-    rows: Expression | None
-    where: Expression | None
-    result: Mapping[str, Expression]
-
-
-@dataclass(frozen=True, slots=True)
-class Settling:
-    """How a doubt is settled."""
-
-    steps: Sequence[Doing]
-    go_on: Sequence[tuple[Expression, int]]
-    """A condition, and the operation's step to go on at."""
-    giving: Giving
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """An operation."""
-
-    name: str
-    shape: Shape
-    at_once: Sequence[Ruling]
-    alone: Expression | None
-    steps: Sequence[Doing]
-    giving: Giving
-    settling: Settling | None
-    """Absent where the doubt cannot be settled by looking."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proving:
-    """A login."""
-
-    sending: Sending
-    token: Expression
-    lasts: Expression | None
-    ok: Expression | None
-    sent: Sequence[tuple[str, Fill]]
-    """Names of headers, or of query parameters after a question mark."""
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One flow of an ``auth``: its kind, and what it is made of."""
-
-    kind: str
-    texts: Mapping[str, Fill] = field(default_factory=dict)
-    login: Proving | None = None
-    flow: Flow | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A connector that can run."""
-
-    model: Connector
-    plans: Mapping[str, Plan]
-    check: Sequence[Doing]
-    flows: Mapping[str | None, Sequence[Part]]
-    """By name; without one, that of every call."""
-    headers: Fill | None
 
 
 def compiled(loaded: Loaded, programme: Programme) -> tuple[Program, list[Problem]]:
@@ -268,7 +160,7 @@ class _Compiler:
             alone=self._maybe(operation.one_at_a_time, before, (*path, "one_at_a_time")),
             steps=steps,
             giving=giving,
-            settling=self._settling(name, operation, scope, saved, steps, path),
+            reconciling=self._reconciling(name, operation, scope, saved, steps, path),
         )
 
     def _look_at_commits(self, shape: Shape, operation: Operation, path: Path) -> None:
@@ -283,7 +175,7 @@ class _Compiler:
                     (*path, "steps", index), "this operation reads: its steps neither commit nor prepare"
                 )
 
-    def _settling(
+    def _reconciling(
         self,
         name: str,
         operation: Operation,
@@ -291,7 +183,7 @@ class _Compiler:
         saved: Mapping[str, Any],
         steps: Sequence[Doing],
         path: Path,
-    ) -> Settling | None:
+    ) -> Reconciling | None:
         reconcile = operation.reconcile
         wanted = name in RECONCILED and self._model.doubts == "probe" and bool(operation.steps)
         wanted = wanted or (
@@ -314,7 +206,7 @@ class _Compiler:
         found = self._saved(reconcile.steps)
         for index, step in enumerate(reconcile.steps):
             if step.commits or step.prepares:
-                self._wrong((*path, "steps", index), "settling a doubt only reads", "go_on: does the rest")
+                self._wrong((*path, "steps", index), "reconciling a doubt only reads", "go_on: does the rest")
         names = {step.name: number for number, step in enumerate(operation.steps) if step.name}
         go_on = []
         for index, one in enumerate(reconcile.go_on):
@@ -332,7 +224,7 @@ class _Compiler:
         ):
             self._wrong((*path, "result"), f'what is found has to be compared: "{missing}" is missing')
         giving = self._giving(reconcile, scope, found, path, RECONCILING[name], True)
-        return Settling(looking, go_on, giving)
+        return Reconciling(looking, go_on, giving)
 
     def _giving(
         self,

@@ -18,6 +18,7 @@ import jinja2
 from jinja2 import nodes
 
 from crm_backends.connector.functions import Function, Unfit, field_of, kind, number, same, text_of
+from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
 from crm_backends.connector.problems import nearest
 
 Context = Mapping[str, Any]
@@ -286,7 +287,7 @@ class _Compiler:
         if isinstance(node.expr, nodes.Name) and node.expr.name == "status":
             self._note_statuses(operand)
         left, right = self._compiled(node.expr), self._compiled(operand.expr)
-        how = _COMPARISONS[operand.op]
+        how = COMPARISONS[operand.op]
         return lambda context: how(left(context), right(context))
 
     def _note_statuses(self, operand: nodes.Operand) -> None:
@@ -299,7 +300,7 @@ class _Compiler:
 
     def _arithmetic(self, node: nodes.BinExpr) -> Run:
         left, right = self._compiled(node.left), self._compiled(node.right)
-        how = _ARITHMETIC[node.operator]
+        how = ARITHMETIC[node.operator]
         return lambda context: how(number(left(context)), number(right(context)))
 
     def _neg(self, node: nodes.Neg) -> Run:
@@ -376,10 +377,10 @@ class _Compiler:
         return chosen
 
     def _test(self, node: nodes.Test) -> Run:
-        test = _TESTS.get(node.name)
+        test = TESTS.get(node.name)
         if test is None or node.args:
-            near = difflib.get_close_matches(node.name, _TESTS, n=1)
-            known = f'did you mean "is {near[0]}"?' if near else f"known: {', '.join(sorted(_TESTS))}"
+            near = difflib.get_close_matches(node.name, TESTS, n=1)
+            known = f'did you mean "is {near[0]}"?' if near else f"known: {', '.join(sorted(TESTS))}"
             raise Wrong(f'there is no test "is {node.name}"', known, node.name)
         operand = self._compiled(node.node)
         return lambda context: test(operand(context))
@@ -427,69 +428,3 @@ def _check_arguments(name: str, function: Function, given: int, named: Mapping[s
         inspect.signature(function).bind(*range(given), **named)
     except TypeError as error:
         raise Wrong(f"{name} is given the wrong arguments: {error}", _SYNTAX, name) from None
-
-
-def _order(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:
-    def compared(left: object, right: object) -> bool:
-        if left is None or right is None or isinstance(left, bool) or isinstance(right, bool):
-            raise Unfit(f"{kind(left)} and {kind(right)} have no order")
-        return compare(left, right)
-
-    return compared
-
-
-def _contains(left: object, right: object) -> bool:
-    if right is None:
-        return False
-    if isinstance(right, str):
-        if not isinstance(left, str):
-            raise Unfit(f"text is looked for in text, this is {kind(left)}")
-        return left in right
-    if isinstance(right, dict):
-        return isinstance(left, str | int) and left in right
-    if not isinstance(right, list):
-        raise Unfit(f"nothing is in {kind(right)}")
-    return any(same(left, one) for one in right)
-
-
-_COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
-    "eq": same,
-    "ne": lambda left, right: not same(left, right),
-    "lt": _order(lambda left, right: bool(left < right)),
-    "lteq": _order(lambda left, right: bool(left <= right)),
-    "gt": _order(lambda left, right: bool(left > right)),
-    "gteq": _order(lambda left, right: bool(left >= right)),
-    "in": _contains,
-    "notin": lambda left, right: not _contains(left, right),
-}
-_ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
-    "+": lambda left, right: left + right,
-    "-": lambda left, right: left - right,
-    "*": lambda left, right: left * right,
-    "/": lambda left, right: Decimal(left) / Decimal(right),
-    "//": lambda left, right: left // right,
-    "%": lambda left, right: left % right,
-}
-_TESTS: Mapping[str, Callable[[Any], bool]] = {
-    "none": lambda value: value is None,
-    "defined": lambda value: value is not None,
-    "true": lambda value: value is True,
-    "false": lambda value: value is False,
-    "text": lambda value: isinstance(value, str),
-    "number": lambda value: isinstance(value, int | Decimal) and not isinstance(value, bool),
-    "list": lambda value: isinstance(value, list),
-    "mapping": lambda value: isinstance(value, dict),
-    "empty": lambda value: value in (None, False, "", [], {}),
-}
-TESTS: Mapping[str, str] = {
-    "none": "there is nothing",
-    "defined": "there is something",
-    "true": "it is true, and nothing that only counts as true",
-    "false": "it is false, and nothing that only counts as false",
-    "text": "it is text",
-    "number": "it is a number",
-    "list": "it is a list",
-    "mapping": "it is a mapping",
-    "empty": "it is nothing, false, or has no characters, rows or members",
-}
-"""What may follow ``is`` or ``is not``, for the documentation."""

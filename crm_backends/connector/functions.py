@@ -14,26 +14,15 @@ import hmac as hmac_module
 import json as json_module
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from crm_backends.inputs import amount_of, national_digits, read_phone, wire_phone
+from crm_backends.inputs import amount_of, national_digits, wire_phone
 
 
 class Unfit(Exception):
     """A value does not fit; the message says what kind of value was wanted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Programme:
-    """What the programme decides and a CRM does not: the zone of its days, the country of bare phones."""
-
-    zone: ZoneInfo
-    region: str
-    """ISO 3166."""
 
 
 NAMESPACE = uuid.UUID("5ad81a34-3c1b-5a7f-9d0e-0a5a6a1f6e57")
@@ -85,7 +74,8 @@ def text_of(value: object) -> str:
             raise Unfit(f"{kind(value)} cannot be written as text")
 
 
-def _text(value: object) -> str:
+def text_only(value: object) -> str:
+    """The text a value is. Raises ``Unfit``."""
     if not isinstance(value, str):
         raise Unfit(f"text is wanted, this is {kind(value)}")
     return value
@@ -158,22 +148,22 @@ def default(value: object, otherwise: object) -> Any:
 
 def lower(value: object) -> str | None:
     """In small letters."""
-    return None if value is None else _text(value).lower()
+    return None if value is None else text_only(value).lower()
 
 
 def upper(value: object) -> str | None:
     """In capitals."""
-    return None if value is None else _text(value).upper()
+    return None if value is None else text_only(value).upper()
 
 
 def trim(value: object) -> str | None:
     """Without blanks at both ends."""
-    return None if value is None else _text(value).strip()
+    return None if value is None else text_only(value).strip()
 
 
 def cut(value: object, length: object) -> str | None:
     """The first characters, as many as given."""
-    return None if value is None else _text(value)[: int(number(length))]
+    return None if value is None else text_only(value)[: int(number(length))]
 
 
 def replace(value: object, old: object, new: object) -> str | None:
@@ -182,33 +172,33 @@ def replace(value: object, old: object, new: object) -> str | None:
         return None
     if not old:
         raise Unfit("the text to be replaced may not be empty")
-    return _text(value).replace(_text(old), _text(new))
+    return text_only(value).replace(text_only(old), text_only(new))
 
 
 def split(value: object, separator: object = " ") -> list[Any]:
     """The pieces between the separators, without empty ones."""
-    return [] if value is None else [piece for piece in _text(value).split(_text(separator)) if piece]
+    return [] if value is None else [piece for piece in text_only(value).split(text_only(separator)) if piece]
 
 
 def join(value: object, separator: object = " ") -> str | None:
     """The texts of a list in one, without those that are nothing or empty; nothing where none is left."""
     pieces = [text_of(piece) for piece in _list(value) if piece not in (None, "")]
-    return _text(separator).join(pieces) if pieces else None
+    return text_only(separator).join(pieces) if pieces else None
 
 
 def starts_with(value: object, piece: object) -> bool:
     """Whether a text begins with another."""
-    return value is not None and _text(value).startswith(_text(piece))
+    return value is not None and text_only(value).startswith(text_only(piece))
 
 
 def digits(phone: object) -> str | None:
     """A phone (E.164) as digits without the plus: 79161234567."""
-    return None if phone is None else wire_phone(_text(phone))
+    return None if phone is None else wire_phone(text_only(phone))
 
 
 def national(phone: object) -> str | None:
     """A phone (E.164) without plus and country code: 9161234567."""
-    return None if phone is None else national_digits(_text(phone))
+    return None if phone is None else national_digits(text_only(phone))
 
 
 # -- lists and mappings --------------------------------------------------------------------------------
@@ -343,7 +333,7 @@ def new_id() -> str:
 
 def uuid5(value: object) -> str:
     """An identifier (UUID 5) that is always the same for the same text: our key for CRMs that want one."""
-    return str(uuid.uuid5(NAMESPACE, _text(value)))
+    return str(uuid.uuid5(NAMESPACE, text_only(value)))
 
 
 def json(value: object) -> str:
@@ -356,25 +346,25 @@ def parse_json(value: object) -> Any:
     if value is None or value == "":
         return None
     try:
-        return json_module.loads(_text(value), parse_float=Decimal)
+        return json_module.loads(text_only(value), parse_float=Decimal)
     except (ValueError, RecursionError):
         raise Unfit("the text is not JSON") from None
 
 
 def sha256(value: object) -> str:
     """SHA-256 of a text, in hexadecimal digits."""
-    return hashlib.sha256(_text(value).encode()).hexdigest()
+    return hashlib.sha256(text_only(value).encode()).hexdigest()
 
 
 def hmac(value: object, key: object) -> str:
     """HMAC-SHA-256 of a text, in hexadecimal digits."""
-    return hmac_module.new(_text(key).encode(), _text(value).encode(), "sha256").hexdigest()
+    return hmac_module.new(text_only(key).encode(), text_only(value).encode(), "sha256").hexdigest()
 
 
 def jwt_expiry(token: object) -> datetime | None:
     """When a JWT ends (its claim ``exp``; RFC 7519, 4.1.4); nothing where it does not say."""
     try:
-        claims = _text(token).split(".")[1]
+        claims = text_only(token).split(".")[1]
         said = json_module.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
         return datetime.fromtimestamp(int(said["exp"]), UTC)
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, binascii.Error):
@@ -444,89 +434,3 @@ PLAIN: Mapping[str, Function] = {
     "hmac": hmac,
     "jwt_expiry": jwt_expiry,
 }
-
-
-def functions_of(programme: Programme) -> dict[str, Function]:
-    """All functions, those that need the programme's zone or country included."""
-
-    def e164(value: object) -> str | None:
-        """A phone, however it is written, as E.164; nothing where it is no phone."""
-        return None if value is None else read_phone(text_of(value), programme.region)
-
-    def date_(value: object, form: object = None) -> date | None:
-        """A day of its text: ISO 8601, or by a format such as ``%d.%m.%Y``; of a moment, its day."""
-        value = filled(value)
-        if value is None:
-            return None
-        if isinstance(value, datetime):
-            return value.astimezone(programme.zone).date()
-        if isinstance(value, date):
-            return value
-        try:
-            written = _text(value)
-            if form is None:
-                return date.fromisoformat(written[:10])
-            return datetime.strptime(written, _text(form)).date()  # noqa: DTZ007 - a day has no zone
-        except ValueError:
-            raise Unfit("the text is not a day in this format") from None
-
-    def time_(value: object, form: object = None, zone: object = None) -> datetime | None:
-        """A moment of its text: ISO 8601 or by a format. Without a zone in it: ``zone``, the programme's."""
-        value = filled(value)
-        if value is None:
-            return None
-        try:
-            written = _text(value)
-            moment = (
-                datetime.fromisoformat(written) if form is None else datetime.strptime(written, _text(form))  # noqa: DTZ007 - the zone follows
-            )
-            moment = moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone, programme.zone))
-            return moment.astimezone(UTC)
-        except (ValueError, OverflowError, OSError):
-            raise Unfit("the text is not a moment in this format") from None
-
-    def epoch(value: object, parts: object = 1) -> datetime | None:
-        """A moment of the seconds since 1970; ``parts`` 1000 where they are milliseconds."""
-        if value is None:
-            return None
-        try:
-            return datetime.fromtimestamp(float(Decimal(number(value)) / number(parts)), UTC)
-        except (ValueError, OverflowError, OSError, ArithmeticError):
-            raise Unfit("this is no moment") from None
-
-    def seconds(value: object) -> int | None:
-        """Whole seconds since 1970 of a moment."""
-        return None if value is None else int(_moment(value).timestamp())
-
-    def format_(value: object, form: object, zone: object = None) -> str | None:
-        """A day or a moment written by a format (strftime); a moment in ``zone``, else the programme's."""
-        if value is None:
-            return None
-        if isinstance(value, date) and not isinstance(value, datetime):
-            return value.strftime(_text(form))
-        return _moment(value).astimezone(_zone(zone, programme.zone)).strftime(_text(form))
-
-    return {
-        **PLAIN,
-        "e164": e164,
-        "date": date_,
-        "time": time_,
-        "epoch": epoch,
-        "seconds": seconds,
-        "format": format_,
-    }
-
-
-def _moment(value: object) -> datetime:
-    if not isinstance(value, datetime):
-        raise Unfit(f"a moment is wanted, this is {kind(value)}")
-    return value
-
-
-def _zone(wanted: object, otherwise: ZoneInfo) -> ZoneInfo:
-    if wanted is None:
-        return otherwise
-    try:
-        return ZoneInfo(_text(wanted))
-    except (LookupError, ValueError, OSError):
-        raise Unfit("there is no such time zone") from None

@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from crm_backends.connector.compiling import Part, Program, Proving
 from crm_backends.connector.expressions import CannotTell
 from crm_backends.connector.functions import Unfit, number
+from crm_backends.connector.plans import Part, Program, Proving
 from crm_backends.connector.sending import details_of
 from crm_backends.connector.templates import Fill
 from crm_backends.http import Auth, Basic, Bearer, Both, ClientCredentials, HeaderKey, NoAuth, Reply

@@ -12,9 +12,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from crm_backends.connector.compiling import Plan
 from crm_backends.connector.expressions import CannotTell, Expression
-from crm_backends.connector.functions import Programme, Unfit, kind, number, text_of
+from crm_backends.connector.functions import Unfit, kind, number, text_of
+from crm_backends.connector.moments import Programme
+from crm_backends.connector.plans import Plan
 from crm_backends.inputs import UnreadablePhone, kept_phone, read_email, sex_of
 from crm_backends.model import (
     CRM_CARD_STATES,
@@ -87,7 +88,7 @@ class Reader:
             locality=get("locality", text_or_nothing),
         )
         return Customer(
-            reference=self.needed(result, "id", context, text_or_nothing),
+            customer_id=self.needed(result, "id", context, text_or_nothing),
             profile=profile,
             card_number=get("card_number", text_or_nothing),
             registered_at=get("registered_at", moment),
@@ -140,7 +141,7 @@ class Reader:
             return self.field(result, name, context, text_or_nothing)
 
         return Offer(
-            reference=self.needed(result, "id", context, text_or_nothing),
+            offer_id=self.needed(result, "id", context, text_or_nothing),
             title=self.needed(result, "title", context, text_or_nothing),
             description=text("description") or "",
             code=text("code"),
