@@ -103,8 +103,8 @@ def load(name: str) -> BackendSpec:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise UnknownDriver(
-            f'there is no CRM driver "{name}" (installed: {", ".join(known)}; or the path of a '
-            f"connector's .yaml){hint}"
+            f'there is no CRM driver "{name}" (installed: {", ".join(known)}){hint}; '
+            "a connector of your own is named by its file, which ends in .yaml"
         )
     try:
         spec = installed[name].load()

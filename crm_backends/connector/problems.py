@@ -46,7 +46,7 @@ class ConnectorError(ValueError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """A remedy for a wrong name: the nearest right one, or all of them."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     if near:
         return f'did you mean "{near[0]}"?'
     return f"known here: {', '.join(names)}" if names else "there are none here"

@@ -64,13 +64,30 @@ class Source:
         ``fragment``: a piece of the value to point at, if it is written there as it is. ``key``: the place of
         its key instead.
         """
-        span = self._written(path, key=key)
+        span = self._written(self._as_written(path), key=key)
         position = span.start
         if fragment:
-            found = re.search(rf"(?<![\w.]){re.escape(fragment)}(?!\w)", self.text[span.start : span.end])
+            before = r"(?<![\w.])" if fragment[0].isalnum() else ""
+            after = r"(?!\w)" if fragment[-1].isalnum() else ""
+            written = self.text[span.start : span.end]
+            found = re.search(f"{before}{re.escape(fragment)}{after}", written)
             position += found.start() if found else 0
         line = self.text.count("\n", 0, position) + 1
         return Place(self.file, line, position - (self.text.rfind("\n", 0, position) + 1) + 1)
+
+    def _as_written(self, path: Path) -> Path:
+        """The path without the positions of lists of one that were given without their brackets."""
+        steps: list[str | int] = []
+        value = self.values
+        for step in path:
+            if isinstance(step, int) and not isinstance(value, list):
+                continue
+            steps.append(step)
+            try:
+                value = value[step]
+            except (KeyError, IndexError, TypeError):
+                value = None
+        return tuple(steps)
 
     def _written(self, path: Path, *, key: bool) -> _Span:
         if key and path in self.keys:
@@ -95,7 +112,8 @@ def read(text: str, file: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         cause = error.problem or error.context or "cannot be read"
-        raise _error(source, mark.index if mark else 0, f"this is not YAML: {cause}") from None
+        remedy = "put texts with [ ] { } , : or # into quotes" if "expected ','" in cause else ""
+        raise _error(source, mark.index if mark else 0, f"this is not YAML: {cause}", remedy) from None
     except yaml.reader.ReaderError as error:
         raise _error(source, error.position, "there is a character that YAML does not allow") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
