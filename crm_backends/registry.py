@@ -1,7 +1,8 @@
 """Driver name -> driver, imported only when it is asked for.
 
 Drivers are entry points of the group ``koshelek_adapter.crm``; ours are declared in ``pyproject.toml``
-and a third party adds its own in the same way. This module may not import a driver by itself.
+and a third party adds its own in the same way. Besides there are the connectors: those that come with this
+package by their folder, any other by its file. This module may not import a driver by itself.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -72,23 +74,40 @@ def _installed() -> dict[str, EntryPoint]:
 
 
 def names() -> list[str]:
-    """Names of all installed drivers, sorted."""
-    return sorted(_installed())
+    """Names of all installed drivers and shipped connectors, sorted."""
+    return sorted({*_installed(), *_connectors()})
+
+
+def _connectors() -> dict[str, Path]:
+    """Name -> file of the connectors that come with this package."""
+    from crm_backends.connector import shipped
+
+    return shipped()
 
 
 def load(name: str) -> BackendSpec:
-    """Import a driver.
+    """Import a driver, or read a connector.
+
+    Args:
+        name: of a driver or of a shipped connector, or the file of a connector (``.yaml``).
 
     Raises:
         UnknownDriver: no such driver is installed.
-        DriverNotUsable: something the driver needs is not installed.
+        DriverNotUsable: something the driver needs is not installed, or a connector's file cannot be used.
     """
+    if name.endswith((".yaml", ".yml")):
+        return _read(Path(name))
     installed = _installed()
     if name not in installed:
-        near = difflib.get_close_matches(name, installed, n=1)
+        connectors = _connectors()
+        if name in connectors:
+            return _read(connectors[name])
+        known = sorted({*installed, *connectors})
+        near = difflib.get_close_matches(name, known, n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise UnknownDriver(
-            f'there is no CRM driver "{name}" (installed: {", ".join(sorted(installed))}){hint}'
+            f'there is no CRM driver "{name}" (installed: {", ".join(known)}){hint}; '
+            "a connector of your own is named by its file, which ends in .yaml"
         )
     try:
         spec = installed[name].load()
@@ -97,3 +116,12 @@ def load(name: str) -> BackendSpec:
     if not isinstance(spec, BackendSpec):
         raise DriverNotUsable(f'the entry point "{name}" of {GROUP} is not a BackendSpec')
     return spec
+
+
+def _read(file: Path) -> BackendSpec:
+    from crm_backends.connector import ConnectorError, spec_of
+
+    try:
+        return spec_of(file.resolve())
+    except ConnectorError as error:
+        raise DriverNotUsable(f"the connector cannot be used:\n{error}") from None

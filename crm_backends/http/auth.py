@@ -30,7 +30,10 @@ class Auth:
     """Base of the flows, and the one that proves nothing."""
 
     async def headers(self, scope: str | None, ask: Ask, deadline: Deadline) -> Mapping[str, str] | Fault:
-        """Headers for one call; a fault means that there is no token and the call cannot be sent."""
+        """Headers for one call; a fault means that there is no token and the call cannot be sent.
+
+        A name that begins with a question mark, which no header has, is a parameter of the query.
+        """
         return {}
 
     def renew(self, scope: str | None, sent: Mapping[str, str]) -> bool:
@@ -101,8 +104,8 @@ class Both(Auth):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Token:
-    value: str
-    """As it goes into the header."""
+    proof: Mapping[str, str]
+    """The headers it goes out in."""
     until: float
     """``time.monotonic()`` seconds after which it is not used any more; infinite: until it is refused."""
 
@@ -146,16 +149,34 @@ class TokenAuth(Auth):
         token = self._tokens.get(scope)
         if token is not None and token.until > time.monotonic():
             self._tokens.move_to_end(scope)
-            return {self._header: token.value}
+            return token.proof
         fetched = await self._single_flight(scope, ask, deadline)
-        return fetched if isinstance(fetched, Fault) else {self._header: fetched.value}
+        return fetched if isinstance(fetched, Fault) else fetched.proof
 
     def renew(self, scope: str | None, sent: Mapping[str, str]) -> bool:
         token = self._tokens.get(scope)
         # Another call may have renewed it meanwhile; then that one is worth a try.
-        if token is not None and token.value == sent.get(self._header):
+        if token is not None and token.proof.items() <= sent.items():
             del self._tokens[scope]
+        return self.carried(sent)
+
+    def carried(self, sent: Mapping[str, str]) -> bool:
+        """Whether a token was in these headers."""
         return self._header in sent
+
+    def proof(self, value: str) -> Mapping[str, str]:
+        """The headers a token goes out in."""
+        return {self._header: self._prefix + value}
+
+    def granted(self, answer: Reply) -> bool:
+        """Whether the CRM gives a token with this answer."""
+        return answer.ok
+
+    def told(self, answer: Reply) -> tuple[object, float]:
+        """The token in an answer, and the seconds it lasts."""
+        fields = answer.body if isinstance(answer.body, dict) else {}
+        value = next((fields[name] for name in self._token_fields if name in fields), None)
+        return value, _seconds(fields.get(self._ttl_field), self._default_ttl)
 
     async def close(self) -> None:
         fetches = list(self._fetches.values())
@@ -182,20 +203,18 @@ class TokenAuth(Auth):
             if isinstance(answer, Fault):
                 # For the call that wanted the token nothing was sent, and the failure is counted already.
                 return replace(answer, text=f"no token: {answer.text}", reached=Reached.NOTHING, away=False)
-            if answer.ok:
+            if self.granted(answer):
                 return self._keep(scope, answer, began)
             return self._refused(answer)
         finally:
             del self._fetches[scope]
 
     def _keep(self, scope: str | None, answer: Reply, began: float) -> _Token | Fault:
-        fields = answer.body if isinstance(answer.body, dict) else {}
-        value = next((fields[name] for name in self._token_fields if name in fields), None)
+        value, ttl = self.told(answer)
         if not isinstance(value, str) or not value or not _sendable(value):
             text = f"the token reply has no usable {' or '.join(self._token_fields)}"
             return Fault(text, reached=Reached.NOTHING, kind=BackendMisconfigured)
-        ttl = _seconds(fields.get(self._ttl_field), self._default_ttl)
-        token = _Token(self._prefix + value, began + ttl - min(self._margin, ttl / 2))
+        token = _Token(self.proof(value), began + ttl - min(self._margin, ttl / 2))
         self._tokens[scope] = token
         if len(self._tokens) > self._most:
             self._tokens.popitem(last=False)
@@ -208,7 +227,7 @@ class TokenAuth(Auth):
             return Fault(
                 "asked for tokens too often", reason, Reached.NOTHING, again=True, retry_after=seconds
             )
-        if answer.status in (400, 401, 403):
+        if answer.ok or answer.status in (400, 401, 403):
             return Fault("gives no token", reason, Reached.NOTHING, kind=TokenRefused, status=answer.status)
         return Fault("gives no token", reason, Reached.NOTHING, kind=BackendMisconfigured)
 

@@ -25,7 +25,7 @@ from crm_backends.http.auth import Auth, NoAuth
 from crm_backends.http.gates import Breaker, BreakerState, Bulkhead, Ticket
 from crm_backends.http.messages import Details, Fault, HttpCall, Reached, Reply
 from crm_backends.http.settings import HttpSettings
-from crm_backends.http.wire import Answer, Wire
+from crm_backends.http.wire import Answer, Exchanger, Wire
 from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Deadline, Written
 from crm_backends.spent import charge
 
@@ -70,16 +70,24 @@ def watched_write() -> Iterator[WriteWatch]:
 class HttpClient:
     """Calls to one CRM, over connections that are kept.
 
-    ``name`` is what logs and errors call the backend.
+    ``name`` is what logs and errors call the backend. ``wire`` makes what sends the calls; another one shows
+    or replays them.
     """
 
-    def __init__(self, name: str, settings: HttpSettings, auth: Auth | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: HttpSettings,
+        auth: Auth | None = None,
+        wire: Callable[[HttpSettings], Exchanger] | None = None,
+    ) -> None:
         self.name = name
+        self._make_wire = wire
         self.settings = settings
         self._auth = auth or NoAuth()
         self._breaker = Breaker(name, settings.breaker_failures, settings.breaker_pause)
         self._bulkhead = Bulkhead(settings.concurrency, settings.queue_timeout)
-        self._wire: Wire | None = None
+        self._wire: Exchanger | None = None
         self._is_open = False
 
     async def open(self) -> None:
@@ -88,7 +96,7 @@ class HttpClient:
         Raises:
             BackendMisconfigured: ``ca_file`` cannot be read.
         """
-        self._wire = Wire(self.settings)
+        self._wire = (self._make_wire or Wire)(self.settings)
         self._is_open = True
 
     async def close(self) -> None:
@@ -225,7 +233,8 @@ class HttpClient:
     async def _attempt(self, run: _Run) -> Reply | Fault:
         """One attempt; a refused token is renewed once for all of them."""
         answer = await self._once(run)
-        if answer.status == 401 and not run.renewed and self._auth.renew(run.call.scope, run.proof):
+        refused = answer.status == 401 or _turned_away(run.call, answer)
+        if refused and not run.renewed and self._auth.renew(run.call.scope, run.proof):
             run.renewed = True
             answer = await self._once(run)
         return answer
@@ -324,6 +333,10 @@ def _may_be_done(answer: Reply | Fault) -> bool:
     if isinstance(answer, Reply):
         return not 400 <= answer.status < 500
     return answer.reached is Reached.PERHAPS
+
+
+def _turned_away(call: HttpCall, answer: Reply | Fault) -> bool:
+    return call.turned_away is not None and isinstance(answer, Reply) and call.turned_away(answer)
 
 
 def _read_again(fault: Fault) -> bool:

@@ -7,7 +7,7 @@ a body, a header or a URL in a text, because they carry people's data and our se
 from __future__ import annotations
 
 import enum
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from typing import Required, TypedDict
 
@@ -98,6 +98,8 @@ class Details(TypedDict, total=False):
     """Statuses the driver wants to read itself, whatever they would mean else."""
     liberal: bool
     """A 2xx body that is not JSON is handed over as text instead of being a fault."""
+    turned_away: Callable[[Reply], bool] | None
+    """Whether a reply with another status than 401 says that the token is not taken and nothing was done."""
 
 
 @dataclass(slots=True, repr=False)  # not frozen, which takes three times as long to make
@@ -118,3 +120,4 @@ class HttpCall:
     liberal: bool = False
     changes: bool = False
     """Whether it changes something."""
+    turned_away: Callable[[Reply], bool] | None = None

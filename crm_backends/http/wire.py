@@ -22,7 +22,7 @@ from collections.abc import Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
@@ -153,6 +153,14 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
+class Exchanger(Protocol):
+    """What sends a call and brings the answer; see ``Wire``."""
+
+    async def exchange(self, call: HttpCall, proof: Mapping[str, str], seconds: float) -> Answer | Fault: ...
+
+    async def close(self) -> None: ...
+
+
 class _TooLong(Exception):
     """The answer exceeds the limit and was not read on."""
 
@@ -202,9 +210,13 @@ class Wire:
     async def _send(self, call: HttpCall, proof: Mapping[str, str], seconds: float) -> Answer:
         body, described = body_of(call)
         headers = {**proof, **described, **call.headers}
+        query = tuple(call.params.items()) if call.params else ()
+        if any(name.startswith("?") for name in headers):  # see ``Auth.headers``
+            query += tuple((name[1:], value) for name, value in headers.items() if name.startswith("?"))
+            headers = {name: value for name, value in headers.items() if not name.startswith("?")}
         async with self._session.request(
             call.method,
-            _url(self._base, call.path, tuple(call.params.items()) if call.params else ()),
+            _url(self._base, call.path, query),
             headers=headers,
             data=body,
             allow_redirects=False,

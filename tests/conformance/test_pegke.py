@@ -17,6 +17,7 @@ from contracts.sandbox.server import now
 from crm_backends import pegke
 from crm_backends.conformance import BaseGeneral, BasePoints, Relay, Rig, context
 from crm_backends.model import Holder, Profile
+from crm_backends.ports import Backend
 
 WRONG = "planted-wrong-secret"
 MERCHANT: dict[str, Any] = {"dialect": "merchant_v1", "consumer_code": stand_in.CONSUMER_CODE}
@@ -39,7 +40,7 @@ class PegkeRig(Rig):
         self._customers = sandbox.stand_in.customers
         self._give = "merchantGivePoints" if settings["dialect"] == "merchant_v1" else "siteGivePoints"
 
-    def build(self, *, credentials: bool = True) -> pegke.PegkeBackend:
+    def build(self, *, credentials: bool = True) -> Backend:
         merchant = self._settings["dialect"] == "merchant_v1"
         secret = stand_in.CONSUMER_SECRET if merchant else stand_in.CLIENT_SECRET
         values = {
@@ -82,12 +83,12 @@ class PegkeRig(Rig):
 
 
 @asynccontextmanager
-async def pegke_rig(**settings: Any) -> AsyncIterator[PegkeRig]:
+async def pegke_rig(kind: type[PegkeRig] = PegkeRig, **settings: Any) -> AsyncIterator[PegkeRig]:
     async with running("pegke", token_requests=1000) as sandbox:
         port = urlsplit(sandbox.base_url).port
         assert port is not None
         async with Relay.to("127.0.0.1", port) as relay:
-            yield PegkeRig(relay, sandbox, settings)
+            yield kind(relay, sandbox, settings)
 
 
 class OverMerchant:

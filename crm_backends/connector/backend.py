@@ -1,0 +1,241 @@
+"""What all connectors' drivers share: life, check, and the course of a read and of a write.
+
+It may not know the adapter, any CRM, nor what a port wants of an operation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+from crm_backends.connector.compiling import compiled
+from crm_backends.connector.expressions import CannotTell
+from crm_backends.connector.moments import Programme
+from crm_backends.connector.plans import Plan, Program
+from crm_backends.connector.proving import auth_of, can_renew
+from crm_backends.connector.reading import Loaded
+from crm_backends.connector.reconciling import reconciled
+from crm_backends.connector.results import Reader, amount, text_or_nothing
+from crm_backends.connector.running import Nothing, Run, Runner, decided
+from crm_backends.http import HttpClient, HttpSettings
+from crm_backends.http.wire import Exchanger
+from crm_backends.model import Holder, Profile
+from crm_backends.ports import (
+    BackendCredentials,
+    BackendError,
+    BackendMisconfigured,
+    Capability,
+    Deadline,
+    Finding,
+    HolderUnnamed,
+    NotSupported,
+    Reconciliation,
+    Written,
+)
+from crm_backends.registry import BackendContext
+
+T = TypeVar("T")
+WireOf = Callable[[HttpSettings], Exchanger] | None
+"""Makes what sends the calls; nothing: the network."""
+
+
+class ConnectorBackend:
+    """What all connectors have. Reads raise a ``BackendError``, writes return a ``Written``."""
+
+    loaded: Loaded
+    """Set on the class that is made for a connector."""
+    name: str
+    capabilities: Mapping[str, Capability]
+    reconciliation: Reconciliation
+
+    def __init__(self, settings: HttpSettings, context: BackendContext) -> None:
+        """Raises ``BackendMisconfigured`` where a credential cannot be sent."""
+        self._settings = settings
+        programme = Programme(context.timezone, context.region)
+        self._zone = context.timezone
+        self._program, _ = compiled(self.loaded, programme)
+        self._statics = statics_of(self._program, settings)
+        self._reader = Reader(programme)
+        self._wire: WireOf = None
+        self._http, self._runner = self._connected()
+
+    def _connected(self) -> tuple[HttpClient, Runner]:
+        """A client of its own, and what runs steps over it."""
+        auth = auth_of(self._program, self._statics)
+        client = HttpClient(self.name, self._settings, auth, self._wire)
+        return client, Runner(self.name, client, self._statics, renews=can_renew(self._program))
+
+    def replace_wire(self, wire: WireOf) -> None:
+        """Send calls by something else, before ``open``: to replay or to show them."""
+        self._wire = wire
+        self._http, self._runner = self._connected()
+
+    # -- life ------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Prepare connections; the CRM is not asked."""
+        await self._http.open()
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    @property
+    def left_alone(self) -> bool:
+        """See ``NoticesAbsence``."""
+        return self._http.left_alone
+
+    async def check(self) -> Sequence[Finding]:
+        """Make the call of the connector's ``check``; works before ``open`` as well."""
+        settings = self._settings
+        deadline = Deadline.after(settings.connect_timeout + 2 * settings.read_timeout)
+        client, runner = self._connected()
+        await client.open()
+        try:
+            await runner.read(self._program.check, runner.begin("check", deadline))
+        except Nothing:
+            finding = Finding("answers", False, f"{self.name}: finds nothing where check asks", _MISFIT)
+        except BackendError as error:
+            finding = _finding(error)
+        else:
+            finding = Finding("credentials", True, "the CRM answers to them")
+        finally:
+            await client.close()
+        return [finding]
+
+    # -- parts of every operation ----------------------------------------------------------------------
+
+    def _plan(self, operation: str) -> Plan:
+        plan = self._program.plans.get(operation)
+        if plan is None:
+            raise NotSupported(f"{operation}: {self.capabilities[operation].note}")
+        return plan
+
+    def _begin(self, operation: str, deadline: Deadline, asked: Mapping[str, Any], **names: Any) -> Run:
+        return self._runner.begin(operation, deadline, input=dict(asked), **names)
+
+    async def _read(self, plan: Plan, run: Run) -> list[dict[str, Any]]:
+        """The contexts of what a read gives; raises ``Nothing``."""
+        said = self._at_once(plan, run)
+        if said in ("nothing", "no_such_customer"):
+            raise Nothing
+        if said is not None:
+            raise BackendMisconfigured(f"{self.name}: {plan.name}: the connector says {said}")
+        await self._runner.read(plan.steps, run)
+        return self.told(lambda: self._runner.rows(plan.giving, run))
+
+    def _at_once(self, plan: Plan, run: Run) -> str | None:
+        return self.told(lambda: decided(plan.at_once, run.context))
+
+    def told(self, tell: Callable[[], T]) -> T:
+        """What expressions give. Raises ``BackendMisconfigured`` where they cannot tell."""
+        try:
+            return tell()
+        except CannotTell as error:
+            raise BackendMisconfigured(f"{self.name}: {error}") from None
+
+    async def _write(
+        self, operation: str, deadline: Deadline, asked: Mapping[str, Any], key: str | None = None
+    ) -> Written:
+        plan = self._plan(operation)
+        names = {} if key is None else {"idempotency_key": key}
+        run = self._begin(operation, deadline, asked, **names)
+        if not deadline.remaining():
+            return Written.not_sent(f"{self.name}: no time left to ask")
+        said = self._at_once(plan, run)
+        if said is not None:
+            return self._runner.ended(said, run)
+        if plan.alone is None:
+            return await self.finish(plan, run)
+        mark = self.told(lambda: plan.alone.value(run.context) if plan.alone else None)
+        async with self._runner.alone((operation, str(mark)), deadline) as got:
+            if not got:
+                return Written.not_sent(f"{self.name}: another call about the same is under way")
+            return await self.finish(plan, run)
+
+    async def finish(self, plan: Plan, run: Run, begin: int = 0) -> Written:
+        """Run the steps of a write from number ``begin`` on, and say how it ended."""
+        ended = await self._runner.write(plan.steps, run, begin)
+        if ended is not None:
+            return ended
+        result = plan.giving.result
+        try:
+            made = self._reader.field(result, "id", run.context, text_or_nothing)
+            points = self._reader.field(result, "points", run.context, amount)
+            message = self._reader.field(result, "message", run.context, text_or_nothing)
+        except CannotTell as error:
+            return Written.unknown(f"{self.name}: {error}")
+        if made is None and "id" in plan.shape.needed:
+            return Written.unknown(f"{self.name}: {plan.name}: the answer has no id")
+        asked = run.context["input"].get("points")
+        return Written.done(made, asked if points is None else points, message)
+
+    async def _reconcile(
+        self, operation: str, deadline: Deadline, asked: Mapping[str, Any], key: str, since: datetime | None
+    ) -> Written:
+        run = self._begin(operation, deadline, asked, idempotency_key=key, since=since)
+        return await reconciled(self._plan(operation), run, self._runner, self._reader, self.finish)
+
+    async def _account(self, operation: str, holder: Holder, deadline: Deadline) -> str | None:
+        plan = self._plan(operation)
+        if not plan.steps:
+            return self._named(operation, holder)
+        run = self._begin(operation, deadline, _holder(holder))
+        try:
+            contexts = await self._read(plan, run)
+        except Nothing:
+            return None
+        if not contexts:
+            return None
+        if len(contexts) > 1:
+            raise BackendMisconfigured(f"{self.name}: {operation}: several accounts of one holder")
+        found: str | None = self.told(
+            lambda: self._reader.field(plan.giving.result, "id", contexts[0], text_or_nothing)
+        )
+        return found
+
+    def _named(self, operation: str, holder: Holder) -> str | None:
+        """An account that is derived, without asking. Raises ``HolderUnnamed`` where it lacks a field."""
+        plan = self._plan(operation)
+        run = self._begin(operation, Deadline.after(0), _holder(holder))
+        found: str | None = self.told(
+            lambda: self._reader.field(plan.giving.result, "id", run.context, text_or_nothing)
+        )
+        if found is None and self._at_once(plan, run) is None:
+            raise HolderUnnamed(f"{self.name}: the holder's profile lacks what accounts are called by")
+        return found
+
+
+def person_of(profile: Profile) -> dict[str, Any]:
+    return {name: getattr(profile, name) for name in Profile.__dataclass_fields__}
+
+
+def _holder(holder: Holder) -> dict[str, Any]:
+    own = {"customer": holder.users_reference, "card_number": holder.card_number}
+    return {**own, **person_of(holder.profile)}
+
+
+def statics_of(program: Program, settings: HttpSettings) -> dict[str, Any]:
+    """``settings`` and ``secrets`` as expressions see them."""
+    plain: dict[str, Any] = {}
+    secret: dict[str, Any] = {}
+    for name, setting in program.model.settings.items():
+        value = getattr(settings, name)
+        if setting.secret:
+            secret[name] = None if value is None else value.get_secret_value()
+        else:
+            plain[name] = value
+    return {"settings": plain, "secrets": secret}
+
+
+_MISFIT = "compare base_url and the connector's settings with what the vendor says; see its README"
+
+
+def _finding(error: BackendError) -> Finding:
+    if isinstance(error, BackendCredentials):
+        return Finding(
+            "credentials", False, str(error), "correct the credentials in the settings, or their rights"
+        )
+    if isinstance(error, BackendMisconfigured):
+        return Finding("answers", False, str(error), _MISFIT)
+    return Finding("connection", False, str(error), "see whether base_url can be reached from here, or wait")

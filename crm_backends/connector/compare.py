@@ -1,0 +1,67 @@
+"""Settling a doubtful credit by comparing balances, and movements where they can be read.
+
+For CRMs that keep nothing of ours beside a credit. It may not know how anything is asked.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from crm_backends.model import Balance, PointsEntry
+from crm_backends.ports import Written
+
+SLACK = timedelta(seconds=10)
+"""How much the CRM's clock may be behind ours."""
+SEARCHED = 50
+"""Movements looked through: all that can have happened since."""
+
+
+def verdict(
+    name: str,
+    points: Decimal,
+    since: datetime,
+    before: Balance | None,
+    now: Balance,
+    moved: Sequence[PointsEntry] | None,
+) -> Written:
+    """What became of a credit.
+
+    Args:
+        name: what the reasons call the CRM.
+        points: how many were to be given.
+        since: when it was sent (aware).
+        before: the balance just before.
+        now: the balance that is told now.
+        moved: the movements since, with ``SLACK``, newest first; nothing where they cannot be read.
+    """
+    since = since.replace(microsecond=0)  # their times may be whole seconds
+    done = Written.done(points=points)
+    rose = None if before is None else now.total - before.total
+    if moved is None:
+        if rose == points:
+            return done
+        return Written.not_sent() if rose == 0 else Written.unknown(f"{name}: the balance does not tell")
+    alike = [entry for entry in moved if entry.amount == points]
+    after = [entry for entry in alike if entry.at >= since]
+    if len(after) > 1 and rose == len(after) * points:
+        return dataclasses.replace(done, entries=tuple(_named(entry) for entry in reversed(after)))
+    if rose == 0:
+        # Given and spent again leaves the balance as it was; a movement like ours would show it.
+        if not alike:
+            return Written.not_sent()
+        return Written.unknown(f"{name}: the balance is as before, but a movement like it is there")
+    if len(after) > 1 and rose == points:
+        # Of those in the very second of sending some may be earlier credits.
+        after = [entry for entry in after if entry.at >= since + timedelta(seconds=1)] or after[:1]
+    moved_since = sum((entry.amount for entry in moved if entry.at >= since), Decimal(0))
+    if len(after) == 1 and rose in (points, moved_since):
+        return done
+    return Written.unknown(f"{name}: the movements do not tell whether it was given")
+
+
+def _named(entry: PointsEntry) -> str:
+    """How a person finds a movement that has no number."""
+    return f"{entry.amount:f} at {entry.at.isoformat()}"

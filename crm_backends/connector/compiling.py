@@ -1,0 +1,467 @@
+"""From the file's shape to something that runs: every expression read, every name looked up, once.
+
+What is wrong is collected, so that one run tells all of it. It may not send anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from crm_backends.connector.expressions import Expression, Scope, Wrong, read_expression
+from crm_backends.connector.language import (
+    Check,
+    Flow,
+    Login,
+    Operation,
+    Outcome,
+    Pages,
+    Reconcile,
+    Request,
+    Step,
+)
+from crm_backends.connector.moments import Programme, functions_of
+from crm_backends.connector.plans import (
+    Doing,
+    Giving,
+    Paging,
+    Part,
+    Plan,
+    Program,
+    Proving,
+    Reconciling,
+    Ruling,
+    Sending,
+)
+from crm_backends.connector.problems import Path, Problem, nearest
+from crm_backends.connector.reading import Loaded
+from crm_backends.connector.templates import Fill, Templates
+from crm_backends.connector.vocabulary import (
+    ACCOUNTS,
+    DECIDES,
+    OF_READS,
+    OF_WRITES,
+    RECONCILED,
+    RECONCILING,
+    SHAPES,
+    Shape,
+)
+
+_SECRETS = {"secrets": "a secret goes into what is sent, never into a condition or a result"}
+_NO_ANSWER = dict.fromkeys(
+    ("body", "status", "headers"),
+    "there is no answer yet; save what is needed of an earlier step, and use steps.name.field",
+)
+_NO_ROW = {"row": "it is there where rows are looked at one by one: in where and in the result"}
+_ANSWER: Mapping[str, Any] = {"body": None, "status": None, "headers": None}
+
+
+def compiled(loaded: Loaded, programme: Programme) -> tuple[Program, list[Problem]]:
+    """The program, and what is wrong with it: nothing is to be run where something is."""
+    compiler = _Compiler(loaded, programme)
+    return compiler.program(), compiler.problems
+
+
+class _Compiler:
+    def __init__(self, loaded: Loaded, programme: Programme) -> None:
+        self._loaded = loaded
+        self._model = loaded.model
+        self.problems: list[Problem] = []
+        self._templates = Templates(self._report, self._where)
+        secret = {name: None for name, one in self._model.settings.items() if one.secret}
+        plain = {name: None for name in self._model.settings if name not in secret}
+        self._base = Scope(
+            {"settings": plain, "secrets": secret, "now": None}, functions_of(programme), {**_NO_ROW}
+        )
+
+    # -- what is wrong ---------------------------------------------------------------------------------
+
+    def _report(self, path: Path, wrong: Wrong) -> None:
+        self._wrong(path, wrong.cause, wrong.remedy, wrong.fragment)
+
+    def _wrong(
+        self, path: Path, cause: str, remedy: str = "", fragment: str = "", *, key: bool = False
+    ) -> None:
+        self.problems.append(Problem(self._loaded.place(path, fragment, key=key), cause, remedy))
+
+    def _where(self, path: Path) -> str:
+        return str(self._loaded.place(path))
+
+    def _expression(self, text: Any, scope: Scope, path: Path) -> Expression:
+        try:
+            return read_expression(text, scope, self._where(path))
+        except Wrong as wrong:
+            self._report(path, wrong)
+            return Expression(lambda context: None, "")
+
+    def _maybe(self, text: Any, scope: Scope, path: Path) -> Expression | None:
+        return None if text is None else self._expression(text, scope, path)
+
+    # -- the whole -------------------------------------------------------------------------------------
+
+    def program(self) -> Program:
+        model = self._model
+        flows: dict[str | None, Sequence[Part]] = {
+            name: [self._flow(flow, ("other_auth", name, index)) for index, flow in enumerate(parts)]
+            for name, parts in model.other_auth.items()
+        }
+        flows[None] = [self._flow(flow, ("auth", index)) for index, flow in enumerate(model.auth or [])]
+        headers = self._templates.value(model.headers, self._sent(self._base), ("headers",))
+        return Program(
+            model=model,
+            plans={
+                name: self._operation(name, operation)
+                for name, operation in model.operations.items()
+                if (name in SHAPES and operation.steps) or name in ACCOUNTS
+            },
+            check=self._check(model.check),
+            flows=flows,
+            headers=headers if model.headers else None,
+        )
+
+    def _check(self, check: Check) -> Sequence[Doing]:
+        scope = self._base.with_names(steps={})
+        return self._steps(check.steps, scope, ("check",), check.outcomes, OF_READS)
+
+    def _sent(self, scope: Scope) -> Scope:
+        return Scope(scope.names, scope.functions, {**scope.elsewhere, **_NO_ANSWER})
+
+    def _decided(self, scope: Scope) -> Scope:
+        """For conditions: no secrets."""
+        names = {name: shape for name, shape in scope.names.items() if name != "secrets"}
+        return Scope(names, scope.functions, {**scope.elsewhere, **_SECRETS})
+
+    def _answered(self, scope: Scope) -> Scope:
+        return self._decided(scope).with_names(**_ANSWER)
+
+    # -- operations ------------------------------------------------------------------------------------
+
+    def _operation(self, name: str, operation: Operation) -> Plan:
+        shape, path = SHAPES[name], ("operations", name)
+        asked: dict[str, Any] = dict.fromkeys(shape.asked)
+        asked |= {member: dict.fromkeys(names) for member, names in shape.members.items()}
+        scope = self._base.with_names(input=asked, steps={})
+        if shape.keyed:
+            scope = scope.with_names(idempotency_key=None)
+        allowed = OF_WRITES if shape.writes else OF_READS
+        before = self._decided(self._sent(scope))
+        steps = self._steps(operation.steps, scope, path, operation.outcomes, allowed)
+        self._look_at_commits(shape, operation, path)
+        saved = self._saved(operation.steps)
+        giving = self._giving(operation, scope, saved, path, shape.gives, shape.rows)
+        for missing in sorted(shape.needed - set(operation.result)):
+            self._wrong(
+                (*path, "result"), f'{name} has to give "{missing}"', f"write result: {{{missing}: …}}"
+            )
+        return Plan(
+            name=name,
+            shape=shape,
+            at_once=self._rulings(operation.at_once, before, (*path, "at_once"), allowed),
+            alone=self._maybe(operation.one_at_a_time, before, (*path, "one_at_a_time")),
+            steps=steps,
+            giving=giving,
+            reconciling=self._reconciling(name, operation, scope, saved, steps, path),
+        )
+
+    def _look_at_commits(self, shape: Shape, operation: Operation, path: Path) -> None:
+        commits = [index for index, step in enumerate(operation.steps) if step.commits]
+        if shape.writes and operation.steps and not commits:
+            self._wrong(
+                path, "no step commits", "write commits: true at the call that the operation is about"
+            )
+        for index, step in enumerate(operation.steps):
+            if not shape.writes and (step.commits or step.prepares):
+                self._wrong(
+                    (*path, "steps", index), "this operation reads: its steps neither commit nor prepare"
+                )
+
+    def _reconciling(
+        self,
+        name: str,
+        operation: Operation,
+        scope: Scope,
+        saved: Mapping[str, Any],
+        steps: Sequence[Doing],
+        path: Path,
+    ) -> Reconciling | None:
+        reconcile = operation.reconcile
+        wanted = name in RECONCILED and self._model.doubts == "probe" and bool(operation.steps)
+        wanted = wanted or (
+            name == "users.register" and self._model.doubts == "compare" and bool(operation.steps)
+        )
+        if reconcile is None:
+            if wanted:
+                self._wrong(
+                    path,
+                    f"doubts: {self._model.doubts} needs a way to find out what became of this write",
+                    "write reconcile:",
+                )
+            return None
+        path = (*path, "reconcile")
+        if name not in RECONCILED:
+            self._wrong(path, f"{name} is not reconciled", f"only {', '.join(RECONCILED)} are")
+            return None
+        scope = scope.with_names(since=None)
+        looking = self._steps(reconcile.steps, scope, path, reconcile.outcomes, OF_READS)
+        found = self._saved(reconcile.steps)
+        for index, step in enumerate(reconcile.steps):
+            if step.commits or step.prepares:
+                self._wrong((*path, "steps", index), "reconciling a doubt only reads", "go_on: does the rest")
+        names = {step.name: number for number, step in enumerate(operation.steps) if step.name}
+        go_on = []
+        for index, one in enumerate(reconcile.go_on):
+            when = self._expression(
+                one.when, self._answered(scope.with_names(steps=found)), (*path, "go_on", index, "when")
+            )
+            if one.at not in names:
+                self._wrong(
+                    (*path, "go_on", index, "at"), f'there is no step "{one.at}"', nearest(one.at, names)
+                )
+                continue
+            go_on.append((when, names[one.at]))
+        for missing in sorted(
+            {"points.credit": {"points"}, "users.register": {"id"}}.get(name, set()) - set(reconcile.result)
+        ):
+            self._wrong((*path, "result"), f'what is found has to be compared: "{missing}" is missing')
+        giving = self._giving(reconcile, scope, found, path, RECONCILING[name], True)
+        return Reconciling(looking, go_on, giving)
+
+    def _giving(
+        self,
+        part: Operation | Reconcile,
+        scope: Scope,
+        saved: Mapping[str, Any],
+        path: Path,
+        gives: Mapping[str, str],
+        several: bool,
+    ) -> Giving:
+        answered = self._answered(scope.with_names(steps=saved))
+        each = answered.with_names(row=None) if part.rows is not None else answered
+        if part.where is not None and part.rows is None:
+            self._wrong((*path, "where"), "where goes with rows")
+        if several and part.rows is None and (part.result or getattr(part, "steps", None)):
+            self._wrong(path, "this gives several: rows is missing", "write rows: body.items")
+        for name in part.result:
+            if name not in gives:
+                cause = f'"{name}" is not among what this gives'
+                self._wrong((*path, "result", name), cause, nearest(name, gives), key=True)
+        return Giving(
+            rows=self._maybe(part.rows, answered, (*path, "rows")),
+            where=self._maybe(part.where, each, (*path, "where")),
+            result={
+                name: self._expression(code, each, (*path, "result", name))
+                for name, code in part.result.items()
+            },
+        )
+
+    def _saved(self, steps: Sequence[Step]) -> dict[str, Any]:
+        """Names under ``steps`` when all of these have run."""
+        return {step.name: _saves(step) for step in steps if step.name is not None}
+
+    # -- steps -----------------------------------------------------------------------------------------
+
+    def _steps(
+        self,
+        steps: Sequence[Step],
+        scope: Scope,
+        path: Path,
+        shared: Sequence[Outcome],
+        allowed: frozenset[str],
+    ) -> list[Doing]:
+        made: list[Doing] = []
+        known: dict[str, Any] = {}
+        for index, step in enumerate(steps):
+            here = (*path, "steps", index)
+            made.append(self._step(step, scope.with_names(steps=dict(known)), here, (path, shared), allowed))
+            if step.name is not None:
+                if step.name in known:
+                    self._wrong((*here, "name"), f'there is a step "{step.name}" already')
+                known[step.name] = _saves(step)
+            elif step.save:
+                self._wrong((*here, "save"), "what is saved needs the step's name", "write name: …")
+        return made
+
+    def _step(
+        self,
+        step: Step,
+        scope: Scope,
+        path: Path,
+        shared: tuple[Path, Sequence[Outcome]],
+        allowed: frozenset[str],
+    ) -> Doing:
+        sent, answered = self._sent(scope), self._answered(scope)
+        request: Request = step
+        at: Path = path
+        given: Fill | None = None
+        inner = sent
+        if step.use is not None:
+            base = self._model.requests.get(step.use)
+            if base is None:
+                self._wrong(
+                    (*path, "use"),
+                    f'there is no request "{step.use}"',
+                    nearest(step.use, self._model.requests),
+                )
+            else:
+                given = self._templates.value(step.with_ or {}, sent, (*path, "with"))
+                inner = sent.with_names(**{"with": dict.fromkeys(step.with_ or {})})
+                request, at = _joined(base, step), ("requests", step.use)
+        rulings = [
+            *self._rulings(step.outcomes, answered, (*path, "outcomes"), allowed),
+            *self._rulings(shared[1], answered.with_names(steps=None), (*shared[0], "outcomes"), allowed),
+            *self._rulings(self._model.outcomes, self._everywhere(), ("outcomes",), OF_WRITES | OF_READS),
+        ]
+        ok = self._maybe(step.ok, answered, (*path, "ok"))
+        if ok is None:
+            ok = self._maybe(self._model.ok, self._everywhere(), ("ok",))
+        return Doing(
+            name=step.name or "",
+            sending=self._sending(request, inner, at),
+            when=self._maybe(step.when, self._decided(sent), (*path, "when")),
+            given=given,
+            commits=step.commits,
+            prepares=step.prepares,
+            rulings=rulings,
+            ok=ok,
+            accept=_named_statuses(rulings),
+            save=[
+                (name, self._expression(code, answered, (*path, "save", name)))
+                for name, code in step.save.items()
+            ],
+            paging=self._paging(step.pages, answered, (*path, "pages")),
+        )
+
+    def _everywhere(self) -> Scope:
+        """What is there at every answer."""
+        return self._answered(self._base)
+
+    def _rulings(
+        self, outcomes: Sequence[Outcome], scope: Scope, path: Path, allowed: frozenset[str]
+    ) -> list[Ruling]:
+        made = []
+        for index, outcome in enumerate(outcomes):
+            here = (*path, index)
+            if outcome.is_ not in DECIDES:
+                self._wrong(
+                    (*here, "is"), f'an answer cannot be "{outcome.is_}"', nearest(outcome.is_, allowed)
+                )
+            elif outcome.is_ not in allowed:
+                self._wrong(
+                    (*here, "is"), f'"{outcome.is_}" is not for this operation', nearest(outcome.is_, allowed)
+                )
+            made.append(Ruling(self._expression(outcome.when, scope, (*here, "when")), outcome.is_))
+        return made
+
+    def _paging(self, pages: Pages | None, scope: Scope, path: Path) -> Paging | None:
+        if pages is None:
+            return None
+        if (pages.by == "cursor") != (pages.next is not None):
+            self._wrong(path, "next goes with by: cursor, and only with it")
+        return Paging(
+            plan=pages,
+            rows=self._expression(pages.rows, scope, (*path, "rows")),
+            next=self._maybe(pages.next, scope, (*path, "next")),
+            last=self._maybe(pages.last, scope, (*path, "last")),
+        )
+
+    def _sending(self, request: Request, scope: Scope, path: Path) -> Sending:
+        found = request.method_and_path
+        if found is None:
+            self._wrong(path, "a call has one of get, post, put, patch, delete")
+            found = ("get", "/")
+        method, address = found
+        body = "form" if request.form is not None else "multipart"
+        form = request.form if request.form is not None else request.multipart
+        auth = request.auth
+        if auth not in (None, "none") and auth not in self._model.other_auth:
+            self._wrong(
+                (*path, "auth"), f'there is no auth "{auth}"', nearest(auth or "", self._model.other_auth)
+            )
+        if "?" in address:
+            self._wrong((*path, method), "a path carries no query", "write it under query:", "?")
+        return Sending(
+            method=method.upper(),
+            path=self._templates.path(address, scope, (*path, method)),
+            query=self._fill(request.query, scope, (*path, "query")),
+            headers=self._fill(request.headers, scope, (*path, "headers")),
+            json=self._fill(request.json_, scope, (*path, "json")),
+            form=self._fill(form, scope, (*path, body)),
+            multipart=request.multipart is not None,
+            auth=auth,
+            where=self._where(path),
+        )
+
+    def _fill(self, value: Any, scope: Scope, path: Path) -> Fill | None:
+        return None if value is None else self._templates.value(value, scope, path)
+
+    # -- auth ------------------------------------------------------------------------------------------
+
+    def _flow(self, flow: Flow, path: Path) -> Part:
+        scope = self._sent(self._base)
+        here = (*path, flow.kind)
+        if flow.login is not None:
+            return Part("login", login=self._login(flow.login, here))
+        texts: dict[str, Fill] = {}
+        members: Mapping[str, Any] = {}
+        if flow.oauth is not None:
+            oauth = flow.oauth
+            members = {"url": oauth.url, "client_id": oauth.client_id, "client_secret": oauth.client_secret}
+            members = {**members, **{f"extra.{name}": text for name, text in oauth.extra.items()}}
+        elif flow.bearer is not None:
+            members = {"bearer": flow.bearer}
+        else:
+            members = dict(flow.basic.items()) if flow.basic else flow.header or flow.query or {}
+        for name, text in members.items():
+            at = here if flow.bearer is not None else (*here, *name.split("."))
+            texts[name] = self._templates.text(text, scope, at)
+        if flow.basic is not None and set(flow.basic) != {"login", "password"}:
+            self._wrong(here, "basic has a login and a password")
+        return Part(flow.kind, texts, flow=flow)
+
+    def _login(self, login: Login, path: Path) -> Proving:
+        scope = self._sent(self._base)
+        answered = self._everywhere()
+        with_token = scope.with_names(token=None)
+        sent = []
+        flow = login.send
+        if flow.kind not in ("bearer", "header", "query"):
+            self._wrong((*path, "send"), "a token is sent as bearer, header or query")
+        if flow.bearer is not None:
+            fill = self._templates.text(f"Bearer {flow.bearer}", with_token, (*path, "send", "bearer"))
+            sent.append(("Authorization", fill))
+        for kind, mark in (("header", ""), ("query", "?")):
+            for name, text in (getattr(flow, kind) or {}).items():
+                sent.append(
+                    (mark + name, self._templates.text(text, with_token, (*path, "send", kind, name)))
+                )
+        return Proving(
+            sending=self._sending(login, scope, path),
+            token=self._expression(login.token, answered, (*path, "token")),
+            lasts=self._maybe(login.lasts, answered, (*path, "lasts")),
+            ok=self._maybe(login.ok, answered, (*path, "ok")),
+            sent=sent,
+        )
+
+
+def _saves(step: Step) -> dict[str, Any]:
+    """Members of ``steps.<name>``."""
+    return dict.fromkeys(step.save) | ({"rows": None} if step.pages is not None else {})
+
+
+def _joined(base: Request, step: Step) -> Request:
+    """A request with the step's own fields over it."""
+    fields = base.model_dump(by_alias=True, exclude_none=True)
+    own = step.model_dump(by_alias=True, exclude_none=True)
+    for name in ("query", "headers"):
+        if name in own and name in fields:
+            fields[name] = {**fields[name], **own[name]}
+        elif name in own:
+            fields[name] = own[name]
+    if "auth" in own:
+        fields["auth"] = own["auth"]
+    return Request.model_validate(fields)
+
+
+def _named_statuses(rulings: Sequence[Ruling]) -> frozenset[int]:
+    """Statuses that a condition names, for the connector to read what the client would have judged."""
+    return frozenset(number for ruling in rulings for number in ruling.when.statuses if 300 <= number <= 599)

@@ -1,0 +1,315 @@
+"""The examples of a connector, run: the same driver and client, prepared answers instead of the network.
+
+It may not know the command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from pydantic import ValidationError
+
+from crm_backends.connector.functions import sendable
+from crm_backends.connector.language import Example, Exchange, SeenRequest
+from crm_backends.connector.problems import Path, Problem
+from crm_backends.connector.reading import Loaded
+from crm_backends.connector.recorded import Replay, Sent, answer_of, read_form
+from crm_backends.connector.vocabulary import RECEIPT, SHAPES
+from crm_backends.model import ChannelConsents, Credit, FiscalReceipt, Holder, Profile
+from crm_backends.ports import BackendError, Deadline, Outcome, Written
+from crm_backends.registry import BackendContext, BackendSpec
+
+ZONE = ZoneInfo("Europe/Moscow")
+"""The zone in which examples are told."""
+REGION = "RU"
+_PATIENCE = 5.0
+_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of an operation with what it is asked."""
+
+    asked: Mapping[str, Any]
+    key: str
+    deadline: Deadline
+
+    def text(self, name: str) -> Any:
+        return self.asked.get(name)
+
+    @property
+    def profile(self) -> Profile:
+        given = {name: self.asked.get(name) for name in Profile.__dataclass_fields__}
+        if isinstance(given["birth_date"], str):
+            given["birth_date"] = date.fromisoformat(given["birth_date"])
+        return Profile(**given)
+
+    @property
+    def holder(self) -> Holder:
+        return Holder(self.asked.get("card_number") or "", self.asked.get("customer") or "", self.profile)
+
+    @property
+    def credit(self) -> Credit:
+        points = self.asked.get("points")
+        receipt = self.asked.get("receipt")
+        return Credit(
+            points=None if points is None else Decimal(str(points)),
+            description=self.asked.get("description") or "Purchase",
+            receipt=None if receipt is None else _receipt(receipt),
+        )
+
+    @property
+    def consents(self) -> ChannelConsents:
+        told = {name: self.asked.get(name) for name in ("sms", "email", "call", "push")}
+        allow = frozenset(name for name, value in told.items() if value is True)
+        deny = frozenset(name for name, value in told.items() if value is False)
+        return ChannelConsents(allow, deny)  # type: ignore[arg-type]
+
+    def day(self, name: str) -> date:
+        return date.fromisoformat(str(self.asked.get(name)))
+
+
+def _receipt(told: Mapping[str, Any]) -> FiscalReceipt:
+    values = {**dict.fromkeys(RECEIPT), **told}
+    return FiscalReceipt(
+        fiscal_drive=str(values["fiscal_drive"] or "8710000101125654"),
+        document=str(values["document"] or "1"),
+        sign=str(values["sign"] or "1"),
+        total_kopecks=int(values["total_kopecks"] or 0),
+        issued_at=datetime.fromisoformat(str(values["issued_at"] or "2026-01-01T12:00:00+03:00")),
+        calculation_type=int(values["calculation_type"] or 1),
+    )
+
+
+Make = Callable[[Any, Call], Awaitable[Any]]
+
+
+async def _listed(backend: Any) -> list[Any]:
+    return [one async for batch in backend.list_users() for one in batch]
+
+
+CALLS: Mapping[str, Make] = {
+    "users.find": lambda b, c: b.find(
+        phone=c.text("phone"), email=c.text("email"), birth_date=c.profile.birth_date, deadline=c.deadline
+    ),
+    "users.get": lambda b, c: b.get(c.text("customer"), deadline=c.deadline),
+    "users.register": lambda b, c: b.register(c.profile, idempotency_key=c.key, deadline=c.deadline),
+    "users.update": lambda b, c: b.update(c.text("customer"), c.profile, deadline=c.deadline),
+    "users.set_consents": lambda b, c: b.set_consents(c.text("customer"), c.consents, deadline=c.deadline),
+    "users.list_phones": lambda b, c: _listed(b),
+    "users.find_by_card": lambda b, c: b.find_by_card(c.text("number"), deadline=c.deadline),
+    "users.set_card": lambda b, c: b.set_card(
+        c.text("customer"),
+        c.text("number"),
+        c.text("barcode") or c.text("number"),
+        c.text("barcode_type") or "EAN_13",
+        replaces=c.text("replaces"),
+        idempotency_key=c.key,
+        deadline=c.deadline,
+    ),
+    "points.account": lambda b, c: b.points_account(c.holder, deadline=c.deadline),
+    "points.balance": lambda b, c: b.balance(c.text("account"), deadline=c.deadline),
+    "points.entries": lambda b, c: b.entries(
+        c.text("account"), limit=int(c.text("limit") or 10), deadline=c.deadline
+    ),
+    "points.purchases": lambda b, c: b.purchases(
+        c.text("account"), since=c.day("since"), until=c.day("until"), deadline=c.deadline
+    ),
+    "points.credit": lambda b, c: b.credit(
+        c.text("account"), c.credit, idempotency_key=c.key, deadline=c.deadline
+    ),
+    "coupons.account": lambda b, c: b.coupons_account(c.holder, deadline=c.deadline),
+    "coupons.offers": lambda b, c: b.offers(c.text("account"), deadline=c.deadline),
+    "coupons.issue": lambda b, c: b.issue(
+        c.text("account"), c.text("occasion"), idempotency_key=c.key, deadline=c.deadline
+    ),
+    "coupons.redeem": lambda b, c: b.redeem(
+        c.text("account"), c.text("code"), idempotency_key=c.key, deadline=c.deadline
+    ),
+}
+"""Operation -> a call of the driver, with what an example or ``try`` gives."""
+
+RECONCILE: Mapping[str, Make] = {
+    "users.register": lambda b, c: b.reconcile_register(
+        c.profile, idempotency_key=c.key, deadline=c.deadline
+    ),
+    "points.credit": lambda b, c: b.reconcile_credit(
+        c.text("account"), c.credit, idempotency_key=c.key, since=_SINCE, before=None, deadline=c.deadline
+    ),
+    "coupons.redeem": lambda b, c: b.reconcile_redeem(
+        c.text("account"), c.text("code"), idempotency_key=c.key, since=_SINCE, deadline=c.deadline
+    ),
+}
+
+
+def plain(value: Any) -> Any:
+    """A result as JSON has it, without what is nothing, for examples and for ``try``."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        members = {one.name: getattr(value, one.name) for one in dataclasses.fields(value)}
+        members.pop("reason", None)
+        return {
+            name: shown
+            for name, member in members.items()
+            if (shown := plain(member)) not in (None, [], {}, "")
+        }
+    if isinstance(value, Mapping):
+        return {str(name): plain(member) for name, member in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, datetime):
+        return value.astimezone(ZONE).isoformat()
+    return sendable(value)
+
+
+async def run_all(loaded: Loaded, spec: BackendSpec) -> tuple[int, list[Problem]]:
+    """How many examples there are, and what is wrong with them."""
+    problems: list[Problem] = []
+    count = 0
+    for name, operation in loaded.model.operations.items():
+        for index, example in enumerate(operation.examples):
+            count += 1
+            path: Path = ("operations", name, "examples", index)
+            problems += await _run(loaded, spec, name, example, path)
+    return count, problems
+
+
+def without_examples(loaded: Loaded) -> list[str]:
+    """Operations that do something and have no example."""
+    return [name for name, one in loaded.model.operations.items() if one.steps and not one.examples]
+
+
+async def _run(loaded: Loaded, spec: BackendSpec, name: str, example: Example, path: Path) -> list[Problem]:
+    def problem(cause: str, *inner: str | int) -> Problem:
+        return Problem(loaded.place((*path, *inner)), f'example "{example.title}" of {name}: {cause}')
+
+    unknown = sorted(set(example.input) - set(SHAPES[name].asked))
+    if unknown:
+        return [problem(f'there is no input "{unknown[0]}"', "input", unknown[0])]
+    calls = RECONCILE if example.reconcile else CALLS
+    if name not in calls:
+        return [problem("it cannot be reconciled")]
+    try:
+        settings = spec.settings.model_validate(_settings(loaded, example))
+    except ValidationError as error:
+        where = ".".join(str(step) for step in error.errors()[0]["loc"])
+        return [problem(f"settings.{where}: {error.errors()[0]['msg']}")]
+    replay = Replay([_answer(one) for one in example.exchanges])
+    context = BackendContext(database_url="", database_pool=None, timezone=ZONE, region=REGION)
+    backend: Any = spec.build(settings, context)
+    backend.replace_wire(lambda settings: replay)
+    await backend.open()
+    try:
+        call = Call(example.input, example.key, Deadline.after(_PATIENCE))
+        result = await calls[name](backend, call)
+    except BackendError as error:
+        result = error
+    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
+        return [problem(f"the input does not fit ({type(error).__name__})", "input")]
+    finally:
+        await backend.close()
+    found = [problem(cause, "exchanges", index) for index, cause in _compared(example.exchanges, replay.sent)]
+    return found or _judged(example, result, problem)
+
+
+def _judged(example: Example, result: Any, problem: Callable[..., Problem]) -> list[Problem]:
+    """Whether a call ended as the example says."""
+    if isinstance(result, BackendError):
+        if example.outcome == type(result).__name__:
+            return []
+        return [problem(f"it ends with {type(result).__name__}: {result}", "outcome")]
+    if isinstance(result, Written):
+        return _judged_write(example, result, problem)
+    if example.outcome is not None:
+        return [problem(f"it gives a result, not {example.outcome}", "outcome")]
+    told, wanted = plain(result), plain(example.result)
+    if told != wanted:
+        return [problem(f"the result is {_short(told)}", "result")]
+    return []
+
+
+def _judged_write(example: Example, written: Written, problem: Callable[..., Problem]) -> list[Problem]:
+    ended = written.outcome.value if written.refusal is None else written.refusal.value
+    if written.outcome is Outcome.REFUSED and example.outcome == "refused":
+        ended = "refused" if written.refusal is not None and written.refusal.value == "other" else ended
+    if ended != (example.outcome or "done"):
+        return [problem(f"it ends as {ended} ({written.reason})", "outcome")]
+    told = {
+        name: value
+        for name, value in (("id", written.crm_reference), ("points", plain(written.points)))
+        if value is not None
+    }
+    if written.message is not None:
+        told["message"] = written.message
+    if written.entries:
+        told["entries"] = list(written.entries)
+    if example.result is not None and told != plain(example.result):
+        return [problem(f"the result is {_short(told)}", "result")]
+    return []
+
+
+def _settings(loaded: Loaded, example: Example) -> dict[str, Any]:
+    """The example's settings, and something for each other one that has to be set."""
+    made: dict[str, Any] = {"base_url": "https://crm.example", "attempts": 1}
+    for name, setting in loaded.model.settings.items():
+        if setting.default is None and not setting.optional:
+            made[name] = f"the-{name}" if setting.type == "text" else 1
+            if setting.choices:
+                made[name] = setting.choices[0]
+            if setting.type == "yes_no":
+                made[name] = True
+    return {**made, **example.settings}
+
+
+def _answer(exchange: Exchange) -> Any:
+    answer = exchange.answer
+    return answer_of(answer.status, sendable(answer.json_), answer.text, answer.headers)
+
+
+def _compared(wanted: Sequence[Exchange], sent: Sequence[Sent]) -> list[tuple[int, str]]:
+    """What differs between the requests expected and those made, with the number of each."""
+    found: list[tuple[int, str]] = []
+    for index, exchange in enumerate(wanted):
+        if index >= len(sent):
+            found.append((index, "this request is not made"))
+            break
+        found += [(index, cause) for cause in _differences(exchange.expect, sent[index])]
+    if len(sent) > len(wanted):
+        extra = sent[len(wanted)]
+        found.append((max(len(wanted) - 1, 0), f"a further request is made: {extra.method} {extra.path}"))
+    return found
+
+
+def _differences(wanted: SeenRequest, sent: Sent) -> list[str]:
+    method = next((name for name in ("get", "post", "put", "patch", "delete") if getattr(wanted, name)), None)
+    path = getattr(wanted, method) if method else None
+    causes = []
+    if method is None or (method.upper(), path) != (sent.method, sent.path):
+        causes.append(f"the request is {sent.method} {sent.path}")
+    if dict(sent.query) != wanted.query:
+        causes.append(f"the query is {_short(dict(sent.query))}")
+    for name, value in wanted.headers.items():
+        if sent.headers.get(name.lower()) != value:
+            causes.append(f"the header {name} is {_short(sent.headers.get(name.lower()))}")
+    if wanted.json_ is not None:
+        body = json.loads(sent.body, parse_float=Decimal) if sent.body else None
+        if plain(body) != plain(wanted.json_):
+            causes.append(f"the body is {_short(plain(body))}")
+    if wanted.form is not None:
+        made = dict(sent.call.form or {}) if sent.call.multipart else read_form(sent.body)
+        if made != wanted.form:
+            causes.append(f"the form is {_short(made)}")
+    if wanted.json_ is None and wanted.form is None and sent.body:
+        causes.append(f"there is a body: {sent.body[:200].decode(errors='replace')}")
+    return causes
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 600 else text[:600] + "…"

@@ -1,0 +1,430 @@
+"""Expressions: Jinja's, read by Jinja's own parser and run by the closed list of things below.
+
+No template is ever rendered and no Python attribute is ever looked up: an expression can reach the names it
+is given, their members, and the functions of ``functions``. What it may not know is checked when it is read,
+so that a wrong name is found before anything is asked. See README.md for why this language.
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+
+from crm_backends.connector.functions import Function, Unfit, field_of, kind, number, same, text_of
+from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
+from crm_backends.connector.problems import nearest
+
+Context = Mapping[str, Any]
+Run = Callable[[Context], Any]
+
+_LONGEST = 4000
+"""Characters of an expression."""
+_JINJA = jinja2.Environment(  # noqa: S701 - it parses, nothing is rendered
+    variable_start_string="${",
+    variable_end_string="}",
+    # There are no statements and no comments: the file cannot have these characters.
+    block_start_string="\x00\x01",
+    block_end_string="\x01\x00",
+    comment_start_string="\x00\x02",
+    comment_end_string="\x02\x00",
+    keep_trailing_newline=True,
+)
+_FAILS = (Unfit, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+
+
+class Wrong(Exception):
+    """An expression cannot be used. ``fragment`` is the piece of it to point at."""
+
+    def __init__(self, cause: str, remedy: str = "", fragment: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+        self.remedy = remedy
+        self.fragment = fragment
+
+
+class CannotTell(Exception):
+    """An expression has no value here; the message says where it is written and why, and no value."""
+
+
+Shape = Mapping[str, Any] | None
+"""Members of a name: nothing where it may have any."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The names an expression may use, and the functions."""
+
+    names: Mapping[str, Shape]
+    functions: Mapping[str, Function]
+    elsewhere: Mapping[str, str] = field(default_factory=dict)
+    """Names that exist and may not be used here -> why."""
+
+    def with_names(self, **names: Shape) -> Scope:
+        return Scope({**self.names, **names}, self.functions, self.elsewhere)
+
+
+@dataclass(slots=True)
+class Expression:
+    """An expression that was read."""
+
+    run: Run
+    where: str
+    """Its place, for errors."""
+    statuses: frozenset[int] = frozenset()
+    """Numbers that it compares ``status`` with."""
+
+    def value(self, context: Context) -> Any:
+        """Raises ``CannotTell``."""
+        try:
+            return self.run(context)
+        except _FAILS as error:
+            cause = str(error) if isinstance(error, Unfit) else "the values do not fit together"
+            raise CannotTell(f"{self.where}: {cause}") from None
+
+    def holds(self, context: Context) -> bool:
+        """Whether it is true, in the sense of Jinja. Raises ``CannotTell``."""
+        return bool(self.value(context))
+
+
+def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
+    """Read the text of an expression. Raises ``Wrong``."""
+    if isinstance(text, bool | int | Decimal):
+        constant = text
+        return Expression(lambda context: constant, where)
+    if not isinstance(text, str) or not text.strip():
+        raise Wrong("an expression is missing", "write what the value is, such as body.id")
+    if "${" in text:
+        raise Wrong("this is an expression already", "leave out ${ and }", "${")
+    pieces = _parsed("${" + text + "\n}")
+    if len(pieces) != 1 or isinstance(pieces[0], nodes.TemplateData):
+        raise Wrong("this is not one expression", "put } into quotes, or leave it out", "}")
+    compiler = _Compiler(scope)
+    return Expression(compiler.compiled(pieces[0]), where, frozenset(compiler.statuses))
+
+
+def read_pieces(text: str, scope: Scope, where: str = "") -> list[str | Expression]:
+    """The pieces of a text with ``${…}`` in it. Raises ``Wrong``."""
+    if "${" not in text:
+        return [text]
+    pieces: list[str | Expression] = []
+    for piece in _parsed(text):
+        if isinstance(piece, nodes.TemplateData):
+            pieces.append(piece.data)
+        else:
+            pieces.append(Expression(_Compiler(scope).compiled(piece), where))
+    return pieces
+
+
+def _parsed(text: str) -> list[nodes.Expr]:
+    if len(text) > _LONGEST:
+        raise Wrong(f"an expression is longer than {_LONGEST} characters")
+    if "\x00" in text:
+        raise Wrong("there is a character here that no text has")
+    try:
+        body = _JINJA.parse(text).body
+    except jinja2.TemplateSyntaxError as error:
+        raise Wrong(f"the expression cannot be read: {error.message}", _SYNTAX) from None
+    except (RecursionError, ValueError, OverflowError, MemoryError) as error:
+        raise Wrong(f"the expression cannot be read ({type(error).__name__})", _SYNTAX) from None
+    found: list[nodes.Expr] = []
+    for node in body:
+        if not isinstance(node, nodes.Output):
+            raise Wrong("the expression cannot be read", _SYNTAX)
+        found += node.nodes
+    return found
+
+
+_WHERE = 'list | where(id=input.account), or list | where("row.amount > 0")'
+_SYNTAX = "see `koshelek-adapter connector docs` for how expressions are written"
+
+
+class _Compiler:
+    """Makes functions of what Jinja's parser has read."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self.statuses: set[int] = set()
+
+    def compiled(self, node: nodes.Node) -> Run:
+        try:
+            return self._compiled(node)
+        except RecursionError:
+            raise Wrong("the expression is nested too deep") from None
+
+    def _compiled(self, node: nodes.Node) -> Run:
+        maker = _MAKERS.get(type(node))
+        if maker is None:
+            raise Wrong(f"expressions have no {type(node).__name__}", _SYNTAX)
+        return maker(self, node)
+
+    # -- values ----------------------------------------------------------------------------------------
+
+    def _const(self, node: nodes.Const) -> Run:
+        value = node.value
+        if isinstance(value, float):
+            value = Decimal(repr(value))
+        if isinstance(value, complex) or (isinstance(value, Decimal) and not value.is_finite()):
+            raise Wrong("this is not a number that can be used")
+        return lambda context: value
+
+    def _templatedata(self, node: nodes.TemplateData) -> Run:
+        return lambda context: node.data
+
+    def _name(self, node: nodes.Name) -> Run:
+        name = node.name
+        if name not in self._scope.names:
+            if name in self._scope.elsewhere:
+                raise Wrong(f"{name} may not be used here", self._scope.elsewhere[name], name)
+            raise Wrong(f'there is no "{name}" here', nearest(name, self._scope.names), name)
+        return lambda context: context.get(name)
+
+    def _getattr(self, node: nodes.Getattr) -> Run:
+        return self._member(node.node, node.attr)
+
+    def _getitem(self, node: nodes.Getitem) -> Run:
+        if isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+            return self._member(node.node, node.arg.value)
+        if isinstance(node.arg, nodes.Slice):
+            return self._part(node.node, node.arg)
+        if self._shape(node.node) is not None:
+            path = _path(node.node)
+            raise Wrong(f"a member of {path} has to be named", f"write {path}.name", path)
+        base, item = self._compiled(node.node), self._compiled(node.arg)
+        return lambda context: field_of(base(context), item(context))
+
+    def _part(self, of: nodes.Node, part: nodes.Slice) -> Run:
+        base = self._compiled(of)
+        start, stop = (self._compiled(end) if end is not None else None for end in (part.start, part.stop))
+        if part.step is not None:
+            raise Wrong("a slice has a beginning and an end, no step")
+
+        def sliced(context: Context) -> Any:
+            value = base(context)
+            if value is None:
+                return None
+            if not isinstance(value, str | list):
+                raise Unfit(f"text or a list is wanted, this is {kind(value)}")
+            ends = [None if end is None else int(number(end(context))) for end in (start, stop)]
+            return value[slice(*ends)]
+
+        return sliced
+
+    def _member(self, of: nodes.Node, name: str) -> Run:
+        shape = self._shape(of)
+        if shape is not None and name not in shape:
+            path = _path(of)
+            raise Wrong(f"there is no {path}.{name}", nearest(name, shape), f"{path}.{name}")
+        base = self._compiled(of)
+
+        def member(context: Context) -> Any:
+            value = base(context)
+            return value.get(name) if type(value) is dict else field_of(value, name)
+
+        return member
+
+    def _shape(self, node: nodes.Node) -> Shape:
+        """What members the value of a node has, where that is known."""
+        if isinstance(node, nodes.Name):
+            return self._scope.names.get(node.name)
+        if isinstance(node, nodes.Getattr):
+            name = node.attr
+        elif (
+            isinstance(node, nodes.Getitem)
+            and isinstance(node.arg, nodes.Const)
+            and isinstance(node.arg.value, str)
+        ):
+            name = node.arg.value
+        else:
+            return None
+        above = self._shape(node.node)
+        return None if above is None else above.get(name)
+
+    def _list(self, node: nodes.List) -> Run:
+        items = [self._compiled(item) for item in node.items]
+        return lambda context: [item(context) for item in items]
+
+    def _dict(self, node: nodes.Dict) -> Run:
+        pairs = [(self._compiled(pair.key), self._compiled(pair.value)) for pair in node.items]
+
+        def made(context: Context) -> dict[Any, Any]:
+            members = [(key(context), value(context)) for key, value in pairs]
+            if any(isinstance(key, list | dict) for key, _ in members):
+                raise Unfit("a list or a mapping cannot be a key")
+            return dict(members)
+
+        return made
+
+    # -- operators -------------------------------------------------------------------------------------
+
+    def _condexpr(self, node: nodes.CondExpr) -> Run:
+        test, yes = self._compiled(node.test), self._compiled(node.expr1)
+        no: Run = self._compiled(node.expr2) if node.expr2 is not None else lambda context: None
+        return lambda context: yes(context) if test(context) else no(context)
+
+    def _and(self, node: nodes.And) -> Run:
+        left, right = self._compiled(node.left), self._compiled(node.right)
+        return lambda context: left(context) and right(context)
+
+    def _or(self, node: nodes.Or) -> Run:
+        left, right = self._compiled(node.left), self._compiled(node.right)
+        return lambda context: left(context) or right(context)
+
+    def _not(self, node: nodes.Not) -> Run:
+        operand = self._compiled(node.node)
+        return lambda context: not operand(context)
+
+    def _compare(self, node: nodes.Compare) -> Run:
+        if len(node.ops) != 1:
+            raise Wrong("comparisons are not chained", "join two of them with `and`")
+        (operand,) = node.ops
+        if isinstance(node.expr, nodes.Name) and node.expr.name == "status":
+            self._note_statuses(operand)
+        left, right = self._compiled(node.expr), self._compiled(operand.expr)
+        how = COMPARISONS[operand.op]
+        return lambda context: how(left(context), right(context))
+
+    def _note_statuses(self, operand: nodes.Operand) -> None:
+        if operand.op not in ("eq", "in"):
+            return
+        values = operand.expr.items if isinstance(operand.expr, nodes.List | nodes.Tuple) else [operand.expr]
+        for value in values:
+            if isinstance(value, nodes.Const) and type(value.value) is int:
+                self.statuses.add(value.value)
+
+    def _arithmetic(self, node: nodes.BinExpr) -> Run:
+        left, right = self._compiled(node.left), self._compiled(node.right)
+        how = ARITHMETIC[node.operator]
+        return lambda context: how(number(left(context)), number(right(context)))
+
+    def _neg(self, node: nodes.Neg) -> Run:
+        operand = self._compiled(node.node)
+        return lambda context: -number(operand(context))
+
+    def _concat(self, node: nodes.Concat) -> Run:
+        parts = [self._compiled(part) for part in node.nodes]
+        return lambda context: "".join(text_of(part(context)) for part in parts)
+
+    # -- functions and tests ---------------------------------------------------------------------------
+
+    def _call(self, node: nodes.Call) -> Run:
+        if not isinstance(node.node, nodes.Name):
+            raise Wrong("only functions can be called", _SYNTAX)
+        return self._applied(node.node.name, [], node)
+
+    def _filter(self, node: nodes.Filter) -> Run:
+        if node.node is None:
+            raise Wrong("there is nothing before the |", _SYNTAX)
+        return self._applied(node.name, [node.node], node)
+
+    def _applied(self, name: str, first: list[nodes.Expr], node: nodes.Call | nodes.Filter) -> Run:
+        if node.dyn_args is not None or node.dyn_kwargs is not None:
+            raise Wrong("arguments are written out, * and ** are not there", "", name)
+        if name == "where":
+            return self._where([*first, *node.args], node.kwargs)
+        function = self._scope.functions.get(name)
+        if function is None:
+            known = [*self._scope.functions, "where"]
+            raise Wrong(f'there is no function "{name}"', nearest(name, known), name)
+        arguments = [self._compiled(argument) for argument in (*first, *node.args)]
+        named = {str(pair.key): self._compiled(pair.value) for pair in node.kwargs}
+        _check_arguments(name, function, len(arguments), named)
+        if not named and len(arguments) == 1:
+            (only,) = arguments
+            return lambda context: function(only(context))
+        return lambda context: function(
+            *[argument(context) for argument in arguments],
+            **{key: value(context) for key, value in named.items()},
+        )
+
+    def _where(self, arguments: list[nodes.Expr], named: Sequence[nodes.Pair | nodes.Keyword]) -> Run:
+        """Rows of a list that have these members, or for which an expression about ``row`` is true."""
+        if not arguments or len(arguments) > 2:
+            raise Wrong(
+                "where takes a list, and members or an expression", 'list | where("row.id == …")', "where"
+            )
+        rows = self._compiled(arguments[0])
+        wanted = [(pair.key, self._compiled(pair.value)) for pair in named]
+        condition: Run | None = None
+        if len(arguments) == 2:
+            text = arguments[1]
+            if not isinstance(text, nodes.Const) or not isinstance(text.value, str):
+                raise Wrong(
+                    "the condition of where is written as a text", 'list | where("row.id == …")', "where"
+                )
+            inner = read_expression(text.value, self._scope.with_names(row=None))
+            condition = inner.run
+
+        def chosen(context: Context) -> list[Any]:
+            found = rows(context)
+            if found is None:
+                return []
+            if not isinstance(found, list):
+                raise Unfit(f"a list is wanted, this is {kind(found)}")
+            for name, value in wanted:
+                sought = value(context)
+                found = [row for row in found if same(field_of(row, name), sought)]
+            if condition is not None:
+                found = [row for row in found if condition({**context, "row": row})]
+            return found
+
+        return chosen
+
+    def _test(self, node: nodes.Test) -> Run:
+        test = TESTS.get(node.name)
+        if test is None or node.args:
+            near = difflib.get_close_matches(node.name, TESTS, n=1)
+            known = f'did you mean "is {near[0]}"?' if near else f"known: {', '.join(sorted(TESTS))}"
+            raise Wrong(f'there is no test "is {node.name}"', known, node.name)
+        operand = self._compiled(node.node)
+        return lambda context: test(operand(context))
+
+
+_MAKERS: Mapping[type[nodes.Node], Callable[[_Compiler, Any], Run]] = {
+    nodes.Const: _Compiler._const,
+    nodes.TemplateData: _Compiler._templatedata,
+    nodes.Name: _Compiler._name,
+    nodes.Getattr: _Compiler._getattr,
+    nodes.Getitem: _Compiler._getitem,
+    nodes.List: _Compiler._list,
+    nodes.Tuple: _Compiler._list,
+    nodes.Dict: _Compiler._dict,
+    nodes.CondExpr: _Compiler._condexpr,
+    nodes.And: _Compiler._and,
+    nodes.Or: _Compiler._or,
+    nodes.Not: _Compiler._not,
+    nodes.Compare: _Compiler._compare,
+    nodes.Add: _Compiler._arithmetic,
+    nodes.Sub: _Compiler._arithmetic,
+    nodes.Mul: _Compiler._arithmetic,
+    nodes.Div: _Compiler._arithmetic,
+    nodes.FloorDiv: _Compiler._arithmetic,
+    nodes.Mod: _Compiler._arithmetic,
+    nodes.Neg: _Compiler._neg,
+    nodes.Concat: _Compiler._concat,
+    nodes.Call: _Compiler._call,
+    nodes.Filter: _Compiler._filter,
+    nodes.Test: _Compiler._test,
+}
+"""All that an expression may be made of."""
+
+
+def _path(node: nodes.Node) -> str:
+    if isinstance(node, nodes.Name):
+        return node.name
+    if isinstance(node, nodes.Getattr):
+        return f"{_path(node.node)}.{node.attr}"
+    return "this"
+
+
+def _check_arguments(name: str, function: Function, given: int, named: Mapping[str, object]) -> None:
+    try:
+        inspect.signature(function).bind(*range(given), **named)
+    except TypeError as error:
+        raise Wrong(f"{name} is given the wrong arguments: {error}", _SYNTAX, name) from None

@@ -1,0 +1,107 @@
+"""The functions that need the programme's zone or country: days, moments, phones; and all together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+from crm_backends.connector.functions import PLAIN, Function, Unfit, filled, kind, number, text_of
+from crm_backends.connector.functions import text_only as _text
+from crm_backends.inputs import read_phone
+
+
+@dataclass(frozen=True, slots=True)
+class Programme:
+    """What the programme decides and a CRM does not: the zone of its days, the country of bare phones."""
+
+    zone: ZoneInfo
+    region: str
+    """ISO 3166."""
+
+
+def functions_of(programme: Programme) -> dict[str, Function]:
+    """All functions, those that need the programme's zone or country included."""
+
+    def e164(value: object) -> str | None:
+        """A phone, however it is written, as E.164; nothing where it is no phone."""
+        return None if value is None else read_phone(text_of(value), programme.region)
+
+    def date_(value: object, form: object = None) -> date | None:
+        """A day of its text: ISO 8601, or by a format such as ``%d.%m.%Y``; of a moment, its day."""
+        value = filled(value)
+        if value is None:
+            return None
+        if isinstance(value, datetime):
+            return value.astimezone(programme.zone).date()
+        if isinstance(value, date):
+            return value
+        try:
+            written = _text(value)
+            if form is None:
+                return date.fromisoformat(written[:10])
+            return datetime.strptime(written, _text(form)).date()  # noqa: DTZ007 - a day has no zone
+        except ValueError:
+            raise Unfit("the text is not a day in this format") from None
+
+    def time_(value: object, form: object = None, zone: object = None) -> datetime | None:
+        """A moment of its text: ISO 8601 or by a format. Without a zone in it: ``zone``, the programme's."""
+        value = filled(value)
+        if value is None:
+            return None
+        try:
+            written = _text(value)
+            moment = (
+                datetime.fromisoformat(written) if form is None else datetime.strptime(written, _text(form))  # noqa: DTZ007 - the zone follows
+            )
+            moment = moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone, programme.zone))
+            return moment.astimezone(UTC)
+        except (ValueError, OverflowError, OSError):
+            raise Unfit("the text is not a moment in this format") from None
+
+    def epoch(value: object, parts: object = 1) -> datetime | None:
+        """A moment of the seconds since 1970; ``parts`` 1000 where they are milliseconds."""
+        if value is None:
+            return None
+        try:
+            return datetime.fromtimestamp(float(Decimal(number(value)) / number(parts)), UTC)
+        except (ValueError, OverflowError, OSError, ArithmeticError):
+            raise Unfit("this is no moment") from None
+
+    def seconds(value: object) -> int | None:
+        """Whole seconds since 1970 of a moment."""
+        return None if value is None else int(_moment(value).timestamp())
+
+    def format_(value: object, form: object, zone: object = None) -> str | None:
+        """A day or a moment written by a format (strftime); a moment in ``zone``, else the programme's."""
+        if value is None:
+            return None
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value.strftime(_text(form))
+        return _moment(value).astimezone(_zone(zone, programme.zone)).strftime(_text(form))
+
+    return {
+        **PLAIN,
+        "e164": e164,
+        "date": date_,
+        "time": time_,
+        "epoch": epoch,
+        "seconds": seconds,
+        "format": format_,
+    }
+
+
+def _moment(value: object) -> datetime:
+    if not isinstance(value, datetime):
+        raise Unfit(f"a moment is wanted, this is {kind(value)}")
+    return value
+
+
+def _zone(wanted: object, otherwise: ZoneInfo) -> ZoneInfo:
+    if wanted is None:
+        return otherwise
+    try:
+        return ZoneInfo(_text(wanted))
+    except (LookupError, ValueError, OSError):
+        raise Unfit("there is no such time zone") from None

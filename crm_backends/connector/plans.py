@@ -1,0 +1,132 @@
+"""A connector that was read, as data: what is sent, what an answer means, what is given. Nothing of it runs.
+
+It may not know how a file is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from crm_backends.connector.expressions import Expression
+from crm_backends.connector.language import Connector, Flow, Pages
+from crm_backends.connector.templates import Fill
+from crm_backends.connector.vocabulary import Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """One outcome."""
+
+    when: Expression
+    decides: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paging:
+    plan: Pages
+    rows: Expression
+    next: Expression | None
+    last: Expression | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """A call, ready to be filled."""
+
+    method: str
+    path: Fill
+    query: Fill | None
+    headers: Fill | None
+    json: Fill | None
+    form: Fill | None
+    multipart: bool
+    auth: str | None
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Doing:
+    """A step."""
+
+    name: str
+    sending: Sending
+    when: Expression | None
+    given: Fill | None
+    """What the request calls ``with``."""
+    commits: bool
+    prepares: bool
+    rulings: Sequence[Ruling]
+    """Of the step, of its operation, of the connector."""
+    ok: Expression | None
+    accept: frozenset[int]
+    """Statuses that an outcome names."""
+    save: Sequence[tuple[str, Expression]]
+    paging: Paging | None
+
+
+@dataclass(frozen=True, slots=True)
+class Giving:
+    """How rows and results are made of answers."""
+
+    rows: Expression | None
+    where: Expression | None
+    result: Mapping[str, Expression]
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciling:
+    """How a doubt is settled."""
+
+    steps: Sequence[Doing]
+    go_on: Sequence[tuple[Expression, int]]
+    """A condition, and the operation's step to go on at."""
+    giving: Giving
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An operation."""
+
+    name: str
+    shape: Shape
+    at_once: Sequence[Ruling]
+    alone: Expression | None
+    steps: Sequence[Doing]
+    giving: Giving
+    reconciling: Reconciling | None
+    """Absent where the doubt cannot be settled by looking."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proving:
+    """A login."""
+
+    sending: Sending
+    token: Expression
+    lasts: Expression | None
+    ok: Expression | None
+    sent: Sequence[tuple[str, Fill]]
+    """Names of headers, or of query parameters after a question mark."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One flow of an ``auth``: its kind, and what it is made of."""
+
+    kind: str
+    texts: Mapping[str, Fill] = field(default_factory=dict)
+    login: Proving | None = None
+    flow: Flow | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A connector that can run."""
+
+    model: Connector
+    plans: Mapping[str, Plan]
+    check: Sequence[Doing]
+    flows: Mapping[str | None, Sequence[Part]]
+    """By name; without one, that of every call."""
+    headers: Fill | None

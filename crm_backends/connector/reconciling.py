@@ -1,0 +1,73 @@
+"""What became of a write that nobody answered: looked up under our key, and compared with what was asked.
+
+What comes back under a key is believed only where it is the same person, account and amount. It may not know
+how anything is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+from crm_backends.connector.expressions import CannotTell
+from crm_backends.connector.plans import Plan, Reconciling
+from crm_backends.connector.results import Reader, amount, text_or_nothing
+from crm_backends.connector.running import Nothing, Run, Runner
+from crm_backends.ports import BackendMisconfigured, Refusal, Written
+
+Finish = Callable[[Plan, Run, int], Awaitable[Written]]
+
+
+async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finish: Finish) -> Written:
+    """How the write of ``plan`` ended.
+
+    Raises:
+        BackendError: the CRM cannot be asked now.
+    """
+    how = plan.reconciling
+    if how is None:
+        return Written.unknown(f"{plan.name}: the connector does not say how to find out")
+    try:
+        await runner.read(how.steps, run)
+        for condition, number in how.go_on:
+            if condition.holds(run.context):
+                return await finish(plan, run, number)
+        contexts = runner.rows(how.giving, run)
+        found = [_compared(plan, how, run, context, reader) for context in contexts]
+    except Nothing:
+        return Written.not_sent()
+    except CannotTell as error:
+        raise BackendMisconfigured(str(error)) from None
+    if not found:
+        return Written.not_sent()
+    first = found[0]
+    if len(found) == 1 or first.outcome is not found[-1].outcome:
+        return first
+    if plan.name == "users.register":
+        return Written.unknown(f"{plan.name}: several customers are found")
+    names = tuple(one.crm_reference or "an entry without a name" for one in found)
+    return replace(first, entries=names)
+
+
+def _compared(plan: Plan, how: Reconciling, run: Run, context: dict[str, Any], reader: Reader) -> Written:
+    """What one row says. Raises ``CannotTell``."""
+    result, asked = how.giving.result, run.context["input"]
+
+    def told(name: str, read: Any) -> Any:
+        return reader.field(result, name, context, read)
+
+    made = told("id", text_or_nothing)
+    points = told("points", amount)
+    for name, read in (("phone", reader.phone), ("account", text_or_nothing), ("code", text_or_nothing)):
+        value = told(name, read)
+        if value is not None and name in asked and value != asked[name]:
+            return Written.refused(Refusal.KEY_TAKEN, f"{plan.name}: our key is known with another {name}")
+    if plan.name == "points.credit":
+        if points is None:
+            return Written.unknown(f"{plan.name}: what is found under our key does not tell its points")
+        if asked["points"] is not None and points != asked["points"]:
+            return Written.refused(Refusal.KEY_TAKEN, f"{plan.name}: our key is known with other points")
+    if plan.name == "users.register" and made is None:
+        return Written.unknown(f"{plan.name}: what is found does not tell its id")
+    return Written.done(made, points, told("message", text_or_nothing))

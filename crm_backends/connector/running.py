@@ -1,0 +1,346 @@
+"""Steps, one after another: what is sent, what its answer means, what is kept of it, and when to stop.
+
+Doubt is the default. What fails before the committing call was sent has not been done; what fails afterwards
+is not known. It may not know what the port wanted, nor any CRM.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from crm_backends.connector.expressions import CannotTell
+from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
+from crm_backends.connector.sending import details_of
+from crm_backends.http import Details, HttpClient, Reply
+from crm_backends.ports import (
+    BackendCredentials,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Deadline,
+    Refusal,
+    Written,
+)
+
+More = dict[str, dict[str, Any]] | None
+"""Further fields of a call, by where they go."""
+_REFUSALS = {refusal.value: refusal for refusal in Refusal} | {"refused": Refusal.OTHER}
+
+
+@dataclass(slots=True)
+class Run:
+    """One operation under way."""
+
+    operation: str
+    context: dict[str, Any]
+    deadline: Deadline
+    committed: bool = False
+    """Whether a call that changes something has been sent."""
+    enough: int | None = None
+    """Rows after which no further page is asked for."""
+    kept: dict[str, Any] = field(default_factory=dict)
+    """What the steps have saved, by their names."""
+
+
+class Nothing(Exception):
+    """A read has found that there is nothing like that."""
+
+
+class Runner:
+    """Runs steps against one CRM.
+
+    ``statics``: ``settings`` and ``secrets``. ``renews``: whether a refused token may be replaced.
+    """
+
+    def __init__(self, name: str, client: HttpClient, statics: Mapping[str, Any], *, renews: bool) -> None:
+        self._name = name
+        self._client = client
+        self._statics = statics
+        self._renews = renews
+        self._lines: dict[object, tuple[asyncio.Lock, int]] = {}
+
+    def begin(self, operation: str, deadline: Deadline, **names: Any) -> Run:
+        """A run with these names in its context."""
+        run = Run(operation, {**self._statics, "now": datetime.now(UTC), **names}, deadline)
+        run.context["steps"] = run.kept
+        return run
+
+    # -- reads -----------------------------------------------------------------------------------------
+
+    async def read(self, steps: Sequence[Doing], run: Run) -> None:
+        """Run the steps of a read.
+
+        Raises:
+            Nothing: an answer says so.
+            BackendError: as every read.
+        """
+        if not run.deadline.remaining():
+            raise BackendUnavailable(f"{self._name}: no time left to ask")
+        for step in steps:
+            try:
+                if step.when is None or step.when.holds(run.context):
+                    await self._read_step(step, run)
+                elif step.name:
+                    run.kept[step.name] = {}
+            except CannotTell as error:
+                raise BackendMisconfigured(f"{self._name}: {error}") from None
+
+    async def _read_step(self, step: Doing, run: Run) -> None:
+        """Raises ``CannotTell`` besides what ``read`` raises."""
+        if step.paging is None:
+            self._look(step, run, await self._asked(step, run))
+            return
+        rows: list[Any] = []
+        async for page in self.pages(step, step.paging, run):
+            rows += page
+            if run.enough is not None and len(rows) >= run.enough:
+                break
+        if step.name:
+            run.kept.setdefault(step.name, {})["rows"] = rows
+        run.context["body"] = rows
+
+    async def pages(self, step: Doing, paging: Paging, run: Run) -> AsyncIterator[list[Any]]:
+        """The rows of one page after another.
+
+        Raises:
+            Nothing, BackendError, CannotTell: as a read.
+            BackendMisconfigured: there are more pages than the connector allows, or the same cursor twice.
+        """
+        plan = paging.plan
+        position: Any = {"page": plan.first, "offset": 0, "cursor": None}[plan.by]
+        seen: list[Any] = []
+        before: list[Any] = []
+        for _ in range(plan.most):
+            more: More = {plan.in_: {plan.name: position}} if position is not None else None
+            self._look(step, run, await self._asked(step, run, more))
+            rows = paging.rows.value(run.context)
+            rows = [] if rows is None else rows
+            if not isinstance(rows, list):
+                raise CannotTell(f"{paging.rows.where}: a list is wanted")
+            if not rows or (rows == before and plan.by != "cursor"):
+                return  # one that does not page gives the same list again
+            yield rows
+            if paging.last is not None and paging.last.holds(run.context):
+                return
+            before = rows
+            if paging.next is not None:
+                seen.append(position)
+                position = paging.next.value(run.context)
+                if position in (None, "", False):
+                    return
+                if position in seen:
+                    raise BackendMisconfigured(f"{self._name}: {run.operation}: the same cursor came twice")
+            else:
+                position += 1 if plan.by == "page" else plan.size
+        if run.enough is None:
+            raise BackendMisconfigured(
+                f"{self._name}: {run.operation}: there are more than {plan.most} pages"
+            )
+
+    async def _asked(self, step: Doing, run: Run, more: More = None) -> Reply:
+        path, details = self._details(step, run, more)
+        return await self._client.read(step.sending.method, path, **details)
+
+    def _look(self, step: Doing, run: Run, reply: Reply) -> None:
+        """What the answer to a read says; what it saves is kept."""
+        said = self._ruled(step, run, reply)
+        if said in ("nothing", "no_such_customer"):
+            raise Nothing
+        if said is None:
+            raise self._by_status(run, reply)
+        if said != "ok":
+            raise self._error(said, run)
+        self._save(step, run)
+
+    # -- writes ----------------------------------------------------------------------------------------
+
+    async def write(self, steps: Sequence[Doing], run: Run, begin: int = 0) -> Written | None:
+        """Run the steps of a write from number ``begin`` on; how it ended, or nothing when all went well.
+
+        Raises:
+            BackendCredentials, BackendMisconfigured: where nothing can have been done.
+        """
+        if not run.deadline.remaining():
+            return Written.not_sent(f"{self._name}: no time left to ask")
+        for step in steps[begin:]:
+            try:
+                if step.when is not None and not step.when.holds(run.context):
+                    if step.name:
+                        run.kept.setdefault(step.name, {})
+                    continue
+                ended = await self._write_step(step, run)
+            except Nothing:
+                ended = Written.refused(reason=f"{self._name}: {run.operation}: what is needed is not there")
+            except CannotTell as error:
+                ended = self._failed(BackendMisconfigured(f"{self._name}: {error}"), run)
+            except BackendError as error:
+                ended = self._failed(error, run)
+            if ended is not None:
+                return ended
+        return None
+
+    def _failed(self, error: BackendError, run: Run) -> Written:
+        """Raises the error where nothing has been done and time will not help."""
+        if run.committed:
+            return Written.unknown(str(error))
+        if isinstance(error, BackendUnavailable):
+            return Written.not_sent(str(error))
+        raise error
+
+    async def _write_step(self, step: Doing, run: Run) -> Written | None:
+        if not step.commits and not step.prepares:
+            if step.paging is not None:
+                await self._read_step(step, run)
+                return None
+            reply: Reply | Written = await self._asked(step, run)
+        else:
+            path, details = self._details(step, run)
+            reply = await self._client.write(step.sending.method, path, **details)
+        if isinstance(reply, Written):
+            if step.prepares and not run.committed:
+                return Written.not_sent(reply.reason)
+            return Written.unknown(reply.reason) if run.committed else reply
+        said = self._ruled(step, run, reply, sent=step.commits)
+        if said is None:
+            if step.commits and reply.status not in (401, 403, 429):
+                run.committed = True
+                reason = (
+                    f"{self._name}: {run.operation}: an answer that nothing names (status {reply.status})"
+                )
+                return Written.unknown(reason)
+            return self._failed(self._by_status(run, reply), run)
+        if said == "ok":
+            run.committed = run.committed or step.commits
+            self._save(step, run)
+            return None
+        return self.ended(said, run)
+
+    def ended(self, said: str, run: Run) -> Written:
+        """How a write ends that an outcome has decided. Raises as ``write``."""
+        reason = f"{self._name}: {run.operation}: the CRM's answer means {said}"
+        if said == "done":
+            return Written.done(points=run.context.get("input", {}).get("points"))
+        if said in _REFUSALS:
+            return Written.refused(_REFUSALS[said], reason)
+        if said == "unknown":
+            return Written.unknown(reason)
+        return self._failed(self._error(said, run), run)
+
+    # -- both ------------------------------------------------------------------------------------------
+
+    def _details(self, step: Doing, run: Run, more: More = None) -> tuple[str, Details]:
+        context = run.context
+        if step.given is not None:
+            context = {**context, "with": step.given(context)}
+        path, details = details_of(step.sending, context, run.deadline, more)
+        if step.accept:
+            details["accept"] = step.accept
+        if self._renews and any(ruling.decides == "credentials" for ruling in step.rulings):
+            details["turned_away"] = lambda reply: self._turned_away(step, run, reply)
+        return path, details
+
+    def _turned_away(self, step: Doing, run: Run, reply: Reply) -> bool:
+        try:
+            return self._ruled(step, run, reply) == "credentials"
+        except CannotTell:
+            return False
+
+    def _ruled(self, step: Doing, run: Run, reply: Reply, *, sent: bool = False) -> str | None:
+        """What the first outcome that holds says, or ``ok``; nothing where neither is told.
+
+        Raises ``CannotTell``; where the call was ``sent`` to change something, it counts as such.
+        """
+        context = run.context
+        context["body"], context["status"] = reply.body, reply.status
+        context["headers"] = _Headers(reply.headers)
+        try:
+            said = decided(step.rulings, context)
+            if said is not None:
+                return said
+            well = reply.ok if step.ok is None else step.ok.holds(context)
+        except CannotTell:
+            run.committed = run.committed or sent
+            raise
+        return "ok" if well else None
+
+    def _save(self, step: Doing, run: Run) -> None:
+        if step.name:
+            run.kept[step.name] = {name: code.value(run.context) for name, code in step.save}
+
+    def _error(self, said: str, run: Run) -> BackendError:
+        if said == "credentials":
+            return BackendCredentials(f"{self._name}: refuses the credentials (its answer says so)")
+        if said == "try_later":
+            return BackendUnavailable(f"{self._name}: {run.operation}: the CRM cannot be asked now")
+        return BackendMisconfigured(f"{self._name}: {run.operation}: the CRM's answer means {said}")
+
+    def _by_status(self, run: Run, reply: Reply) -> BackendError:
+        """What an answer means that the connector does not name, by its status alone (HTTP.md)."""
+        where = f"(status {reply.status})"
+        if reply.status in (401, 403):
+            return BackendCredentials(f"{self._name}: refuses the credentials {where}")
+        if reply.status in (408, 429) or reply.status >= 500:
+            return BackendUnavailable(f"{self._name}: {run.operation}: cannot be asked now {where}")
+        text = "an answer that the connector does not name"
+        return BackendMisconfigured(f"{self._name}: {run.operation}: {text} {where}")
+
+    def rows(self, giving: Giving, run: Run) -> list[dict[str, Any]]:
+        """A context for each row that is given; of what gives no rows, the one of its run.
+
+        Raises ``CannotTell``.
+        """
+        if giving.rows is None:
+            return [run.context]
+        found = giving.rows.value(run.context)
+        if found is None:
+            return []
+        if isinstance(found, dict):
+            found = [found]
+        if not isinstance(found, list):
+            raise CannotTell(f"{giving.rows.where}: a list is wanted")
+        contexts = [{**run.context, "row": row} for row in found]
+        if giving.where is None:
+            return contexts
+        return [context for context in contexts if giving.where.holds(context)]
+
+    @contextlib.asynccontextmanager
+    async def alone(self, mark: object, deadline: Deadline) -> AsyncIterator[bool]:
+        """Wait until no other call with this mark is under way; false: it took until the deadline."""
+        lock, waiting = self._lines.get(mark, (asyncio.Lock(), 0))
+        self._lines[mark] = (lock, waiting + 1)
+        got = False
+        try:
+            try:
+                async with asyncio.timeout(deadline.remaining()):
+                    got = await lock.acquire()
+            except TimeoutError:
+                got = False
+            yield got
+        finally:
+            if got:
+                lock.release()
+            lock, waiting = self._lines[mark]
+            if waiting == 1:
+                del self._lines[mark]
+            else:
+                self._lines[mark] = (lock, waiting - 1)
+
+
+class _Headers(dict[str, str]):
+    """Of an answer, by names in small letters."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__((name.lower(), value) for name, value in headers.items())
+
+
+def decided(rulings: Sequence[Ruling], context: Mapping[str, Any]) -> str | None:
+    """What the first of them that holds says. Raises ``CannotTell``."""
+    for ruling in rulings:
+        if ruling.when.holds(context):
+            return ruling.decides
+    return None

@@ -1,0 +1,45 @@
+"""One call, filled with what it is about. It may not know what its answer means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from crm_backends.connector.expressions import CannotTell, Context
+from crm_backends.connector.plans import Sending
+from crm_backends.connector.templates import flat
+from crm_backends.http import Details
+from crm_backends.ports import Deadline
+
+
+def details_of(
+    sending: Sending, context: Context, deadline: Deadline, more: dict[str, dict[str, Any]] | None = None
+) -> tuple[str, Details]:
+    """Path and details of a call.
+
+    ``more``: further fields by where they go, ``query``, ``json`` or ``form``.
+
+    Raises:
+        CannotTell: something of it has no value.
+    """
+    more = more or {}
+    details = Details(deadline=deadline)
+    query = _fields(sending.query(context) if sending.query else {}, more.get("query"))
+    if query:
+        details["params"] = flat(query, where=sending.where)
+    if sending.headers is not None:
+        details["headers"] = flat(sending.headers(context), where=sending.where)
+    if sending.json is not None:
+        body = sending.json(context)
+        details["json"] = _fields(body, more.get("json")) if isinstance(body, dict) else body
+    if sending.form is not None:
+        details["form"] = flat(_fields(sending.form(context), more.get("form")), where=sending.where)
+        details["multipart"] = sending.multipart
+        if sending.multipart and any('"' in name or "\n" in name for name in details["form"]):
+            raise CannotTell(f"{sending.where}: a field's name has a character that a form does not take")
+    if sending.auth is not None:
+        details["scope"] = sending.auth
+    return sending.path(context), details
+
+
+def _fields(made: dict[str, Any], more: dict[str, Any] | None) -> dict[str, Any]:
+    return {**made, **more} if more else made

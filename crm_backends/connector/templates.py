@@ -1,0 +1,138 @@
+"""What is sent: values with ``${…}`` in their texts, filled at each call.
+
+A lone ``${…}`` keeps its type, and one that is nothing leaves its member out; text around it makes text of
+it. It may not know how anything is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import quote
+
+from crm_backends.connector.expressions import CannotTell, Context, Expression, Scope, Wrong, read_pieces
+from crm_backends.connector.functions import Unfit, json, sendable, text_of
+from crm_backends.connector.problems import Path
+
+ABSENT = object()
+"""Stands for a member that is left out."""
+Fill = Callable[[Context], Any]
+Report = Callable[[Path, Wrong], None]
+Where = Callable[[Path], str]
+
+
+class Templates:
+    """Reads what is sent; what is wrong goes to ``report``, with its path."""
+
+    def __init__(self, report: Report, where: Where) -> None:
+        self._report = report
+        self._where = where
+
+    def value(self, value: Any, scope: Scope, path: Path) -> Fill:
+        """Any JSON."""
+        if isinstance(value, str):
+            return self._string(value, scope, path)
+        if isinstance(value, dict):
+            members = [
+                (self.text(key, scope, (*path, key)), self.value(member, scope, (*path, key)))
+                for key, member in value.items()
+            ]
+            return lambda context: {
+                key(context): member for key, fill in members if (member := fill(context)) is not ABSENT
+            }
+        if isinstance(value, list):
+            items = [self.value(item, scope, (*path, index)) for index, item in enumerate(value)]
+            return lambda context: [item for fill in items if (item := fill(context)) is not ABSENT]
+        constant = sendable(value)
+        return lambda context: constant
+
+    def _string(self, text: str, scope: Scope, path: Path) -> Fill:
+        pieces = self._pieces(text, scope, path)
+        if len(pieces) == 1 and isinstance(pieces[0], Expression):
+            expression = pieces[0]
+
+            def lone(context: Context) -> Any:
+                found = expression.value(context)
+                return ABSENT if found is None else self._sendable(found, expression.where)
+
+            return lone
+        return self._mixed(pieces)
+
+    def text(self, text: str, scope: Scope, path: Path) -> Fill:
+        """Always text; nothing in it is an error."""
+        return self._mixed(self._pieces(text, scope, path))
+
+    def path(self, text: str, scope: Scope, path: Path) -> Fill:
+        """A path: what is filled in is quoted and may not be empty."""
+        pieces = self._pieces(text, scope, path)
+        if not any(isinstance(piece, Expression) for piece in pieces):
+            return lambda context: text
+
+        def filled(context: Context) -> str:
+            parts = []
+            for piece in pieces:
+                if isinstance(piece, str):
+                    parts.append(piece)
+                    continue
+                part = _written(piece, context)
+                if part in ("", ".", ".."):
+                    raise CannotTell(f"{piece.where}: a part of the path is empty, or dots")
+                parts.append(quote(part, safe=""))
+            return "".join(parts)
+
+        return filled
+
+    def _mixed(self, pieces: list[str | Expression]) -> Fill:
+        if all(isinstance(piece, str) for piece in pieces):
+            constant = "".join(piece for piece in pieces if isinstance(piece, str))
+            return lambda context: constant
+        return lambda context: "".join(
+            piece if isinstance(piece, str) else _written(piece, context) for piece in pieces
+        )
+
+    def _pieces(self, text: str, scope: Scope, path: Path) -> list[str | Expression]:
+        try:
+            return read_pieces(text, scope, self._where(path))
+        except Wrong as wrong:
+            self._report(path, wrong)
+            return [""]
+
+    @staticmethod
+    def _sendable(value: Any, where: str) -> Any:
+        try:
+            return sendable(value)
+        except Unfit as error:
+            raise CannotTell(f"{where}: {error}") from None
+
+
+def _written(expression: Expression, context: Context) -> str:
+    try:
+        return text_of(expression.value(context))
+    except Unfit as error:
+        raise CannotTell(f"{expression.where}: {error}") from None
+
+
+def flat(fields: Mapping[str, Any], *, where: str) -> dict[str, str]:
+    """Fields of a query or a form as text; members of a mapping become ``name[member]``.
+
+    A member that is a mapping of the single key ``json`` becomes JSON text. Raises ``CannotTell``.
+    """
+    found: dict[str, str] = {}
+    for name, value in fields.items():
+        if isinstance(value, dict) and set(value) == {"json"}:
+            found[name] = json(value["json"])
+        elif isinstance(value, dict):
+            inner = flat(value, where=where)
+            found |= {f"{name}[{key.partition('[')[0]}]{_rest(key)}": text for key, text in inner.items()}
+        elif isinstance(value, list):
+            found |= flat({f"{name}[{index}]": item for index, item in enumerate(value)}, where=where)
+        elif value is not None:
+            try:
+                found[name] = text_of(value)
+            except Unfit as error:
+                raise CannotTell(f"{where}: {name}: {error}") from None
+    return found
+
+
+def _rest(key: str) -> str:
+    return key[len(key.partition("[")[0]) :]

@@ -1,0 +1,76 @@
+"""One operation of a connector against the real CRM, with every request and answer shown.
+
+It may not know the command line. What is shown has people's data in it, as it is meant to; secrets are
+masked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import SecretStr
+
+from crm_backends.connector.examples import CALLS, Call, plain
+from crm_backends.connector.recorded import Shown
+from crm_backends.connector.vocabulary import SHAPES
+from crm_backends.http import HttpSettings
+from crm_backends.http.wire import Exchanger, Wire
+from crm_backends.ports import BackendError, Deadline, Written
+from crm_backends.registry import BackendContext, BackendSpec
+
+_PATIENCE = 60.0
+
+
+class WrongCall(ValueError):
+    """What is to be tried cannot be; the message says why."""
+
+
+async def try_operation(
+    spec: BackendSpec,
+    settings: HttpSettings,
+    context: BackendContext,
+    operation: str,
+    asked: Mapping[str, Any],
+    key: str,
+    say: Callable[[str], None],
+    *,
+    dry: bool,
+) -> bool:
+    """Call it, say what happens, and whether it went well.
+
+    Raises:
+        WrongCall: the operation or an input is not known.
+    """
+    if operation not in CALLS:
+        raise WrongCall(f'there is no operation "{operation}"; known: {", ".join(sorted(CALLS))}')
+    unknown = sorted(set(asked) - set(SHAPES[operation].asked))
+    if unknown:
+        names = ", ".join(sorted(SHAPES[operation].asked)) or "nothing"
+        raise WrongCall(f'{operation} is not asked by "{unknown[0]}", but by: {names}')
+    secrets = [
+        value.get_secret_value()
+        for name in type(settings).model_fields
+        if isinstance(value := getattr(settings, name), SecretStr)
+    ]
+
+    def shown(of: HttpSettings) -> Exchanger:
+        return Shown(Wire(of), say, secrets, dry=dry)
+
+    backend: Any = spec.build(settings, context)
+    backend.replace_wire(shown)
+    await backend.open()
+    try:
+        result = await CALLS[operation](backend, Call(asked, key, Deadline.after(_PATIENCE)))
+    except BackendError as error:
+        say(f"= {type(error).__name__}: {error}")
+        return False
+    except (ValueError, TypeError, AttributeError) as error:
+        raise WrongCall(f"the input does not fit ({error})") from None
+    finally:
+        await backend.close()
+    say("= " + json.dumps(plain(result), ensure_ascii=False, indent=2))
+    if isinstance(result, Written) and result.reason:
+        say(f"  because: {result.reason}")
+    return True

@@ -1,0 +1,142 @@
+"""``koshelek-adapter connector`` as somebody types it, and the running of examples."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from adapter.commands.connector import app
+from contracts.sandbox import pegke, running
+from crm_backends.connector import shipped
+from tests.connectors.making import connector
+
+PEGKE = Path(__file__).parent / "pegke_merchant.yaml"
+
+
+def run(*words: str | Path, status: int = 0) -> str:
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    assert result.exit_code == status, result.output
+    return result.output
+
+
+def test_a_new_connector_is_well_from_the_beginning(tmp_path: Path) -> None:
+    file = tmp_path / "our.yaml"
+    assert "is written" in run("new", file)
+    assert "our_crm: well; 5 examples ran" in run("check", file)
+    assert "is there already; nothing was changed" in run("new", file, status=1)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("row.birthday", "row.birthdy", 'example "a customer by phone" of users.find: the result is'),
+        ("/balance}", "/balanse}", "the request is GET /customers/7/balance"),
+        ('text: "${input.description}"', 'text: "x"', "the body is"),
+        ("X-Api-Key: the-api_key", "X-Api-Key: other", 'the header X-Api-Key is "the-api_key"'),
+        ('{phone: "79001234567"}', '{phone: "9001234567"}', 'the query is {"phone": "79001234567"}'),
+        ("outcome: not_sent", "outcome: done", "it ends as not_sent"),
+        ("status: 404, json", "status: 400, json", "it ends with BackendMisconfigured"),
+        ("input: {phone:", "input: {fone:", 'there is no input "fone"'),
+        (
+            "- {expect: {get: /customers/8}",
+            "- {expect: {get: /customers/9}",
+            "the request is GET /customers/8",
+        ),
+    ],
+)
+def test_every_example_is_a_test(tmp_path: Path, old: str, new: str, says: str) -> None:
+    file = tmp_path / "our.yaml"
+    run("new", file)
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    output = run("check", file, status=1)
+    assert says in output
+    assert f"error: {file}:" in output
+    assert "Traceback" not in output
+
+
+def test_what_has_no_example_is_noted(tmp_path: Path) -> None:
+    file = tmp_path / "crm.yaml"
+    file.write_text(
+        connector("  users.get:\n    steps: [{get: /c}]\n    result: {id: body.id}\n"), encoding="utf-8"
+    )
+    assert "note: users.get has no example" in run("check", file)
+
+
+def test_mistakes_are_told_and_named() -> None:
+    assert 'there is no connector "nobody"' in run("check", "nobody", status=1)
+    assert "cannot be read" in run("check", "gone.yaml", status=1)
+
+
+def test_the_list_names_what_each_can_do() -> None:
+    output = run("list")
+    for name in shipped():
+        assert f"{name}: " in output
+
+
+def test_the_schema_is_one_and_the_docs_name_everything() -> None:
+    schema = json.loads(run("schema"))
+    assert {"connector", "operations", "doubts"} <= set(schema["properties"])
+    docs = run("docs")
+    for word in (
+        "`points.credit`",
+        "`where(list, name=value…)`",
+        "`one_at_a_time`",
+        "`key_taken`",
+        "`is empty`",
+    ):
+        assert word in docs
+
+
+async def test_try_shows_requests_and_answers_and_masks_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    async with running("pegke") as sandbox:
+        words = [
+            *("points.balance", "--input", "account=9990000001"),
+            *("--set", f"base_url={sandbox.base_url}/apiv1"),
+            *("--set", f"consumer_code={pegke.CONSUMER_CODE}"),
+            *("--set", f"consumer_secret={pegke.CONSUMER_SECRET}"),
+        ]
+        output = await asyncio.to_thread(run, "try", PEGKE, *words)
+        assert "> GET /?q=check_points&phone=9990000001" in output
+        assert "< 200" in output
+        assert '"total": 1250' in output
+        assert pegke.CONSUMER_SECRET not in output
+        assert "authorization: •••" in output
+
+        given = [*words[3:], "--input", "account=9990000001", "--input", "points=5"]
+        output = await asyncio.to_thread(run, "try", PEGKE, "points.credit", *given, "--dry-run")
+        assert "(not sent: this is a dry run)" in output
+        assert sandbox.ledger().count("points_credited") == 0
+        output = await asyncio.to_thread(run, "try", PEGKE, "points.credit", *given)
+        assert '"outcome": "done"' in output
+        assert sandbox.ledger().count("points_credited") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["users.fnd"], 'there is no operation "users.fnd"'),
+        (["points.balance", "--input", "fone=1"], 'points.balance is not asked by "fone", but by: account'),
+        (["points.balance", "--input", "x"], "--input takes name=value"),
+    ],
+)
+def test_a_try_that_cannot_be_is_told(words: list[str], says: str) -> None:
+    settings = [
+        "--set",
+        "base_url=https://x.example",
+        "--set",
+        "consumer_code=a",
+        "--set",
+        "consumer_secret=b",
+    ]
+    assert says in run("try", PEGKE, *words, *settings, status=1)
+
+
+def test_a_setting_that_is_missing_is_told() -> None:
+    output = run("try", PEGKE, "points.balance", "--set", "base_url=https://x.example", status=1)
+    assert "consumer_secret: field required; give it with --set" in output

@@ -1,0 +1,104 @@
+"""What a connector's file is read as: YAML 1.2, nothing guessed, everything with its place."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from crm_backends.connector.problems import ConnectorError
+from crm_backends.connector.source import read
+
+
+def problem(text: str) -> str:
+    with pytest.raises(ConnectorError) as caught:
+        read(text, "crm.yaml")
+    (one,) = caught.value.problems
+    return str(one)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no",
+        "yes",
+        "on",
+        "off",
+        "0123",
+        "1_000",
+        "1:20",
+        "+79161234567",
+        "0x1F",
+        "0o17",
+        ".5",
+        "1e3",
+        "2026-11-26",
+        "=",
+        "<<",
+        "1.",
+        "NULL",
+        "True",
+        "-0x1",
+        ".inf",
+        ".nan",
+        "123456789012345678901",
+    ],
+)
+def test_what_is_no_json_is_text(text: str) -> None:
+    assert read(f"value: {text}", "crm.yaml").values == {"value": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("true", True),
+        ("false", False),
+        ("0", 0),
+        ("-12", -12),
+        ("79161234567", 79161234567),
+        ("12.50", Decimal("12.50")),
+        ("-0.1", Decimal("-0.1")),
+    ],
+)
+def test_what_is_json_is_that(text: str, value: object) -> None:
+    read_value = read(f"value: {text}", "crm.yaml").values["value"]
+    assert (read_value, type(read_value)) == (value, type(value))
+
+
+@pytest.mark.parametrize("text", ['"true"', "'12'", "|\n  12", ">\n  null"])
+def test_quotes_and_blocks_are_text(text: str) -> None:
+    assert isinstance(read(f"value: {text}", "crm.yaml").values["value"], str)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a: 1\nb: &x 2", "crm.yaml:2:4: anchors and aliases are not read here; write the value out"),
+        ("a: &x [1]\nb: *x", "crm.yaml:1:4: anchors and aliases are not read here; write the value out"),
+        ("a: !!python/object:os.system x", "crm.yaml:1:4: tags are not read here"),
+        ("a: 1\nc:\n  d: 1\n  d: 2", 'crm.yaml:4:3: "d" is here for the second time'),
+        ("a: 1\n---\nb: 2", "crm.yaml:2:1: a second document begins here; keep one in a file"),
+        ("", "crm.yaml:1:1: the file is empty"),
+        ("a: [1, 2", "crm.yaml:1:9: this is not YAML"),
+        ("a: b: c", "crm.yaml:1:5: this is not YAML: mapping values are not allowed here"),
+        ("a:\n\tb: 1", "crm.yaml:2:1: this is not YAML"),
+        ("? [1, 2]\n: 3", "crm.yaml:1:3: a key has to be a plain text"),
+        ("a: \x07", "crm.yaml:1:4: there is a character that YAML does not allow"),
+        ("[" * 50, "crm.yaml:1:42: this is nested more than 40 deep"),
+        ("[" * 5000, "crm.yaml:1:42: this is nested more than 40 deep"),
+    ],
+)
+def test_what_is_not_read_says_where_and_why(text: str, says: str) -> None:
+    assert problem(text).startswith(says)
+
+
+def test_every_value_knows_its_place() -> None:
+    source = read("a:\n  b: [1, {c: input.phon}]\n", "crm.yaml")
+    assert str(source.place(("a", "b", 1, "c"))) == "crm.yaml:2:14"
+    assert str(source.place(("a", "b", 1, "c"), "phon")) == "crm.yaml:2:14"
+    assert str(source.place(("a", "b", 1, "c"), "input.phon")) == "crm.yaml:2:14"
+    assert str(source.place(("a", "b"), key=True)) == "crm.yaml:2:3"
+    assert str(source.place(("a", "nothing", 0))) == "crm.yaml:2:3"
