@@ -19,6 +19,7 @@ import select
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass
@@ -156,6 +157,7 @@ def _shift_clock(seconds: float) -> None:
     for name, module in list(sys.modules.items()):
         if (
             name.startswith(("adapter.", "crm_backends."))
+            and not name.startswith("adapter.commands.")  # their options are declared as datetime
             and getattr(module, "datetime", None) is clocks.datetime
         ):
             module.datetime = Shifted  # type: ignore[attr-defined]
@@ -201,6 +203,8 @@ def _child(order: Mapping[str, Any]) -> None:
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    except Exception:
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
         os._exit(status)
