@@ -13,7 +13,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from adapter.api import wire
-from adapter.errors import Code, Refused
+from adapter.errors import Code, Language, Refused
 from adapter.loyalty import enrolment, finding, fiscal, holder, listing, promo, receipts
 from adapter.loyalty.model import Card, OperationState
 from adapter.loyalty.programme import Programme
@@ -35,6 +35,10 @@ class Call:
     @property
     def region(self) -> str:
         return self.programme.settings.koshelek.region
+
+    @property
+    def language(self) -> Language:
+        return self.programme.settings.koshelek.language
 
     @property
     def card_number(self) -> str:
@@ -159,21 +163,25 @@ async def _parts(
         yield as_json(batch)
 
 
-_RECEIPT_TEXTS: dict[str, Mapping[OperationState, str]] = {
-    "ru": {OperationState.DONE: "Баллы за чек начислены"},
-    "en": {OperationState.DONE: "Points for the receipt are credited"},
+_UNDER_WAY: Mapping[Language, str] = {
+    "ru": "Запрос принят, результат будет позже",
+    "en": "Accepted, the result will follow",
 }
-_PROMO_TEXTS: dict[str, Mapping[OperationState, str]] = {
-    "ru": {OperationState.DONE: "Промокод принят"},
-    "en": {OperationState.DONE: "The promo code is accepted"},
-}
-_UNDER_WAY = {"ru": "Запрос принят, результат будет позже", "en": "Accepted, the result will follow"}
 
 
-def _texts(call: Call, texts: Mapping[str, Mapping[OperationState, str]]) -> dict[OperationState, str]:
-    language = call.programme.settings.koshelek.language
-    told = dict.fromkeys(OperationState, _UNDER_WAY[language]) | dict(texts[language])
-    return told | {OperationState.DOUBLED: told[OperationState.DONE]}
+def _in_every_state(done: Mapping[Language, str]) -> Mapping[Language, Mapping[OperationState, str]]:
+    """What a caller is told of an operation, by its state; of one that was done twice, that it is done."""
+    over = (OperationState.DONE, OperationState.DOUBLED)
+    return {
+        language: dict.fromkeys(OperationState, _UNDER_WAY[language]) | dict.fromkeys(over, text)
+        for language, text in done.items()
+    }
+
+
+_RECEIPT_TEXTS = _in_every_state(
+    {"ru": "Баллы за чек начислены", "en": "Points for the receipt are credited"}
+)
+_PROMO_TEXTS = _in_every_state({"ru": "Промокод принят", "en": "The promo code is accepted"})
 
 
 async def register_receipt(call: Call) -> wire.Json:
@@ -189,7 +197,7 @@ async def register_receipt(call: Call) -> wire.Json:
             raise Refused(Code.FIELD_MISSING, call.programme.settings.koshelek.qr_fields[0])
     card = await _participant(call, body)
     operation = await receipts.register_receipt(call.programme, card, values, call.deadline)
-    return wire.operation_json(operation, _texts(call, _RECEIPT_TEXTS))
+    return wire.operation_json(operation, _RECEIPT_TEXTS[call.language])
 
 
 async def use_promo_code(call: Call) -> wire.Json:
@@ -204,7 +212,7 @@ async def use_promo_code(call: Call) -> wire.Json:
         raise Refused(Code.FIELD_INVALID, names[0])
     card = await _participant(call, body)
     operation = await promo.use_promo_code(call.programme, card, code, call.deadline)
-    return wire.operation_json(operation, _texts(call, _PROMO_TEXTS))
+    return wire.operation_json(operation, _PROMO_TEXTS[call.language])
 
 
 async def _participant(call: Call, body: Mapping[str, object]) -> Card:

@@ -17,6 +17,8 @@ from crm_backends.ports import KEY_LENGTH
 SHORTEST = 16
 """Characters, 80 bits: the chance that any two of a billion operations share one is below one in a
 million."""
+_BYTES = -(-KEY_LENGTH * 5 // 40) * 5
+"""Of what a key is made of, as many as its characters need, in the whole groups of five that base32 has."""
 
 
 def receipt_key(fiscal_drive: str, document: str, sign: str, length: int = KEY_LENGTH) -> str:
@@ -32,4 +34,4 @@ def new_key(length: int = KEY_LENGTH) -> str:
 def _text(data: bytes, length: int) -> str:
     if not SHORTEST <= length <= KEY_LENGTH:
         raise ValueError(f"a key has {SHORTEST} to {KEY_LENGTH} characters")
-    return base64.b32encode(data).decode()[:length]
+    return base64.b32encode(data[:_BYTES]).decode()[:length]

@@ -6,18 +6,24 @@ do the same, the second moves nothing.
 
 from __future__ import annotations
 
+from adapter.store.queue import jobs_for
+
 COLUMNS = (
     "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
     "finished_at, code, points, crm_reference, message, before, requeued_at, doubted, reference, looked_at, "
     "answering_since"
 )
 
-INSERT = """
-    INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference)
-    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[])
-    ON CONFLICT (kind, identity) WHERE live DO NOTHING
-    RETURNING kind, identity, id, recorded_at
-"""
+RECORD = f"""
+    WITH new AS (
+        INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference)
+        SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::jsonb[], $6::text[])
+        ON CONFLICT (kind, identity) WHERE live DO NOTHING
+        RETURNING kind, identity, id, recorded_at
+    ),
+    {jobs_for("new")}
+    SELECT kind, identity, id, recorded_at FROM new
+"""  # noqa: S608
 
 LIVING = f"""
     SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations

@@ -9,6 +9,7 @@ import json
 from decimal import Decimal
 
 import asyncpg
+import pydantic_core
 
 from adapter.errors import Code
 from adapter.loyalty.model import NewOperation, Operation, OperationKind, OperationState, former_key
@@ -58,6 +59,11 @@ def operation_of(row: asyncpg.Record) -> Operation:
         answering_since=row["answering_since"],
         read_at=row["read_at"],
     )
+
+
+def payload_json(payload: Payload) -> str:
+    """As the ledger keeps it."""
+    return pydantic_core.to_json(payload.to_json()).decode()
 
 
 def payload_of(kind: OperationKind, row: asyncpg.Record) -> Payload | None:

@@ -1,12 +1,11 @@
 """The operations ledger in PostgreSQL: record, mark as sent, finish, wait.
 
-An operation and its delivery job are written in one transaction. Calls that arrive while one is under
+An operation and its delivery job are written by one statement. Calls that arrive while one is under
 way share the next: that is what makes recording before answering affordable.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,18 +29,17 @@ from adapter.store.ledger_sql import (
     END,
     EXPLAIN,
     FOUND_TWICE,
-    INSERT,
     KEEP_LEASE,
     LEASE,
     LIVING,
     LOOKED,
+    RECORD,
     RETIRE,
     WITNESS,
     WRITTEN_SINCE,
 )
-from adapter.store.operation_rows import balance_json, operation_of, recorded
+from adapter.store.operation_rows import balance_json, operation_of, payload_json, recorded
 from adapter.store.pool import Gateway
-from adapter.store.queue import enqueue
 from adapter.store.waiting import Waiters
 from crm_backends.model import Balance
 
@@ -97,19 +95,16 @@ class PostgresOperations:
         # In one order everywhere, or two batches that share receipts would wait for each other.
         ordered = sorted(news, key=lambda new: (new.kind, new.identity))
         async with self.gateway.connection() as connection:
-            async with connection.transaction():
-                rows = await connection.fetch(
-                    INSERT,
-                    [new.kind for new in ordered],
-                    [new.identity for new in ordered],
-                    [new.card_number for new in ordered],
-                    [new.fingerprint for new in ordered],
-                    [json.dumps(new.payload.to_json()) for new in ordered],
-                    [new.idempotency_key for new in ordered],
-                )
-                inserted = {(row["kind"], row["identity"]): row for row in rows}
-                if inserted:
-                    await enqueue(connection, [row["id"] for row in rows])
+            rows = await connection.fetch(
+                RECORD,
+                [new.kind for new in ordered],
+                [new.identity for new in ordered],
+                [new.card_number for new in ordered],
+                [new.fingerprint for new in ordered],
+                [payload_json(new.payload) for new in ordered],
+                [new.idempotency_key for new in ordered],
+            )
+            inserted = {(row["kind"], row["identity"]): row for row in rows}
             missing = [new for new in news if (new.kind, new.identity) not in inserted]
             known: dict[tuple[str, str], Operation] = {}
             if missing:

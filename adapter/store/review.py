@@ -6,7 +6,6 @@ data stays in the database: of a registration's profile nothing is ever selected
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +27,7 @@ from adapter.loyalty.model import (
 )
 from adapter.loyalty.payloads import CouponsPayload, Payload, ReceiptPayload
 from adapter.loyalty.refusal_codes import refusal_code
-from adapter.store.operation_rows import payload_of
+from adapter.store.operation_rows import payload_json, payload_of
 from adapter.store.pool import Gateway
 from adapter.store.queue import AGAIN, enqueue
 
@@ -356,13 +355,13 @@ async def _must_be_a_persons(connection: Connection, operation_id: int, now: Ope
 
 
 async def _give_coupons(connection: Connection, operation_id: int, occasion: str) -> None:
-    """What a receipt that is credited gives besides, once (``loyalty.occasions`` for those settled by
+    """What a receipt that is credited gives besides, once (``loyalty.coupon_triggers`` for those settled by
     hand)."""
     new = await connection.fetchval(
         # The shortest reference fits every CRM; which it is, is not known here.
         _COUPONS,
         operation_id,
-        json.dumps(CouponsPayload(occasion).to_json()),
+        payload_json(CouponsPayload(occasion)),
         new_key(SHORTEST),
     )
     if new is not None:

@@ -24,6 +24,7 @@ from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
 from adapter.store.operations import PostgresOperations
 from adapter.store.pool import Gateway, open_pool
+from adapter.store.queue import enqueue
 from tests.integration.processes import run
 
 from ..conftest import create_database
@@ -160,6 +161,33 @@ async def test_batches_that_share_receipts_do_not_wait_for_each_other_in_a_circl
     for batch, order in zip(batches, orders, strict=True):
         assert [operation.identity for operation, _ in batch] == [new.identity for new in order]
     assert sum(created for batch in batches for _, created in batch) == len(news)
+
+
+async def test_a_job_is_written_as_the_queue_itself_writes_it(adapter: Adapter) -> None:
+    """Recording does so in its own statement; a version of the queue that does it otherwise is seen here."""
+    await adapter.service.stop_delivery()
+    operation, _ = await adapter.service.operations.record(
+        NewOperation("job", "29", "1:1", RECEIPT, new_key())
+    )
+    async with adapter.service.pool.acquire() as connection, connection.transaction():
+        await enqueue(connection, [operation.id])
+    columns = await adapter.sql(
+        "SELECT array_agg(column_name::text) FROM information_schema.columns WHERE table_schema = 'koshelek' "
+        "AND table_name = 'pgqueuer' AND column_name <> ALL(ARRAY['id', 'created', 'updated', 'heartbeat', "
+        "'execute_after'])"
+    )
+    assert {"payload", "priority", "entrypoint", "status"} <= set(columns)
+    rows = await adapter.service.pool.fetch(
+        f"SELECT {', '.join(columns)}, execute_after <= now() AS due FROM koshelek.pgqueuer ORDER BY id"
+    )
+    ours, theirs = map(dict, rows)
+    assert ours == theirs
+    assert ours["due"]
+    logged = await adapter.service.pool.fetch(
+        "SELECT status, priority, entrypoint, traceback, aggregated FROM koshelek.pgqueuer_log ORDER BY id"
+    )
+    ours, theirs = map(dict, logged)
+    assert ours == theirs
 
 
 # --- e-mails -------------------------------------------------------------------------------------------

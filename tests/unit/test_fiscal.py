@@ -268,6 +268,28 @@ def test_any_text_is_a_sound_receipt_or_a_refusal(text: str) -> None:
 
 
 @given(
+    st.lists(
+        st.tuples(st.sampled_from([*KEYS, "fd", "fpd", "x"]), st.from_regex("[0-9T.]{1,8}", fullmatch=True)),
+        min_size=5,
+        max_size=7,
+    ).map(lambda pairs: "&".join(f"{name}={value}" for name, value in pairs))
+)
+@example("t=1&s=2&fn=3&i=4&fp=5&n=6")
+@example("t=1&s=2&fn=3&i=4&fp=5&n=6.")
+@example("t=1&s=2&fn=3&i=4&fp=5&fp=6")
+def test_a_plain_text_is_read_as_one_that_needs_understanding(text: str) -> None:
+    """With quotes around the short way of reading does not take it."""
+
+    def read(text: str) -> dict[str, str] | str | None:
+        try:
+            return read_qr(text)
+        except Refused as error:
+            return error.field
+
+    assert read(text) == read(f'"{text}"')
+
+
+@given(
     moment=st.datetimes(datetime(2017, 1, 1), NOW.replace(tzinfo=None)),  # noqa: DTZ001 - a shop's clock
     kopecks=st.integers(1, 10**14 - 1),
     drive=st.from_regex(r"[0-9]{1,16}", fullmatch=True),
