@@ -161,13 +161,13 @@ def _switch_error(error: ValueError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
-_NEEDED = ("jinja2", "jsonschema")
-"""What pages and stand-ins are made with; the service does without, so not every installation has it."""
+_NEEDED = {"barcode": "python-barcode", "jsonschema": "jsonschema", "segno": "segno"}
+"""Modules that pages and stand-ins are made with, and what brings them; the service does without."""
 
 
 def main() -> None:
     """Entry point of the command."""
-    missing = [name for name in _NEEDED if find_spec(name) is None]
+    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing and "--help" not in sys.argv:  # a report that cannot be written is known before the run
         typer.echo(
             f"error: koshelek-contract needs {' and '.join(missing)}; install them from the clone: "
