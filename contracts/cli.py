@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -159,6 +161,18 @@ def _switch_error(error: ValueError) -> str:
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
 
 
+_NEEDED = {"barcode": "python-barcode", "jsonschema": "jsonschema", "segno": "segno"}
+"""Modules that pages and stand-ins are made with, and what brings them; the service does without."""
+
+
 def main() -> None:
     """Entry point of the command."""
+    missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
+    if missing and "--help" not in sys.argv:  # a report that cannot be written is known before the run
+        typer.echo(
+            f"error: koshelek-contract needs {' and '.join(missing)}; install them from the clone: "
+            "pip install '.[suite]'",
+            err=True,
+        )
+        raise SystemExit(1)
     app()

@@ -45,13 +45,16 @@ def generated(text: str) -> str:
     return text
 
 
+def stale() -> dict[Path, str]:
+    """Documents with a generated part that is not as the code has it, and their text as it should be."""
+    texts = {path: path.read_text(encoding="utf-8") for path in documents()}
+    return {path: fresh for path, text in texts.items() if (fresh := generated(text)) != text}
+
+
 def main() -> None:
-    for path in documents():
-        before = path.read_text(encoding="utf-8")
-        after = generated(before)
-        if after != before:
-            path.write_text(after, encoding="utf-8")
-            print(Path(path).relative_to(ROOT))
+    for path, text in stale().items():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(ROOT))
 
 
 if __name__ == "__main__":

@@ -100,8 +100,16 @@ def demo(
     ] = "postgres",
 ) -> None:
     """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
-    from adapter.commands import demo as demo_programme
     from adapter.process import logs
+    from adapter.settings import CannotRun
+
+    try:
+        from adapter.commands import demo as demo_programme
+    except ModuleNotFoundError as error:
+        raise CannotRun(
+            f"the demo needs {error.name}, which is not installed; install it from the clone of "
+            "koshelek-adapter: pip install '.[embedded]'"
+        ) from None
 
     settings = demo_programme.demo_settings(
         host=host,

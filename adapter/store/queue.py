@@ -2,6 +2,8 @@
 
 A job carries nothing but the id of an operation; what is to be done stands in the operations table,
 which is the truth. The queue's history tables are therefore unlogged.
+
+The one module that names pgqueuer's tables, which are not its documented interface: a test compares them.
 """
 
 from __future__ import annotations
@@ -96,3 +98,48 @@ async def hurry(
     """
     tag = await connection.execute(_HURRY, DELIVER, kind)
     return int(tag.split()[-1])
+
+
+# -- the housekeeping's statements, which read and change pgqueuer's own tables ----------------------------
+
+# A job is never far from its operation: they are written together, and it goes when the operation has
+# ended or is held. An operation that has been waiting for long without one has lost it.
+JOBLESS = """
+    SELECT operation.id, operation.state, operation.attempt
+      FROM koshelek.operations AS operation
+     WHERE operation.state IN ('recorded', 'sent', 'unknown')
+       -- What is in the future was written before the database's clock was put back.
+       AND greatest(operation.recorded_at, operation.sent_at)
+           NOT BETWEEN now() - $1::interval AND now() + $1::interval
+       AND NOT EXISTS (
+               SELECT FROM koshelek.pgqueuer AS job
+                WHERE job.entrypoint = $2 AND job.status IN ('queued', 'picked')
+                  AND job.payload = convert_to(operation.id::text, 'UTF8')
+           )
+     LIMIT $3
+"""
+FAILED_JOBS = """
+    DELETE FROM koshelek.pgqueuer WHERE entrypoint = $1 AND status = 'failed' AND payload = ANY($2::bytea[])
+"""
+
+# The queue goes by the database's clock. When that was put back, jobs put off a little would wait for an
+# hour, and those of a process that has died would not be taken over before.
+BACK_IN_TIME = """
+    UPDATE koshelek.pgqueuer
+       SET execute_after = CASE WHEN execute_after > now() + $2::interval THEN now() ELSE execute_after END,
+           heartbeat = least(heartbeat, now())
+     WHERE entrypoint = $1 AND status IN ('queued', 'picked')
+       AND (execute_after > now() + $2::interval OR heartbeat > now() + '1 minute'::interval)
+"""
+
+# Ids grow with time, so a portion from the lower end needs no index on the time.
+TRIM = {
+    table: f"""
+    DELETE FROM {table} WHERE id IN (
+        SELECT id FROM (SELECT id, created FROM {table} ORDER BY id LIMIT $2) AS oldest
+         WHERE created < now() - $1::interval
+    )
+"""  # noqa: S608
+    for table in ("koshelek.pgqueuer_log", "koshelek.pgqueuer_statistics")
+}
+"""By the queue's tables that say what happened."""

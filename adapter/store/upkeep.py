@@ -12,10 +12,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import asyncpg
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
 
 from adapter.store.pool import Gateway, count
-from adapter.store.queue import AGAIN, DELIVER, enqueue, queries
+from adapter.store.queue import AGAIN, BACK_IN_TIME, DELIVER, FAILED_JOBS, JOBLESS, TRIM, enqueue
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
@@ -44,31 +43,11 @@ _FREE_RESERVATIONS = """
            )
 """
 
-# A job is never far from its operation: they are written together, and it goes when the operation has
-# ended or is held. An operation that has been waiting for long without one has lost it.
-_JOBLESS = """
-    SELECT operation.id, operation.state, operation.attempt
-      FROM koshelek.operations AS operation
-     WHERE operation.state IN ('recorded', 'sent', 'unknown')
-       -- What is in the future was written before the database's clock was put back.
-       AND greatest(operation.recorded_at, operation.sent_at)
-           NOT BETWEEN now() - $1::interval AND now() + $1::interval
-       AND NOT EXISTS (
-               SELECT FROM {queue} AS job
-                WHERE job.entrypoint = $2 AND job.status IN ('queued', 'picked')
-                  AND job.payload = convert_to(operation.id::text, 'UTF8')
-           )
-     LIMIT $3
-"""
 _DOUBT = """
     UPDATE koshelek.operations AS operation SET state = 'unknown'
       FROM unnest($1::bigint[], $2::int[]) AS stale (id, attempt)
      WHERE operation.id = stale.id AND operation.attempt = stale.attempt AND operation.state = 'sent'
 """
-_FAILED_JOBS = """
-    DELETE FROM {queue} WHERE entrypoint = $1 AND status = 'failed' AND payload = ANY($2::bytea[])
-"""
-
 # Not while its holder may have reached the CRM: the balance is needed to find out.
 _DROP_LEASES = """
     DELETE FROM koshelek.account_leases AS lease
@@ -77,24 +56,6 @@ _DROP_LEASES = """
                SELECT FROM koshelek.operations AS holder
                 WHERE holder.id = lease.operation_id AND holder.state IN ('sent', 'unknown')
            )
-"""
-
-# The queue goes by the database's clock. When that was put back, jobs put off a little would wait for an
-# hour, and those of a process that has died would not be taken over before.
-_BACK_IN_TIME = """
-    UPDATE {queue}
-       SET execute_after = CASE WHEN execute_after > now() + $2::interval THEN now() ELSE execute_after END,
-           heartbeat = least(heartbeat, now())
-     WHERE entrypoint = $1 AND status IN ('queued', 'picked')
-       AND (execute_after > now() + $2::interval OR heartbeat > now() + '1 minute'::interval)
-"""
-
-# Ids grow with time, so a portion from the lower end needs no index on the time.
-_TRIM = """
-    DELETE FROM {table} WHERE id IN (
-        SELECT id FROM (SELECT id, created FROM {table} ORDER BY id LIMIT $2) AS oldest
-         WHERE created < now() - $1::interval
-    )
 """
 
 _OLD = """
@@ -179,13 +140,9 @@ class PostgresUpkeep:
         What was being sent when it was lost becomes unknown. One portion; call again while it is full.
         """
         async with self._gateway.connection() as connection, connection.transaction():
-            queue = queries(AsyncpgDriver(connection))  # type: ignore[arg-type]
-            table = queue.qbe.settings.qualified.queue_table
             # With statistics from before a burst the planner would compare everything with everything.
             await connection.execute("SET LOCAL enable_nestloop = off")
-            rows = await connection.fetch(
-                _JOBLESS.format(queue=table), older, DELIVER, _PORTION, timeout=_PATIENCE
-            )
+            rows = await connection.fetch(JOBLESS, older, DELIVER, _PORTION, timeout=_PATIENCE)
             if not rows:
                 return Restored()
             sent = [row for row in rows if row["state"] == "sent"]
@@ -193,19 +150,14 @@ class PostgresUpkeep:
                 _DOUBT, [row["id"] for row in sent], [row["attempt"] for row in sent]
             )
             payloads = [str(row["id"]).encode() for row in rows]
-            await connection.execute(_FAILED_JOBS.format(queue=table), DELIVER, payloads, timeout=_PATIENCE)
+            await connection.execute(FAILED_JOBS, DELIVER, payloads, timeout=_PATIENCE)
             await enqueue(connection, [row["id"] for row in rows], AGAIN)
         return Restored(jobs=len(rows), doubts=count(tag))
 
     async def bring_back_in_time(self, longest: timedelta) -> int:
         """Bring jobs forward that are put off by more than ``longest``: the clock was put back."""
         async with self._gateway.connection() as connection:
-            queue = queries(AsyncpgDriver(connection))  # type: ignore[arg-type]
-            table = queue.qbe.settings.qualified.queue_table
-            tag = await connection.execute(
-                _BACK_IN_TIME.format(queue=table), DELIVER, longest, timeout=_PATIENCE
-            )
-            return count(tag)
+            return count(await connection.execute(BACK_IN_TIME, DELIVER, longest, timeout=_PATIENCE))
 
     async def drop_leases(self) -> int:
         """Remove leases of accounts that nobody came back for."""
@@ -216,11 +168,9 @@ class PostgresUpkeep:
         """Remove what the job queue wrote down about jobs before ``older``; one portion of each table."""
         trimmed = 0
         async with self._gateway.connection() as connection:
-            names = queries(AsyncpgDriver(connection)).qbe.settings.qualified  # type: ignore[arg-type]
-            for table in (names.queue_table_log, names.statistics_table):
+            for table, trim in TRIM.items():
                 if await connection.fetchval("SELECT to_regclass($1)", table) is not None:
-                    tag = await connection.execute(_TRIM.format(table=table), older, _PORTION * 10)
-                    trimmed += count(tag)
+                    trimmed += count(await connection.execute(trim, older, _PORTION * 10))
         return trimmed
 
     async def purge(self, older: timedelta, *, dry_run: bool = False) -> AsyncIterator[Portion]:

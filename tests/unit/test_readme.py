@@ -5,18 +5,13 @@ from __future__ import annotations
 import re
 
 from tests.markdown import ROOT, documents
-from tests.readme import PARTS, generated, parts_in
+from tests.readme import PARTS, parts_in, stale
 
 README = ROOT / "README.md"
 
 
 def test_the_generated_parts_are_fresh() -> None:
-    stale = []
-    for path in documents():
-        text = path.read_text(encoding="utf-8")
-        if text != generated(text):
-            stale.append(str(path.relative_to(ROOT)))
-    assert not stale, "run: python -m tests.readme"
+    assert [str(path.relative_to(ROOT)) for path in stale()] == [], "run: python -m tests.readme"
 
 
 def test_every_generated_part_stands_in_one_document() -> None:
