@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from crm_backends.capabilities import (
     FULL,
@@ -47,6 +47,9 @@ from crm_backends.outcomes import (
     Refusal,
     Written,
 )
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = [
     "FULL",
@@ -169,7 +172,7 @@ class TellsStanding(Protocol):
 class TakesNewSecrets(Protocol):
     """A driver whose secrets may change while it is at work."""
 
-    def renew(self, settings: Any) -> bool:
+    def renew(self, settings: BaseModel) -> bool:
         """Use the secrets of these settings of its own from now on.
 
         False, and nothing is changed, where they differ in more than secrets, which needs a restart.

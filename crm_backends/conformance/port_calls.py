@@ -166,6 +166,13 @@ async def find(
     return by_reference
 
 
+async def got(backend: Backend, customer_id: str) -> Customer:
+    """A customer who is known to be there."""
+    customer = await users(backend).get(customer_id, deadline=soon())
+    assert customer is not None
+    return customer
+
+
 async def listed(backend: Backend) -> list[str]:
     """All phones of ``list_phones``."""
     return [phone async for batch in users(backend).list_phones() for phone in batch]

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from crm_backends.model import Channel, CrmCardState, Holder, Profile
@@ -40,7 +41,7 @@ class NoSuchState(Exception):
 class Rig(abc.ABC):
     """One CRM for one test. What is abstract every driver needs, the rest goes with its operations."""
 
-    spec: BackendSpec
+    spec: BackendSpec[Any]
     secrets: Sequence[str]
     """Texts of the credentials that ``build`` puts into the settings, the refused ones included."""
     nobody: str
