@@ -286,7 +286,7 @@ class KeepsCards(Protocol):
 @runtime_checkable
 class Points(Protocol):
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        """The reference under which this CRM keeps the holder's points; ``None`` when it knows none.
+        """The id under which this CRM keeps the holder's points; ``None`` when it knows none.
 
         Raises ``HolderUnnamed`` where the profile lacks what it would have to be asked by.
         """
@@ -325,7 +325,7 @@ class NamesAccounts(Protocol):
 @runtime_checkable
 class Coupons(Protocol):
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        """The reference under which this CRM keeps the holder's coupons, as ``points_account``."""
+        """The id under which this CRM keeps the holder's coupons, as ``points_account``."""
 
     async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]: ...
 

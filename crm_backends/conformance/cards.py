@@ -140,12 +140,12 @@ class CardScenarios(Conformance):
     async def test_a_card_whose_answer_is_lost_is_sent_again(self, rig: Rig, backend: Backend) -> None:
         """U28. A card whose answer is lost is UNKNOWN; sent again it is DONE, and it took effect once."""
         customer = (await rig.new_customer(new_person())).users_reference
-        number, reference = new_card_number(), new_key()
+        number, key = new_card_number(), new_key()
         async with effects(rig, "users.set_card", 1):
             await rig.lose_reply("users.set_card")
-            sent = await set_card(backend, customer, number, soon(), idempotency_key=reference)
+            sent = await set_card(backend, customer, number, soon(), idempotency_key=key)
             assert sent == Written.unknown()
-            again = await set_card(backend, customer, number, soon(), idempotency_key=reference)
+            again = await set_card(backend, customer, number, soon(), idempotency_key=key)
             assert again.outcome is Outcome.DONE
 
 

@@ -45,7 +45,7 @@ class Rig(abc.ABC):
     secrets: Sequence[str]
     """Texts of the credentials that ``build`` puts into the settings, the refused ones included."""
     nobody: str
-    """A reference in this CRM's form that no customer has."""
+    """An id in this CRM's form that no customer has."""
 
     @abc.abstractmethod
     def build(self, *, credentials: bool = True) -> Backend:
@@ -114,10 +114,10 @@ class Rig(abc.ABC):
         """Points that the CRM itself moves, as a till would: earned, or spent when negative."""
         raise NotProvided("move", "points.balance and points.entries")
 
-    async def double(self, account: str, reference: str) -> None:
-        """The credit of five points that the CRM keeps under this reference is there a second time.
+    async def double(self, account: str, key: str) -> None:
+        """The credit of five points that the CRM keeps under this key is there a second time.
 
-        As if it had been sent twice. Where the CRM keeps no references: another credit just like it.
+        As if it had been sent twice. Where the CRM keeps no keys: another credit just like it.
         """
         raise NotProvided("double", "points.credit")
 

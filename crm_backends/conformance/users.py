@@ -59,7 +59,7 @@ class BaseUsers(CardScenarios):
 
     @needs("users.find")
     async def test_a_customer_is_found_by_phone(self, rig: Rig, backend: Backend) -> None:
-        """U2. A customer is found by phone, with its reference."""
+        """U2. A customer is found by phone, with its id."""
         holder = await rig.new_customer(new_person())
         await rig.new_customer(new_person())
         found = await find(backend, phone=holder.profile.phone)
@@ -90,8 +90,8 @@ class BaseUsers(CardScenarios):
         assert await find(backend, birth_date=holder.profile.birth_date) == {}
 
     @needs("users.get")
-    async def test_a_customer_is_got_by_reference(self, rig: Rig, backend: Backend) -> None:
-        """U6. A customer is got by reference; what is known of a person is told as it was given."""
+    async def test_a_customer_is_got_by_its_id(self, rig: Rig, backend: Backend) -> None:
+        """U6. A customer is got by its id; what is known of a person is told as it was given."""
         holder = await rig.new_customer(new_person())
         known = await got(backend, holder.users_reference)
         assert known.customer_id == holder.users_reference
@@ -99,15 +99,15 @@ class BaseUsers(CardScenarios):
         assert known.registered_at is None or known.registered_at.tzinfo is not None
 
     @needs("users.get")
-    async def test_a_reference_nobody_has_gets_nobody(self, rig: Rig, backend: Backend) -> None:
-        """U7. A reference nobody has gets nobody."""
+    async def test_an_id_nobody_has_gets_nobody(self, rig: Rig, backend: Backend) -> None:
+        """U7. An id nobody has gets nobody."""
         assert await users(backend).get(rig.nobody, deadline=soon()) is None
 
     @needs("users.register")
-    async def test_a_registered_customer_is_known_by_the_reference_returned(
+    async def test_a_registered_customer_is_known_by_the_id_returned(
         self, rig: Rig, backend: Backend
     ) -> None:
-        """U8. A registration is DONE with the reference by which the customer is known from then on."""
+        """U8. A registration is DONE with the id by which the customer is known from then on."""
         person = new_person()
         async with effects(rig, "users.register", 1):
             written = await users(backend).register(person, idempotency_key=new_key(backend), deadline=soon())
@@ -202,13 +202,13 @@ class BaseUsers(CardScenarios):
     @needs("users.register")
     async def test_a_registration_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
         """U16. A registration whose answer is lost is UNKNOWN, reconciled as declared, and happened once."""
-        person, reference = new_person(), new_key(backend)
+        person, key = new_person(), new_key(backend)
         async with effects(rig, "users.register", 1):
             await rig.lose_reply("users.register")
-            sent = await users(backend).register(person, idempotency_key=reference, deadline=soon())
+            sent = await users(backend).register(person, idempotency_key=key, deadline=soon())
             assert sent == Written.unknown()
             if backend.reconciliation is not Reconciliation.MANUAL:
-                reconciled = await _reconcile(backend, person, reference)
+                reconciled = await _reconcile(backend, person, key)
                 assert reconciled.outcome is Outcome.DONE
                 assert reconciled.crm_reference
                 if is_there(backend, "users.find"):
@@ -219,27 +219,27 @@ class BaseUsers(CardScenarios):
         self, rig: Rig, backend: Backend
     ) -> None:
         """U17. A registration that was lost on its way is UNKNOWN, and is never reconciled as DONE."""
-        person, reference = new_person(), new_key(backend)
+        person, key = new_person(), new_key(backend)
         async with effects(rig, "users.register", 0):
             await rig.lose_request("users.register")
-            sent = await users(backend).register(person, idempotency_key=reference, deadline=soon())
+            sent = await users(backend).register(person, idempotency_key=key, deadline=soon())
             assert sent == Written.unknown()
             if backend.reconciliation in (Reconciliation.PROBE, Reconciliation.COMPARE):
-                sent = await _reconcile(backend, person, reference)
+                sent = await _reconcile(backend, person, key)
                 assert sent in (Written.not_sent(), Written.unknown())
         if backend.reconciliation is Reconciliation.KEY or sent == Written.not_sent():
             async with effects(rig, "users.register", 1):
-                again = await users(backend).register(person, idempotency_key=reference, deadline=soon())
+                again = await users(backend).register(person, idempotency_key=key, deadline=soon())
             assert again.outcome is Outcome.DONE
 
     @needs("users.register", Reconciliation.KEY, Reconciliation.PROBE)
-    async def test_a_reference_of_another_person_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """U18. A reference that is known with another person is a conflict, never done."""
-        reference = new_key(backend)
-        first = await users(backend).register(new_person(), idempotency_key=reference, deadline=soon())
+    async def test_a_key_of_another_person_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """U18. A key that is known with another person is a conflict, never done."""
+        key = new_key(backend)
+        first = await users(backend).register(new_person(), idempotency_key=key, deadline=soon())
         assert first.outcome is Outcome.DONE
         async with nothing_changes(rig):
-            reconciled = await _reconcile(backend, new_person(), reference)
+            reconciled = await _reconcile(backend, new_person(), key)
         if backend.reconciliation is Reconciliation.KEY or reconciled.outcome is Outcome.REFUSED:
             assert_refused(reconciled, Refusal.KEY_TAKEN)
         assert reconciled.outcome is not Outcome.DONE
@@ -275,9 +275,9 @@ def _assert_as_given(told: Profile, given: Profile) -> None:
         assert value is None or value == getattr(given, field.name), f"{field.name} is told otherwise"
 
 
-async def _reconcile(backend: Backend, person: Profile, reference: str) -> Written:
+async def _reconcile(backend: Backend, person: Profile, key: str) -> Written:
     """Reconcile the doubt as the driver declares."""
     if backend.reconciliation is Reconciliation.KEY:
-        return await users(backend).register(person, idempotency_key=reference, deadline=soon())
+        return await users(backend).register(person, idempotency_key=key, deadline=soon())
     assert isinstance(backend, ReconcilesRegistration)
-    return await backend.reconcile_register(person, idempotency_key=reference, deadline=soon())
+    return await backend.reconcile_register(person, idempotency_key=key, deadline=soon())
