@@ -73,7 +73,7 @@ class CrmCard:
     replaced_by: str | None = None
     """The number in its place, where the state is replaced and the CRM says by which."""
     customer: Customer | None = None
-    """The owner, with at least the reference; ``None``: plastic without an owner."""
+    """The owner, with at least the id; ``None``: plastic without an owner."""
     barcode: str | None = None
     """What is printed on the card, where that is not the number."""
     barcode_type: str | None = None

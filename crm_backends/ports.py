@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from crm_backends.capabilities import (
     FULL,
@@ -47,6 +47,9 @@ from crm_backends.outcomes import (
     Refusal,
     Written,
 )
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 __all__ = [
     "FULL",
@@ -169,7 +172,7 @@ class TellsStanding(Protocol):
 class TakesNewSecrets(Protocol):
     """A driver whose secrets may change while it is at work."""
 
-    def renew(self, settings: Any) -> bool:
+    def renew(self, settings: BaseModel) -> bool:
         """Use the secrets of these settings of its own from now on.
 
         False, and nothing is changed, where they differ in more than secrets, which needs a restart.
@@ -283,7 +286,7 @@ class KeepsCards(Protocol):
 @runtime_checkable
 class Points(Protocol):
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        """The reference under which this CRM keeps the holder's points; ``None`` when it knows none.
+        """The id under which this CRM keeps the holder's points; ``None`` when it knows none.
 
         Raises ``HolderUnnamed`` where the profile lacks what it would have to be asked by.
         """
@@ -322,7 +325,7 @@ class NamesAccounts(Protocol):
 @runtime_checkable
 class Coupons(Protocol):
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        """The reference under which this CRM keeps the holder's coupons, as ``points_account``."""
+        """The id under which this CRM keeps the holder's coupons, as ``points_account``."""
 
     async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]: ...
 

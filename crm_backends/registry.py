@@ -2,7 +2,8 @@
 
 Drivers are entry points of the group ``koshelek_adapter.crm``; ours are declared in ``pyproject.toml``
 and a third party adds its own in the same way. Besides there are the connectors: those that come with this
-package by their folder, any other by its file. This module may not import a driver by itself.
+package by their folder, any other by its file. What drivers bring for the command line are entry points, too,
+of the group ``koshelek_adapter.commands``. This module may not import a driver by itself.
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from zoneinfo import ZoneInfo
-
-from pydantic import BaseModel
 
 from crm_backends.ports import Backend, Capability, Reconciliation
 
 if TYPE_CHECKING:
     import asyncpg
+    import typer
+    from pydantic import BaseModel
+
+S = TypeVar("S", bound="BaseModel")
 
 GROUP = "koshelek_adapter.crm"
+COMMANDS = "koshelek_adapter.commands"
 
 
 class UnknownDriver(LookupError):
@@ -54,13 +58,13 @@ class BackendContext:
 
 
 @dataclass(frozen=True, slots=True)
-class BackendSpec:
+class BackendSpec(Generic[S]):
     """One driver: its name, its settings model, and how it is built."""
 
     name: str
     summary: str
-    settings: type[BaseModel]
-    build: Callable[[Any, BackendContext], Backend]
+    settings: type[S]
+    build: Callable[[S, BackendContext], Backend]
     ports: frozenset[str]
     """Which of ``users``, ``points``, ``coupons`` it implements."""
     capabilities: Mapping[str, Capability]
@@ -71,6 +75,37 @@ class BackendSpec:
 
 def _installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
+
+
+LoadSettings = Callable[[Path | None], tuple[Any, ZoneInfo]]
+"""The driver's settings and the programme's zone, for the file named by ``--config`` (``None``: not named);
+or it ends the command."""
+MakeApp = Callable[[LoadSettings], "typer.Typer"]
+"""Makes a driver's commands."""
+
+
+def with_commands() -> list[str]:
+    """Names of the drivers that bring commands, sorted; nothing is imported, so that help comes at once."""
+    return sorted(point.name for point in entry_points(group=COMMANDS))
+
+
+def load_commands(name: str) -> MakeApp:
+    """Import what makes a driver's commands.
+
+    Raises:
+        UnknownDriver: no driver of that name brings any.
+        DriverNotUsable: something they need is not installed.
+    """
+    for point in entry_points(group=COMMANDS, name=name):
+        try:
+            return cast(MakeApp, point.load())
+        except ImportError as error:
+            raise DriverNotUsable(
+                f'the commands of the CRM driver "{name}" cannot be imported: {error}'
+            ) from error
+    raise UnknownDriver(
+        f'the CRM driver "{name}" brings no commands (those that do: {", ".join(with_commands())})'
+    )
 
 
 def names() -> list[str]:
@@ -85,7 +120,7 @@ def _connectors() -> dict[str, Path]:
     return shipped()
 
 
-def load(name: str) -> BackendSpec:
+def load(name: str) -> BackendSpec[Any]:
     """Import a driver, or read a connector.
 
     Args:
@@ -118,7 +153,7 @@ def load(name: str) -> BackendSpec:
     return spec
 
 
-def _read(file: Path) -> BackendSpec:
+def _read(file: Path) -> BackendSpec[Any]:
     from crm_backends.connector import ConnectorError, spec_of
 
     try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,35 +44,43 @@ def print_version() -> None:
     typer.echo(f"koshelek-adapter {version.text()}")
 
 
-def _driver_settings(driver: str, port: str, config: Path | None) -> tuple[Any, ZoneInfo]:
+def _driver_settings(driver: str, config: Path | None) -> tuple[Any, ZoneInfo]:
     """The settings of a driver, from whichever port it is bound to, and the zone; or the command ends."""
     from adapter.settings import SettingsError, read_settings, settings_path
+    from crm_backends import registry
 
     try:
         settings = read_settings(settings_path(config))
     except SettingsError as error:
         fail(str(error))
-    for binding in settings.crm.bindings().values():
+    bindings = settings.crm.bindings()
+    for binding in bindings.values():
         if binding is not None and binding.driver == driver:
             return binding.settings, settings.zone
+    port = next(port for port in bindings if port in registry.load(driver).ports)
     fail(f'crm.{port}.driver: is not "{driver}"; this command works on its settings')
 
 
-_OF_DRIVERS = {
-    "pegke": ("points", "Commands for Pegke."),
-    "postgres": ("users", "Commands for a CRM in PostgreSQL."),
-    "xerts": ("coupons", "Set up a programme on Xerts, and read its reports."),
-}
-"""Drivers that bring commands of their own: the port they serve, and what the commands are for."""
+def _add_commands_of_drivers() -> None:
+    """What the installed drivers bring; imported only when it is asked for.
+
+    Their HTTP client takes longer to import than most commands take to run.
+    """
+    from crm_backends import registry
+
+    for driver in registry.with_commands():
+        commands = typer.Typer()
+        if sys.argv[1:2] == [driver]:
+            try:
+                commands = registry.load_commands(driver)(partial(_driver_settings, driver))
+            except registry.DriverNotUsable as error:
+                fail(str(error))
+        app.add_typer(
+            commands, name=driver, help=commands.info.help or f"Commands of the CRM driver {driver}."
+        )
 
 
 def main() -> None:
     """Entry point of the command."""
-    for driver, (port, about) in _OF_DRIVERS.items():
-        commands = typer.Typer()
-        if sys.argv[1:2] == [driver]:
-            # Its HTTP client takes longer to import than most commands take to run.
-            module = import_module(f"crm_backends.{driver}.commands")
-            commands = module.make_app(partial(_driver_settings, driver, port))
-        app.add_typer(commands, name=driver, help=about)
+    _add_commands_of_drivers()
     app()

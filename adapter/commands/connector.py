@@ -141,7 +141,7 @@ def docs() -> None:
     typer.echo(markdown(), nl=False)
 
 
-def _read(which: str) -> tuple[Loaded, BackendSpec]:
+def _read(which: str) -> tuple[Loaded, BackendSpec[Any]]:
     from crm_backends.connector.problems import ConnectorError, nearest
     from crm_backends.connector.reading import load, shipped
     from crm_backends.connector.spec import make_spec
@@ -157,7 +157,7 @@ def _read(which: str) -> tuple[Loaded, BackendSpec]:
 
 
 def _settings_for(
-    spec: BackendSpec, which: str, operation: str, config: Path | None, given: dict[str, str]
+    spec: BackendSpec[Any], which: str, operation: str, config: Path | None, given: dict[str, str]
 ) -> tuple[HttpSettings, ZoneInfo, str]:
     """The connector's settings, and the programme's zone and region."""
     from zoneinfo import ZoneInfo
@@ -177,7 +177,7 @@ def _settings_for(
             values = {name: getattr(binding.settings, name) for name in binding.settings.model_fields_set}
     try:
         values |= read_secret_files(spec.settings, given)
-        return spec.settings.model_validate(values), zone, region  # type: ignore[return-value]
+        return spec.settings.model_validate(values), zone, region
     except ValidationError as error:
         problems = [
             f"{'.'.join(str(step) for step in one['loc'])}: {one['msg'][:1].lower()}{one['msg'][1:]}"

@@ -10,7 +10,10 @@ import pytest
 
 # Before they are imported, so that a failed scenario shows what was compared.
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("base", "port_calls", "coupons", "general", "points", "users"))
+    *(
+        f"{__name__}.{module}"
+        for module in ("base", "cards", "port_calls", "coupons", "general", "points", "users")
+    )
 )
 
 from crm_backends.conformance.base import Conformance, needs, scenarios_of  # noqa: E402

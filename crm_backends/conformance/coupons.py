@@ -52,7 +52,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.offers")
     async def test_a_holder_sees_the_offers_meant_for_them(self, rig: Rig, backend: Backend) -> None:
-        """C4. A holder sees each offer meant for them once, with a title and a reference of its own."""
+        """C4. A holder sees each offer meant for them once, with a title and an id of its own."""
         account = await _new_account(rig, backend)
         titles = {await rig.offer(account), await rig.offer(account)}
         offers = await coupons(backend).offers(account, deadline=soon())
@@ -103,7 +103,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.redeem")
     async def test_a_used_code_is_refused(self, rig: Rig, backend: Backend) -> None:
-        """C9. A code that has been used is REFUSED to a new reference, as used."""
+        """C9. A code that has been used is REFUSED to a new key, as used."""
         use = await _Use.of(rig, backend)
         assert (await use.send()).outcome is Outcome.DONE
         async with nothing_changes(rig):
@@ -121,7 +121,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.redeem")
     async def test_a_code_used_five_times_at_once_is_used_once(self, rig: Rig, backend: Backend) -> None:
-        """C11. A code used under five references at once is used once, and REFUSED to the others."""
+        """C11. A code used under five keys at once is used once, and REFUSED to the others."""
         use = await _Use.of(rig, backend)
         async with effects(rig, "coupons.redeem", 1):
             ends = await asyncio.gather(*(_Use(backend, use.account, use.code).send() for _ in range(5)))
@@ -130,7 +130,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.redeem", Reconciliation.KEY)
     async def test_a_redemption_sent_many_times_takes_effect_once(self, rig: Rig, backend: Backend) -> None:
-        """C12. With reconciliation by key, one reference sent five times at once takes effect once."""
+        """C12. With reconciliation by key, one key sent five times at once takes effect once."""
         use = await _Use.of(rig, backend)
         async with effects(rig, "coupons.redeem", 1):
             ends = await asyncio.gather(*(use.send() for _ in range(5)))
@@ -168,34 +168,32 @@ class BaseCoupons(Conformance):
     async def test_coupons_whose_answer_is_lost_are_given_once(self, rig: Rig, backend: Backend) -> None:
         """C15. Coupons whose answer is lost are UNKNOWN; with a key, asked again, given once."""
         account, occasion = await _new_account(rig, backend), await rig.occasion()
-        reference = new_key(backend)
+        key = new_key(backend)
         async with effects(rig, "coupons.issue", 1):
             await rig.lose_reply("coupons.issue")
             port = coupons(backend)
-            lost = await port.issue(account, occasion, idempotency_key=reference, deadline=soon())
+            lost = await port.issue(account, occasion, idempotency_key=key, deadline=soon())
             assert lost == Written.unknown()
             if backend.reconciliation is Reconciliation.KEY:
-                again = await port.issue(account, occasion, idempotency_key=reference, deadline=soon())
+                again = await port.issue(account, occasion, idempotency_key=key, deadline=soon())
                 assert again.outcome is Outcome.DONE
 
     @needs("coupons.issue", Reconciliation.KEY)
-    async def test_a_reference_of_another_holders_coupons_is_a_conflict(
-        self, rig: Rig, backend: Backend
-    ) -> None:
-        """C16. A reference that is known with the coupons of another holder is a conflict, never done."""
-        occasion, reference = await rig.occasion(), new_key(backend)
+    async def test_a_key_of_another_holders_coupons_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """C16. A key that is known with the coupons of another holder is a conflict, never done."""
+        occasion, key = await rig.occasion(), new_key(backend)
         one, other = await _new_account(rig, backend), await _new_account(rig, backend)
         port = coupons(backend)
-        first = await port.issue(one, occasion, idempotency_key=reference, deadline=soon())
+        first = await port.issue(one, occasion, idempotency_key=key, deadline=soon())
         assert first.outcome is Outcome.DONE
         async with nothing_changes(rig):
-            taken = await port.issue(other, occasion, idempotency_key=reference, deadline=soon())
+            taken = await port.issue(other, occasion, idempotency_key=key, deadline=soon())
             assert_refused(taken, Refusal.KEY_TAKEN)
-            assert await port.issue(one, occasion, idempotency_key=reference, deadline=soon()) == first
+            assert await port.issue(one, occasion, idempotency_key=key, deadline=soon()) == first
 
     @needs("coupons.redeem", Reconciliation.KEY, Reconciliation.PROBE)
-    async def test_a_reference_of_another_redemption_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """C17. A reference that is known with another holder or another code is a conflict, never done."""
+    async def test_a_key_of_another_redemption_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """C17. A key that is known with another holder or another code is a conflict, never done."""
         first = await _Use.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         others = [
@@ -217,11 +215,11 @@ class _Use:
     backend: Backend
     account: str
     code: str
-    reference: str = ""
+    key: str = ""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        self.reference = self.reference or new_key(self.backend)
+        self.key = self.key or new_key(self.backend)
 
     @classmethod
     async def of(cls, rig: Rig, backend: Backend) -> _Use:
@@ -231,7 +229,7 @@ class _Use:
 
     async def send(self) -> Written:
         return await coupons(self.backend).redeem(
-            self.account, self.code, idempotency_key=self.reference, deadline=soon()
+            self.account, self.code, idempotency_key=self.key, deadline=soon()
         )
 
     async def reconcile(self) -> Written:
@@ -239,7 +237,7 @@ class _Use:
             return await self.send()
         assert isinstance(self.backend, ReconcilesRedeem)
         return await self.backend.reconcile_redeem(
-            self.account, self.code, idempotency_key=self.reference, since=self.since, deadline=soon()
+            self.account, self.code, idempotency_key=self.key, since=self.since, deadline=soon()
         )
 
 
@@ -248,7 +246,7 @@ async def _new_account(rig: Rig, backend: Backend) -> str:
 
 
 async def _offers(backend: Backend, account: str) -> set[str]:
-    """References of the offers, where the driver can tell them."""
+    """Ids of the offers, where the driver can tell them."""
     if not is_there(backend, "coupons.offers"):
         return set()
     return {offer.offer_id for offer in await coupons(backend).offers(account, deadline=soon())}

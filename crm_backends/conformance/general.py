@@ -280,12 +280,12 @@ class BaseGeneral(Conformance):
         assert harmless <= set(KEYED)
         for operation in sorted(harmless):
             assert is_there(backend, operation), operation
-            about, reference = await new_subject(rig, backend), new_key(backend)
+            about, key = await new_subject(rig, backend), new_key(backend)
             async with effects(rig, operation, 1):
                 await rig.lose_reply(operation)
-                lost = await KEYED[operation](backend, about, reference, soon())
+                lost = await KEYED[operation](backend, about, key, soon())
                 assert lost == Written.unknown(), operation
-                again = await KEYED[operation](backend, about, reference, soon())
+                again = await KEYED[operation](backend, about, key, soon())
                 assert again.outcome is not Outcome.NOT_SENT, operation
 
 

@@ -152,7 +152,7 @@ class BasePoints(Conformance):
 
     @needs("points.credit", Reconciliation.KEY)
     async def test_a_credit_sent_many_times_takes_effect_once(self, rig: Rig, backend: Backend) -> None:
-        """P10. With reconciliation by key, one reference sent five times at once takes effect once."""
+        """P10. With reconciliation by key, one key sent five times at once takes effect once."""
         attempt = await _Attempt.of(rig, backend)
         async with effects(rig, "points.credit", 1):
             ends = await asyncio.gather(*(attempt.send() for _ in range(5)))
@@ -216,8 +216,8 @@ class BasePoints(Conformance):
         assert (await second.reconcile()).outcome is not Outcome.DONE
 
     @needs("points.credit", Reconciliation.KEY, Reconciliation.PROBE)
-    async def test_a_reference_of_another_amount_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """P15. A reference that is known with another amount is a conflict, never done."""
+    async def test_a_key_of_another_amount_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """P15. A key that is known with another amount is a conflict, never done."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         other = replace(first, credit=replace(first.credit, points=Decimal(7)))
@@ -226,8 +226,8 @@ class BasePoints(Conformance):
             assert (await first.reconcile()).points == FIVE
 
     @needs("points.credit", Reconciliation.KEY, Reconciliation.PROBE)
-    async def test_a_reference_of_another_account_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """P16. A reference that is known with another account is a conflict, never done."""
+    async def test_a_key_of_another_account_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """P16. A key that is known with another account is a conflict, never done."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         other = replace(first, account=await _new_account(rig, backend))
@@ -239,7 +239,7 @@ class BasePoints(Conformance):
         """P17. A credit that is there twice is told with both entries, and with the points of one."""
         attempt = await _Attempt.of(rig, backend)
         assert (await attempt.send()).outcome is Outcome.DONE
-        await rig.double(attempt.account, attempt.reference)
+        await rig.double(attempt.account, attempt.key)
         reconciled = await attempt.reconcile()
         if backend.reconciliation is Reconciliation.PROBE or reconciled.outcome is Outcome.DONE:
             assert (reconciled.outcome, reconciled.points) == (Outcome.DONE, FIVE)
@@ -257,11 +257,11 @@ class _Attempt:
     credit: Credit
     before: Balance | None
     """Read beforehand for drivers that compare."""
-    reference: str = ""
+    key: str = ""
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __post_init__(self) -> None:
-        self.reference = self.reference or new_key(self.backend)
+        self.key = self.key or new_key(self.backend)
 
     @classmethod
     async def of(cls, rig: Rig, backend: Backend, credit: Credit | None = None) -> _Attempt:
@@ -276,7 +276,7 @@ class _Attempt:
 
     async def send(self) -> Written:
         return await points(self.backend).credit(
-            self.account, self.credit, idempotency_key=self.reference, deadline=soon()
+            self.account, self.credit, idempotency_key=self.key, deadline=soon()
         )
 
     async def reconcile(self) -> Written:
@@ -286,7 +286,7 @@ class _Attempt:
         return await self.backend.reconcile_credit(
             self.account,
             self.credit,
-            idempotency_key=self.reference,
+            idempotency_key=self.key,
             since=self.since,
             before=self.before,
             deadline=soon(),

@@ -53,7 +53,7 @@ def new_person() -> Profile:
 
 
 def new_key(backend: Backend | None = None) -> str:
-    """A reference as the adapter makes them, which was never used: no longer than the driver says."""
+    """A key as the adapter makes them, which was never used: no longer than the driver says."""
     length = backend.key_length if isinstance(backend, LimitsKeys) else KEY_LENGTH
     return "".join(secrets.choice(string.ascii_uppercase + string.digits) for _ in range(length))
 
@@ -159,11 +159,18 @@ async def new_subject(rig: Rig, backend: Backend) -> Subject:
 async def find(
     backend: Backend, *, phone: str | None = None, email: str | None = None, birth_date: date | None = None
 ) -> dict[str, Customer]:
-    """The customers found, by reference."""
+    """The customers found, by id."""
     found = await users(backend).find(phone=phone, email=email, birth_date=birth_date, deadline=soon())
-    by_reference = {customer.customer_id: customer for customer in found}
-    assert len(by_reference) == len(found), "a customer is found twice"
-    return by_reference
+    by_id = {customer.customer_id: customer for customer in found}
+    assert len(by_id) == len(found), "a customer is found twice"
+    return by_id
+
+
+async def got(backend: Backend, customer_id: str) -> Customer:
+    """A customer who is known to be there."""
+    customer = await users(backend).get(customer_id, deadline=soon())
+    assert customer is not None
+    return customer
 
 
 async def listed(backend: Backend) -> list[str]:
@@ -236,7 +243,7 @@ KEYED: Mapping[str, KeyedWrite] = {
         about.coupons, about.code, idempotency_key=r, deadline=d
     ),
 }
-"""The writes that carry a reference of ours, which is given."""
+"""The writes that carry a key of ours, which is given."""
 
 
 def _under_a_new_key(write: KeyedWrite) -> Write:

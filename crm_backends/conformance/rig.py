@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from crm_backends.model import Channel, CrmCardState, Holder, Profile
@@ -40,11 +41,11 @@ class NoSuchState(Exception):
 class Rig(abc.ABC):
     """One CRM for one test. What is abstract every driver needs, the rest goes with its operations."""
 
-    spec: BackendSpec
+    spec: BackendSpec[Any]
     secrets: Sequence[str]
     """Texts of the credentials that ``build`` puts into the settings, the refused ones included."""
     nobody: str
-    """A reference in this CRM's form that no customer has."""
+    """An id in this CRM's form that no customer has."""
 
     @abc.abstractmethod
     def build(self, *, credentials: bool = True) -> Backend:
@@ -113,10 +114,10 @@ class Rig(abc.ABC):
         """Points that the CRM itself moves, as a till would: earned, or spent when negative."""
         raise NotProvided("move", "points.balance and points.entries")
 
-    async def double(self, account: str, reference: str) -> None:
-        """The credit of five points that the CRM keeps under this reference is there a second time.
+    async def double(self, account: str, key: str) -> None:
+        """The credit of five points that the CRM keeps under this key is there a second time.
 
-        As if it had been sent twice. Where the CRM keeps no references: another credit just like it.
+        As if it had been sent twice. Where the CRM keeps no keys: another credit just like it.
         """
         raise NotProvided("double", "points.credit")
 

@@ -1,6 +1,6 @@
-"""Scenarios U: a driver of the users port. They are told in prose in ``SCENARIOS.md``.
+"""Scenarios U: a driver of the users port; those on cards are in ``cards``.
 
-This module may not know any driver.
+They are told in prose in ``SCENARIOS.md``. This module may not know any driver.
 """
 # ruff: noqa: S101
 
@@ -13,7 +13,6 @@ from collections.abc import Mapping
 import pytest
 
 from crm_backends.conformance.base import (
-    Conformance,
     assert_refused,
     effects,
     is_there,
@@ -21,21 +20,20 @@ from crm_backends.conformance.base import (
     nothing_changes,
     soon,
 )
+from crm_backends.conformance.cards import CardScenarios
 from crm_backends.conformance.port_calls import (
     CALLS,
-    by_card,
     find,
+    got,
     listed,
-    new_card_number,
     new_key,
     new_person,
     new_subject,
     of_port,
-    set_card,
     users,
 )
-from crm_backends.conformance.rig import NoSuchState, Rig
-from crm_backends.model import ChannelConsents, CrmCard, Customer, Profile
+from crm_backends.conformance.rig import Rig
+from crm_backends.model import ChannelConsents, Profile
 from crm_backends.ports import (
     Backend,
     FindsByCard,
@@ -49,7 +47,7 @@ from crm_backends.ports import (
 )
 
 
-class BaseUsers(Conformance):
+class BaseUsers(CardScenarios):
     """A driver of the users port."""
 
     @pytest.mark.parametrize("operation", of_port("users"))
@@ -61,7 +59,7 @@ class BaseUsers(Conformance):
 
     @needs("users.find")
     async def test_a_customer_is_found_by_phone(self, rig: Rig, backend: Backend) -> None:
-        """U2. A customer is found by phone, with its reference."""
+        """U2. A customer is found by phone, with its id."""
         holder = await rig.new_customer(new_person())
         await rig.new_customer(new_person())
         found = await find(backend, phone=holder.profile.phone)
@@ -92,31 +90,31 @@ class BaseUsers(Conformance):
         assert await find(backend, birth_date=holder.profile.birth_date) == {}
 
     @needs("users.get")
-    async def test_a_customer_is_got_by_reference(self, rig: Rig, backend: Backend) -> None:
-        """U6. A customer is got by reference; what is known of a person is told as it was given."""
+    async def test_a_customer_is_got_by_its_id(self, rig: Rig, backend: Backend) -> None:
+        """U6. A customer is got by its id; what is known of a person is told as it was given."""
         holder = await rig.new_customer(new_person())
-        got = await _get(backend, holder.users_reference)
-        assert got.customer_id == holder.users_reference
-        _assert_as_given(got.profile, holder.profile)
-        assert got.registered_at is None or got.registered_at.tzinfo is not None
+        known = await got(backend, holder.users_reference)
+        assert known.customer_id == holder.users_reference
+        _assert_as_given(known.profile, holder.profile)
+        assert known.registered_at is None or known.registered_at.tzinfo is not None
 
     @needs("users.get")
-    async def test_a_reference_nobody_has_gets_nobody(self, rig: Rig, backend: Backend) -> None:
-        """U7. A reference nobody has gets nobody."""
+    async def test_an_id_nobody_has_gets_nobody(self, rig: Rig, backend: Backend) -> None:
+        """U7. An id nobody has gets nobody."""
         assert await users(backend).get(rig.nobody, deadline=soon()) is None
 
     @needs("users.register")
-    async def test_a_registered_customer_is_known_by_the_reference_returned(
+    async def test_a_registered_customer_is_known_by_the_id_returned(
         self, rig: Rig, backend: Backend
     ) -> None:
-        """U8. A registration is DONE with the reference by which the customer is known from then on."""
+        """U8. A registration is DONE with the id by which the customer is known from then on."""
         person = new_person()
         async with effects(rig, "users.register", 1):
             written = await users(backend).register(person, idempotency_key=new_key(backend), deadline=soon())
         assert written.outcome is Outcome.DONE
         assert written.crm_reference
         if is_there(backend, "users.get"):
-            _assert_as_given((await _get(backend, written.crm_reference)).profile, person)
+            _assert_as_given((await got(backend, written.crm_reference)).profile, person)
         if is_there(backend, "users.find"):
             assert set(await find(backend, phone=person.phone)) == {written.crm_reference}
 
@@ -153,12 +151,12 @@ class BaseUsers(Conformance):
     async def test_an_update_sets_what_is_given_and_nothing_else(self, rig: Rig, backend: Backend) -> None:
         """U11. An update sets the fields that are given, leaves the others, and may be sent again."""
         holder = await rig.new_customer(new_person())
-        before = await _get(backend, holder.users_reference)
+        before = await got(backend, holder.users_reference)
         change = Profile(first_name="Аглая", locality="Чухлома")
         for _ in range(2):
             written = await users(backend).update(holder.users_reference, change, deadline=soon())
             assert written.outcome is Outcome.DONE
-        after = await _get(backend, holder.users_reference)
+        after = await got(backend, holder.users_reference)
         assert after.profile == dataclasses.replace(before.profile, first_name="Аглая", locality="Чухлома")
 
     @needs("users.update")
@@ -204,13 +202,13 @@ class BaseUsers(Conformance):
     @needs("users.register")
     async def test_a_registration_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
         """U16. A registration whose answer is lost is UNKNOWN, reconciled as declared, and happened once."""
-        person, reference = new_person(), new_key(backend)
+        person, key = new_person(), new_key(backend)
         async with effects(rig, "users.register", 1):
             await rig.lose_reply("users.register")
-            sent = await users(backend).register(person, idempotency_key=reference, deadline=soon())
+            sent = await users(backend).register(person, idempotency_key=key, deadline=soon())
             assert sent == Written.unknown()
             if backend.reconciliation is not Reconciliation.MANUAL:
-                reconciled = await _reconcile(backend, person, reference)
+                reconciled = await _reconcile(backend, person, key)
                 assert reconciled.outcome is Outcome.DONE
                 assert reconciled.crm_reference
                 if is_there(backend, "users.find"):
@@ -221,145 +219,31 @@ class BaseUsers(Conformance):
         self, rig: Rig, backend: Backend
     ) -> None:
         """U17. A registration that was lost on its way is UNKNOWN, and is never reconciled as DONE."""
-        person, reference = new_person(), new_key(backend)
+        person, key = new_person(), new_key(backend)
         async with effects(rig, "users.register", 0):
             await rig.lose_request("users.register")
-            sent = await users(backend).register(person, idempotency_key=reference, deadline=soon())
+            sent = await users(backend).register(person, idempotency_key=key, deadline=soon())
             assert sent == Written.unknown()
             if backend.reconciliation in (Reconciliation.PROBE, Reconciliation.COMPARE):
-                sent = await _reconcile(backend, person, reference)
+                sent = await _reconcile(backend, person, key)
                 assert sent in (Written.not_sent(), Written.unknown())
         if backend.reconciliation is Reconciliation.KEY or sent == Written.not_sent():
             async with effects(rig, "users.register", 1):
-                again = await users(backend).register(person, idempotency_key=reference, deadline=soon())
+                again = await users(backend).register(person, idempotency_key=key, deadline=soon())
             assert again.outcome is Outcome.DONE
 
     @needs("users.register", Reconciliation.KEY, Reconciliation.PROBE)
-    async def test_a_reference_of_another_person_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """U18. A reference that is known with another person is a conflict, never done."""
-        reference = new_key(backend)
-        first = await users(backend).register(new_person(), idempotency_key=reference, deadline=soon())
+    async def test_a_key_of_another_person_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
+        """U18. A key that is known with another person is a conflict, never done."""
+        key = new_key(backend)
+        first = await users(backend).register(new_person(), idempotency_key=key, deadline=soon())
         assert first.outcome is Outcome.DONE
         async with nothing_changes(rig):
-            reconciled = await _reconcile(backend, new_person(), reference)
+            reconciled = await _reconcile(backend, new_person(), key)
         if backend.reconciliation is Reconciliation.KEY or reconciled.outcome is Outcome.REFUSED:
             assert_refused(reconciled, Refusal.KEY_TAKEN)
         assert reconciled.outcome is not Outcome.DONE
         assert reconciled.crm_reference is None
-
-    @needs("users.find_by_card")
-    async def test_a_card_is_found_by_its_number_with_its_owner(self, rig: Rig, backend: Backend) -> None:
-        """U19. A card is found by its number, active and with its owner."""
-        holder, other = await rig.new_customer(new_person()), await rig.new_customer(new_person())
-        number = await rig.give_card(holder)
-        await rig.give_card(other)
-        card = await _card(backend, number)
-        assert (card.number, card.state, card.replaced_by) == (number, "active", None)
-        assert card.customer is not None
-        assert card.customer.customer_id == holder.users_reference
-
-    @needs("users.find_by_card")
-    async def test_plastic_without_an_owner_is_found_as_such(self, rig: Rig, backend: Backend) -> None:
-        """U20. Plastic that nobody has is found without an owner."""
-        number = await rig.plastic()
-        if number is None:
-            pytest.skip("this CRM keeps no card without a customer")
-        card = await _card(backend, number)
-        assert (card.number, card.state, card.customer) == (number, "active", None)
-
-    @needs("users.find_by_card")
-    async def test_a_number_the_crm_does_not_know_is_nothing(self, rig: Rig, backend: Backend) -> None:
-        """U21. A number the CRM does not know is nothing to it."""
-        await rig.give_card(await rig.new_customer(new_person()))
-        assert await by_card(backend).find_by_card(new_card_number(), deadline=soon()) is None
-
-    @needs("users.find_by_card")
-    async def test_a_card_that_is_no_longer_good_is_told_as_such(self, rig: Rig, backend: Backend) -> None:
-        """U22. A blocked, inactive or replaced card is told as such, and as active once it is again."""
-        number = await rig.give_card(await rig.new_customer(new_person()))
-        seen = 0
-        for state in ("blocked", "inactive", "active", "replaced"):
-            try:
-                successor = await rig.change_card(number, state)
-            except NoSuchState:
-                continue
-            card = await _card(backend, number)
-            assert (card.state, card.replaced_by) == (state, successor)
-            seen += 1
-        assert seen, "no state of a card is ever told"
-
-    @needs("users.find_by_card")
-    async def test_the_state_of_a_card_is_told_with_its_owner(self, rig: Rig, backend: Backend) -> None:
-        """U23. Where find and get tell the state of a customer's card, it is the one that the card has."""
-        if not by_card(backend).find_tells_card_state:
-            pytest.skip("the driver tells it when asked for the card alone")
-        holder = await rig.new_customer(new_person())
-        number = await rig.give_card(holder)
-        for state in ("active", "blocked"):
-            await rig.change_card(number, state)
-            found = await find(backend, phone=holder.profile.phone)
-            got = await _get(backend, holder.users_reference)
-            for customer in (found[holder.users_reference], got):
-                assert (customer.card_number, customer.card_state) == (number, state)
-
-    @needs("users.set_card")
-    async def test_a_card_that_is_set_is_the_customers(self, rig: Rig, backend: Backend) -> None:
-        """U24. A card that is set is the customer's, with its barcode; set again, it has no second effect."""
-        holder, number = await rig.new_customer(new_person()), new_card_number()
-        async with effects(rig, "users.set_card", 1):
-            for _ in range(3):
-                written = await set_card(backend, holder.users_reference, number, soon())
-                assert written.outcome is Outcome.DONE
-        kept, barcode = await rig.card_of(holder.users_reference)
-        assert kept == number
-        assert barcode in (f"B{number}", None)
-        if is_there(backend, "users.find_by_card"):
-            owner = (await _card(backend, number)).customer
-            assert owner is not None
-            assert owner.customer_id == holder.users_reference
-
-    @needs("users.set_card")
-    async def test_the_number_of_another_is_refused(self, rig: Rig, backend: Backend) -> None:
-        """U25. The number of another customer is REFUSED as a conflict, and nothing is changed."""
-        one, other = await rig.new_customer(new_person()), await rig.new_customer(new_person())
-        number = new_card_number()
-        assert (await set_card(backend, one.users_reference, number, soon())).outcome is Outcome.DONE
-        async with nothing_changes(rig):
-            written = await set_card(backend, other.users_reference, number, soon())
-        assert_refused(written, Refusal.CONFLICT)
-
-    @needs("users.set_card")
-    async def test_a_card_of_nobody_is_refused(self, rig: Rig, backend: Backend) -> None:
-        """U26. A card of a customer nobody knows is REFUSED as such."""
-        async with nothing_changes(rig):
-            written = await set_card(backend, rig.nobody, new_card_number(), soon())
-        assert_refused(written, Refusal.NO_SUCH_CUSTOMER)
-
-    @needs("users.set_card")
-    async def test_the_card_a_customer_has_is_not_overwritten(self, rig: Rig, backend: Backend) -> None:
-        """U27. A customer's card stays, unless the one set takes its place; what comes late is REFUSED."""
-        customer = (await rig.new_customer(new_person())).users_reference
-        first, second = new_card_number(), new_card_number()
-        assert (await set_card(backend, customer, first, soon())).outcome is Outcome.DONE
-        async with nothing_changes(rig):
-            assert_refused(await set_card(backend, customer, second, soon()), Refusal.CONFLICT)
-        instead = await set_card(backend, customer, second, soon(), replaces=first)
-        assert instead.outcome is Outcome.DONE
-        assert (await rig.card_of(customer))[0] == second
-        async with nothing_changes(rig):
-            assert_refused(await set_card(backend, customer, first, soon()), Refusal.CONFLICT)
-
-    @needs("users.set_card")
-    async def test_a_card_whose_answer_is_lost_is_sent_again(self, rig: Rig, backend: Backend) -> None:
-        """U28. A card whose answer is lost is UNKNOWN; sent again it is DONE, and it took effect once."""
-        customer = (await rig.new_customer(new_person())).users_reference
-        number, reference = new_card_number(), new_key()
-        async with effects(rig, "users.set_card", 1):
-            await rig.lose_reply("users.set_card")
-            sent = await set_card(backend, customer, number, soon(), idempotency_key=reference)
-            assert sent == Written.unknown()
-            again = await set_card(backend, customer, number, soon(), idempotency_key=reference)
-            assert again.outcome is Outcome.DONE
 
 
 _OPTIONAL: Mapping[str, type] = {"users.find_by_card": FindsByCard, "users.set_card": KeepsCards}
@@ -383,18 +267,6 @@ async def assert_as_declared(rig: Rig, backend: Backend, operation: str) -> None
         assert str(caught.value).strip(), "the refusal does not say what is not supported"
 
 
-async def _get(backend: Backend, reference: str) -> Customer:
-    got = await users(backend).get(reference, deadline=soon())
-    assert got is not None
-    return got
-
-
-async def _card(backend: Backend, number: str) -> CrmCard:
-    card = await by_card(backend).find_by_card(number, deadline=soon())
-    assert card is not None
-    return card
-
-
 def _assert_as_given(told: Profile, given: Profile) -> None:
     """No field was changed on its way; a CRM may keep less than it was given, but not the phone."""
     assert told.phone == given.phone
@@ -403,9 +275,9 @@ def _assert_as_given(told: Profile, given: Profile) -> None:
         assert value is None or value == getattr(given, field.name), f"{field.name} is told otherwise"
 
 
-async def _reconcile(backend: Backend, person: Profile, reference: str) -> Written:
+async def _reconcile(backend: Backend, person: Profile, key: str) -> Written:
     """Reconcile the doubt as the driver declares."""
     if backend.reconciliation is Reconciliation.KEY:
-        return await users(backend).register(person, idempotency_key=reference, deadline=soon())
+        return await users(backend).register(person, idempotency_key=key, deadline=soon())
     assert isinstance(backend, ReconcilesRegistration)
-    return await backend.reconcile_register(person, idempotency_key=reference, deadline=soon())
+    return await backend.reconcile_register(person, idempotency_key=key, deadline=soon())

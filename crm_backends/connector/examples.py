@@ -168,7 +168,7 @@ def plain(value: Any) -> Any:
     return sendable(value)
 
 
-async def run_all(loaded: Loaded, spec: BackendSpec) -> tuple[int, list[Problem]]:
+async def run_all(loaded: Loaded, spec: BackendSpec[Any]) -> tuple[int, list[Problem]]:
     """How many examples there are, and what is wrong with them."""
     problems: list[Problem] = []
     count = 0
@@ -185,7 +185,9 @@ def without_examples(loaded: Loaded) -> list[str]:
     return [name for name, one in loaded.model.operations.items() if one.steps and not one.examples]
 
 
-async def _run(loaded: Loaded, spec: BackendSpec, name: str, example: Example, path: Path) -> list[Problem]:
+async def _run(
+    loaded: Loaded, spec: BackendSpec[Any], name: str, example: Example, path: Path
+) -> list[Problem]:
     def problem(cause: str, *inner: str | int) -> Problem:
         return Problem(loaded.place((*path, *inner)), f'example "{example.title}" of {name}: {cause}')
 

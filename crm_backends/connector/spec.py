@@ -32,7 +32,7 @@ _ANYWHERE = Programme(ZoneInfo("UTC"), "RU")
 
 
 @functools.cache
-def spec_of(file: File) -> BackendSpec:
+def spec_of(file: File) -> BackendSpec[Any]:
     """The driver that a connector's file describes; read once.
 
     Raises:
@@ -41,7 +41,7 @@ def spec_of(file: File) -> BackendSpec:
     return make_spec(load(file))
 
 
-def make_spec(loaded: Loaded) -> BackendSpec:
+def make_spec(loaded: Loaded) -> BackendSpec[Any]:
     """The same of a file that was read. Raises ``ConnectorError``."""
     _, problems = compiled(loaded, _ANYWHERE)
     problems += _settings_problems(loaded)

@@ -28,7 +28,7 @@ class WrongCall(ValueError):
 
 
 async def try_operation(
-    spec: BackendSpec,
+    spec: BackendSpec[Any],
     settings: HttpSettings,
     context: BackendContext,
     operation: str,

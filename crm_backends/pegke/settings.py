@@ -80,7 +80,7 @@ class PegkeSettings(HttpSettings):
     id_type: Literal["mob", "cid", "email"] = Field(
         default="mob",
         description="By what Pegke is told who a customer is: phone, Pegke's customer id (taken from the "
-        "users CRM's own reference), or e-mail. merchant_v1 knows phones alone.",
+        "users CRM's id of the customer), or e-mail. merchant_v1 knows phones alone.",
     )
     country_prefix: str | None = Field(
         default=None,

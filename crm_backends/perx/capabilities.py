@@ -40,14 +40,12 @@ _SET_CARD = _partial(
 )
 _NO_SET_CARD = Capability(Support.NOT_IMPLEMENTED, "card_property is not set: Perx is not told of cards")
 _PURCHASES = _partial("one line for each receipt: no items, no quantities, no place")
-_CREDIT = _partial(
-    "a reference that another customer has is not noticed: Perx shows each customer's history alone"
-)
+_CREDIT = _partial("a key that another customer has is not noticed: Perx shows each customer's history alone")
 _CREDIT_BY_RULES = _partial(
     f"{_CREDIT.note}; a sale left to Perx's rules whose answer was lost is held for a person if the history "
     "does not show it"
 )
-_ISSUE = _partial("Perx takes no reference here, so a lost answer stays unknown")
+_ISSUE = _partial("Perx takes no key of ours here, so a lost answer stays unknown")
 _REDEEM = _partial(
     "codes come from the settings; a trigger whose answer was lost cannot be reconciled, nor a reward that "
     "other codes or occasions give too"

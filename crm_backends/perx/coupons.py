@@ -72,12 +72,12 @@ class PerxCoupons(PerxDriver):
         return await self._issued(answer, account, idempotency_key, deadline)
 
     async def _issued(
-        self, answer: Verdict | Written, account: str, reference: str, deadline: Deadline
+        self, answer: Verdict | Written, account: str, idempotency_key: str, deadline: Deadline
     ) -> Written:
         """How the issue of a voucher ended; the voucher is remembered as this operation's."""
         written = await self._ended(answer, account, deadline, _voucher)
         if written.crm_reference is not None:
-            self._vouchers_of.first(written.crm_reference, reference)
+            self._vouchers_of.first(written.crm_reference, idempotency_key)
         return written
 
     async def _issue(self, account: str, reward: int, deadline: Deadline) -> Verdict | Written:
@@ -100,7 +100,7 @@ class PerxCoupons(PerxDriver):
     ) -> Written:
         """Look for a voucher of the code's reward issued since then; of a trigger nobody can tell.
 
-        Perx keeps no reference with a voucher. So DONE takes one voucher that nothing else of ours can have
+        Perx keeps no key of ours with a voucher. So DONE takes one voucher that nothing else of ours can have
         got: no other code and no occasion gives the reward, no other operation of this process was told it,
         and no second one was, or may have been, issued since then. NOT_SENT takes that there is none.
 

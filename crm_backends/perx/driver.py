@@ -41,11 +41,11 @@ class PerxBackend(PerxUsers, PerxPoints, PerxCoupons, PerxVouchers):
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """Identifier of the holder, as ``account_by`` says; an identifier made here is known by its shape."""
         by = self._settings.names_account_by
-        reference = holder.users_reference
-        if (by == "users_reference" or identity.is_ours(reference)) and (
-            await self._requests.account(reference, deadline) is not None
+        customer = holder.users_reference
+        if (by == "users_reference" or identity.is_ours(customer)) and (
+            await self._requests.account(customer, deadline) is not None
         ):
-            return reference
+            return customer
         if by == "card_number" and await self._requests.account(holder.card_number, deadline) is not None:
             return holder.card_number
         if by == "phone":

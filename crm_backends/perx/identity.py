@@ -56,9 +56,9 @@ def phone_identifier(settings: PerxSettings, phone: str) -> str:
     return _hmac(settings, phone).hex()
 
 
-def reference_identifier(settings: PerxSettings, reference: str) -> str:
+def key_identifier(settings: PerxSettings, idempotency_key: str) -> str:
     """A random-looking UUID, the same for each attempt of one registration, so it can be looked up."""
-    return str(uuid.UUID(bytes=_hmac(settings, f"registration:{reference}")[:16], version=4))
+    return str(uuid.UUID(bytes=_hmac(settings, f"registration:{idempotency_key}")[:16], version=4))
 
 
 def _hmac(settings: PerxSettings, text: str) -> bytes:

@@ -63,12 +63,12 @@ class PerxPoints(PerxDriver):
         return found
 
     async def _history(
-        self, account: str, deadline: Deadline, reference: str | None = None
+        self, account: str, deadline: Deadline, key: str | None = None
     ) -> AsyncIterator[Mapping[str, Any]]:
         """Movements that happened, newest first; a row that slid to the next page meanwhile comes once."""
         params = dict(_NEWEST_FIRST)
-        if reference is not None:
-            params["transaction_reference"] = reference
+        if key is not None:
+            params["transaction_reference"] = key
         seen: set[object] = set()
         async for page in self._requests.pages_as(account, _HISTORY, "the history", params, deadline):
             for row in page.rows:
@@ -94,21 +94,19 @@ class PerxPoints(PerxDriver):
             return Written.refused()
         return await self._report(account, receipt, idempotency_key, deadline)
 
-    async def _put_on(self, account: str, points: Decimal, reference: str, deadline: Deadline) -> Written:
+    async def _put_on(self, account: str, points: Decimal, key: str, deadline: Deadline) -> Written:
         if points <= 0:
             return Written.done(points=Decimal(0)) if points == 0 else Written.refused()
         body = {
             "user_account": {"identifier": account},
             "loyalty_program_id": self._settings.loyalty_program_id,
             "points": replies.amount(points),
-            "transaction_reference": reference,
+            "transaction_reference": key,
         }
         answer = await self._requests.write("POST", "/v4/pos/loyalty_transactions", body, deadline)
         return await self._ended(answer, account, deadline, lambda data: _credited(data, "points"))
 
-    async def _report(
-        self, account: str, receipt: FiscalReceipt, reference: str, deadline: Deadline
-    ) -> Written:
+    async def _report(self, account: str, receipt: FiscalReceipt, key: str, deadline: Deadline) -> Written:
         known = await self._requests.account(account, deadline)
         if known is None:
             return Written.refused(Refusal.NO_SUCH_CUSTOMER)
@@ -118,7 +116,7 @@ class PerxPoints(PerxDriver):
             "user_account_id": known["id"],
             "transaction_data": {
                 "transaction_type": self._settings.transaction_type,
-                "transaction_reference": reference,
+                "transaction_reference": key,
                 "amount": replies.amount(Decimal(receipt.total_kopecks).scaleb(-2)),
                 "currency": self._settings.currency,
                 "transaction_date": receipt.issued_at.isoformat(timespec="seconds"),
@@ -137,7 +135,7 @@ class PerxPoints(PerxDriver):
         before: Balance | None,
         deadline: Deadline,
     ) -> Written:
-        """Look our reference up in the history: DONE with its points, NOT_SENT where it is not there.
+        """Look our key up in the history: DONE with its points, NOT_SENT where it is not there.
 
         What is there is compared with what was asked: other points, or another sum of the receipt, are a
         conflict. Several rows that are as asked were credited several times: all are named, the points are
@@ -155,7 +153,7 @@ class PerxPoints(PerxDriver):
         ours = [row for row in rows if replies.own_key(row) == idempotency_key]
         if not ours:
             if not await self._filters_by(idempotency_key, rows, account, deadline):
-                return Written.unknown("perx: the history is not filtered by the reference as it was sent")
+                return Written.unknown("perx: the history is not filtered by the key as it was sent")
             ours = rows
         if not all(replies.is_what_was_asked(row, credit) for row in ours):
             return Written.refused(Refusal.KEY_TAKEN, "perx: has other points or another sum under it")
@@ -164,15 +162,15 @@ class PerxPoints(PerxDriver):
         return dataclasses.replace(written, entries=tuple(found)) if len(found) > 1 else written
 
     async def _filters_by(
-        self, reference: str, rows: Sequence[Mapping[str, Any]], account: str, deadline: Deadline
+        self, key: str, rows: Sequence[Mapping[str, Any]], account: str, deadline: Deadline
     ) -> bool:
-        """Whether rows that do not repeat their reference have this one: only if the filter proves to filter.
+        """Whether rows that do not repeat their key have this one: only if the filter proves to filter.
 
-        Another reference, letter by letter, tells that it does not.
+        Another key, letter by letter, tells that it does not.
         """
-        if any(replies.own_key(row) not in (None, reference) for row in rows):
+        if any(replies.own_key(row) not in (None, key) for row in rows):
             return False
-        async for _ in self._history(account, deadline, f"{reference}-not"):
+        async for _ in self._history(account, deadline, f"{key}-not"):
             return False
         return True
 

@@ -208,7 +208,7 @@ def _kopecks(row: Mapping[str, Any]) -> int | None:
 
 
 def own_key(row: Mapping[str, Any]) -> object:
-    """The reference a row repeats, where it does."""
+    """The key of ours that a row repeats, where it does."""
     return mapping(mapping(row.get("transaction_details")).get("data")).get("transaction_reference")
 
 

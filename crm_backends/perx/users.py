@@ -94,14 +94,14 @@ class PerxUsers(PerxDriver):
                 return Written.unknown()
             return await self._taken(profile, identifier, deadline)
 
-    def _new_identifier(self, profile: Profile, reference: str) -> str | None:
+    def _new_identifier(self, profile: Profile, idempotency_key: str) -> str | None:
         """What a new customer is called; ``None``: the profile does not say."""
         if self._settings.identifier == "membership":
             raise NotSupported(
                 "perx: a customer called by the card number is registered where cards are issued"
             )
         if self._settings.identifier == "token":
-            return identity.reference_identifier(self._settings, reference)
+            return identity.key_identifier(self._settings, idempotency_key)
         return None if profile.phone is None else identity.phone_identifier(self._settings, profile.phone)
 
     async def _registered(
@@ -129,7 +129,7 @@ class PerxUsers(PerxDriver):
         """DONE where the customer of the identifier is the person who is to be registered.
 
         An identifier made of the phone speaks for the person, unless Perx tells another phone. One made of
-        the reference does not: it is believed only where Perx tells the same phone, or e-mail without one.
+        our key does not: it is believed only where Perx tells the same phone, or e-mail without one.
         """
         if self._settings.identifier == "hmac_phone":
             if None not in (told.phone, profile.phone) and told.phone != profile.phone:
@@ -164,7 +164,7 @@ class PerxUsers(PerxDriver):
     ) -> Written:
         """Look the customer up: the identifier of a registration is the same at each attempt.
 
-        REFUSED with KEY_TAKEN where the identifier, made of the reference, is another person's.
+        REFUSED with KEY_TAKEN where the identifier, made of our key, is another person's.
         """
         identifier = self._new_identifier(profile, idempotency_key)
         if identifier is None:

@@ -23,7 +23,7 @@ class PerxVouchers(PerxDriver):
 
     @port_write
     async def reserve_voucher(self, account: str, voucher: str, *, deadline: Deadline) -> Written:
-        """Set a voucher aside for a purchase under way; ``voucher`` is an offer's reference."""
+        """Set a voucher aside for a purchase under way; ``voucher`` is an offer's id."""
         return await self._move_voucher(
             account, voucher, "POST", "redeem", _ASIDE, deadline, {"confirm": "false"}
         )

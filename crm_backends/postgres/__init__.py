@@ -6,7 +6,8 @@ Exports the driver's description for the registry. It may not import the adapter
 from __future__ import annotations
 
 from crm_backends.ports import Reconciliation
-from crm_backends.postgres.driver import CAPABILITIES, NAME, PostgresBackend
+from crm_backends.postgres.database import NAME
+from crm_backends.postgres.driver import CAPABILITIES, PostgresBackend
 from crm_backends.postgres.settings import PostgresSettings
 from crm_backends.registry import BackendSpec
 

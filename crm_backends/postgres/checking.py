@@ -16,7 +16,8 @@ import asyncpg
 
 from crm_backends.ports import Finding
 from crm_backends.postgres import errors
-from crm_backends.postgres.statements import OPERATIONS, Misfit, Statement, nearest
+from crm_backends.postgres.operations import SQL_OPERATIONS, nearest
+from crm_backends.postgres.statements import Misfit, Statement
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -36,7 +37,7 @@ _NEEDED: Mapping[str, Sequence[tuple[tuple[str, ...], str]]] = {
     ],
     "points_credit": [
         (("account",), "the points would go nowhere"),
-        (("reference",), "a receipt sent again would be credited again"),
+        (("idempotency_key",), "a receipt sent again would be credited again"),
     ],
     "coupons_redeem": [(("code",), "any code would do")],
 }
@@ -46,7 +47,7 @@ _USUAL = {
     "coupons_issue": "coupons that are asked for again would be given again",
     "coupons_redeem": "a code that is sent again would be used again, or refused as used",
 }
-"""Statements that hardly do without :reference, and why."""
+"""Statements that hardly do without :idempotency_key, and why."""
 
 _LACKING = """
     SELECT 'TABLE' AS kind, c.oid::regclass::text AS name,
@@ -148,7 +149,7 @@ class Proof:
 
     async def _plan(self, statement: Statement) -> None:
         """Let the server plan it and look at the rights, as it would before executing it."""
-        types = [OPERATIONS[statement.name].parameters[name] for name in statement.parameters]
+        types = [SQL_OPERATIONS[statement.name].parameters[name] for name in statement.parameters]
         given = f" ({', '.join(types)})" if types else ""
         nulls = f" ({', '.join(['NULL'] * len(types))})" if types else ""
         text = statement.text.strip().removesuffix(";")
@@ -227,7 +228,7 @@ class Proof:
                     self.findings.append(Finding(f"INSERT {name}", False, problem, grant))
 
     def _look_at_columns(self, statement: Statement) -> None:
-        operation = OPERATIONS[statement.name]
+        operation = SQL_OPERATIONS[statement.name]
         read = [*operation.required, *operation.optional]
         unread = [name for name, _ in self.columns[statement.name] if name not in read]
         if statement.name == "users_list_phones" or not unread:  # there every further column is told
@@ -243,8 +244,10 @@ class Proof:
                 wanted = " or ".join(f":{name}" for name in names)
                 self._wrong(Misfit(statement.file, f"does not use {wanted}: {then}", f"use {wanted} in it"))
         usual = _USUAL.get(statement.name)
-        if usual is not None and "reference" not in statement.parameters:
-            self._tell(statement.file, f"does not use :reference: {usual}", "keep it in a unique column")
+        if usual is not None and "idempotency_key" not in statement.parameters:
+            self._tell(
+                statement.file, f"does not use :idempotency_key: {usual}", "keep it in a unique column"
+            )
 
     def _wrong(self, misfit: Misfit) -> None:
         if misfit.remedy in self._granted:

@@ -113,7 +113,7 @@ def after_write(file: str, error: Exception, *, unique_is_conflict: bool) -> Wri
     """The outcome of a write that had been sent when the error came.
 
     ``unique_is_conflict`` tells what a unique violation means: of a person's phone or e-mail it is a
-    refusal; of a value's reference it says that the reference is there already, so the write is in doubt.
+    refusal; of a value's key it says that the key is there already, so the write is in doubt.
 
     Raises:
         BackendMisconfigured: the statement does not fit the database; nothing was changed.

@@ -304,6 +304,6 @@ def credit_values(credit: Credit) -> dict[str, object]:
         "fiscal_document": receipt.document if receipt else None,
         "fiscal_sign": receipt.sign if receipt else None,
         "total_kopecks": receipt.total_kopecks if receipt else None,
-        "settled_at": receipt.issued_at if receipt else None,
-        "settlement": receipt.calculation_type if receipt else None,
+        "issued_at": receipt.issued_at if receipt else None,
+        "calculation_type": receipt.calculation_type if receipt else None,
     }

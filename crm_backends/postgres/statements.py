@@ -1,12 +1,10 @@
-"""The operations as SQL: what each file is given, what it must return, and how ``:name`` becomes ``$1``.
+"""The SQL of each operation, ours or the partner's file, read and bound: a driver's requests.
 
-One table, ``OPERATIONS``, is the contract with a partner's own SQL files. This module reads files and knows
-PostgreSQL's lexical rules; it may not know any connection.
+It may not know any connection.
 """
 
 from __future__ import annotations
 
-import difflib
 import functools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,170 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from crm_backends.paths import in_full
+from crm_backends.postgres.binding import PLACEHOLDER, BindError, bind
+from crm_backends.postgres.operations import KINDS, NEEDED, SQL_OPERATIONS, WANTED, nearest
 
 OWN_SQL = Path(__file__).parent / "sql"
-
-# Kinds of result columns -> names of PostgreSQL types that fit.
-_TEXTS = frozenset({"text", "varchar", "bpchar", "char", "name", "citext"})
-_INTEGERS = frozenset({"int2", "int4", "int8"})
-_NUMBERS = _INTEGERS | {"numeric", "float4", "float8"}
-_MOMENTS = frozenset({"timestamptz", "timestamp", "date"})
-_KINDS: Mapping[str, frozenset[str] | None] = {
-    "any": None,
-    "text": _TEXTS,
-    "number": _NUMBERS,
-    "kopecks": _INTEGERS,
-    "moment": _MOMENTS,
-    "day": _MOMENTS,
-}
-_WANTED = {
-    "text": "text",
-    "number": "numeric",
-    "kopecks": "whole kopecks as bigint",
-    "moment": "timestamptz",
-    "day": "date",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One operation: the parameters it supplies and the columns it reads, both by name."""
-
-    parameters: Mapping[str, str]
-    """Name -> PostgreSQL type."""
-    required: Mapping[str, str]
-    """Column that must be there -> kind."""
-    optional: Mapping[str, str]
-    """Column that is read when it is there -> kind."""
-
-
-_PHONE = {"phone": "text", "phone_digits": "text", "phone_national": "text"}
-"""E.164; its digits; those after the country code."""
-_PERSON = {
-    **_PHONE,
-    "email": "text",
-    "first_name": "text",
-    "patronymic": "text",
-    "surname": "text",
-    "birth_date": "date",
-    "sex": "text",
-    "country_code": "text",
-    "locality": "text",
-}
-_CUSTOMER_REQUIRED = {"reference": "any", "phone": "text"}
-_CUSTOMER_OPTIONAL = {
-    "email": "text",
-    "first_name": "text",
-    "patronymic": "text",
-    "surname": "text",
-    "birth_date": "day",
-    "sex": "text",
-    "country_code": "text",
-    "locality": "text",
-    "card_number": "text",
-    "registered_at": "moment",
-    "card_state": "text",
-}
-_HOLDER = {"card_number": "text", "users_reference": "text", **_PHONE, "email": "text"}
-_OUTCOME = {"outcome": "text"}
-
-OPERATIONS: Mapping[str, Operation] = {
-    "users_find": Operation(
-        {**_PHONE, "email": "text", "birth_date": "date"}, _CUSTOMER_REQUIRED, _CUSTOMER_OPTIONAL
-    ),
-    "users_get": Operation({"customer": "text"}, _CUSTOMER_REQUIRED, _CUSTOMER_OPTIONAL),
-    "users_register": Operation({"reference": "text", **_PERSON}, {"reference": "any"}, _OUTCOME),
-    "users_update": Operation({"customer": "text", **_PERSON}, {"reference": "any"}, _OUTCOME),
-    "users_set_consents": Operation(
-        {"customer": "text", "allow": "text[]", "deny": "text[]"}, {"reference": "any"}, _OUTCOME
-    ),
-    "users_list_phones": Operation({}, {"phone": "text"}, {}),
-    "users_find_by_card": Operation(
-        {"number": "text"},
-        {"state": "text", **_CUSTOMER_REQUIRED},
-        {"replaced_by": "text", "barcode": "text", "barcode_type": "text", **_CUSTOMER_OPTIONAL},
-    ),
-    "users_set_card": Operation(
-        {
-            "customer": "text",
-            "number": "text",
-            "barcode": "text",
-            "barcode_type": "text",
-            "replaces": "text",
-            "reference": "text",
-        },
-        {"reference": "any"},
-        _OUTCOME,
-    ),
-    "points_account": Operation(_HOLDER, {"account": "any"}, {}),
-    "points_balance": Operation(
-        {"account": "text", "today": "date"}, {"total": "number", "available": "number"}, {}
-    ),
-    "points_entries": Operation(
-        {"account": "text", "limit": "bigint", "today": "date"},
-        {"amount": "number", "description": "text", "at": "moment"},
-        {"valid_until": "day"},
-    ),
-    "points_purchases": Operation(
-        {
-            "account": "text",
-            "since": "date",
-            "until": "date",
-            "since_at": "timestamptz",
-            "until_at": "timestamptz",
-        },
-        {"at": "moment", "item": "text", "amount_kopecks": "kopecks"},
-        {"quantity": "number", "location": "text", "bonuses": "number"},
-    ),
-    "points_credit": Operation(
-        {
-            "account": "text",
-            "reference": "text",
-            "points": "numeric",
-            "description": "text",
-            "today": "date",
-            "fiscal_drive": "text",
-            "fiscal_document": "text",
-            "fiscal_sign": "text",
-            "total_kopecks": "bigint",
-            "settled_at": "timestamptz",
-            "settlement": "integer",
-        },
-        {"points": "number"},
-        {"reference": "any", "message": "text", "outcome": "text"},
-    ),
-    "coupons_account": Operation(_HOLDER, {"account": "any"}, {}),
-    "coupons_offers": Operation(
-        {"account": "text", "today": "date"},
-        {"reference": "any", "title": "text"},
-        {
-            "description": "text",
-            "code": "text",
-            "valid_from": "moment",
-            "valid_until": "moment",
-            "image_url": "text",
-            "url": "text",
-        },
-    ),
-    "coupons_issue": Operation(
-        {"account": "text", "occasion": "text", "reference": "text", "today": "date"},
-        {"reference": "any"},
-        {"message": "text", "outcome": "text"},
-    ),
-    "coupons_redeem": Operation(
-        {"account": "text", "code": "text", "reference": "text", "today": "date"},
-        {"outcome": "text"},
-        {"points": "number", "message": "text", "reference": "any"},
-    ),
-}
-"""Every operation of the driver. The name is also the name of its file, without ``.sql``."""
-
-ON_CARDS = ("users_find_by_card", "users_set_card")
-"""Operations that a partner's database may do without: ours are meant for people who are found by ours."""
-
-
-NEEDED = ("users_find", "users_get", "points_account", "coupons_account")
-"""Operations that cannot be declined."""
 _UNSUPPORTED = re.compile(r"^[ \t]*--[ \t]*unsupported:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
 
 
@@ -213,7 +51,7 @@ class Statement:
 
     def for_psql(self) -> str:
         """The statement as psql takes it: prepared, and planned as for any values."""
-        types = [OPERATIONS[self.name].parameters[name] for name in self.parameters]
+        types = [SQL_OPERATIONS[self.name].parameters[name] for name in self.parameters]
         given = f" ({', '.join(types)})" if types else ""
         nulls = f" ({', '.join(['NULL'] * len(types))})" if types else ""
         named = "".join(f"-- ${number} is :{name}\n" for number, name in enumerate(self.parameters, start=1))
@@ -225,7 +63,7 @@ class Statement:
 
     def compare(self, columns: Iterable[tuple[str, str]]) -> Misfit | None:
         """Hold the columns the server announces, as (name, PostgreSQL type), against the table."""
-        operation = OPERATIONS[self.name]
+        operation = SQL_OPERATIONS[self.name]
         found = dict(columns)
         for column in operation.required:
             if column not in found:
@@ -237,12 +75,12 @@ class Statement:
                     f"select it under that name: ... AS {column}{hint}",
                 )
         for column, kind in (*operation.required.items(), *operation.optional.items()):
-            accepted = _KINDS[kind]
+            accepted = KINDS[kind]
             if column in found and accepted is not None and found[column] not in accepted:
                 return Misfit(
                     self.file,
                     f"returns the column {column} as {found[column]}",
-                    f"return {_WANTED[kind]}, with a cast where it is needed",
+                    f"return {WANTED[kind]}, with a cast where it is needed",
                 )
         return None
 
@@ -253,10 +91,10 @@ def for_many(statement: Statement, join: str) -> str:
 
     ``join`` selects from ``found``; the result has the column "wanted.number", from 1, besides.
     """
-    types = OPERATIONS[statement.name].parameters
+    types = SQL_OPERATIONS[statement.name].parameters
     names = ", ".join(statement.parameters)
     arrays = ", ".join(f"${n}::{types[name]}[]" for n, name in enumerate(statement.parameters, start=1))
-    one = _PLACEHOLDER.sub(lambda place: f"wanted.{statement.parameters[int(place[1]) - 1]}", statement.text)
+    one = PLACEHOLDER.sub(lambda place: f"wanted.{statement.parameters[int(place[1]) - 1]}", statement.text)
     return f"""
         WITH found AS NOT MATERIALIZED (
             SELECT wanted."wanted.number", one.*
@@ -298,87 +136,6 @@ def _limited(column: str, kind: str) -> str:
     return f"{column}::text AS {column}" if kind in _DAYTIME else column
 
 
-_TOKEN = re.compile(
-    r"""
-      --[^\n]*
-    | (?P<block>/\*)
-    | [eE]'(?:[^'\\]|\\.|'')*'
-    | '[^']*'
-    | "[^"]*"
-    | (?P<dollar>\$(?:[^\W\d]\w*)?\$)
-    | (?P<number>\$\d+)
-    | ::
-    | :(?P<name>[A-Za-z_]\w*)
-    | [^\W\d][\w$]*
-    """,
-    re.VERBOSE | re.DOTALL,
-)
-_PLACEHOLDER = re.compile(r"\(\$(\d+)::\w+\)")
-_BLOCK_EDGE = re.compile(r"/\*|\*/")
-
-
-class BindError(ValueError):
-    """The SQL uses a parameter that does not exist; the message says which and what to write."""
-
-
-def bind(sql: str, types: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    """Turn ``:name`` into ``($n::type)``, leaving quoted text, comments and casts alone.
-
-    Args:
-        sql: one statement.
-        types: the known parameters and their PostgreSQL types.
-
-    Returns:
-        The statement, and the names of its parameters in the order of their numbers.
-
-    Raises:
-        BindError: a ``:name`` that is not in ``types``, or a bare ``$1``.
-    """
-    pieces: list[str] = []
-    numbers: dict[str, int] = {}
-    done = 0
-    position = 0
-    while match := _TOKEN.search(sql, position):
-        position = match.end()
-        if match["block"]:
-            position = _end_of_block(sql, position)
-        elif match["dollar"]:
-            closing = sql.find(match["dollar"], position)
-            position = len(sql) if closing < 0 else closing + len(match["dollar"])
-        elif match["number"]:
-            raise BindError(f"uses {match['number']}; parameters are written by name, such as :reference")
-        elif name := match["name"]:
-            if name not in types:
-                raise BindError(_unknown_parameter(name, types))
-            number = numbers.setdefault(name, len(numbers) + 1)
-            pieces += (sql[done : match.start()], f"(${number}::{types[name]})")
-            done = position
-    pieces.append(sql[done:])
-    return "".join(pieces), tuple(numbers)
-
-
-def _end_of_block(sql: str, position: int) -> int:
-    """Where a block comment ends that began before ``position``; they nest."""
-    depth = 1
-    while depth and (edge := _BLOCK_EDGE.search(sql, position)):
-        depth += 1 if edge.group() == "/*" else -1
-        position = edge.end()
-    return len(sql) if depth else position
-
-
-def _unknown_parameter(name: str, types: Mapping[str, str]) -> str:
-    near = nearest(name, types)
-    hint = f"; did you mean :{near}?" if near else ""
-    known = ", ".join(f":{known}" for known in types) or "none"
-    return f"uses :{name}, which this operation does not supply{hint} It supplies {known}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The name that was probably meant."""
-    near = difflib.get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
-    return near[0] if near else None
-
-
 def load(sql_dir: Path | None) -> tuple[Mapping[str, Statement], Sequence[Misfit]]:
     """Read the statements of all operations, the partner's in place of ours.
 
@@ -386,7 +143,7 @@ def load(sql_dir: Path | None) -> tuple[Mapping[str, Statement], Sequence[Misfit
         The statements by operation, and what is wrong with the folder itself.
     """
     theirs, misfits = _replacements(sql_dir) if sql_dir is not None else ({}, [])
-    return {name: _read(name, theirs.get(name)) for name in OPERATIONS}, misfits
+    return {name: _read(name, theirs.get(name)) for name in SQL_OPERATIONS}, misfits
 
 
 def _replacements(sql_dir: Path) -> tuple[dict[str, Path], list[Misfit]]:
@@ -395,11 +152,11 @@ def _replacements(sql_dir: Path) -> tuple[dict[str, Path], list[Misfit]]:
     theirs: dict[str, Path] = {}
     misfits: list[Misfit] = []
     for path in sorted(sql_dir.glob("*.sql")):
-        if path.stem in OPERATIONS:
+        if path.stem in SQL_OPERATIONS:
             theirs[path.stem] = path
             continue
-        near = nearest(path.stem, OPERATIONS)
-        remedy = f"did you mean {near}.sql?" if near else f"the files are: {', '.join(OPERATIONS)}"
+        near = nearest(path.stem, SQL_OPERATIONS)
+        remedy = f"did you mean {near}.sql?" if near else f"the files are: {', '.join(SQL_OPERATIONS)}"
         misfits.append(Misfit(str(path), "is not the name of an operation", remedy))
     return theirs, misfits
 
@@ -411,7 +168,7 @@ def _read(name: str, replacement: Path | None) -> Statement:
         sql = path.read_text(encoding="utf-8-sig")
         if declined := _UNSUPPORTED.search(sql):
             return _declined(name, file, declined[1])
-        text, parameters = bind(sql, OPERATIONS[name].parameters)
+        text, parameters = bind(sql, SQL_OPERATIONS[name].parameters)
     except BindError as error:
         misfit = Misfit(file, str(error), "correct the parameter's name")
     except (OSError, UnicodeDecodeError) as error:

@@ -75,7 +75,7 @@ class PegkeRig(Rig):
     async def lose_reply(self, operation: str) -> None:
         self._sandbox.fault("hang_up_after", self._give)
 
-    async def double(self, account: str, reference: str) -> None:
+    async def double(self, account: str, key: str) -> None:
         self._customers[account].give(Decimal(5), "given by the merchant", now())
 
     async def move(self, account: str, points: Decimal) -> None:

@@ -172,11 +172,11 @@ class PerxRig(RelayedRig):
         owner.points += points
         self.crm._move(owner, points, "till", None)
 
-    async def double(self, account: str, reference: str) -> None:
+    async def double(self, account: str, key: str) -> None:
         owner = self._account(account)
-        (row,) = [row for row in self.crm.movements if row.reference == reference]
+        (row,) = [row for row in self.crm.movements if row.reference == key]
         owner.points += row.amount
-        self.crm._move(owner, row.amount, row.name, reference)
+        self.crm._move(owner, row.amount, row.name, key)
 
     async def purchase(self, account: str, at: datetime, amount_kopecks: int) -> None:
         self.crm._move(
@@ -233,11 +233,11 @@ NO_EMAIL = {
 }
 NOT_TOLD = {
     "U6": "a phone that Perx was not told is known only to who asks by it",
-    "U8": "the same: the registered customer is known by reference, and told without the phone",
+    "U8": "the same: the registered customer is known by its id, and told without the phone",
     "U11": "a field the settings do not name is not sent, so it is not told back",
 }
 OTHERS_UNSEEN = {
-    "P16": "Perx shows each customer's history alone: nobody can ask whether another one has a reference",
+    "P16": "Perx shows each customer's history alone: nobody can ask whether another one has a key",
 }
 
 

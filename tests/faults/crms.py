@@ -25,7 +25,7 @@ from contracts.sandbox import MODULES, Sandbox, pegke, perx, serving
 from contracts.sandbox.faults import FaultKind
 from contracts.sandbox.pegke import Customer, Pegke
 from contracts.sandbox.perx import Perx
-from crm_backends.postgres import driver as postgres_driver
+from crm_backends.postgres.database import SCHEMA
 from tests.faults.proxy import FAULTS, Proxy, lain
 
 Rating = Literal["key", "probe", "compare", "manual"]
@@ -103,7 +103,7 @@ class KeyCrm(Crm):
     async def prepare(self) -> None:
         connection = await asyncpg.connect(self._url)
         try:
-            await connection.execute(postgres_driver._SCHEMA.read_text(encoding="utf-8"))
+            await connection.execute(SCHEMA.read_text(encoding="utf-8"))
             await connection.execute(
                 "INSERT INTO crm.customers (phone) "
                 "SELECT '+' || 79160000000 + n FROM generate_series(1, $1::int) AS n",

@@ -163,13 +163,13 @@ _WRONG: dict[str, tuple[str, str, str]] = {
         "points_credit",
         "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description) "
         "SELECT id, :points, :points, :description FROM crm.customers WHERE id = :account::bigint "
-        "AND :reference IS NOT NULL RETURNING amount AS points",
+        "AND :idempotency_key IS NOT NULL RETURNING amount AS points",
         "the balance changed by 1 instead of 0",
     ),
     "another amount believed": (
         "points_credit",
         "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
-        "SELECT id, :points, :points, :description, :reference FROM crm.customers "
+        "SELECT id, :points, :points, :description, :idempotency_key FROM crm.customers "
         "WHERE id = :account::bigint "
         "ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference RETURNING amount AS points",
         "the same reference with another amount: told as done",
@@ -177,7 +177,7 @@ _WRONG: dict[str, tuple[str, str, str]] = {
     "not told again": (
         "points_credit",
         "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
-        "SELECT id, :points, :points, :description, :reference FROM crm.customers "
+        "SELECT id, :points, :points, :description, :idempotency_key FROM crm.customers "
         "WHERE id = :account::bigint "
         "ON CONFLICT (reference) DO NOTHING RETURNING amount AS points",
         "the same again: told as refused",
@@ -185,16 +185,16 @@ _WRONG: dict[str, tuple[str, str, str]] = {
     "at once": (
         "points_credit",
         "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description, valid_until) "
-        "SELECT id, :points, :points, :reference, NULL "
+        "SELECT id, :points, :points, :idempotency_key, NULL "
         "FROM crm.customers, (SELECT pg_sleep(0.3) OFFSET 0) AS nap WHERE id = :account::bigint "
-        "AND NOT EXISTS (SELECT FROM crm.points_ledger WHERE description = :reference) "
+        "AND NOT EXISTS (SELECT FROM crm.points_ledger WHERE description = :idempotency_key) "
         "RETURNING amount AS points",
         "4 at once under one reference: the balance changed by 4 instead of 1",
     ),
     "a stranger": (
         "users_register",
-        "WITH known AS (SELECT id FROM crm.customers WHERE reference = :reference OR phone = :phone), "
-        "made AS (INSERT INTO crm.customers (phone, reference) SELECT :phone, :reference "
+        "WITH known AS (SELECT id FROM crm.customers WHERE reference = :idempotency_key OR phone = :phone), "
+        "made AS (INSERT INTO crm.customers (phone, reference) SELECT :phone, :idempotency_key "
         "WHERE NOT EXISTS (SELECT FROM known) "
         "ON CONFLICT (phone) DO UPDATE SET phone = EXCLUDED.phone RETURNING id) "
         "SELECT id AS reference FROM known UNION ALL SELECT id FROM made LIMIT 1",

@@ -19,17 +19,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from importlib import import_module
 from pathlib import Path
+from typing import NoReturn
 
 import asyncpg
 import pytest
 from typer.testing import CliRunner
 
 from adapter import version
-from adapter.commands.app import _OF_DRIVERS, app
+from adapter.commands.app import app
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
+from crm_backends import registry
 from tests.integration.processes import PASSWORD, Ended, Running, call, free_ports, run
 
 NOWHERE = "postgresql://operator:planted-database-Passw0rd@127.0.0.1:9/nowhere"
@@ -122,10 +123,41 @@ print(*({"prometheus_client", "aiohttp"} & set(sys.modules)))
     assert done.stdout.split() == []
 
 
-def test_the_help_of_a_drivers_commands_is_their_own() -> None:
-    for driver, (_, about) in _OF_DRIVERS.items():
-        commands = import_module(f"crm_backends.{driver}.commands").make_app(None)
-        assert commands.info.help == about
+def test_the_commands_of_drivers_are_listed_without_importing_one(project: Path) -> None:
+    script = """
+import sys
+sys.argv[1:] = ["--help"]
+from adapter.commands.app import main
+try:
+    main()
+except SystemExit:
+    print("imported:", *sorted({"pydantic", "asyncpg", "aiohttp"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True, timeout=30
+    )
+    for driver in registry.with_commands():
+        assert f"Commands of the CRM driver {driver}." in done.stdout
+    assert done.stdout.splitlines()[-1] == "imported:"
+
+
+def test_a_drivers_commands_explain_themselves(tmp_path: Path) -> None:
+    assert set(registry.with_commands()) <= set(registry.names())
+    for driver in registry.with_commands():
+        assert registry.load_commands(driver)(_no_settings).info.help
+    done = run("pegke", "--help", cwd=tmp_path, anew=True)
+    assert (done.status, done.err) == (0, "")
+    assert "invalidate-token" in done.out
+
+
+def test_a_driver_that_is_not_bound_has_no_settings_for_its_commands(tmp_path: Path) -> None:
+    done = run("pegke", "invalidate-token", cwd=tmp_path, anew=True)
+    assert done.status == 1
+    assert 'crm.points.driver: is not "pegke"' in done.err
+
+
+def _no_settings(config: Path | None) -> NoReturn:
+    raise AssertionError("help needs no settings")
 
 
 def test_an_unknown_command_is_named(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ import crm_backends.postgres
 from adapter.store import migrate as migrating
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, schema_version
 from adapter.store.queue import queries
-from crm_backends.postgres.driver import _SCHEMA_VERSION
+from crm_backends.postgres.database import SCHEMA_VERSION
 from tests.faults.proxy import Proxy
 from tests.integration.conftest import new_phone
 from tests.integration.processes import PASSWORD, Ended, Running, call, free_ports, run
@@ -285,9 +285,9 @@ async def test_an_older_program_leaves_newer_tables_of_the_crm(tmp_path: Path, d
     done = await asyncio.to_thread(run, "database", "prepare", cwd=tmp_path)
     assert done.status == 0, done.text
     mark = "SELECT obj_description('crm'::regnamespace)"
-    newer = f"koshelek-adapter schema {_SCHEMA_VERSION + 1}"
+    newer = f"koshelek-adapter schema {SCHEMA_VERSION + 1}"
     async with connected(database) as connection:
-        assert await connection.fetchval(mark) == f"koshelek-adapter schema {_SCHEMA_VERSION}"
+        assert await connection.fetchval(mark) == f"koshelek-adapter schema {SCHEMA_VERSION}"
         await connection.execute(f"COMMENT ON SCHEMA crm IS '{newer}'")
         done = await asyncio.to_thread(run, "database", "prepare", cwd=tmp_path)
         assert done.status == 0, done.text
@@ -297,7 +297,7 @@ async def test_an_older_program_leaves_newer_tables_of_the_crm(tmp_path: Path, d
 def test_the_crms_schema_has_a_new_number_when_it_is_changed() -> None:
     """The number alone tells an older schema from a newer one: raise it with every change of the file."""
     text = Path(crm_backends.postgres.__file__).with_name("schema.sql").read_bytes()
-    assert (_SCHEMA_VERSION, hashlib.sha256(text).hexdigest()[:16]) == (2, "0e03a645e7ff0ccd")
+    assert (SCHEMA_VERSION, hashlib.sha256(text).hexdigest()[:16]) == (2, "0e03a645e7ff0ccd")
 
 
 # -- the line to the database ----------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 
 from adapter.errors import Code
 from crm_backends.ports import Support
-from crm_backends.postgres.statements import OPERATIONS
+from crm_backends.postgres.operations import SQL_OPERATIONS
 
 from .conftest import StartAdapter
 
@@ -64,7 +64,7 @@ async def test_the_driver_and_check_tell_why(folder: Path, start: StartAdapter) 
     assert found["points_credit.sql"].detail == "declined: the till gives points, nobody else"
     assert (
         found["statements"].detail
-        == f"{len(OPERATIONS) - 7} of {len(OPERATIONS) - 7} fit and may be executed"
+        == f"{len(SQL_OPERATIONS) - 7} of {len(SQL_OPERATIONS) - 7} fit and may be executed"
     )
 
 

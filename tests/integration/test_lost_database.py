@@ -25,7 +25,7 @@ from adapter.settings import NumberRange
 from contracts.sandbox import Sandbox, perx
 from contracts.sandbox import running as sandbox_running
 from crm_backends.ports import Deadline
-from crm_backends.postgres import driver as postgres_driver
+from crm_backends.postgres.database import SCHEMA
 from tests.integration.processes import run
 
 from ..conftest import create_database, drop_database
@@ -173,7 +173,7 @@ async def world(
             url = await create_database(postgresql, "template0")
             stack.push_async_callback(drop_database, postgresql, url)
             connection = await asyncpg.connect(url)
-            await connection.execute(postgres_driver._SCHEMA.read_text(encoding="utf-8"))
+            await connection.execute(SCHEMA.read_text(encoding="utf-8"))
             await connection.close()
             crm = PostgresCrm(url)
         else:

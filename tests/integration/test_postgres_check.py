@@ -40,7 +40,8 @@ FILES = {
     "users_find": f"SELECT {PERSON} FROM shop.clients WHERE {LAST_TEN} = :phone_national "
     "OR lower(mail) = lower(:email)",
     "users_get": f"SELECT {PERSON} FROM shop.clients WHERE no = :customer::int",
-    "users_register": "WITH new AS (SELECT max(no) + 1 AS no FROM shop.clients WHERE :reference IS NOT NULL) "
+    "users_register": "WITH new AS (SELECT max(no) + 1 AS no FROM shop.clients "
+    "WHERE :idempotency_key IS NOT NULL) "
     "INSERT INTO shop.clients (no, tel, mail) SELECT no, :phone, :email FROM new RETURNING no AS reference",
     "users_update": "UPDATE shop.clients SET mail = coalesce(:email, mail) WHERE no = :customer::int "
     "RETURNING no AS reference",
@@ -54,12 +55,12 @@ FILES = {
     "points_purchases": "SELECT at, item, kopecks AS amount_kopecks FROM shop.lines "
     "WHERE client = :account::int AND at >= :since_at AND at < :until_at ORDER BY at DESC",
     "points_credit": "INSERT INTO shop.moves AS kept (client, points, note, doc) "
-    "VALUES (:account::int, coalesce(:points, 0), :description, :reference) "
+    "VALUES (:account::int, coalesce(:points, 0), :description, :idempotency_key) "
     "ON CONFLICT (doc) DO UPDATE SET doc = EXCLUDED.doc WHERE kept.client = EXCLUDED.client RETURNING points",
     "coupons_account": "SELECT no AS account FROM shop.clients WHERE no = :users_reference::int",
     "coupons_offers": "SELECT 1 AS reference, 'Tea' AS title",
-    "coupons_issue": "SELECT 1 AS reference WHERE :reference IS NOT NULL",
-    "coupons_redeem": "SELECT shop.use_code(:account::int, :code, :reference) AS outcome",
+    "coupons_issue": "SELECT 1 AS reference WHERE :idempotency_key IS NOT NULL",
+    "coupons_redeem": "SELECT shop.use_code(:account::int, :code, :idempotency_key) AS outcome",
 }
 RIGHTS = """
 GRANT USAGE ON SCHEMA shop TO adapter;
@@ -274,8 +275,8 @@ async def test_the_sequence_of_a_serial_column_is_found(shop: Shop) -> None:
             "points_credit",
             "INSERT INTO shop.moves (client, points, note) VALUES (:account::int, :points, :description) "
             "RETURNING points",
-            "does not use :reference: a receipt sent again would be credited again",
-            "use :reference in it",
+            "does not use :idempotency_key: a receipt sent again would be credited again",
+            "use :idempotency_key in it",
         ),
         (
             "users_get",

@@ -126,7 +126,7 @@ async def test_a_pooler_before_the_adapters_database_need_not_be_told_twice(
     context = BackendContext(fresh_database, pool, ZONE, "RU", pooler=True)
     assert not PostgresBackend(PostgresSettings(), context).finds_many
     elsewhere = PostgresSettings(url=SecretStr(fresh_database))
-    assert PostgresBackend(elsewhere, context)._pooler is False
+    assert PostgresBackend(elsewhere, context)._database.pooler is False
 
 
 async def test_close_leaves_the_shared_pool_open(
@@ -279,7 +279,7 @@ async def test_a_list_that_is_left_early_gives_its_connection_back(
 async def test_a_list_that_nobody_goes_on_reading_gives_its_connection_back(
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("crm_backends.postgres.driver._LIST_TOTAL", 0.05)
+    monkeypatch.setattr("crm_backends.postgres.users._LIST_TOTAL", 0.05)
     listing = crm.list_phones()
     await anext(listing)
     await asyncio.sleep(0.1)
@@ -574,8 +574,9 @@ async def test_behind_a_pooler_nothing_is_prepared_and_all_goes_on_as_before(fre
             await crm.credit(end.crm_reference, Credit(Decimal(5), "x"), idempotency_key="o", deadline=soon())
         ).points == 5
         assert [batch async for batch in crm.list_phones()]
-        assert crm._pool is not None
-        assert await crm._pool.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''") == 0
+        pool = crm._database._pool
+        assert pool is not None
+        assert await pool.fetchval("SELECT count(*) FROM pg_prepared_statements WHERE name <> ''") == 0
     finally:
         await crm.close()
 

@@ -35,7 +35,7 @@ PHONE = "+79001234567"
 FIVE = Credit(Decimal(5), "five")
 SLOW_CREDIT = """
 INSERT INTO crm.points_ledger (customer_id, amount, remaining, description, reference)
-SELECT :account::bigint, :points, :points, :description, :reference FROM pg_sleep({seconds})
+SELECT :account::bigint, :points, :points, :description, :idempotency_key FROM pg_sleep({seconds})
 RETURNING amount AS points
 """
 Make = Callable[..., PostgresBackend]

@@ -105,7 +105,7 @@ SQL = {
         -- don't forget: punkte::int rounds
         WITH buchung AS (
             INSERT INTO buchungen (kunde, punkte, grund, beleg)
-            SELECT :account, coalesce(:points, :total_kopecks / 10000), :description, :reference
+            SELECT :account, coalesce(:points, :total_kopecks / 10000), :description, :idempotency_key
             ON CONFLICT (beleg) DO UPDATE SET beleg = EXCLUDED.beleg
             RETURNING id, punkte
         )
@@ -114,7 +114,7 @@ SQL = {
         SELECT beleg AS reference, titel AS title, bis AS valid_until FROM gutscheine
         WHERE kunde = :account""",
     "coupons_issue": """
-        INSERT INTO gutscheine VALUES (:account, :occasion, '-infinity', :reference)
+        INSERT INTO gutscheine VALUES (:account, :occasion, '-infinity', :idempotency_key)
         ON CONFLICT (beleg) DO UPDATE SET titel = gutscheine.titel RETURNING beleg AS reference""",
     "coupons_redeem": """
         SELECT CASE code WHEN 'ALT' THEN 'code_expired' WHEN 'TOR' THEN 'offen' ELSE 'done' END AS outcome,

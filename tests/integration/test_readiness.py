@@ -196,7 +196,7 @@ def test_what_a_port_needs_that_another_crm_serves_is_not_looked_at(
     for name, sql in {
         "users_find": f"{person} WHERE :email IS NULL",
         "users_get": "SELECT :customer AS reference, '+79000000000' AS phone",
-        "users_register": f"{person}, :reference",
+        "users_register": f"{person}, :idempotency_key",
         "users_update": "SELECT :customer AS reference",
         "users_set_consents": "SELECT :customer AS reference",
         "users_list_phones": "SELECT '+79000000000' AS phone",

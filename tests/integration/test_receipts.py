@@ -219,7 +219,7 @@ def _partner_sql(folder: Path, name: str, sql: str) -> dict[str, object]:
 
 async def test_a_refusal_of_the_crm_is_final_and_replayed(start: StartAdapter, tmp_path: Path) -> None:
     sql = (
-        "SELECT 0::numeric AS points, 'other' AS outcome, :account::text AS a, :reference::text AS b, "
+        "SELECT 0::numeric AS points, 'other' AS outcome, :account::text AS a, :idempotency_key::text AS b, "
         ":points::numeric AS c"
     )
     adapter = await start(crm=_partner_sql(tmp_path, "points_credit", sql))

@@ -367,7 +367,7 @@ NO_ONE = {"code": 40, "message": "absent"}
 def token_account(perx: Tenant, reference: str, **fields: object) -> dict[str, object]:
     """The account of a reference, which the search by identifier shows and the one by phone does not."""
     perx.answer("GET", "/v4/merchant_admin/user_accounts/search", NO_ONE)
-    identifier = identity.reference_identifier(settings(**TOKEN), reference)
+    identifier = identity.key_identifier(settings(**TOKEN), reference)
     return {"id": 5, "identifier": identifier, **fields}
 
 
@@ -416,7 +416,7 @@ async def test_a_refused_registration_is_in_doubt_while_the_searches_may_be_behi
     perx.nobody()
     perx.answer("GET", "/v4/merchant_admin/user_accounts/search", NO_ONE)
     perx.answer("POST", "/v4/pos/user_accounts", {"code": 4, "message": "Identifier has been taken"}, 400)
-    identifier = identity.reference_identifier(settings(**chosen), "r") if chosen else ID
+    identifier = identity.key_identifier(settings(**chosen), "r") if chosen else ID
     perx.refused.add(f"user_account(identifier:{identifier})")
     patient = await perx.driver(**chosen)
     for _ in range(2):

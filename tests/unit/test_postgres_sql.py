@@ -10,7 +10,9 @@ import pytest
 
 from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Outcome, Refusal
 from crm_backends.postgres import errors
-from crm_backends.postgres.statements import OPERATIONS, OWN_SQL, BindError, Statement, bind, load
+from crm_backends.postgres.binding import BindError, bind
+from crm_backends.postgres.operations import RENAMED, SQL_OPERATIONS
+from crm_backends.postgres.statements import OWN_SQL, Statement, load
 
 TYPES = {"phone": "text", "points": "numeric", "until_at": "timestamptz"}
 
@@ -63,21 +65,34 @@ def test_an_unknown_parameter_is_named_with_the_nearest_one() -> None:
         bind("SELECT :fone", TYPES)
 
 
+@pytest.mark.parametrize(("old", "new"), RENAMED.items())
+def test_the_old_name_of_a_parameter_is_answered_with_the_new_one(tmp_path: Path, old: str, new: str) -> None:
+    (tmp_path / "points_credit.sql").write_text(f"SELECT :{old} AS points", encoding="utf-8")
+    misfit = load(tmp_path)[0]["points_credit"].misfit
+    assert misfit is not None
+    assert misfit.problem == f"uses :{old}, which is called :{new} now"
+
+
+def test_an_old_name_where_nothing_of_the_kind_is_supplied_is_just_unknown() -> None:
+    with pytest.raises(BindError, match=r"uses :settlement, which this operation does not supply"):
+        bind("SELECT :settlement", TYPES)
+
+
 def test_a_bare_number_is_refused() -> None:
     with pytest.raises(BindError, match=r"uses \$1"):
         bind("SELECT $1", TYPES)
 
 
 def test_every_operation_has_a_file_and_every_file_is_an_operation() -> None:
-    assert {path.stem for path in OWN_SQL.glob("*.sql")} == set(OPERATIONS)
+    assert {path.stem for path in OWN_SQL.glob("*.sql")} == set(SQL_OPERATIONS)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", SQL_OPERATIONS)
 def test_the_comment_of_each_file_names_its_parameters_and_columns(name: str) -> None:
     text = (OWN_SQL / f"{name}.sql").read_text(encoding="utf-8")
     comment = "\n".join(line for line in text.splitlines() if line.startswith("--"))
     assert "Parameters:" in comment
-    operation = OPERATIONS[name]
+    operation = SQL_OPERATIONS[name]
     if "the columns of users_find" not in comment:
         for column in (*operation.required, *operation.optional):
             assert re.search(rf"\b{column}\b", comment), column

@@ -98,7 +98,7 @@ class Writes:
         self._tell(
             "registration",
             "the same again gets the same customer" if same else _told("the same again", again),
-            "users_register: return the customer that is there under this :reference or phone",
+            "users_register: return the customer that is there under this :idempotency_key or phone",
             ok=same,
         )
         await self._other_contents(reference, second, written.crm_reference)
@@ -128,7 +128,7 @@ class Writes:
             self._tell(
                 "registration",
                 "a known reference with another phone gets the FIRST person's customer: a stranger's data",
-                "users_register: compare the phone of what is there under :reference, else 'key_taken'",
+                "users_register: compare the phone of what is there under :idempotency_key, else 'key_taken'",
                 ok=False,
             )
         elif written.outcome is Outcome.REFUSED:
@@ -227,7 +227,7 @@ class Writes:
             f"{_AT_ONCE} at once under one reference take effect once ({done} told as done)"
             if rose is None
             else f"{_AT_ONCE} at once under one reference: {rose}",
-            "points_credit: a unique index on the column that keeps :reference, and ON CONFLICT … DO UPDATE",
+            "points_credit: a unique index on the column for :idempotency_key, and ON CONFLICT … DO UPDATE",
             ok=rose is None,
         )
         if credit.points is not None:
@@ -251,7 +251,7 @@ class Writes:
             else "is a conflict, and changes nothing"
         )
         remedy = (
-            "points_credit: what is there under :reference comes back, unchanged"
+            "points_credit: what is there under :idempotency_key comes back, unchanged"
             if wanted is Outcome.DONE
             else "points_credit: compare account and points of what is there; 'key_taken' AS outcome"
         )

@@ -1,5 +1,5 @@
--- Under which reference this CRM keeps the points of a card's owner. The owner was found in another CRM, or by
--- SQL that is not ours (else nobody asks), so the reference there (:users_reference) means nothing here: phone
+-- Under which id this CRM keeps the points of a card's owner. The owner was found in another CRM, or by
+-- SQL that is not ours (else nobody asks), so the id there (:users_reference) means nothing here: phone
 -- decides, e-mail where there is none.
 -- Parameters: :card_number text, :users_reference text, :phone text (E.164 with plus, or null),
 --   :email text (or null).

@@ -1,21 +1,21 @@
--- Put points on an account, and the line of the receipt into the purchases, both or neither, once per reference.
--- Parameters: :account text, :reference text (ours, the same on every attempt),
+-- Put points on an account, and the line of the receipt into the purchases, both or neither, once per key.
+-- Parameters: :account text, :idempotency_key text (ours, the same on every attempt),
 --   :points numeric (or null: the CRM's own rule), :description text, :today date;
 --   the receipt, all null without one: :fiscal_drive, :fiscal_document, :fiscal_sign text,
---   :total_kopecks bigint, :settled_at timestamptz,
---   :settlement integer (1 sale, 2 return of a sale, 3 expense, 4 return of an expense).
--- Result, one row: points numeric (as credited, also when this reference came before);
+--   :total_kopecks bigint, :issued_at timestamptz,
+--   :calculation_type integer (1 sale, 2 return of a sale, 3 expense, 4 return of an expense).
+-- Result, one row: points numeric (as credited, also when this key came before);
 --   optional: reference (the CRM's name for it), message text (for the holder), outcome text ('done' or a refusal;
---   'key_taken': the reference is known with another account, amount or total; nothing was written).
+--   'key_taken': the key is known with another account, amount or total; nothing was written).
 --   No row means 'no_such_customer'.
 WITH lot AS (
     INSERT INTO crm.points_ledger
         (customer_id, amount, remaining, description, reference, valid_until, total_kopecks)
-    SELECT id, points, points, :description, :reference, crm.last_day_of_new_points(:today), :total_kopecks
+    SELECT id, points, points, :description, :idempotency_key, crm.last_day_of_new_points(:today), :total_kopecks
     FROM crm.customers
-    CROSS JOIN (SELECT coalesce(:points, crm.points_for_receipt(:total_kopecks, :settlement)) AS points) AS earned
+    CROSS JOIN (SELECT coalesce(:points, crm.points_for_receipt(:total_kopecks, :calculation_type)) AS points) AS earned
     WHERE id = :account::bigint
-    -- Touch the row that has the reference already to get it back; DO NOTHING would return no row.
+    -- Touch the row that has the key already to get it back; DO NOTHING would return no row.
     ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference
     RETURNING id, customer_id, amount, total_kopecks, xmax = 0 AS is_new
 ), compared AS (
@@ -30,11 +30,11 @@ WITH lot AS (
 ), line AS (
     INSERT INTO crm.purchases (customer_id, at, item, amount_kopecks, bonuses,
                                fiscal_drive, fiscal_document, fiscal_sign)
-    SELECT customer_id, :settled_at, :description,
-           CASE :settlement WHEN 2 THEN -:total_kopecks ELSE :total_kopecks END, amount,
+    SELECT customer_id, :issued_at, :description,
+           CASE :calculation_type WHEN 2 THEN -:total_kopecks ELSE :total_kopecks END, amount,
            :fiscal_drive, :fiscal_document, :fiscal_sign
     FROM lot
-    WHERE is_new AND :settlement IN (1, 2)
+    WHERE is_new AND :calculation_type IN (1, 2)
       -- The till may have written this receipt already, item by item.
       AND NOT EXISTS (SELECT FROM crm.purchases
                       WHERE fiscal_drive = :fiscal_drive AND fiscal_document = :fiscal_document

@@ -1,5 +1,5 @@
--- One customer by the reference that users_find or users_register gave.
--- Parameters: :customer text (the reference).
+-- One customer by the id that users_find or users_register gave.
+-- Parameters: :customer text (the id).
 -- Result, no row or one: the columns of users_find.
 SELECT id AS reference, phone, email, first_name, patronymic, surname, birth_date, sex,
        country_code, locality, card_number, registered_at,

@@ -1,10 +1,10 @@
 -- Note which card a customer has got from the adapter, so that the till finds the customer by scanning it. The same
 -- again changes nothing. A card that the customer has here already, other than the one replaced, stays: this may
 -- come late. The number of another customer violates a unique index, which is reported as a conflict.
--- Parameters: :customer text (the reference), :number text, :barcode text (what the till scans; often the number),
+-- Parameters: :customer text (the id), :number text, :barcode text (what the till scans; often the number),
 --   :barcode_type text ('EAN_8', 'EAN_13', 'CODE_128', 'UPC_A', 'QR_CODE'),
 --   :replaces text (the number that this one takes the place of, or null),
---   :reference text (ours, the same on every attempt).
+--   :idempotency_key text (ours, the same on every attempt).
 -- Result, one row: reference (any type); optional: outcome text ('done' or a refusal such as 'conflict').
 --   No row means 'no_such_customer'.
 WITH owner AS (

@@ -1,5 +1,5 @@
 -- Write which channels a customer allows and denies; a channel in neither list stays as it was.
--- Parameters: :customer text (the reference), :allow text[], :deny text[] ('sms', 'email', 'call', 'push').
+-- Parameters: :customer text (the id), :allow text[], :deny text[] ('sms', 'email', 'call', 'push').
 -- Result, one row: reference (any type); optional: outcome text. No row means 'no_such_customer'.
 WITH given AS (
     SELECT unnest(:deny) AS channel, false AS allowed

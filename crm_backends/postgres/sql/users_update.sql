@@ -1,6 +1,6 @@
 -- Set the given fields of a customer; a null parameter leaves its field as it is.
 -- A phone or e-mail of another customer violates a unique index, which is reported as a conflict.
--- Parameters: :customer text (the reference), :phone text (E.164 with plus), :email, :first_name, :patronymic,
+-- Parameters: :customer text (the id), :phone text (E.164 with plus), :email, :first_name, :patronymic,
 --   :surname text, :birth_date date, :sex text ('m', 'f'), :country_code, :locality text.
 --   :phone_digits, :phone_national text (the phone's digits; those after the country code).
 -- Result, one row: reference (any type); optional: outcome text. No row means 'no_such_customer'.

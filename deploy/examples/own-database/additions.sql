@@ -8,7 +8,7 @@ $$ SELECT right(regexp_replace(phone, '\D', '', 'g'), 10) $$;
 CREATE INDEX client_last_ten ON shop.client (shop.last_ten(phone)) WHERE NOT deleted;
 CREATE INDEX client_email ON shop.client (lower(email)) WHERE NOT deleted;
 
--- 2. Where the adapter's references are kept. Unique: what comes twice is found again instead of written again.
+-- 2. Where the adapter's keys are kept. Unique: what comes twice is found again instead of written again.
 ALTER TABLE shop.client ADD COLUMN koshelek text UNIQUE;
 ALTER TABLE shop.bonus ADD COLUMN koshelek text UNIQUE;
 ALTER TABLE shop.promo_use ADD COLUMN koshelek text UNIQUE;
@@ -16,15 +16,15 @@ ALTER TABLE shop.promo_use ADD COLUMN koshelek text UNIQUE;
 -- 3. Register. Two calls for one phone at the same moment take turns (the lock), and the second one, which is a new
 --    statement inside the function, sees what the first has committed. A plain INSERT … SELECT would not.
 CREATE FUNCTION shop.koshelek_register(
-    reference text, phone_typed text, ten text, mail_address text, first text, middle text, last text,
+    idempotency_key text, phone_typed text, ten text, mail_address text, first text, middle text, last text,
     born_on date, sex text, town text
 ) RETURNS TABLE (client int, outcome text) LANGUAGE plpgsql AS $$
 DECLARE
     known shop.client;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('koshelek'), hashtext(coalesce(ten, lower(mail_address))));
-    SELECT * INTO known FROM shop.client c WHERE c.koshelek = reference;
-    IF FOUND THEN  -- ours, sent again; or somebody else's under the same reference
+    SELECT * INTO known FROM shop.client c WHERE c.koshelek = idempotency_key;
+    IF FOUND THEN  -- ours, sent again; or somebody else's under the same key
         RETURN QUERY SELECT known.id, CASE WHEN shop.last_ten(known.phone) IS NOT DISTINCT FROM ten
                                            THEN 'done' ELSE 'key_taken' END;
         RETURN;
@@ -43,14 +43,14 @@ BEGIN
     RETURN QUERY
         INSERT INTO shop.client AS c (phone, email, first_name, middle_name, last_name, born, gender, city, koshelek)
         VALUES (phone_typed, mail_address, coalesce(first, ''), coalesce(middle, ''), coalesce(last, ''), born_on,
-                CASE sex WHEN 'm' THEN 'М' WHEN 'f' THEN 'Ж' END, town, reference)
+                CASE sex WHEN 'm' THEN 'М' WHEN 'f' THEN 'Ж' END, town, idempotency_key)
         RETURNING c.id, 'done';
 END
 $$;
 
--- 4. Credit, once per reference. The client is locked as the till does it; only then is the ledger read, by statements
---    of their own. What is there under the reference is compared with what is asked for before it is believed.
-CREATE FUNCTION shop.koshelek_credit(client_id int, reference text, points numeric, why text)
+-- 4. Credit, once per key. The client is locked as the till does it; only then is the ledger read, by statements
+--    of their own. What is there under the key is compared with what is asked for before it is believed.
+CREATE FUNCTION shop.koshelek_credit(client_id int, idempotency_key text, points numeric, why text)
 RETURNS TABLE (credited numeric, outcome text) LANGUAGE plpgsql AS $$
 DECLARE
     earlier shop.bonus;
@@ -61,7 +61,7 @@ BEGIN
     IF NOT FOUND THEN
         RETURN;  -- no row: there is no such customer
     END IF;
-    SELECT * INTO earlier FROM shop.bonus b WHERE b.koshelek = reference;
+    SELECT * INTO earlier FROM shop.bonus b WHERE b.koshelek = idempotency_key;
     IF FOUND THEN
         RETURN QUERY SELECT earlier.change,
                             CASE WHEN earlier.client = client_id AND earlier.change = wanted
@@ -70,13 +70,13 @@ BEGIN
     END IF;
     SELECT balance INTO now_has FROM shop.bonus b WHERE b.client = client_id ORDER BY b.id DESC LIMIT 1;
     INSERT INTO shop.bonus (client, change, balance, reason, koshelek)
-    VALUES (client_id, wanted, coalesce(now_has, 0) + wanted, why, reference);
+    VALUES (client_id, wanted, coalesce(now_has, 0) + wanted, why, idempotency_key);
     RETURN QUERY SELECT wanted, 'done';
 END
 $$;
 
 -- 5. Promo code. The code is locked, so that its uses are counted one after the other; then as above.
-CREATE FUNCTION shop.koshelek_redeem(client_id int, typed text, reference text, today date)
+CREATE FUNCTION shop.koshelek_redeem(client_id int, typed text, idempotency_key text, today date)
 RETURNS TABLE (outcome text, points numeric, message text) LANGUAGE plpgsql AS $$
 DECLARE
     promo shop.promo;
@@ -89,7 +89,7 @@ BEGIN
         RETURN;
     END IF;
     SELECT * INTO promo FROM shop.promo p WHERE upper(p.code) = upper(btrim(typed)) FOR UPDATE;
-    SELECT * INTO earlier FROM shop.promo_use u WHERE u.koshelek = reference;
+    SELECT * INTO earlier FROM shop.promo_use u WHERE u.koshelek = idempotency_key;
     IF FOUND THEN
         RETURN QUERY SELECT CASE WHEN earlier.client = client_id AND earlier.code = promo.code
                                  THEN 'done' ELSE 'key_taken' END, promo.points, promo.thanks;
@@ -108,9 +108,9 @@ BEGIN
     IF FOUND THEN
         RETURN;
     END IF;
-    INSERT INTO shop.promo_use (code, client, koshelek) VALUES (promo.code, client_id, reference);
-    -- Both or neither: they are one statement for the adapter. The ledger's reference is made from the code's.
-    PERFORM shop.koshelek_credit(client_id, 'promo:' || reference, promo.points, 'Промокод ' || promo.code)
+    INSERT INTO shop.promo_use (code, client, koshelek) VALUES (promo.code, client_id, idempotency_key);
+    -- Both or neither: they are one statement for the adapter. The ledger's key is made from the code's.
+    PERFORM shop.koshelek_credit(client_id, 'promo:' || idempotency_key, promo.points, 'Промокод ' || promo.code)
     WHERE promo.points > 0;
     RETURN QUERY SELECT 'done', promo.points, promo.thanks;
 END

@@ -1,1 +1,1 @@
-SELECT outcome, points, message FROM shop.koshelek_redeem(:account::int, :code, :reference, :today)
+SELECT outcome, points, message FROM shop.koshelek_redeem(:account::int, :code, :idempotency_key, :today)

@@ -1,6 +1,6 @@
-"""The PostgreSQL driver and references that are known already, with the same contents or with others.
+"""The PostgreSQL driver and keys that are known already, with the same contents or with others.
 
-What is there under a reference is believed only if it is what was asked for; else it is a conflict, and
+What is there under a key is believed only if it is what was asked for; else it is a conflict, and
 nothing is written. The tables are the judge.
 """
 

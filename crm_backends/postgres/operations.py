@@ -1,0 +1,184 @@
+"""The contract with a partner's own SQL files: what each operation is given, and what it must return.
+
+It may not know a file, nor a connection.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+# Kinds of result columns -> names of PostgreSQL types that fit.
+_TEXTS = frozenset({"text", "varchar", "bpchar", "char", "name", "citext"})
+_INTEGERS = frozenset({"int2", "int4", "int8"})
+_NUMBERS = _INTEGERS | {"numeric", "float4", "float8"}
+_MOMENTS = frozenset({"timestamptz", "timestamp", "date"})
+KINDS: Mapping[str, frozenset[str] | None] = {
+    "any": None,
+    "text": _TEXTS,
+    "number": _NUMBERS,
+    "kopecks": _INTEGERS,
+    "moment": _MOMENTS,
+    "day": _MOMENTS,
+}
+WANTED = {
+    "text": "text",
+    "number": "numeric",
+    "kopecks": "whole kopecks as bigint",
+    "moment": "timestamptz",
+    "day": "date",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SqlOperation:
+    """One operation: the parameters it supplies and the columns it reads, both by name."""
+
+    parameters: Mapping[str, str]
+    """Name -> PostgreSQL type."""
+    required: Mapping[str, str]
+    """Column that must be there -> kind."""
+    optional: Mapping[str, str]
+    """Column that is read when it is there -> kind."""
+
+
+_PHONE = {"phone": "text", "phone_digits": "text", "phone_national": "text"}
+"""E.164; its digits; those after the country code."""
+_PERSON = {
+    **_PHONE,
+    "email": "text",
+    "first_name": "text",
+    "patronymic": "text",
+    "surname": "text",
+    "birth_date": "date",
+    "sex": "text",
+    "country_code": "text",
+    "locality": "text",
+}
+_CUSTOMER_REQUIRED = {"reference": "any", "phone": "text"}
+_CUSTOMER_OPTIONAL = {
+    "email": "text",
+    "first_name": "text",
+    "patronymic": "text",
+    "surname": "text",
+    "birth_date": "day",
+    "sex": "text",
+    "country_code": "text",
+    "locality": "text",
+    "card_number": "text",
+    "registered_at": "moment",
+    "card_state": "text",
+}
+_HOLDER = {"card_number": "text", "users_reference": "text", **_PHONE, "email": "text"}
+_OUTCOME = {"outcome": "text"}
+
+SQL_OPERATIONS: Mapping[str, SqlOperation] = {
+    "users_find": SqlOperation(
+        {**_PHONE, "email": "text", "birth_date": "date"}, _CUSTOMER_REQUIRED, _CUSTOMER_OPTIONAL
+    ),
+    "users_get": SqlOperation({"customer": "text"}, _CUSTOMER_REQUIRED, _CUSTOMER_OPTIONAL),
+    "users_register": SqlOperation({"idempotency_key": "text", **_PERSON}, {"reference": "any"}, _OUTCOME),
+    "users_update": SqlOperation({"customer": "text", **_PERSON}, {"reference": "any"}, _OUTCOME),
+    "users_set_consents": SqlOperation(
+        {"customer": "text", "allow": "text[]", "deny": "text[]"}, {"reference": "any"}, _OUTCOME
+    ),
+    "users_list_phones": SqlOperation({}, {"phone": "text"}, {}),
+    "users_find_by_card": SqlOperation(
+        {"number": "text"},
+        {"state": "text", **_CUSTOMER_REQUIRED},
+        {"replaced_by": "text", "barcode": "text", "barcode_type": "text", **_CUSTOMER_OPTIONAL},
+    ),
+    "users_set_card": SqlOperation(
+        {
+            "customer": "text",
+            "number": "text",
+            "barcode": "text",
+            "barcode_type": "text",
+            "replaces": "text",
+            "idempotency_key": "text",
+        },
+        {"reference": "any"},
+        _OUTCOME,
+    ),
+    "points_account": SqlOperation(_HOLDER, {"account": "any"}, {}),
+    "points_balance": SqlOperation(
+        {"account": "text", "today": "date"}, {"total": "number", "available": "number"}, {}
+    ),
+    "points_entries": SqlOperation(
+        {"account": "text", "limit": "bigint", "today": "date"},
+        {"amount": "number", "description": "text", "at": "moment"},
+        {"valid_until": "day"},
+    ),
+    "points_purchases": SqlOperation(
+        {
+            "account": "text",
+            "since": "date",
+            "until": "date",
+            "since_at": "timestamptz",
+            "until_at": "timestamptz",
+        },
+        {"at": "moment", "item": "text", "amount_kopecks": "kopecks"},
+        {"quantity": "number", "location": "text", "bonuses": "number"},
+    ),
+    "points_credit": SqlOperation(
+        {
+            "account": "text",
+            "idempotency_key": "text",
+            "points": "numeric",
+            "description": "text",
+            "today": "date",
+            "fiscal_drive": "text",
+            "fiscal_document": "text",
+            "fiscal_sign": "text",
+            "total_kopecks": "bigint",
+            "issued_at": "timestamptz",
+            "calculation_type": "integer",
+        },
+        {"points": "number"},
+        {"reference": "any", "message": "text", "outcome": "text"},
+    ),
+    "coupons_account": SqlOperation(_HOLDER, {"account": "any"}, {}),
+    "coupons_offers": SqlOperation(
+        {"account": "text", "today": "date"},
+        {"reference": "any", "title": "text"},
+        {
+            "description": "text",
+            "code": "text",
+            "valid_from": "moment",
+            "valid_until": "moment",
+            "image_url": "text",
+            "url": "text",
+        },
+    ),
+    "coupons_issue": SqlOperation(
+        {"account": "text", "occasion": "text", "idempotency_key": "text", "today": "date"},
+        {"reference": "any"},
+        {"message": "text", "outcome": "text"},
+    ),
+    "coupons_redeem": SqlOperation(
+        {"account": "text", "code": "text", "idempotency_key": "text", "today": "date"},
+        {"outcome": "text"},
+        {"points": "number", "message": "text", "reference": "any"},
+    ),
+}
+"""Every operation of the driver. The name is also the name of its file, without ``.sql``."""
+
+ON_CARDS = ("users_find_by_card", "users_set_card")
+"""Operations that a partner's database may do without: ours are meant for people who are found by ours."""
+
+
+NEEDED = ("users_find", "users_get", "points_account", "coupons_account")
+"""Operations that cannot be declined."""
+RENAMED: Mapping[str, str] = {
+    "reference": "idempotency_key",
+    "settled_at": "issued_at",
+    "settlement": "calculation_type",
+}
+"""Parameters that had another name once -> the one they have now."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The name that was probably meant."""
+    near = difflib.get_close_matches(name.lower(), list(names), n=1, cutoff=0.5)
+    return near[0] if near else None

@@ -1,0 +1,55 @@
+"""The points port over PostgreSQL: the files ``points_….sql``.
+
+It may not know a table by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime, time, timedelta
+
+from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
+from crm_backends.ports import Deadline, Refusal, Written
+from crm_backends.postgres import rows
+from crm_backends.postgres.base import PostgresOperations
+
+
+class PostgresPoints(PostgresOperations):
+    """Points in PostgreSQL."""
+
+    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
+        """Whose points these are; ``points_account.sql``."""
+        found = await self._read("points_account", rows.holder_values(holder), deadline, rows.account)
+        return found[0] if found else None
+
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
+        """Points on the account; ``points_balance.sql``. Zero where it returns no row."""
+        found = await self._read("points_balance", self._dated(account=account), deadline, rows.balance)
+        return found[0] if found else rows.NO_POINTS
+
+    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
+        """Movements, newest first; ``points_entries.sql``."""
+        values = self._dated(account=account, limit=limit)
+        return await self._read("points_entries", values, deadline, lambda row: rows.entry(row, self._zone))
+
+    async def purchases(
+        self, account: str, *, since: date, until: date, deadline: Deadline
+    ) -> Sequence[Purchase]:
+        """Purchase lines of whole days, both included; ``points_purchases.sql``."""
+        values = {
+            "account": account,
+            "since": since,
+            "until": until,
+            "since_at": datetime.combine(since, time.min, self._zone),
+            "until_at": datetime.combine(until + timedelta(days=1), time.min, self._zone),
+        }
+        return await self._read(
+            "points_purchases", values, deadline, lambda row: rows.purchase(row, self._zone)
+        )
+
+    async def credit(
+        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
+    ) -> Written:
+        """Put points on an account, once per key; ``points_credit.sql``."""
+        values = self._dated(account=account, idempotency_key=idempotency_key, **rows.credit_values(credit))
+        return await self._write("points_credit", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
