@@ -326,7 +326,7 @@ CATALOGUE: dict[Code, Entry] = {
         "Операция не поддерживается программой лояльности",
         "The loyalty programme does not support this operation",
         "No CRM that is bound in the settings can do it.",
-        "Bind a driver that can: see the capability of each in its README.",
+        "Bind a driver that can: koshelek-adapter config capabilities lists what each can do.",
     ),
     Code.STILL_WORKING: Entry(
         "Запрос принят и ещё выполняется, повторите позже",
