@@ -233,7 +233,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.RECEIPT_KIND: Entry(
         "Такой вид чека не участвует в программе",
         "This kind of receipt does not take part",
-        "The settlement sign (n) is not in receipts.calculation_types.",
+        "The calculation type (n) is not in receipts.calculation_types.",
         _NORMAL,
     ),
     Code.RECEIPT_TOO_SMALL: Entry(
@@ -251,7 +251,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.RECEIPT_DIFFERS: Entry(
         "Чек уже зарегистрирован с другими данными",
         "The receipt is already registered with other data",
-        "The same fn, i and fp were sent before with another total or settlement sign.",
+        "The same fn, i and fp were sent before with another total or calculation type.",
         "A forged or misread code; compare with the tax service.",
     ),
     Code.RECEIPT_REFUSED: Entry(
