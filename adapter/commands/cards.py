@@ -223,7 +223,7 @@ def cards_replace(
 
     The CRM is asked whether the new number is free there, and told of it by the running service.
     """
-    from adapter.loyalty.standing import CannotReplace, replace_card
+    from adapter.loyalty.replacing import CannotReplace, replace_card
     from crm_backends.ports import BackendError, Deadline
 
     person, reason = decided_by(by), None if note is None else noted(note)

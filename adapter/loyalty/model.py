@@ -28,6 +28,8 @@ class CardState(enum.StrEnum):
 
 
 OWNED = frozenset({CardState.ACTIVE, CardState.INACTIVE, CardState.BLOCKED})
+NOT_IN_HAND = frozenset({CardState.FREE, CardState.RESERVED})
+"""In the pool, or on the way out of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,11 @@ import dataclasses
 import structlog
 
 from adapter.errors import Code, Refused
-from adapter.loyalty.coupon_triggers import card_to_be_told
+from adapter.loyalty.card_entries import adopted, entry_for, note_fallback, note_other_owner, note_taken
 from adapter.loyalty.crm_cards import CrmCards
-from adapter.loyalty.model import Card, CardState, Entry
-from adapter.loyalty.numbers import BadNumber, shown
+from adapter.loyalty.model import NOT_IN_HAND, Card, CardState
 from adapter.loyalty.programme import Programme
-from crm_backends.model import CrmCard, CrmCardState, Customer, Profile
+from crm_backends.model import CrmCard, CrmCardState, Customer
 from crm_backends.ports import BackendError, Deadline
 
 log = structlog.get_logger("cards")
@@ -27,7 +26,6 @@ _HOPS = 5
 """Replacements that are followed from one number to the next."""
 _TRIES = 50
 """Numbers asked about, at most, to find one that the CRM does not know."""
-_NOT_OURS = frozenset({CardState.FREE, CardState.RESERVED})
 
 
 # -- a person's card -----------------------------------------------------------------------------------
@@ -54,7 +52,7 @@ async def persons_card(
         if told is None:
             return card
         if is_anothers(card, told):
-            _note_other_owner(programme, card.number)
+            note_other_owner(programme, card.number)
             raise Refused(Code.NUMBER_USED)
         return await _current(programme, card, told, deadline)
     return card
@@ -63,12 +61,12 @@ async def persons_card(
 async def _taken_over(programme: Programme, customer: Customer, number: str, deadline: Deadline) -> Card:
     """Enter the card that the CRM keeps for somebody who has none here."""
     number, state, told = await as_it_is_now(programme, customer, number, deadline)
-    entry = _entry(programme, number, told, customer.customer_id, state)
+    entry = entry_for(programme, number, told, customer.customer_id, state)
     if entry is None:
         raise Refused(Code.HAS_ANOTHER_CARD)
-    card = await _adopted(programme, entry)
+    card = await adopted(programme, entry)
     if card is None:
-        _note_taken(programme, number)
+        note_taken(programme, number)
         raise Refused(Code.NUMBER_USED)
     return card
 
@@ -105,14 +103,14 @@ async def _replaced(
     """Put the CRM's number in the place of a card. Where that cannot be, the person keeps what they have."""
     if number == card.number:
         return card
-    entry = _entry(programme, number, told, card.users_reference, state)
+    entry = entry_for(programme, number, told, card.users_reference, state)
     if entry is None:
         return card
     new = await programme.cards.replace(card.number, entry, by=None, note=None)
     if new is None:
-        _note_taken(programme, number)
+        note_taken(programme, number)
         return card
-    _note_fallback(programme, entry)
+    note_fallback(programme, entry)
     return new
 
 
@@ -153,12 +151,12 @@ async def issuable(
 async def _in_line(
     programme: Programme, number: str, card: Card | None, told: CrmCard, deadline: Deadline
 ) -> Card | None:
-    if card is None or card.state in _NOT_OURS:
+    if card is None or card.state in NOT_IN_HAND:
         return await _entered(programme, number, told, deadline)
     if card.replaced_by is not None and card.users_reference is None:
         return await _taken_back(programme, card, told, deadline)
     if is_anothers(card, told):
-        _note_other_owner(programme, number)
+        note_other_owner(programme, number)
         return _nobodys(card)
     if told.state == "replaced":
         if card.users_reference is None and told.replaced_by is not None:
@@ -196,7 +194,7 @@ async def _current(programme: Programme, card: Card, told: CrmCard, deadline: De
         return await _follow(programme, card, told.state)
     last = await _last_of(crm, told, deadline)
     if last.customer is not None and last.customer.customer_id != card.users_reference:
-        _note_taken(programme, last.number)
+        note_taken(programme, last.number)
         return card
     return await _replaced(programme, card, last.number, last, last.state)
 
@@ -216,8 +214,8 @@ async def _entered(programme: Programme, number: str, told: CrmCard, deadline: D
     replaced = told.state == "replaced"
     owner = None if told.customer is None or replaced else told.customer.customer_id
     if owner is None or programme.settings.cards.adopt:
-        entry = _entry(programme, number, told, owner, told.state)
-        card = None if entry is None else await _adopted(programme, entry)
+        entry = entry_for(programme, number, told, owner, told.state)
+        card = None if entry is None else await adopted(programme, entry)
         if card is not None and card.number != number and programme.crm_cards is not None:
             # Its owner has another card here, which the CRM may have replaced by this one.
             other = await _word(programme.crm_cards, card.number, deadline)
@@ -228,61 +226,6 @@ async def _entered(programme: Programme, number: str, told: CrmCard, deadline: D
     # Its owner has another card here, or numbers of owners are not taken over.
     await programme.cards.set_aside(number)
     return None
-
-
-# -- a person decides ----------------------------------------------------------------------------------
-
-
-class CannotReplace(Exception):
-    """The card cannot be replaced by that number; the message is one sentence."""
-
-
-async def replace_card(
-    programme: Programme,
-    old: str,
-    new: str,
-    *,
-    by: str,
-    note: str | None,
-    deadline: Deadline,
-    force: bool = False,
-) -> Card:
-    """Put the number ``new`` in the place of the card ``old``, and have the CRM told. Again, it is no error.
-
-    ``force``: even where only ``cards.barcode_fallback`` can carry the number, and not the barcode's type.
-    Raises ``CannotReplace``; ``BackendError`` where the CRM can be asked about ``new`` and does not answer.
-    """
-    card = await programme.cards.get(old)
-    if card is None:
-        raise CannotReplace("there is no card with the number that is to be replaced")
-    if card.replaced_by not in (None, new):
-        raise CannotReplace(f"the card was replaced by {card.replaced_by} before")
-    if card.state in _NOT_OURS:
-        raise CannotReplace(f"the card is {card.state}, only one in somebody's hands can be replaced")
-    if old == new:
-        raise CannotReplace("the two numbers are the same")
-    told = None if programme.crm_cards is None else await programme.crm_cards.find(new, deadline)
-    if told is not None and card.replaced_by is None:
-        if told.customer is not None and told.customer.customer_id != card.users_reference:
-            raise CannotReplace("in the CRM the new number is another customer's")
-        if told.state != "active":
-            raise CannotReplace(f"in the CRM the new number is {told.state}")
-    try:
-        entry = _made(programme, new, told, card.users_reference, "active")
-    except BadNumber as error:
-        raise CannotReplace(f"the new number cannot be a card's: {error}") from None
-    if not entry.barcode_fits and not force and card.replaced_by is None:
-        raise CannotReplace(
-            f"cards.barcode_type is {programme.settings.cards.barcode_type}, which cannot carry the new "
-            f"number; correct it, or with --force it is shown as {entry.barcode_type}"
-        )
-    replaced = await programme.cards.replace(old, entry, by=by, note=note)
-    if replaced is None:
-        raise CannotReplace("the new number is somebody's here, or a person has blocked it")
-    if replaced.users_reference is not None:
-        owner = Customer(replaced.users_reference, Profile())
-        await card_to_be_told(programme, replaced, owner)
-    return replaced
 
 
 # -- numbers for those who have none -------------------------------------------------------------------
@@ -343,69 +286,3 @@ async def _follow(programme: Programme, card: Card, state: CrmCardState) -> Card
             card.state is not CardState.BLOCKED or card.by_crm
         )
     return await programme.cards.follow(card.number, state) or card if differs else card
-
-
-def _entry(
-    programme: Programme, number: str, told: CrmCard | None, owner: str | None, state: CrmCardState
-) -> Entry | None:
-    """A number of the CRM's as it can be shown; ``None``: it cannot, and that was noted."""
-    try:
-        return _made(programme, number, told, owner, state)
-    except BadNumber:
-        programme.odd_numbers.note(
-            "unfit", number, "give the person a number that cards.barcode_type and a path can carry"
-        )
-        return None
-
-
-def _made(
-    programme: Programme, number: str, told: CrmCard | None, owner: str | None, state: CrmCardState
-) -> Entry:
-    """The same. Raises ``BadNumber``."""
-    barcode, kind = (told.barcode, told.barcode_type) if told is not None else (None, None)
-    looks = shown(number, barcode, kind, programme.settings.cards)
-    return Entry(
-        number=number,
-        barcode_number=looks.barcode,
-        barcode_type=looks.barcode_type,
-        owner=owner,
-        state=state,
-        replaced_by=told.replaced_by if told is not None and state == "replaced" else None,
-        barcode_told=looks.told,
-        barcode_fits=looks.fits,
-    )
-
-
-async def _adopted(programme: Programme, entry: Entry) -> Card | None:
-    card = await programme.cards.adopt(entry)
-    if card is not None and card.number == entry.number:
-        _note_fallback(programme, entry)
-    return card
-
-
-def _note_fallback(programme: Programme, entry: Entry) -> None:
-    """Note a barcode of another type than the settings say, where the card is shown at all."""
-    hidden = entry.replaced_by is not None and programme.settings.cards.replaced_answer == "unknown"
-    if not entry.barcode_fits and not hidden:
-        programme.odd_numbers.note(
-            "barcode",
-            entry.number,
-            "it is shown as cards.barcode_fallback; cards.barcode_type cannot carry it",
-        )
-
-
-def _note_other_owner(programme: Programme, number: str) -> None:
-    programme.odd_numbers.note(
-        "other_owner",
-        number,
-        "in the CRM it is another customer's: correct it there, or give its owner here another number with "
-        "koshelek-adapter cards replace NUMBER NEW",
-    )
-
-
-def _note_taken(programme: Programme, number: str) -> None:
-    programme.odd_numbers.note(
-        "taken",
-        number,
-        "it is another person's here: koshelek-adapter cards show NUMBER, and compare with the CRM",
-    )

@@ -356,7 +356,7 @@ async def _must_be_a_persons(connection: Connection, operation_id: int, now: Ope
 
 
 async def _give_coupons(connection: Connection, operation_id: int, occasion: str) -> None:
-    """What a receipt that is credited gives besides, once (``loyalty.occasions`` for those settled by
+    """What a receipt that is credited gives besides, once (``loyalty.coupon_triggers`` for those settled by
     hand)."""
     new = await connection.fetchval(
         # The shortest reference fits every CRM; which it is, is not known here.

@@ -22,7 +22,7 @@ from adapter.errors import Code
 from adapter.loyalty.crm_cards import CrmCards
 from adapter.loyalty.model import Card, OperationKind, OperationState
 from adapter.loyalty.numbers import range_number
-from adapter.loyalty.standing import CannotReplace, replace_card
+from adapter.loyalty.replacing import CannotReplace, replace_card
 from contracts.sandbox import Sandbox, perx, running
 from crm_backends.model import CrmCard
 from crm_backends.ports import BackendUnavailable, Deadline
