@@ -233,7 +233,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.RECEIPT_KIND: Entry(
         "Такой вид чека не участвует в программе",
         "This kind of receipt does not take part",
-        "The settlement sign (n) is not in receipts.calculation_types.",
+        "The calculation type (n) is not in receipts.calculation_types.",
         _NORMAL,
     ),
     Code.RECEIPT_TOO_SMALL: Entry(
@@ -251,7 +251,7 @@ CATALOGUE: dict[Code, Entry] = {
     Code.RECEIPT_DIFFERS: Entry(
         "Чек уже зарегистрирован с другими данными",
         "The receipt is already registered with other data",
-        "The same fn, i and fp were sent before with another total or settlement sign.",
+        "The same fn, i and fp were sent before with another total or calculation type.",
         "A forged or misread code; compare with the tax service.",
     ),
     Code.RECEIPT_REFUSED: Entry(
@@ -326,7 +326,7 @@ CATALOGUE: dict[Code, Entry] = {
         "Операция не поддерживается программой лояльности",
         "The loyalty programme does not support this operation",
         "No CRM that is bound in the settings can do it.",
-        "Bind a driver that can: see the capability of each in its README.",
+        "Bind a driver that can: koshelek-adapter config capabilities lists what each can do.",
     ),
     Code.STILL_WORKING: Entry(
         "Запрос принят и ещё выполняется, повторите позже",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from adapter.settings import text as settings_text
 from contracts.suite import reference as suite
+from crm_backends import registry
 from tests.markdown import ROOT, documents
 
 PARTS: Mapping[str, Callable[[], str]] = {
@@ -20,11 +21,8 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "codes": settings_text.codes,
     "settings": settings_text.sections,
     "settings-of-http": settings_text.settings_of_http,
-    "settings-of-pegke": partial(settings_text.settings_of, "pegke"),
-    "settings-of-perx": partial(settings_text.settings_of, "perx"),
-    "settings-of-postgres": partial(settings_text.settings_of, "postgres"),
-    "settings-of-xerts": partial(settings_text.settings_of, "xerts"),
     "options": suite.table,
+    **{f"settings-of-{name}": partial(settings_text.settings_of, name) for name in registry.names()},
 }
 
 

@@ -32,14 +32,14 @@ from crm_backends.spent import counting
 log = structlog.get_logger("api")
 
 Observer = Callable[[str, int, str | None, float], None]
-"""Told of every answer: call, status, code of the error (or "broken") if it is one, seconds."""
+"""Is told of every answer: call, status, code of the error if there is one (or "broken"), seconds."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
 _TO_ANSWER = 0.2  # seconds of server.deadline
 _PART = 30.0  # seconds for a part of a stream; meanwhile it may hold a database connection
 _BROKEN = "broken"
-"""Stands in the log and the metrics for the code of an error where a stream broke: its status was out."""
+"""In the log and the metrics, instead of an error's code: a stream broke after its status 200 was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +67,8 @@ ROUTES = (
     Route("register_receipt", ("POST",), "/v1/promo/qrCode", calls.register_receipt, since="1.1.0"),
     Route("use_promo_code", ("POST",), "/v1/promo/code", calls.use_promo_code, since="1.3.0"),
 )
-"""In the order in which paths with a number are tried, the most frequent first. Literal paths go before all
-of them wherever they stand: the router looks them up."""
+"""Paths with a number are tried in this order, so the most frequent comes first. A literal path always goes
+before them, wherever it is in the list: the router looks literal paths up in a table."""
 
 
 def routes_for(settings: Settings) -> list[Route]:
@@ -114,7 +114,7 @@ class PublicPort:
     def _surround(
         self, name: str, handler: Handler
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        lines = log.bind()  # once: the logger of a module looks itself up for every line
+        lines = log.bind()  # bound once: an unbound logger looks its configuration up for every line
 
         async def handle(request: web.Request) -> web.StreamResponse:
             started = time.perf_counter()
@@ -134,10 +134,8 @@ class PublicPort:
                 ms=round(seconds * 1000, 2),
                 remote=self._remote(request),
                 request_id=request_id,
-                # Whose time it was, above all where the deadline ended the call.
-                **(
-                    {"crm_ms": {name: round(part * 1000, 1) for name, part in spent.items()}} if spent else {}
-                ),
+                # Shows which CRM took the time, above all if the deadline ended the call.
+                **_crm_milliseconds(spent),
             )
             return response
 
@@ -173,7 +171,7 @@ class PublicPort:
     async def _carry_out(
         self, request: web.Request, handler: Handler, request_id: str, cut: Deadline
     ) -> tuple[web.StreamResponse, str | None]:
-        """The call itself. What it waits for ends a little before ``cut``, so that it can still say so."""
+        """The call itself. Its own deadline ends a little before ``cut``, so that it can still answer."""
         seconds = cut.remaining()
         deadline = Deadline.after(seconds - min(_TO_ANSWER, seconds / 2))
         async with asyncio.timeout(seconds):
@@ -185,7 +183,7 @@ class PublicPort:
         return _response(200, wire.encode(result), request_id), None
 
     def _remote(self, request: web.Request) -> str | None:
-        """The caller's address; a proxy is believed only if its own address is trusted."""
+        """The caller's address; ``X-Forwarded-For`` is believed only from a trusted proxy."""
         remote = request.remote
         trusted = self.programme.settings.server.trusted_proxies
         if not trusted or remote is None:
@@ -211,7 +209,7 @@ _HOP = re.compile(r"\[([0-9A-Fa-f:.]+)(?:%[^\]]*)?\](?::[0-9]{1,5})?|([0-9.]+):[
 
 
 def _address(hop: str) -> IPv4Address | IPv6Address | None:
-    """The address of one hop, without the port, brackets and quotes that some proxies write."""
+    """The address of a hop, without the port, brackets and quotes that some proxies write."""
     hop = hop.strip('"')
     written = _HOP.fullmatch(hop)
     try:
@@ -222,7 +220,7 @@ def _address(hop: str) -> IPv4Address | IPv6Address | None:
 
 
 async def _continue(request: web.Request) -> None:
-    """Let the caller send the body it holds back; any other expectation may be passed over (RFC 9110)."""
+    """Let the caller send the body it holds back; other expectations may be ignored (RFC 9110)."""
     if request.version >= HttpVersion11 and request.headers["Expect"].lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
@@ -269,12 +267,12 @@ async def _stream(
             request.transport.abort()
         return response, _BROKEN
     finally:
-        await streamed.parts.aclose()  # left to the collector it would keep its connection until then
+        await streamed.parts.aclose()  # now: the garbage collector would keep its connection longer
     return response, None
 
 
 def _as_refusal(error: Exception, request_id: str) -> Refused:
-    """What the caller is told about an error; what was not expected goes to the log."""
+    """What the caller is told about an error; an unexpected error is logged."""
     if isinstance(error, Refused):
         return error
     if isinstance(error, web.HTTPRequestEntityTooLarge):

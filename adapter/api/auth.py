@@ -1,9 +1,10 @@
 """HTTP Basic (RFC 7617) for the public port: constant time, two pairs at once, hashed or generated.
 
-A generated password is compared by its SHA-256, a hashed one by argon2, which takes tens of milliseconds.
-So a header that was accepted is remembered by a keyed digest (BLAKE2b) whose key lives only in this
-process; failures are never remembered. Hashes are worked out one at a time and only a few may wait for it,
-so that a flood of wrong passwords shuts nobody out who is remembered. It may not know what is served.
+A generated password is compared by its SHA-256, a hashed password by argon2, which takes tens of
+milliseconds. So a header that was accepted is remembered by a keyed digest (BLAKE2b) whose key lives only in
+this process. A refused header is never remembered. Argon2 hashes are computed one at a time, and only a few
+requests may wait for that; so a flood of wrong passwords does not delay callers whose header is remembered.
+This module may not know what is served.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from adapter.errors import Code, Refused
 from adapter.settings import Koshelek
 
 _HASH_PREFIX = "$argon2"
-_MOST_REMEMBERED = 100  # one pair can be written in a few ways ("basic", blanks); each is remembered
+_MOST_REMEMBERED = 100  # headers: the same pair can be written in several ways ("basic", blanks)
 _MOST_JUDGED = 8  # headers; a hash takes about a tenth of a second, and callers wait about four seconds
 
 
@@ -35,7 +36,7 @@ def hash_password(password: str) -> str:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Credential:
-    """One accepted pair. ``password`` is the plain text or an argon2 hash."""
+    """An accepted pair. ``password`` is the plain text or an argon2 hash."""
 
     login: str
     password: str
@@ -45,12 +46,12 @@ class Credential:
         return self.password.startswith(_HASH_PREFIX)
 
     def digest(self) -> bytes:
-        """SHA-256 of the pair as it travels."""
+        """SHA-256 of the pair as it is written in the header, before Base64."""
         return hashlib.sha256(f"{self.login}:{self.password}".encode()).digest()
 
 
 def credentials_of(settings: Koshelek) -> list[Credential]:
-    """The pairs the settings accept: the current one, and during a rotation the previous."""
+    """The pairs the settings accept: the current pair and, during a rotation, the previous pair."""
     pairs = []
     if settings.password is not None:
         pairs.append(Credential(settings.login, settings.password.get_secret_value()))
@@ -78,7 +79,7 @@ class Authenticator:
     async def accepts(self, header: str | None) -> bool:
         """Whether the header carries an accepted pair; malformed headers do not.
 
-        Raises ``Refused(OVERLOADED)`` for one that had to be hashed while too many others wait for that.
+        Raises ``Refused(OVERLOADED)`` if its hash has to be computed and too many requests wait for that.
         """
         if header is None:
             return False
@@ -104,7 +105,7 @@ class Authenticator:
         return await asyncio.shield(judged)
 
     async def _judge(self, pair: bytes, token: bytes) -> bool:
-        """Whether a hashed pair fits, for all who wait with this header; who comes later is remembered."""
+        """Whether the pair fits a hashed password; computed once for all requests with this header."""
         try:
             async with self._one_at_a_time:  # a flood must not take every core and all memory
                 accepted = await asyncio.to_thread(self._verify, pair)

@@ -1,7 +1,7 @@
 """One function per method of the contract: request in, use case, JSON out.
 
 A handler returns data, never a response: the envelope, string typing, the log line and the content type
-are made in one place (``adapter.api.app``) and cannot be forgotten here.
+are made in a single place (``adapter.api.app``) and cannot be forgotten here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Call:
 
     @property
     def card_number(self) -> str:
-        """The number in the path. Raises ``Refused(CARD_UNKNOWN)`` for what cannot be one."""
+        """The number in the path. Raises ``Refused(CARD_UNKNOWN)`` if it cannot be a card number."""
         number = self.request.match_info["cardNumber"]
         if number in RESERVED_SEGMENTS:
             raise Refused(Code.UNKNOWN_METHOD)
@@ -51,7 +51,7 @@ class Call:
         return number
 
     def query(self) -> dict[str, str]:
-        """Query parameters, names in lower case; the first of equal names."""
+        """Query parameters, names in lower case; of equal names the first counts."""
         values: dict[str, str] = {}
         for name, value in self.request.query.items():
             values.setdefault(name.lower(), value)
@@ -185,7 +185,7 @@ _PROMO_TEXTS = _in_every_state({"ru": "Промокод принят", "en": "Th
 
 
 async def register_receipt(call: Call) -> wire.Json:
-    """KLO-10: the QR text under one of the configured names, or its six values given apart."""
+    """KLO-10: the QR text in a field of a configured name, or its six values in a field each."""
     body = await call.body()
     text = wire.text_field(body, call.programme.settings.koshelek.qr_fields)
     if text is not None:
@@ -216,7 +216,7 @@ async def use_promo_code(call: Call) -> wire.Json:
 
 
 async def _participant(call: Call, body: Mapping[str, object]) -> Card:
-    """The active card a receipt or promo code is for: by number, else by the owner's phone (inferred)."""
+    """The active card of a receipt or promo code: by card number, else by the owner's phone (inferred)."""
     fields = wire.read(wire.HolderFields, body)
     if fields.card_number is not None:
         return await holder.active_card(call.programme, fields.card_number, call.deadline)

@@ -1,6 +1,6 @@
 """aiohttp's server, changed so that it never answers by itself: always our envelope, never text or HTML.
 
-That goes for what is not even HTTP, and for what leads to no method of the application.
+That holds for bytes that are not HTTP, and for paths and verbs that the application does not have.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ log = structlog.get_logger("api")
 _CALLERS_FAULT = (web.RequestPayloadError, HttpProcessingError, ConnectionError)
 
 ELSEWHERE: web.AppKey[Callable[[web.Request], Awaitable[web.StreamResponse]]] = web.AppKey("elsewhere")
-"""The application's own answer to a request that leads to no method of it."""
+"""The application's answer to a path or verb that it does not have."""
 
 
 def new_request_id() -> str:
-    """For a request that came without one. It names, it protects nothing."""
+    """A request id for a request that came without. It need not be secret."""
     return f"{random.getrandbits(64):016x}"
 
 
@@ -44,7 +44,7 @@ class _Handler(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what aiohttp would answer by itself: a head that is no HTTP, or a defect outside a call."""
+        """Answer in aiohttp's place: a request head that is not HTTP, or a defect outside a call."""
         refused = Refused(Code.BAD_REQUEST if status < 500 else Code.INTERNAL)
         log.warning("not_http" if status < 500 else "defect", reason=type(exc).__name__, code=refused.code)
         if request.writer.output_size > 0:
@@ -63,10 +63,10 @@ class _Handler(RequestHandler):
         return response
 
     def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Write down what went wrong outside a call, unless it is the rest of a body that cannot be read.
+        """Log an error outside a call, unless the cause is a request body that cannot be read.
 
-        That rest is passed over after the answer; a body that is not the gzip it says may be sent by anybody,
-        with any credentials, and the request has its line already.
+        aiohttp reads the rest of a body after the answer. Anybody can send a body that is not the gzip its
+        head says, and such a request has its log line already.
         """
         if not isinstance(kw.get("exc_info"), _CALLERS_FAULT):
             super().log_exception(*args, **kw)
@@ -101,7 +101,7 @@ class PublicRunner(web.AppRunner):
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 return await route(request)
-            except web.HTTPException:  # the router's; a method of ours raises none
+            except web.HTTPException:  # from the router: our handlers raise none
                 return await elsewhere(request)
 
         return _Server(

@@ -49,14 +49,14 @@ def points_text(points: Decimal) -> str:
 
 
 def stringify(value: Json) -> Any:
-    """The value with every elementary field as a string (official); fields that are ``None`` left out."""
+    """The value with every elementary field as a string (official); fields that are ``None`` are left out."""
     if isinstance(value, str):
         return str(value)
     if isinstance(value, Decimal):
         return points_text(value)
-    if isinstance(value, (dict, Mapping)):  # a dict is told at once, another mapping only by its base class
+    if isinstance(value, (dict, Mapping)):  # dict first: checking for Mapping takes longer
         return {
-            key: item if type(item) is str else stringify(item)  # most fields are, and a call takes longer
+            key: item if type(item) is str else stringify(item)  # most fields are text: saves the call
             for key, item in value.items()
             if item is not None
         }
@@ -138,9 +138,9 @@ def offer_json(offer: Offer, zone: ZoneInfo) -> dict[str, Json]:
 
 
 def operation_json(operation: Operation, texts: Mapping[OperationState, str]) -> dict[str, Json]:
-    """Answer of KLO-10 and KLO-12 (inferred): what became of it, and the points if they are known.
+    """Answer of KLO-10 and KLO-12 (inferred): how the operation ended, and the points if they are known.
 
-    One that the CRM has done more than once is done for the holder; the rest is for the desk.
+    An operation that the CRM has done more than once counts as done for the holder.
     """
     done = operation.state in (OperationState.DONE, OperationState.DOUBLED)
     return {
@@ -170,7 +170,7 @@ def listed_users_json(phones: Sequence[ListedPhone]) -> list[Json]:
 
 
 def _plain_text(value: Any) -> Any:
-    """A number as its digits, a text as it is seen; an empty one counts as absent."""
+    """A number as its digits, a text without invisible characters; an empty text counts as absent."""
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if not isinstance(value, str):
@@ -181,13 +181,13 @@ def _plain_text(value: Any) -> Any:
 
 
 def _identifying(value: Any) -> Any:
-    """The same for what somebody is known by, where a word such as ``null`` or ``нет`` says: by nothing."""
+    """The same for a phone or an e-mail, where a word such as ``null`` or ``нет`` also counts as absent."""
     text = _plain_text(value)
     return None if isinstance(text, str) and inputs.is_left_out(text) else text
 
 
 def _address_of_a_query(value: Any) -> Any:
-    """An e-mail holds no blank: one in a query is a plus that was not encoded."""
+    """An e-mail has no blank in it: a blank in a query is a plus sign that was not encoded."""
     return value.strip().replace(" ", "+") if isinstance(value, str) and "@" in value else value
 
 
@@ -220,7 +220,7 @@ Day = Annotated[date | None, BeforeValidator(_day)]
 
 
 class Lenient(BaseModel):
-    """Base of request models: keys in any case, unknown ones ignored."""
+    """Base of request models: keys in any case, unknown keys ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, hide_input_in_errors=True)
 
@@ -243,7 +243,7 @@ class ProfileBody(Lenient):
     locality: OptionalText = Field(None, validation_alias=_key("locality"))
 
     def profile(self, region: str) -> Profile:
-        """The profile with phone and e-mail in their inner form. Raises ``Refused(FIELD_INVALID)``."""
+        """The profile, with phone and e-mail normalised. Raises ``Refused(FIELD_INVALID)``."""
         return Profile(
             phone=phone_field("phone", self.phone, region),
             email=email_field("email", self.email),
@@ -351,7 +351,7 @@ _SPELLING = {
 
 
 def phone_field(name: str, text: str | None, region: str) -> str | None:
-    """E.164. Raises ``Refused(FIELD_INVALID)`` naming the field."""
+    """The phone in E.164. Raises ``Refused(FIELD_INVALID)`` naming the field."""
     if text is None:
         return None
     phone = inputs.read_phone(text, region)
@@ -361,7 +361,7 @@ def phone_field(name: str, text: str | None, region: str) -> str | None:
 
 
 def email_field(name: str, text: str | None) -> str | None:
-    """The e-mail in its one form. Raises ``Refused(FIELD_INVALID)`` naming the field."""
+    """The e-mail, normalised. Raises ``Refused(FIELD_INVALID)`` naming the field."""
     if text is None:
         return None
     email = inputs.read_email(text)
@@ -371,7 +371,8 @@ def email_field(name: str, text: str | None) -> str | None:
 
 
 def receipt_field(values: Mapping[str, Any], name: str) -> str | None:
-    """A value of a receipt given apart, where a total may be a JSON number. Raises as ``text_field``."""
+    """A value of a receipt that comes in a field of its own; a total may be a JSON number. Raises as
+    ``text_field``."""
     value = values.get(name)
     return str(value) if isinstance(value, float) else text_field(values, [name])
 

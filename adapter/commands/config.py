@@ -64,7 +64,7 @@ def print_hash() -> None:
 @app.command("reference")
 @plainly
 def print_reference() -> None:
-    """Print every setting as Markdown, as it stands in the README."""
+    """Print every setting, those of the drivers too, as Markdown tables."""
     from adapter.settings import text as settings_text
 
     typer.echo(settings_text.table(), nl=False)
@@ -73,7 +73,7 @@ def print_reference() -> None:
 @app.command("capabilities")
 @plainly
 def print_capabilities() -> None:
-    """Print what each installed CRM driver can do as Markdown, as it stands in the README."""
+    """Print what each installed CRM driver can do as a Markdown table."""
     from adapter.settings import text as settings_text
 
     typer.echo(settings_text.capabilities(), nl=False)
@@ -82,7 +82,7 @@ def print_capabilities() -> None:
 @app.command("codes")
 @plainly
 def print_codes() -> None:
-    """Print every error code with cause and remedy as Markdown, as it stands in the README."""
+    """Print every error code with cause and remedy as a Markdown table."""
     from adapter.settings import text as settings_text
 
     typer.echo(settings_text.codes(), nl=False)

@@ -1,8 +1,8 @@
-"""What follows from an event: the coupons of an occasion, and that the users CRM is told of a new card.
+"""What a new card or a credited receipt leads to: coupons, and telling the users CRM of the card.
 
-Each is recorded as an operation of its own, so that it is done once, and later if the CRM is away now. What
-an occasion gives is the CRM's business and its driver's settings'; without a name in ours nothing is
-recorded.
+Each is recorded as an operation of its own, so that it is done once, and done later if the CRM does not
+answer now. Which coupons an occasion gives is set in the driver or in the CRM. If ``[coupons]`` names no
+occasion, nothing is recorded.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from crm_backends.model import Customer
 
 
 async def card_issued(programme: Programme, card: Card) -> None:
-    """A person has got a card; said twice of the same card it counts once. Raises ``StoreUnavailable``.
+    """A person got a card. A second call for the same card does nothing. Raises ``StoreUnavailable``.
 
-    A card in the place of another is no new one.
+    A card that replaces another does not count as a new card.
     """
     if card.replaces is None:
         occasion = programme.settings.coupons.card_occasion
@@ -24,9 +24,9 @@ async def card_issued(programme: Programme, card: Card) -> None:
 
 
 async def card_to_be_told(programme: Programme, card: Card, owner: Customer) -> None:
-    """Have the users CRM told of its customer's card, unless it is the CRM that told us.
+    """Have the users CRM told of its customer's card, unless the CRM told us of it.
 
-    Said twice of the same card and owner it counts once. Raises ``StoreUnavailable``.
+    A second call for the same card and owner does nothing. Raises ``StoreUnavailable``.
     """
     if programme.keeps_cards is None or card.users_reference is None or owner.card_number == card.number:
         return
@@ -41,7 +41,7 @@ async def card_to_be_told(programme: Programme, card: Card, owner: Customer) -> 
 
 
 async def receipt_credited(programme: Programme, receipt: Operation) -> None:
-    """The points CRM has taken a receipt; said twice it counts once. Raises ``StoreUnavailable``."""
+    """A receipt was credited. A second call for the same one does nothing. Raises ``StoreUnavailable``."""
     occasion = programme.settings.coupons.receipt_occasion
     await _record(programme, occasion, f"receipt:{receipt.id}", receipt.card_number)
 

@@ -1,8 +1,8 @@
-"""Asking the users CRM about a card number: as often as it has to be, and no oftener.
+"""Asks the users CRM about a card number.
 
-The CRM's word on a card is asked for at every use of it, so that a block there takes effect here at the
-next call. A CRM that does not answer is left alone for some seconds, in which the registry's word holds. It
-may not know what follows from an answer.
+The CRM is asked at every use of a card, so that a block in the CRM takes effect at the next call. A CRM that
+did not answer is not asked for the next seconds; meanwhile the registry alone decides. This module may not
+know what follows from an answer.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from crm_backends.ports import BackendError, BackendUnavailable, Deadline
 log = structlog.get_logger("cards")
 
 _PATIENCE = 1.0
-"""Seconds, at most, for the CRM's word on a card that the registry knows."""
-_LEFT_ALONE = 5.0
-"""Seconds in which it is not asked for such a word after it did not answer."""
+"""Seconds, at most, for asking the CRM about a card that the registry knows."""
+_NOT_ASKED = 5.0
+"""Seconds for which the CRM is not asked about such cards after it did not answer."""
 _REMEMBERED = 5.0
-"""Seconds in which a number that nobody knew is not asked for again: it may be tried over and over."""
+"""Seconds for which a number that nobody knew is not asked for again: somebody may try it over and over."""
 _MOST = 10_000
 _A_LINE_IN = 60.0
 """Seconds between two log lines about odd numbers of one kind."""
@@ -39,9 +39,10 @@ class CrmCards:
     """The look-up by card number of the users CRM.
 
     Args:
-        ask: asks it. Raises ``BackendError``.
-        tells_state: whether people found there are told with the state of their card.
-        joined: reads a card of the registry with the CRM's word, where it says something else, in one go.
+        ask: asks the CRM. Raises ``BackendError``.
+        tells_state: whether the CRM, when it finds a person, tells the state of their card too.
+        joined: reads a card of the registry and, if the CRM says something else of it, what the CRM says,
+            both in one statement.
     """
 
     def __init__(self, ask: Ask, tells_state: Callable[[], bool], joined: Joined | None = None) -> None:
@@ -62,9 +63,9 @@ class CrmCards:
             raise BackendUnavailable("the users CRM did not tell a card in time") from None
 
     async def word(self, number: str, deadline: Deadline) -> CrmCard | None:
-        """The same, soon or not at all.
+        """The same as ``find``, within a second.
 
-        Raises ``BackendError`` where it does not answer in time; then it is not asked for some seconds.
+        Raises ``BackendError`` if the CRM does not answer in time; then it is not asked for some seconds.
         """
         self._may_be_asked()
         with self._noticing():
@@ -73,10 +74,10 @@ class CrmCards:
     async def with_card(
         self, cards: CardRegistry, number: str, deadline: Deadline
     ) -> tuple[Card | None, CrmCard | None]:
-        """A card of the registry, and the CRM's word on the number.
+        """The registry's card with this number, and what the CRM says of the number.
 
-        ``None`` for a word: it knows nothing of it, or nothing else than the card says. Raises
-        ``BackendError`` where the registry knows no such card and the CRM does not answer.
+        ``None`` in the second place: the CRM does not know the number, or says the same as the card. Raises
+        ``BackendError`` if the registry knows no such card and the CRM does not answer.
         """
         try:
             if self._joined is not None:
@@ -99,15 +100,16 @@ class CrmCards:
 
     def _may_be_asked(self) -> None:
         if time.monotonic() < self._quiet_until:
-            raise BackendUnavailable("the users CRM did not answer lately")
+            raise BackendUnavailable("the users CRM did not answer a few seconds ago")
 
     @contextlib.contextmanager
     def _noticing(self) -> Iterator[None]:
-        """Leave it alone for a while when it does not answer; the log says once that it went and is back."""
+        """After an error the CRM is not asked for some seconds; the log says once that it fails, once that it
+        answers again."""
         try:
             yield
         except BackendError as error:
-            self._quiet_until = time.monotonic() + _LEFT_ALONE
+            self._quiet_until = time.monotonic() + _NOT_ASKED
             if not self._silent:
                 self._silent = True
                 log.warning("card_states_not_told", reason=type(error).__name__, detail=str(error))
@@ -131,15 +133,16 @@ class CrmCards:
 
 
 ODD = ("barcode", "unfit", "taken", "other_owner")
-"""Why a number is odd: its barcode's type cannot carry it and another does; it cannot be shown at all; it is
-another person's here; it is one person's card here and another customer's in the CRM."""
+"""Why a number of the CRM's is odd. ``barcode``: its barcode type cannot carry it, the fallback type does.
+``unfit``: it cannot be shown at all. ``taken``: the number is another person's card here. ``other_owner``:
+the card has one owner here and another owner in the CRM."""
 
 
 class OddNumbers:
-    """Card numbers of the CRM that cannot be a card here, or not as they are. None is passed over in silence.
+    """Counts and logs card numbers of the CRM that cannot be a card here, or cannot be shown as they are.
 
     Args:
-        observe: is told the reason of each.
+        observe: is called with the reason, for each number.
     """
 
     def __init__(self, observe: Callable[[str], None] = lambda reason: None) -> None:
@@ -148,7 +151,7 @@ class OddNumbers:
         self._since: dict[str, int] = {}
 
     def note(self, reason: str, number: str, remedy: str) -> None:
-        """Count it; of each reason one line a minute, the number masked."""
+        """Count the number. For each reason at most one line a minute is logged, with the number masked."""
         self._observe(reason)
         now = time.monotonic()
         if now < self._logged.get(reason, 0.0):

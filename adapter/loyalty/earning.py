@@ -1,6 +1,6 @@
 """How many points a receipt earns, by the rule of the settings. Decimal throughout.
 
-Only a sale earns: of goods that are brought back, or sold to the shop, the rule knows no better than none.
+Only a sale earns points; a return, and goods sold to the shop, earn none.
 points = total in roubles × rate, brought to a multiple of ``step`` by ``rounding``, and never more than
 ``maximum_points``. Rounding comes before the maximum.
 """

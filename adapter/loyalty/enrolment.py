@@ -30,9 +30,10 @@ from crm_backends.ports import Deadline
 
 _WIRE_NAMES = {"first_name": "firstname", "birth_date": "birthDate"}
 _JUST_NOW = timedelta(minutes=1)
-"""Age of a registration that a call beside this one may have made since this one looked for the person."""
+"""A registration that is no older may have been made by a parallel call, after this call looked for the
+person."""
 _BELIEVED = timedelta(hours=1)
-"""For so long a registration that is done is believed, although the CRM does not show the person."""
+"""For so long a confirmed registration is believed although the CRM does not show the person."""
 
 
 async def reserve_number(programme: Programme, deadline: Deadline) -> Card:
@@ -41,7 +42,7 @@ async def reserve_number(programme: Programme, deadline: Deadline) -> Card:
 
 
 async def issue_card(programme: Programme, profile: Profile, number: str | None, deadline: Deadline) -> Card:
-    """Give the person a card: the reserved or ownerless ``number``, or without one the next free.
+    """Give the person a card: the reserved or ownerless ``number``, or the next free number if none is given.
 
     The same person again gets the same card. Raises ``Refused``: FIELD_MISSING, WEAK_MATCH,
     SEVERAL_MATCH, REGISTRATION_REFUSED, STILL_WORKING, and what ``CardRegistry.issue`` and ``persons_card``
@@ -52,7 +53,7 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
         if field not in given:
             raise Refused(Code.FIELD_MISSING, _WIRE_NAMES.get(field, field))
     if profile.phone is None and profile.email is None:
-        raise Refused(Code.FIELD_MISSING, "phone")  # nothing else tells one person from another
+        raise Refused(Code.FIELD_MISSING, "phone")  # nothing else identifies a person
     owner = None if number is None else await _must_be_issuable(programme, number, deadline)
     known = await _recognise(programme, profile, deadline)
     if owner is not None and (known is None or known.customer_id != owner.customer_id):
@@ -81,7 +82,7 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
 async def _must_be_issuable(programme: Programme, number: str, deadline: Deadline) -> Customer | None:
     """Refuse a number that cannot be issued before anybody is registered for it.
 
-    The registry decides the rest. Returns whose it is in the users CRM already.
+    The registry decides the rest. Returns the owner that the number has in the users CRM already.
     """
     card, owner = await issuable(programme, number, deadline)
     if card is None or card.state is CardState.FREE:
@@ -104,9 +105,9 @@ async def _must_be_issuable(programme: Programme, number: str, deadline: Deadlin
 async def _must_be_the_owner(
     programme: Programme, owner: Customer, profile: Profile, deadline: Deadline
 ) -> Customer:
-    """The customer who has the number in the CRM, if that is the person: a search may lag behind.
+    """The number's owner in the CRM, if that is this person, whom the CRM's search may not show yet.
 
-    Raises ``Refused(NUMBER_USED)``.
+    Raises ``Refused(NUMBER_USED)``: the owner is somebody else.
     """
     if owner.profile.phone is None:
         owner = await programme.users.get(owner.customer_id, deadline=deadline) or owner
@@ -118,7 +119,7 @@ async def _must_be_the_owner(
 async def _card_for(
     programme: Programme, reference: str, number: str | None, owned: Card | None, deadline: Deadline
 ) -> Card:
-    """The card ``owned``, or for who has none the given number, or the next that is nobody's."""
+    """The card ``owned`` or, if that is ``None``, the given number or the next free number."""
     if number is not None or programme.crm_cards is None:
         return await programme.cards.issue(reference, number)
     if owned is not None:
@@ -128,7 +129,7 @@ async def _card_for(
         return await programme.cards.issue(reference, vacant.number)
     except Refused:
         await programme.cards.release(vacant.number)
-        # A call beside this one was faster: what it gave the person is their card.
+        # A parallel call was faster: the card that it gave the person is theirs.
         owned = await _owned(programme, reference)
         if owned is None:
             raise
@@ -141,7 +142,7 @@ async def _owned(programme: Programme, reference: str) -> Card | None:
 
 
 async def _recognise(programme: Programme, profile: Profile, deadline: Deadline) -> Customer | None:
-    """The existing customer this person is, if there is one. Raises ``Refused`` on doubt."""
+    """The existing customer that is this person, if there is one. Raises ``Refused`` if that is not clear."""
     found = await people_with(
         programme.users,
         programme.emails,
@@ -159,7 +160,7 @@ async def _recognise(programme: Programme, profile: Profile, deadline: Deadline)
 
 
 def _weak_match(programme: Programme, profile: Profile, found: Sequence[Customer]) -> Customer:
-    """Decide about customers whom only the e-mail leads to; Koshelek has not confirmed it."""
+    """Decide about customers who were found by e-mail only, which Koshelek has not confirmed."""
     rule = programme.settings.matching.link_by_email
     if rule == "always":
         return choose(programme, found, phone=profile.phone, birth_date=profile.birth_date)
@@ -177,9 +178,9 @@ def _weak_match(programme: Programme, profile: Profile, found: Sequence[Customer
 
 
 async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, deadline: Deadline) -> None:
-    """Add to an existing customer what the CRM does not know yet; what it knows is never overwritten.
+    """Add to an existing customer the fields that the CRM does not know; a known field is never overwritten.
 
-    A CRM that refuses the addition (the e-mail may be another's) does not stop the card.
+    The card is issued even if the CRM refuses the addition (the e-mail may be another customer's).
     """
     has = known.profile.given()
     missing = {name: value for name, value in profile.given().items() if name not in has}
@@ -189,10 +190,10 @@ async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, de
 
 
 def _is_still(customer: Customer | None, profile: Profile, registration: Operation) -> bool:
-    """Whether who was registered with this phone, or e-mail, still has it: numbers go to other people.
+    """Whether the registered person still has this phone or e-mail: a phone may pass to somebody else.
 
-    A CRM that does not show the person, or does not tell the phone, is believed only once the registration is
-    old: its search may be behind what it has just confirmed.
+    If the CRM does not show the person, or not the phone, that counts only after a while: its search may be
+    behind what it has just confirmed.
     """
     if customer is None:
         return registration.since_finished < _BELIEVED
@@ -219,7 +220,7 @@ async def _register(programme: Programme, profile: Profile, deadline: Deadline) 
     )
     operation, created = await programme.operations.record(new)
     if not created and operation.state is OperationState.DONE and operation.crm_reference is not None:
-        # Registered by a call before or beside this one, unless the CRM has lost the customer since.
+        # Registered by an earlier or parallel call, unless the CRM has lost the customer since.
         customer = await programme.users.get(operation.crm_reference, deadline=deadline)
         if _is_still(customer, profile, operation):
             return operation.crm_reference

@@ -60,7 +60,7 @@ async def find_card(
 
 @dataclass(frozen=True, slots=True)
 class TwoStepFinder:
-    """Asks the users CRM first and the registry then; implements ``adapter.loyalty.ports.Finder``."""
+    """Asks the users CRM, then the registry. Implements ``adapter.loyalty.ports.Finder``."""
 
     users: Users
     cards: CardRegistry
@@ -102,9 +102,9 @@ async def people_with(
 def choose(
     programme: Programme, people: Sequence[Customer], *, phone: str | None, birth_date: date | None
 ) -> Customer:
-    """One of several matching people, by birth date and then by ``matching.several``.
+    """Choose among several matching people, by birth date and then by ``matching.several``.
 
-    Raises ``Refused(SEVERAL_MATCH)`` when the setting is ``error`` or does not lead to one person.
+    Raises ``Refused(SEVERAL_MATCH)`` if the setting is ``error`` or does not lead to a single person.
     """
     if len(people) > 1 and birth_date is not None:
         people = [person for person in people if person.profile.birth_date == birth_date] or people

@@ -1,4 +1,7 @@
-"""The QR code of a cash receipt, refused in the adapter's words. How it is read: ``crm_backends.inputs``."""
+"""Reads the QR code of a cash receipt, and refuses with the adapter's error codes what cannot be read.
+
+``crm_backends.inputs.receipts`` does the reading.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,8 @@ def read_qr(text: str) -> dict[str, str]:
 
 
 def by_key(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """The values given apart by key. Raises ``Refused(QR_UNREADABLE)`` naming a key that is repeated."""
+    """The values by key, where the request has a field for each. Raises ``Refused(QR_UNREADABLE)`` naming a
+    key that is repeated."""
     return _refusing(lambda: receipts.by_key(pairs))
 
 

@@ -28,7 +28,7 @@ from crm_backends.model import (
 from crm_backends.ports import BackendUnavailable, Deadline, HolderUnnamed, NotSupported, Points
 
 ENTRIES_SHOWN = 50
-"""Movements of points in one card info; the contract names no number."""
+"""Movements of points shown in a card info. The contract does not say how many."""
 
 _NOTHING = Balance(total=Decimal(0), available=Decimal(0))
 
@@ -43,7 +43,7 @@ class CardInfo:
 
 
 async def card_info(programme: Programme, number: str, deadline: Deadline) -> CardInfo:
-    """The card with its balance. A number that is nobody's yet, and no plastic, is unknown.
+    """The card with its balance. A number without an owner is unknown, unless it is plastic.
 
     Raises ``Refused(CARD_UNKNOWN)``.
     """
@@ -68,7 +68,8 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
 
 
 async def _account_shown(programme: Programme, card: Card, port: Port, deadline: Deadline) -> str | None:
-    """The account whose contents are shown; ``None``: nothing to show, also where nobody says whose it is."""
+    """The account whose contents are shown. ``None``: the CRM has no account, or cannot be told who the owner
+    is."""
     try:
         return await account_of(programme, card, port, deadline)
     except HolderUnnamed:
@@ -76,7 +77,7 @@ async def _account_shown(programme: Programme, card: Card, port: Port, deadline:
 
 
 async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Balance, Sequence[PointsEntry]]:
-    """Balance and movements; nothing where the CRM cannot tell them."""
+    """Balance and movements; zero and an empty list where the CRM cannot tell them."""
     try:
         balance = await points.balance(account, deadline=deadline)
     except NotSupported:
@@ -89,7 +90,7 @@ async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Bal
 
 
 async def _last_balance(programme: Programme, card: Card) -> Balance | None:
-    """What the CRM told last, while it is away; ``None`` when that is too long ago."""
+    """The last balance the CRM told, for when it does not answer. ``None``: that was too long ago."""
     if programme.balances is None:
         return None
     return await programme.balances.last_known(card.number, programme.settings.crm.stale_after)
@@ -150,7 +151,7 @@ async def update_profile(programme: Programme, number: str, profile: Profile, de
 async def _must_not_be_anothers(
     programme: Programme, owner: Customer, profile: Profile, deadline: Deadline
 ) -> None:
-    """Refuse a new phone or e-mail that leads to another customer; not every CRM minds (KLO-4)."""
+    """Refuse a new phone or e-mail that belongs to another customer: not every CRM refuses that (KLO-4)."""
     phone = profile.phone if profile.phone != owner.profile.phone else None
     email = profile.email if profile.email != owner.profile.email else None
     if phone is None and email is None:
@@ -165,7 +166,7 @@ async def _must_not_be_anothers(
 async def set_consents(
     programme: Programme, number: str, consents: ChannelConsents, deadline: Deadline
 ) -> None:
-    """Record the owner's consents, here and, where it can hold them, in the users CRM."""
+    """Record the owner's consents here and, if the users CRM can keep consents, there too."""
     card = await _owned_card(programme, number, deadline)
     if not consents.allow and not consents.deny:
         return
@@ -193,7 +194,7 @@ async def purchases(
     try:
         return await programme.points.purchases(account, since=since, until=last, deadline=deadline)
     except NotSupported:
-        return ()  # the wallet asks on every opening of a card; nothing to show is no error
+        return ()  # the wallet asks whenever a card is opened: an empty list, and no error
 
 
 async def offers(programme: Programme, number: str, deadline: Deadline) -> Sequence[Offer]:

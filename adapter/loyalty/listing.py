@@ -1,7 +1,7 @@
 """All users of the programme: the lists of KLO-9.
 
-The users CRM lists them where it can. Where it cannot, the owners of the adapter's own cards are listed.
-Their phones are not kept here, so the CRM is asked for every owner, a few at a time. It may not know which
+The users CRM lists them if it can. If it cannot, the owners of the adapter's own cards are listed; their
+phones are not kept here, so the CRM is asked for every owner, a few at a time. This module may not know which
 CRM that is.
 """
 
@@ -15,11 +15,11 @@ from crm_backends.model import Customer, ListedPhone
 from crm_backends.ports import Deadline
 
 _PART = 16
-"""Owners of one part of a list: the first one has to be there in time for the answer to begin."""
+"""Owners in one part of a list. Small, because the answer begins only when the first part is there."""
 _AT_ONCE = 4
-"""Owners the CRM is asked for at the same time; most of its patience is for holders who wait."""
+"""Owners the CRM is asked for at the same time. Few, so that calls of holders who wait have room."""
 _PATIENCE = 10.0
-"""Seconds for one owner, tries included."""
+"""Seconds for each owner, all tries together."""
 
 
 def all_phones(programme: Programme) -> AsyncIterator[Sequence[str]]:
@@ -28,7 +28,7 @@ def all_phones(programme: Programme) -> AsyncIterator[Sequence[str]]:
 
 
 def all_users(programme: Programme) -> AsyncIterator[Sequence[ListedPhone]]:
-    """The same with what the partner selects about each (KLO-9 extended)."""
+    """Every phone of the programme with the further values that the partner selects (KLO-9 extended)."""
     return programme.users.list_users() if programme.lists_users else _users_who_own(programme)
 
 
@@ -38,9 +38,9 @@ async def _users_who_own(programme: Programme) -> AsyncIterator[Sequence[ListedP
 
 
 async def _phones_of_owners(programme: Programme) -> AsyncIterator[Sequence[str]]:
-    """Phones of those who have a card; whom the CRM does not know, or keeps no phone of, is left out.
+    """Phones of the owners of cards. Owners that the CRM does not know, or knows no phone of, are left out.
 
-    Raises a ``BackendError`` where it does not answer: half a list must not be taken for a whole one.
+    Raises a ``BackendError`` if the CRM does not answer: half a list must not be taken for a whole list.
     """
     places = asyncio.Semaphore(_AT_ONCE)
 

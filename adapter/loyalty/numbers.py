@@ -1,6 +1,6 @@
 """Card numbers and barcodes: check digits and formats. It may not know which numbers are in use.
 
-``check_number`` is the one rule for card numbers: imported ones, those of ranges, and those that a CRM keeps.
+``check_number`` is the rule for all card numbers: imported, made from a range, or kept by a CRM.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def damage(cell: str) -> str | None:
     if _DATE.fullmatch(cell):
         return f"was made a date by a spreadsheet; {_AS_TEXT}"
     if is_left_out(cell) or cell.upper() in ("TRUE", "FALSE"):
-        return "is a word that stands for no number; leave such lines out"
+        return "is a word and not a number; leave such lines out"
     return None
 
 
@@ -122,20 +122,21 @@ def barcode_for(number: str, cards: Cards) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How a number of the CRM's is shown."""
+    """How a card number that the CRM keeps is shown."""
 
     barcode: str
     barcode_type: str
     told: bool
-    """Whether the CRM tells the barcode, and it is not made by a rule."""
+    """True: the CRM tells the barcode. False: the barcode is made from the number by a rule."""
     fits: bool
-    """False where the type of the settings, or the CRM's own, cannot carry it, and the fallback does."""
+    """False: only ``cards.barcode_fallback`` can carry the barcode."""
 
 
 def shown(number: str, barcode: str | None, barcode_type: str | None, cards: Cards) -> Shown:
     """Barcode and type of a number that the CRM keeps: the CRM's own, else by the rule of the settings.
 
-    What neither can carry gets ``cards.barcode_fallback``. Raises ``BadNumber`` where nothing is left.
+    A number that neither can carry gets the type ``cards.barcode_fallback``. Raises ``BadNumber`` if that
+    cannot carry it either.
     """
     check_number(number, cards)
     try:

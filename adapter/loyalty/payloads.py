@@ -1,8 +1,8 @@
 """What an operation carries to the CRM, one class per kind, and how the ledger keeps it as JSON.
 
-The JSON keys are read by the version before and the one after, so they never change their meaning; a new one
-is optional. Payloads may hold personal data: they never leave the database but towards the CRM, and ``repr``
-does not show them. It may not know the database, nor how a CRM is told.
+The version before this one and the version after it read the same JSON, so a key never changes its meaning,
+and a new key is optional. Payloads may hold personal data: they leave the database only towards the CRM, and
+``repr`` does not show them. This module may not know the database, nor how a CRM is told.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Json: TypeAlias = Mapping[str, Any]
 
 
 class PayloadUnreadable(Exception):
-    """What stands in the ledger was written by no version of this program; the message names the kind."""
+    """No version of this program can have written this payload; the message names the kind."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -75,7 +75,7 @@ class PromoCodePayload:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class RegistrationPayload:
-    """A person who is to be registered with the users CRM; kept until that is over."""
+    """A person who is to be registered with the users CRM; removed once that has ended."""
 
     kind: ClassVar = OperationKind.REGISTRATION
     profile: Profile
@@ -100,7 +100,7 @@ class CouponsPayload:
 
     kind: ClassVar = OperationKind.COUPONS
     occasion: str
-    """Its name in the settings of the coupons' driver."""
+    """The occasion's name, as in the settings of the coupons driver."""
 
     def to_json(self) -> Json:
         return {"occasion": self.occasion}
@@ -116,9 +116,9 @@ class CardPayload:
 
     kind: ClassVar = OperationKind.CARD
     customer_id: str
-    """The owner when it was recorded, as the users CRM calls them."""
+    """The owner, when the operation was recorded; the users CRM's id."""
     replaces: str | None
-    """The number in whose place it is."""
+    """The number that this card replaced."""
 
     def to_json(self) -> Json:
         return {"customer": self.customer_id, "replaces": self.replaces}
@@ -137,7 +137,7 @@ _CLASSES: Mapping[OperationKind, type[Payload]] = {
 
 
 def payload_from_json(kind: OperationKind, value: Json) -> Payload | None:
-    """The payload of an operation of this kind; ``None``: it is over, and the payload was removed.
+    """The payload of an operation of this kind; ``None``: it was removed when the operation had ended.
 
     Raises ``PayloadUnreadable``.
     """

@@ -35,7 +35,7 @@ class CardRegistry(Protocol):
         """Take the next free number for ``cards.reservation`` seconds. Raises ``Refused(NO_NUMBERS)``."""
 
     async def issue(self, users_reference: str, number: str | None) -> Card:
-        """Make a card the customer's, or return the one they have.
+        """Make a card the customer's, or return the card they have.
 
         With a number: that reserved or ownerless card. Without: the next free number. Raises ``Refused``
         with NOT_RESERVED, RESERVATION_EXPIRED, NUMBER_USED, HAS_ANOTHER_CARD, CARD_BLOCKED or NO_NUMBERS.
@@ -47,34 +47,34 @@ class CardRegistry(Protocol):
     async def adopt(self, entry: Entry) -> Card | None:
         """Enter a card that the CRM keeps; ``None`` when the number is somebody's here.
 
-        A customer who has a card keeps it: that one is returned.
+        A customer who has a card keeps it, and that card is returned.
         """
 
     async def set_aside(self, number: str) -> None:
-        """Take a free or reserved number, which is somebody's in the CRM, out of circulation."""
+        """Never hand out this free or reserved number: it has an owner in the CRM."""
 
     async def follow(self, number: str, state: CrmCardState) -> Card | None:
-        """Block a card, make it inactive, or undo either, as the CRM says.
+        """Give a card the state that the CRM tells: blocked, inactive or active.
 
-        What a person blocked here stays blocked. Returns the card as it is then.
+        A card that a person blocked here stays blocked. Returns the card as it is then.
         """
 
     async def replace(self, number: str, entry: Entry, *, by: str | None, note: str | None) -> Card | None:
         """Put another number in the place of a card: its owner, accounts and consents go along.
 
-        ``by``: the person who decides; ``None``: the CRM says so, and then a block by a person stays on.
-        Returns the new card; ``None`` when the old one is in nobody's hands or the new one in somebody's.
+        ``by``: the person who decided. ``None``: the CRM did, and then a block by a person stays on. Returns
+        the new card; ``None`` if the old card has no owner, or if the new number has one.
         """
 
     async def owners(self, *, after: str, limit: int) -> Sequence[str]:
-        """References of customers who own a card, in the order of the references, those after ``after``."""
+        """Customers (ids of the users CRM) who own a card, sorted; only ids that sort after ``after``."""
 
     async def remember_account(self, number: str, port: Port, reference: str) -> None:
-        """Note under which reference another CRM keeps the owner of this card."""
+        """Note the account that another CRM keeps for the owner of this card."""
 
 
 class Finder(Protocol):
-    """People with their cards. A CRM and the registry in one database can be asked in one go."""
+    """Finds people with their cards. A CRM and a registry in one database can be asked in one statement."""
 
     async def find(
         self, *, phone: str | None, email: str | None, birth_date: date | None, deadline: Deadline
@@ -83,13 +83,13 @@ class Finder(Protocol):
 
 
 class EmailBook(Protocol):
-    """For a users CRM that cannot be asked for an e-mail: those of the holders. E-mails are in lower case."""
+    """E-mails of card holders, in lower case, for a users CRM that cannot be asked for an e-mail."""
 
     async def owner(self, email: str) -> str | None:
-        """The customer (reference of the users CRM) with this e-mail."""
+        """The customer (id of the users CRM) with this e-mail."""
 
     async def note(self, users_reference: str, email: str) -> None:
-        """This is the customer's e-mail from now on, unless it is another's."""
+        """Note the customer's e-mail, unless another customer has it."""
 
 
 class ConsentBook(Protocol):
@@ -99,29 +99,29 @@ class ConsentBook(Protocol):
 
 class BalanceBook(Protocol):
     def note(self, number: str, balance: Balance) -> None:
-        """Keep what the CRM just told of a card; never fails and does not wait."""
+        """Keep the balance that the CRM just told; never fails and does not wait."""
 
     async def last_known(self, number: str, seconds: float) -> Balance | None:
-        """What was told last of a card, if that is at most ``seconds`` ago."""
+        """The last balance the CRM told for a card, if that was at most ``seconds`` ago."""
 
 
 class OperationLedger(Protocol):
     async def record(self, new: NewOperation) -> tuple[Operation, bool]:
-        """Record the operation and its delivery durably, or find the living one with its identity.
+        """Record the operation and its job durably, or find the recorded operation with the same identity.
 
-        Returns it and whether it is new. Nothing has been answered before this returns.
+        Returns the operation and whether it is new. The caller of the API is answered only after this.
         """
 
     async def retire(self, operation: Operation) -> bool:
         """Free the identity of an operation that has ended, so that it may be recorded anew."""
 
     async def wait(self, operation: Operation, seconds: float) -> Operation:
-        """The operation as it stands once it is final or held, at the latest after ``seconds``."""
+        """The operation once it is final or waits for a person, at the latest after ``seconds``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """How many of a kind are in a state, of the 10,000 oldest in it."""
+    """How many operations of a kind are in a state, counted among the 10,000 oldest of that state."""
 
     kind: OperationKind
     state: OperationState
@@ -134,40 +134,40 @@ class Proof(enum.StrEnum):
     """Whether a CRM has shown that it finds what it was given, so that "not found" means something."""
 
     NOT_PROVED = "not_proved"
-    """It has not yet: a doubt that is not found waits."""
+    """Not yet: a doubt that is not found waits."""
     PROVED = "proved"
-    """It has: a doubt that is not found, for long enough, may be sent again."""
+    """The CRM has found what it was given: a doubt that stays missing long enough may be sent again."""
     REFUTED = "refuted"
-    """Something that was certainly done was not found: a doubt that is not found waits for a person."""
+    """The CRM did not find a write it had confirmed: a doubt that is not found waits for a person."""
 
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """How soon a CRM shows what it has done, as far as it was tried out (the positive control)."""
+    """How soon a CRM's history shows its writes, as far as that was tried."""
 
     proof: Proof = Proof.NOT_PROVED
     worst_seconds: float = 0.0
-    """The longest it took; 0: it was there at the first look."""
+    """The longest it took until a write was shown; 0: always at the first look."""
     found: int = 0
-    """How often something done was looked for and found."""
+    """How often a confirmed write was looked for and found."""
     proved_at: datetime | None = None
-    """When that was last."""
+    """When a confirmed write was last found."""
     looked_at: datetime | None = None
     changed_at: datetime | None = None
-    """Since when the proof stands as it does."""
+    """When ``proof`` last changed."""
 
 
 class VisibilityBook(Protocol):
-    """What all processes know together of how soon the CRMs show what they have done."""
+    """What all processes together know of how soon the CRMs show their writes."""
 
     async def known(self) -> Mapping[OperationKind, Visibility]:
-        """Of each kind whose CRM has shown anything."""
+        """What is known, for each kind of operation that was ever looked for."""
 
     async def found(self, kind: OperationKind, seconds: float) -> Visibility:
-        """Something that was done was found ``seconds`` later; 0: at the first look."""
+        """A confirmed write was found ``seconds`` after it was confirmed; 0: at the first look."""
 
     async def missing(self, kind: OperationKind, seconds: float) -> Visibility:
-        """Something that was done was not there ``seconds`` later: it takes at least as long."""
+        """A confirmed write was not shown yet, ``seconds`` after it was confirmed."""
 
     async def not_found(self, kind: OperationKind) -> Visibility:
-        """Something that was done was not found, however long it was looked for."""
+        """A confirmed write was not found within ``delivery.proof_patience``."""

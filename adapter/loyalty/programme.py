@@ -1,6 +1,6 @@
 """The loyalty programme: settings, the adapter's own records, and the CRMs bound to the three ports.
 
-Every use case is a function of a ``Programme``. It may not know how its parts were built.
+Every use case is a function of a ``Programme``. This module may not know how the parts were built.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from crm_backends.ports import (
 )
 
 _ASIDE = 1.0
-"""Seconds, at most, for what a request may do without."""
+"""Seconds, at most, that a request spends on what it can also do without."""
 
 
 class Lately:
-    """Numbers of cards that something was seen of not long ago."""
+    """Remembers for a minute which cards were checked."""
 
     def __init__(self, seconds: float = 60.0, most: int = 10_000) -> None:
         self._seconds, self._most = seconds, most
@@ -67,11 +67,11 @@ class Programme:
     cards: CardRegistry
     consents: ConsentBook
     emails: EmailBook | None
-    """Unset where the users CRM can be asked for an e-mail."""
+    """``None``: the users CRM itself can be asked for an e-mail."""
     operations: OperationLedger
     balances: BalanceBook | None
-    """Unset where the points are in the adapter's own database: they are away together. Unset as well where
-    no old balance may be shown."""
+    """``None``: no last known balance is kept. Either the points are in the adapter's own database, so that
+    both fail together, or the settings forbid showing an old balance."""
     finder: Finder
     users: Users
     points: Points | None
@@ -79,45 +79,45 @@ class Programme:
     reconciliation: Mapping[OperationKind, Reconciliation]
     """How the CRM that performs operations of a kind reconciles an unknown outcome."""
     foreign_ports: tuple[Port, ...]
-    """Ports whose CRM is not that of the users, so that it has a reference of its own for each of them."""
+    """Ports whose CRM is another than the users CRM and has an id of its own for each customer."""
     same_customer_id: tuple[Port, ...]
-    """Ports whose CRM is that of the users and keeps the owner under the very same reference."""
+    """Ports whose CRM is the users CRM and has the same id for the customer."""
     keeps_consents: bool
-    """Whether the users CRM can hold consents, by its capability."""
+    """Whether the users CRM can keep consents, by its capability."""
     lists_users: bool
     """Whether the users CRM can list the phones of all users, by its capability."""
     harmless_again: frozenset[OperationKind]
-    """Kinds whose CRM keeps something unique, so that one that is not found there may be sent again at
-    once."""
+    """Kinds of operations that may be sent again at once if they are not found in the CRM: something in the
+    CRM is unique, so that sending twice has no second effect."""
     key_lengths: Mapping[OperationKind, int]
-    """Characters of a reference that the CRM of a kind takes."""
+    """Characters of an idempotency key that the CRM of a kind takes."""
     crm_cards: CrmCards | None
-    """Set where the users CRM can be asked for a card number."""
+    """``None``: the users CRM cannot be asked for a card number."""
     keeps_cards: KeepsCards | None
-    """Set where the users CRM is told which card a customer has."""
+    """``None``: the users CRM is not told which card a customer has."""
     odd_numbers: OddNumbers
-    """Told of numbers of the CRM that cannot be a card here, or not as they are."""
+    """Is told of numbers of the CRM that cannot be a card here, or cannot be shown as they are."""
 
     cannot: frozenset[OperationKind] = frozenset()
-    """Kinds that their CRM's driver declares that it cannot do; nothing of them is recorded."""
+    """Kinds of operations that the driver cannot do; such an operation is refused and not recorded."""
 
     named: Mapping[Port, NamesAccounts] = field(default_factory=dict)
-    """Ports whose CRM calls accounts by what may go to another person."""
+    """Ports whose CRM names accounts by a phone or an e-mail, which may pass to another person."""
     checked: Lately = field(default_factory=Lately)
-    """Cards whose account was seen to be their owner's still."""
+    """Cards whose account was checked a short while ago to be the owner's still."""
 
     def now(self) -> datetime:
         """Current time, aware, in the programme's zone."""
         return datetime.now(UTC).astimezone(self.settings.zone)
 
     def new_key(self, kind: OperationKind) -> str:
-        """A random reference, for an operation of this kind that is about to be recorded."""
+        """A random idempotency key for a new operation of this kind."""
         return new_key(self.key_lengths[kind])
 
 
 def kinds_looked_for(programme: Programme) -> frozenset[OperationKind]:
-    """Kinds whose doubts are reconciled by looking in the CRM, and where "not found" has to be proved to
-    count."""
+    """Kinds of operations whose doubts are looked up in the CRM, and for which "not found" counts only after
+    proof."""
     by_looking = (Reconciliation.PROBE, Reconciliation.COMPARE)
     return frozenset(kind for kind, how in programme.reconciliation.items() if how in by_looking).difference(
         programme.harmless_again
@@ -125,7 +125,7 @@ def kinds_looked_for(programme: Programme) -> frozenset[OperationKind]:
 
 
 async def owner_of(programme: Programme, card: Card, deadline: Deadline) -> Customer:
-    """The card's owner. Raises ``Refused(CARD_NOT_ACTIVE)`` when it has none that the CRM knows."""
+    """The card's owner. Raises ``Refused(CARD_NOT_ACTIVE)`` if the CRM knows no owner."""
     if card.users_reference is not None:
         customer = await programme.users.get(card.users_reference, deadline=deadline)
         if customer is not None:
@@ -134,7 +134,7 @@ async def owner_of(programme: Programme, card: Card, deadline: Deadline) -> Cust
 
 
 async def in_its_place(programme: Programme, card: Card) -> Card:
-    """The card that stands for this one: itself, or the last of those it was replaced by."""
+    """The card itself or, if it was replaced, the card that is in its place now."""
     seen = {card.number}
     while card.replaced_by is not None and card.replaced_by not in seen:
         seen.add(card.replaced_by)
@@ -148,10 +148,11 @@ async def in_its_place(programme: Programme, card: Card) -> Card:
 async def account_of(
     programme: Programme, card: Card, port: Port, deadline: Deadline, *, surely: bool = False
 ) -> str | None:
-    """Reference under which the CRM of ``port`` keeps the card's owner; asked once, then remembered.
+    """The owner's account in the CRM of ``port``; asked for once, then remembered.
 
-    What was recorded for a card that was replaced since is its owner's all the same. ``surely``: an account
-    that is called by a phone is not believed to be the owner's still, as one that is shown is for a while.
+    For a card that was replaced: the account of the card in its place. Some CRMs name an account by a phone,
+    which may have passed to another person. With ``surely`` such an account is checked now; without, a check
+    within the last minute is enough.
     """
     card = await in_its_place(programme, card)
     if port in programme.same_customer_id:
@@ -170,7 +171,7 @@ async def account_of(
 async def _still_named_so(
     programme: Programme, card: Card, port: Port, known: str, deadline: Deadline, surely: bool
 ) -> str | None:
-    """The account the owner has now: who calls accounts by a phone has given them to others by and by."""
+    """The account the owner has now, in a CRM that names accounts by a phone, which passes to others."""
     assert card.users_reference is not None  # noqa: S101 - the caller has seen to it
     try:
         customer = await programme.users.get(card.users_reference, deadline=deadline)
@@ -191,9 +192,10 @@ async def _still_named_so(
 
 
 async def remember_accounts(programme: Programme, card: Card, customer: Customer, deadline: Deadline) -> None:
-    """Ask the other CRMs who the owner is while their phone is at hand: the users CRM may not keep it.
+    """Ask the other CRMs for the owner's account now, since the phone is known now and the users CRM may not
+    keep it.
 
-    A CRM that does not answer soon is asked again when it is needed.
+    A CRM that does not answer within a second is asked again when the account is needed.
     """
     deadline = Deadline.after(min(_ASIDE, deadline.remaining() / 2))
     for port in programme.foreign_ports:
@@ -217,10 +219,10 @@ async def _ask_account(
 
 
 def expect_done(written: Written, refusal: Code) -> None:
-    """See that an idempotent write is done.
+    """Return if the write is done. Only for writes that may be repeated without a second effect.
 
-    Raises ``Refused``: CONFLICT or ``refusal`` when the CRM said no, CRM_DOWN when it did not say yes
-    (the caller repeats the call; the write has the same effect twice).
+    Raises ``Refused``: CONFLICT or ``refusal`` if the CRM refused, CRM_DOWN if it did not confirm (the caller
+    may then repeat the call).
     """
     if written.outcome is Outcome.REFUSED:
         raise Refused(Code.CONFLICT if written.refusal == "conflict" else refusal)

@@ -1,4 +1,4 @@
-"""Which of our error codes answers a CRM's refusal of an operation. It may not know how the CRM was asked."""
+"""The error code for each refusal of a CRM. This module may not know how the CRM was asked."""
 
 from __future__ import annotations
 
@@ -22,5 +22,6 @@ _OTHERWISE = {
 
 
 def refusal_code(kind: OperationKind, refusal: Refusal | None) -> Code | None:
-    """Our code for a CRM's refusal of an operation of this kind; ``None``: nobody is told of it."""
+    """Our code for a CRM's refusal of an operation of this kind. ``None``: no caller is told of such a
+    refusal."""
     return _CODES.get(refusal or Refusal.OTHER, _OTHERWISE.get(kind))

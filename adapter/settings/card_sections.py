@@ -76,8 +76,8 @@ class Cards(Section):
     )
     number_lengths: list[Annotated[int, Field(ge=1, le=64)]] = Field(
         [],
-        description="How many characters a card number may have; empty: up to 64. This and the next two hold "
-        "for every number, whether imported, of a range or taken over from the users CRM.",
+        description="How many characters a card number may have; empty: up to 64. This setting and the next "
+        "two hold for every number: imported, made from a range, or taken over from the users CRM.",
     )
     number_alphabet: Literal["printable", "alphanumeric", "digits"] = Field(
         "printable", description="Its characters: printable ASCII, letters and digits, or digits alone."

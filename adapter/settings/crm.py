@@ -46,7 +46,7 @@ class Crm(BaseModel):
     )
     stale_after: Annotated[float, Field(ge=0)] = Field(
         86_400.0,
-        description="While a CRM is away, the last balance it told is shown, if it is at most so many "
+        description="While a CRM does not answer, the last balance it told is shown if it is at most so many "
         "seconds old; 0: never.",
     )
     users: CrmPort = CrmPort()

@@ -36,7 +36,9 @@ class Receipts(Section):
         "digits, since programs that read it as a number lose them; or as it is given.",
     )
     calculation_types: list[Literal[1, 2, 3, 4]] = Field(
-        [1], description="Accepted settlement signs (n): 1 sale, 2 its return, 3 expense, 4 its return."
+        [1],
+        description="Accepted calculation types (n): 1 sale, 2 return of a sale, 3 expense, 4 return of an "
+        "expense.",
     )
     max_age_days: int = Field(30, ge=1, le=3650, description="Oldest receipt that is accepted, days.")
     wait: Wait = Field(
@@ -72,7 +74,10 @@ class Coupons(Section):
         "driver's settings say what it gives. Unset: none.",
     )
     receipt_occasion: str | None = Field(
-        None, min_length=1, max_length=64, description="The same when a receipt has been credited."
+        None,
+        min_length=1,
+        max_length=64,
+        description="Occasion on which it is asked when a receipt is credited. Unset: none.",
     )
 
 
@@ -84,24 +89,25 @@ class Delivery(Section):
         50,
         ge=2,
         le=1000,
-        description="Operations under way at once per process; a little more than a CRM is asked at once "
-        "(`concurrency` of its driver).",
+        description="Operations under way at once per process. A little more than the calls that the CRM's "
+        "driver makes at once (its `concurrency`).",
     )
     call_timeout: Seconds = Field(10.0, description="Seconds one delivery to the CRM may take.")
     reconcile_after: Seconds = Field(
         30.0,
-        description="Seconds after which an unknown outcome is looked up, and for which the CRM has to "
-        'answer from then on before "not found" is believed; longer by itself where the CRM is later.',
+        description="Seconds after which an unknown outcome is looked up. For as long again it has to stay "
+        'missing, while the CRM answers, before "not found" is believed. A CRM that was seen to show writes '
+        "later is given more time.",
     )
     proof_patience: Seconds = Field(
         600.0,
-        description="Seconds for which something that the CRM has confirmed is looked for there; if it is "
-        "not found by then, no doubt is sent again any more because it is not found.",
+        description="Seconds for which a write that the CRM has confirmed is looked for in the CRM. If it is "
+        'not found by then, "not found" is never believed of this CRM: doubts wait for a person.',
     )
     ask_before_sending: bool = Field(
         True,
-        description="Look a receipt's reference up before it is sent, where the CRM can be asked for it but "
-        "does not honour it: another adapter, or this one before its database was lost, may have sent it.",
+        description="Look a receipt's key up before the receipt is sent, if the CRM can be asked for the key "
+        "but does not honour it: another adapter, or this one before a loss of its data, may have sent it.",
     )
     retry_first: Seconds = Field(1.0, description="Seconds before the first retry; doubles, with jitter.")
     retry_ceiling: Seconds = Field(600.0, description="Longest pause between two retries, seconds.")
@@ -109,14 +115,14 @@ class Delivery(Section):
         25.0,
         gt=0,
         le=10_000,
-        description="How often per second, per process and CRM, anything is tried again or settled; what "
-        "waited for a CRM that was away does not fall upon it.",
+        description="Retries and look-ups of doubts per second, per process and CRM: a CRM that answers "
+        "again is not flooded with what waited for it.",
     )
     give_up_after: Seconds = Field(
         259_200.0, description="Seconds after which an operation that never got through is held for a person."
     )
     housekeeping: Seconds = Field(
         60.0,
-        description="Seconds between two rounds that free expired reservations, put lost jobs back and purge "
-        "what is old; one process at a time makes them.",
+        description="Seconds between two rounds of housekeeping, which frees expired reservations, restores "
+        "lost jobs and purges old details. One process at a time does it.",
     )

@@ -166,18 +166,18 @@ class Server(Section):
 
 
 class Management(Section):
-    """The management port: health. Keep it away from the public."""
+    """The management port: health and metrics. Not for the public."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8081, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     enabled: bool = Field(True, description="Serve it at all.")
     crm_check_every: Seconds = Field(
-        60.0, description="Seconds between two looks at the CRMs, which `/health/ready` tells of."
+        60.0, description="Seconds between two checks of the CRMs; `/health/ready` shows the result."
     )
     ready_needs_crm: bool = Field(
         False,
-        description="Not ready (503) while the CRM of any port does not answer or refuses us. Off: it is "
-        "only told; receipts are recorded all the same.",
+        description="Not ready (503) while the CRM of any port does not answer or refuses our credentials. "
+        "Off: `/health/ready` only shows it; receipts are recorded all the same.",
     )
 
 
@@ -196,7 +196,8 @@ class Database(Section):
     acquire_timeout: Seconds = Field(1.0, description="Seconds to wait for a free connection.")
     statement_timeout: Seconds = Field(3.0, description="Seconds one statement may take.")
     pooler: bool = Field(
-        False, description="A pooler in transaction mode stands between: no prepared statements are kept."
+        False,
+        description="A pooler in transaction mode is in front of PostgreSQL; no prepared statement is kept.",
     )
 
     @field_validator("url")

@@ -9,7 +9,7 @@ import json
 import re
 import secrets
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from adapter.errors import CATALOGUE
-from adapter.settings import ENV_PREFIX, Crm, CrmPort, NumberRange, Settings, shape_of
+from adapter.settings import ENV_PREFIX, PORTS, Crm, CrmPort, NumberRange, Settings, shape_of
 from contracts.kit.settings import is_secret, markdown_table
 from crm_backends import registry
 from crm_backends.ports import OPERATIONS, Support
@@ -178,18 +178,41 @@ _SIGNS = {
 
 
 def capabilities() -> str:
-    """What each driver can do as a Markdown table: a row a driver, a column an operation; notes below."""
+    """What each driver can do as Markdown: a table of the drivers, then one per port, with notes below."""
     specs = [registry.load(name) for name in registry.names()]
-    heads = [operation.replace(".", " ").replace("_", " ") for operation in OPERATIONS]
-    head = ("driver", *heads, "an unknown outcome is reconciled by", "verified against")
-    rows, notes = [], []
+    head = ("driver", "serves", "a doubt is reconciled by", "verified against")
+    drivers = [
+        [
+            f"`{spec.name}`",
+            ", ".join(port for port in PORTS if port in spec.ports),
+            str(spec.reconciliation),
+            str(spec.verified_by),
+        ]
+        for spec in specs
+    ]
+    ports = [line for port in PORTS for line in _of_port(port, specs)]
+    return "\n".join([*markdown_table(head, drivers), *ports]) + "\n"
+
+
+def _of_port(port: str, specs: Sequence[registry.BackendSpec]) -> Iterator[str]:
+    """What the drivers can do of one port; a driver that does not serve it is told in a line."""
+    operations = [name for name in OPERATIONS if name.startswith(f"{port}.")]
+    names = [name.partition(".")[2].replace("_", " ") for name in operations]
+    serving = [spec for spec in specs if port in spec.ports]
+    rows = [
+        [f"`{spec.name}`", *(_SIGNS[spec.capabilities[name].support] for name in operations)]
+        for spec in serving
+    ]
+    yield from ("", f"**{port}**", "", *markdown_table(("driver", *names), rows), "")
     for spec in specs:
-        cells = [_SIGNS[spec.capabilities[operation].support] for operation in OPERATIONS]
-        rows.append([f"`{spec.name}`", *cells, str(spec.reconciliation), str(spec.verified_by)])
-        for operation in OPERATIONS:
-            if spec.capabilities[operation].note:
-                notes.append(f"* `{spec.name}` {operation}: {spec.capabilities[operation].note}")
-    return "\n".join([*markdown_table(head, rows), "", *notes]) + "\n"
+        about: dict[str, list[str]] = {}
+        for name, operation in zip(names, operations, strict=True):
+            if note := spec.capabilities[operation].note:
+                about.setdefault(note, []).append(name)
+        if spec in serving:
+            yield from (f"* `{spec.name}` {', '.join(said)}: {note}" for note, said in about.items())
+        else:
+            yield f"* `{spec.name}` does not serve {port}: {'; '.join(about)}"
 
 
 def codes() -> str:

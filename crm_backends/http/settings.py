@@ -50,7 +50,7 @@ class HttpSettings(BaseModel, extra="forbid"):
         default=2.0,
         gt=0,
         le=60,
-        description="Seconds until a connection stands, name look-up and TLS included.",
+        description="Seconds to make a connection, name look-up and TLS included.",
     )
     read_timeout: float = Field(
         default=8.0,
@@ -75,10 +75,16 @@ class HttpSettings(BaseModel, extra="forbid"):
         default=5.0, ge=0, le=300, description="Longest wait, in seconds, a Retry-After header is granted."
     )
     breaker_failures: int = Field(
-        default=8, ge=1, le=1000, description="Failures in a row after which the CRM counts as away."
+        default=8,
+        ge=1,
+        le=1000,
+        description="Failures in a row after which no more calls are made for a while.",
     )
     breaker_pause: float = Field(
-        default=5.0, gt=0, le=3600, description="Seconds it is then left alone before one call tries again."
+        default=5.0,
+        gt=0,
+        le=3600,
+        description="Seconds without calls to the CRM, before a single call tries again.",
     )
     ca_file: Path | None = Field(
         default=None, description="PEM file of certificate authorities to trust besides the usual ones."

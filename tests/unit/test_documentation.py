@@ -147,7 +147,7 @@ _PROGRAM = re.compile(
 )
 _WORD = re.compile(r"[a-z][a-z-]*(?:\|[a-z][a-z-]*)*")
 _OPTION = re.compile(r"--[a-z][a-z-]*")
-_NO_COMMAND_BEFORE = re.compile(r"(?:install|name:|image|-t|tag|FROM) *$")
+_NO_COMMAND_BEFORE = re.compile(r"(?:install|name:|image|-t|tag|FROM|-n|namespace|generic) *$")
 
 
 @functools.cache

@@ -13,6 +13,7 @@ from pydantic import BaseModel, SecretStr
 from adapter.settings import PORTS, Cards, NumberRange, Settings, read_settings
 from adapter.settings import text as settings_text
 from crm_backends import registry
+from crm_backends.ports import Support
 
 _COMMENTED = re.compile(r"# ([a-z_]+ = (?!\.\.\.$).+|\[\[cards\.ranges\]\])")
 
@@ -153,3 +154,18 @@ def test_settings_in_force_are_toml_apart_from_what_is_unset(tmp_path: Path) -> 
     assert shown["crm"]["points"]["sql_dir"] == '/srv/"sql"'
     assert shown["crm"]["users"] == {"driver": "none"}
     assert "koshelek.password = unset" in lines
+
+
+def test_every_capability_of_every_driver_is_told_with_its_note() -> None:
+    text = settings_text.capabilities()
+    tables = dict(zip(PORTS, re.split(r"\*\*(?:users|points|coupons)\*\*\n", text)[1:], strict=True))
+    for name in registry.names():
+        spec = registry.load(name)
+        for operation, capability in spec.capabilities.items():
+            port, _, said = operation.partition(".")
+            assert capability.note in tables[port]
+            if port in spec.ports:
+                head, _, *rows = (line.split(" | ") for line in tables[port].splitlines() if line[:1] == "|")
+                (row,) = [row for row in rows if row[0] == f"| `{name}`"]
+                cell = row[[*(cell.strip(" |") for cell in head)].index(said.replace("_", " "))]
+                assert (cell.strip(" |") == "yes") == (capability.support is Support.FULL)
