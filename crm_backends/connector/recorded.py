@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode
@@ -16,6 +17,8 @@ from crm_backends.http.messages import Fault, HttpCall, Reached
 from crm_backends.http.wire import Answer, Exchanger, body_of
 
 MASK = "•••"
+_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"(?!\s*:)')
+"""Texts in JSON that are no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +68,20 @@ class Shown:
         inner: what sends the calls.
         say: takes a line.
         secrets: texts that are masked.
+        logins: paths whose answers carry a token: of those no text is shown.
     """
 
     def __init__(
-        self, inner: Exchanger, say: Callable[[str], None], secrets: Iterable[str], *, dry: bool
+        self,
+        inner: Exchanger,
+        say: Callable[[str], None],
+        secrets: Iterable[str],
+        logins: Container[str],
+        *,
+        dry: bool,
     ) -> None:
         self._inner = inner
+        self._logins = logins
         self._say = say
         self._secrets = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
         self._dry = dry
@@ -85,7 +96,10 @@ class Shown:
             self._say(f"< no answer: {answer.text} ({answer.reason})")
         else:
             self._say(f"< {answer.status}")
-            self._lines("  ", self.masked(answer.content.decode(errors="replace")))
+            told = answer.content.decode(errors="replace")
+            self._lines(
+                "  ", _TEXTS.sub(f'"{MASK}"', told) if call.path in self._logins else self.masked(told)
+            )
         return answer
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ Needs the extra ``vendors``.
 from __future__ import annotations
 
 import asyncio
+import json
 from datetime import date
 from typing import Any
 
@@ -64,9 +65,9 @@ def alike(heard: list[Heard], numbers: dict[str, str]) -> list[Any]:
     found = []
     for operation, path, query, body in heard:
         plain = {name: value for name, value in query.items() if left_out.get(name) != value}
-        text = repr((operation, path, plain, body))
+        text = json.dumps([operation, path, plain, body], sort_keys=True, ensure_ascii=False, default=str)
         for number, name in numbers.items():
-            text = text.replace(f"'{number}'", name).replace(f": {number}", f": {name}")
+            text = text.replace(f'"{number}"', name).replace(f": {number}", f": {name}")
         found.append(text)
     return found
 
