@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +16,6 @@ from crm_backends.http.messages import Fault, HttpCall, Reached
 from crm_backends.http.wire import Answer, Exchanger, body_of
 
 MASK = "•••"
-_TEXTS = re.compile(r'"(?:[^"\\]|\\.)*"(?!\s*:)')
-"""Texts in JSON that are no names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +94,7 @@ class Shown:
         else:
             self._say(f"< {answer.status}")
             told = answer.content.decode(errors="replace")
-            self._lines(
-                "  ", _TEXTS.sub(f'"{MASK}"', told) if call.path in self._logins else self.masked(told)
-            )
+            self._lines("  ", _without_texts(told) if call.path in self._logins else self.masked(told))
         return answer
 
     async def close(self) -> None:
@@ -125,6 +120,22 @@ class Shown:
             text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
         for line in text[:4000].splitlines():
             self._say(indent + line)
+
+
+def _without_texts(told: str) -> str:
+    """JSON with each text in it masked; what is no JSON is masked as a whole."""
+    try:
+        return json.dumps(_masked(json.loads(told)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return MASK
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_masked(member) for member in value]
+    return MASK if isinstance(value, str) else value
 
 
 def _hidden(proof: Mapping[str, str]) -> frozenset[str]:
