@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from contracts.sandbox import kolibri, pegke, perx, retailcrm, xerts
+from contracts.sandbox import kolibri, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
@@ -25,6 +25,7 @@ MODULES: Mapping[str, ModuleType] = {
     "pegke": pegke,
     "xerts": xerts,
     "retailcrm": retailcrm,
+    "uds": uds,
     "kolibri": kolibri,
 }
 
