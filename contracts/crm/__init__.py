@@ -82,6 +82,8 @@ class Operation:
     variants: Mapping[str, Mapping[str, Mapping[str, str]]]
     """Switch to its value to the ``path`` or ``method`` that replaces the one above, or to the end of the
     path that is left out (``without``)."""
+    closed: bool = False
+    """Whether a query parameter that is not named here is a mistake."""
 
     def served_at(self, switches: Mapping[str, Any]) -> tuple[str, str]:
         """Method and path under the given switches."""
@@ -104,6 +106,9 @@ class Operation:
             values[parameter.place][parameter.name] = value
             if problem:
                 problems.append(problem)
+        if self.closed:
+            unknown = sorted(set(query) - set(values["query"]))
+            problems += [f"query parameter {name} is not known" for name in unknown]
         return values["path"], values["query"], problems
 
     def body_problem(self, content_type: str, body: Any) -> str | None:

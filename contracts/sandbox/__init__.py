@@ -15,12 +15,19 @@ from typing import Any
 
 from aiohttp import web
 
-from contracts.sandbox import pegke, perx, xerts
+from contracts.sandbox import kolibri, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
 
-MODULES: Mapping[str, ModuleType] = {"perx": perx, "pegke": pegke, "xerts": xerts}
+MODULES: Mapping[str, ModuleType] = {
+    "perx": perx,
+    "pegke": pegke,
+    "xerts": xerts,
+    "retailcrm": retailcrm,
+    "uds": uds,
+    "kolibri": kolibri,
+}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from contracts import crm
-from contracts.crm import Operation
+from contracts.crm import Operation, Specification
 from contracts.sandbox.faults import DOES_NOTHING, Fault, Faults
 from contracts.sandbox.ledger import Effect, InvalidCall, Ledger
 
@@ -118,12 +118,16 @@ class StandIn(ABC):
 
     def __init__(self, switches: Switches) -> None:
         self.switches = switches
-        self.specification = crm.load(self.name)
+        self.specification = self.describe()
         self.ledger = Ledger()
         self.faults = Faults()
         self.tokens = Tokens(self.name)
         self.handlers = self.operations()
         self.populate()
+
+    def describe(self) -> Specification:
+        """The operations of the API; by default those of the CRM's OpenAPI file."""
+        return crm.load(self.name)
 
     @abstractmethod
     def operations(self) -> Mapping[str, Handler]:

@@ -13,7 +13,7 @@ from crm_backends.connector.compiling import compiled
 from crm_backends.connector.expressions import CannotTell
 from crm_backends.connector.moments import Programme
 from crm_backends.connector.plans import Plan, Program
-from crm_backends.connector.proving import auth_of, can_renew
+from crm_backends.connector.proving import auth_of, can_renew, logins_of
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.reconciling import reconciled
 from crm_backends.connector.results import Reader, amount, text_or_nothing
@@ -65,6 +65,11 @@ class ConnectorBackend:
         auth = auth_of(self._program, self._statics)
         client = HttpClient(self.name, self._settings, auth, self._wire)
         return client, Runner(self.name, client, self._statics, renews=can_renew(self._program))
+
+    @property
+    def logins(self) -> frozenset[str]:
+        """Paths that are asked for tokens."""
+        return logins_of(self._program, self._statics)
 
     def replace_wire(self, wire: WireOf) -> None:
         """Send calls by something else, before ``open``: to replay or to show them."""

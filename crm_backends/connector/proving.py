@@ -45,6 +45,13 @@ def can_renew(program: Program) -> bool:
     return any(part.kind in ("login", "oauth") for parts in program.flows.values() for part in parts)
 
 
+def logins_of(program: Program, statics: Mapping[str, Any]) -> frozenset[str]:
+    """Paths whose answers carry a token."""
+    parts = [part for flow in program.flows.values() for part in flow]
+    logins = {str(part.login.sending.path(statics)) for part in parts if part.login is not None}
+    return frozenset(logins | {str(part.texts["url"](statics)) for part in parts if part.kind == "oauth"})
+
+
 def _joined(parts: Sequence[Auth]) -> Auth:
     return parts[0] if len(parts) == 1 else Both(*parts)
 

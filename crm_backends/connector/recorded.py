@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode
@@ -65,12 +65,20 @@ class Shown:
         inner: what sends the calls.
         say: takes a line.
         secrets: texts that are masked.
+        logins: paths whose answers carry a token: of those no text is shown.
     """
 
     def __init__(
-        self, inner: Exchanger, say: Callable[[str], None], secrets: Iterable[str], *, dry: bool
+        self,
+        inner: Exchanger,
+        say: Callable[[str], None],
+        secrets: Iterable[str],
+        logins: Container[str],
+        *,
+        dry: bool,
     ) -> None:
         self._inner = inner
+        self._logins = logins
         self._say = say
         self._secrets = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
         self._dry = dry
@@ -85,7 +93,8 @@ class Shown:
             self._say(f"< no answer: {answer.text} ({answer.reason})")
         else:
             self._say(f"< {answer.status}")
-            self._lines("  ", self.masked(answer.content.decode(errors="replace")))
+            told = answer.content.decode(errors="replace")
+            self._lines("  ", _without_texts(told) if call.path in self._logins else self.masked(told))
         return answer
 
     async def close(self) -> None:
@@ -111,6 +120,22 @@ class Shown:
             text = json.dumps(json.loads(text), ensure_ascii=False, indent=2)
         for line in text[:4000].splitlines():
             self._say(indent + line)
+
+
+def _without_texts(told: str) -> str:
+    """JSON with each text in it masked; what is no JSON is masked as a whole."""
+    try:
+        return json.dumps(_masked(json.loads(told)), ensure_ascii=False)
+    except (ValueError, RecursionError):
+        return MASK
+
+
+def _masked(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _masked(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_masked(member) for member in value]
+    return MASK if isinstance(value, str) else value
 
 
 def _hidden(proof: Mapping[str, str]) -> frozenset[str]:

@@ -124,19 +124,19 @@ class Runner:
                 raise CannotTell(f"{paging.rows.where}: a list is wanted")
             if not rows or (rows == before and plan.by != "cursor"):
                 return  # one that does not page gives the same list again
-            yield rows
-            if paging.last is not None and paging.last.holds(run.context):
-                return
-            before = rows
-            if paging.next is not None:
-                seen.append(position)
-                position = paging.next.value(run.context)
-                if position in (None, "", False):
-                    return
-                if position in seen:
-                    raise BackendMisconfigured(f"{self._name}: {run.operation}: the same cursor came twice")
-            else:
+            over = paging.last is not None and paging.last.holds(run.context)
+            seen.append(position)
+            if paging.next is None:
                 position += 1 if plan.by == "page" else plan.size
+            else:
+                position = paging.next.value(run.context)
+                over = over or position in (None, "", False)
+            yield rows  # whoever takes them may change the context
+            if over:
+                return
+            if position in seen:
+                raise BackendMisconfigured(f"{self._name}: {run.operation}: the same cursor came twice")
+            before = rows
         if run.enough is None:
             raise BackendMisconfigured(
                 f"{self._name}: {run.operation}: there are more than {plan.most} pages"

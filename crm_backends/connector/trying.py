@@ -56,7 +56,7 @@ async def try_operation(
     ]
 
     def shown(of: HttpSettings) -> Exchanger:
-        return Shown(Wire(of), say, secrets, dry=dry)
+        return Shown(Wire(of), say, secrets, backend.logins, dry=dry)
 
     backend: Any = spec.build(settings, context)
     backend.replace_wire(shown)
@@ -70,7 +70,8 @@ async def try_operation(
         raise WrongCall(f"the input does not fit ({error})") from None
     finally:
         await backend.close()
-    say("= " + json.dumps(plain(result), ensure_ascii=False, indent=2))
+    for line in f"= {json.dumps(plain(result), ensure_ascii=False, indent=2)}".splitlines():
+        say(line)
     if isinstance(result, Written) and result.reason:
         say(f"  because: {result.reason}")
     return True

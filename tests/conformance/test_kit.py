@@ -28,7 +28,8 @@ PORTS: dict[str, type[Conformance]] = {
     "C": BaseCoupons,
 }
 ROOT = Path(crm_backends.__file__).parent
-DRIVERS = sorted({path.parent.name for path in ROOT.glob("*/driver.py")} - {"http"})  # that is their base
+FOLDERS = {path.parent.name for pattern in ("*/driver.py", "*/connector.yaml") for path in ROOT.glob(pattern)}
+DRIVERS = sorted(FOLDERS - {"http"})  # that is their base
 
 
 def test_the_scenarios_in_prose_are_those_of_the_classes() -> None:

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from adapter.commands.connector import app
-from contracts.sandbox import pegke, running
+from contracts.sandbox import kolibri, pegke, running
 from crm_backends.connector import shipped
 from tests.connectors.making import connector
 
@@ -140,3 +140,15 @@ def test_a_try_that_cannot_be_is_told(words: list[str], says: str) -> None:
 def test_a_setting_that_is_missing_is_told() -> None:
     output = run("try", PEGKE, "points.balance", "--set", "base_url=https://x.example", status=1)
     assert "consumer_secret: field required; give it with --set" in output
+
+
+async def test_a_token_is_not_shown_either() -> None:
+    async with running("kolibri") as sandbox:
+        settings = {"base_url": sandbox.base_url, "login": kolibri.LOGIN, "password": kolibri.PASSWORD}
+        words = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        file = PEGKE.with_name("kolibri.yaml")
+        output = await asyncio.to_thread(run, "try", file, "users.find", "--phone", "89990000001", *words)
+        sid = next(iter(sandbox.stand_in.tokens._tokens))
+        assert '"sid": "•••"' in output
+        assert sid not in output
+        assert '    "customer_id": "101",' in output

@@ -29,7 +29,7 @@ PIECES = [
     *("{{ x }}", "{# #}", "**", "//", "range(9)", "where(", "for", "lambda", "__class__", "9" * 400),
     *("- " * 60, "[" * 60, "(" * 300, "a." * 300, ".5", "0x", "...", "---"),
 ]
-_PATIENCE = 2.0  # seconds for one file
+_PATIENCE = 3.0  # seconds of the processor for one file
 
 
 def damaged(chance: random.Random) -> str:
@@ -55,13 +55,14 @@ def damaged(chance: random.Random) -> str:
 def look_at(seed: int) -> bool:
     """Whether the damaged file is a driver all the same."""
     text = damaged(random.Random(seed))
-    began = time.monotonic()
+    began = time.process_time()
     problems = []
     try:
         make_spec(read_text(text, "crm.yaml"))
     except ConnectorError as error:
         problems = error.problems or [Problem(Place("", 0, 0), "")]
-    assert time.monotonic() - began < _PATIENCE, f"seed {seed} took {time.monotonic() - began:.1f} s"
+    took = time.process_time() - began
+    assert took < _PATIENCE, f"seed {seed} took {took:.1f} s"
     for problem in problems:
         assert problem.cause
         assert 1 <= problem.place.line <= text.count("\n") + 2

@@ -1,0 +1,109 @@
+"""One shop that several stand-ins show, each in its CRM's own words: people, their points, what moved them.
+
+It knows nothing of HTTP, of any CRM and of any adapter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+
+from contracts.sandbox.people import PEOPLE
+
+
+@dataclass
+class Move:
+    """Points that were given, or taken when negative."""
+
+    id: int
+    points: Decimal
+    text: str
+    at: datetime
+    key: str | None = None
+
+
+@dataclass
+class Member:
+    """A customer."""
+
+    id: int
+    phone: str | None = None
+    """E.164."""
+    email: str | None = None
+    first_name: str | None = None
+    patronymic: str | None = None
+    last_name: str | None = None
+    birth_date: date | None = None
+    sex: str | None = None
+    """m or f."""
+    city: str | None = None
+    key: str | None = None
+    """What a caller has called it."""
+    more: dict[str, Any] = field(default_factory=dict)
+    """What only this CRM keeps."""
+    moves: list[Move] = field(default_factory=list)
+    """Newest last."""
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def points(self) -> Decimal:
+        return sum((move.points for move in self.moves), Decimal(0))
+
+
+class Shop:
+    """The people of ``people``, and those who are added."""
+
+    def __init__(self) -> None:
+        self._numbers = count(101)
+        self.members: dict[int, Member] = {}
+        for person in PEOPLE:
+            member = self.add(
+                phone=person.phone,
+                email=person.email,
+                first_name=person.first_name,
+                last_name=person.last_name,
+                birth_date=person.birth_date,
+            )
+            if person.points:
+                self.give(member, person.points, "purchase", ago=timedelta(days=20))
+
+    def number(self) -> int:
+        """A number that nothing in the shop has."""
+        return next(self._numbers)
+
+    def add(self, **values: Any) -> Member:
+        """A new customer with these fields of ``Member``."""
+        member = Member(self.number(), **values)
+        self.members[member.id] = member
+        return member
+
+    def find(self, wanted: Callable[[Member], bool]) -> list[Member]:
+        """Those who fit, oldest first."""
+        return [member for member in self.members.values() if wanted(member)]
+
+    def by_id(self, text: object) -> Member | None:
+        """The customer with this number, given as text."""
+        return self.members.get(int(str(text))) if str(text).isdecimal() else None
+
+    def give(
+        self,
+        member: Member,
+        points: Decimal,
+        text: str,
+        key: str | None = None,
+        ago: timedelta = timedelta(0),
+    ) -> Move:
+        """Move points; below zero they are taken."""
+        move = Move(self.number(), points, text, datetime.now(UTC) - ago, key)
+        member.moves.append(move)
+        return move
+
+    def moves_under(self, key: str) -> list[tuple[Member, Move]]:
+        """Everything that was moved under a caller's key."""
+        return [
+            (member, move) for member in self.members.values() for move in member.moves if move.key == key
+        ]

@@ -1,0 +1,1 @@
+"""UDS, described in ``connector.yaml``; there is no code of its own."""
