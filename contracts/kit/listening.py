@@ -35,5 +35,6 @@ def listen_error(error: OSError, host: str, port: int) -> str:
 
 
 def base_url(host: str, port: int) -> str:
-    """``http://127.0.0.1:8080``; an IPv6 address stands in brackets."""
+    """``http://127.0.0.1:8080``, as it can be opened on this machine; an IPv6 address stands in brackets."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - all addresses are no address
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -16,6 +16,7 @@ from contracts.kit.terminal import fail
 
 if TYPE_CHECKING:
     from contracts.suite.config import Options
+    from contracts.suite.language import Language as Spoken
 
 CANNOT_RUN = 2
 """Exit status: nothing is known about the service."""
@@ -45,6 +46,12 @@ def _options(config: Path | None, **given: Any) -> tuple[Options, str]:
         return options, options.secret
     except ConfigError as error:
         _fail(str(error))
+
+
+def _spoken(options: Options) -> Spoken:
+    from contracts.suite.language import by_locale, language
+
+    return language(options.language or by_locale())
 
 
 def run(
@@ -143,10 +150,8 @@ def run(
     if options.show_values and options.report_dir is None:
         _fail("--show-values: needs --report-dir, as the values go into a file there")
     from contracts.suite import runner, summary
-    from contracts.suite.language import by_locale
-    from contracts.suite.language import language as spoken
 
-    say = spoken(options.language or by_locale())
+    say = _spoken(options)
     try:
         if listing:
             typer.echo(runner.catalogue(options))
@@ -208,6 +213,7 @@ def play(
     base_path: BasePath = None,
     ca_file: CaFile = None,
     timeout: Timeout = None,
+    language: Language = None,
     masked: Annotated[
         bool, typer.Option("--masked", help="Show personal values masked, as in reports.")
     ] = False,
@@ -231,16 +237,19 @@ def play(
         base_path=base_path,
         ca_file=ca_file,
         timeout=timeout,
+        language=language,
         profile="full",
     )
+    spoken = _spoken(options)
     given = playing.Given(
         what=what, msisdn=msisdn, email=email, birth_date=birth_date, card=card, qr=qr, code=code,
         start=start, end=end, allow=tuple(allow or ()), deny=tuple(deny or ()), body=body,
     )  # fmt: skip
     try:
-        well = asyncio.run(playing.play(options, password, call, given, typer.echo, masked=masked))
+        playing_it = playing.play(options, password, call, given, typer.echo, masked=masked, language=spoken)
+        well = asyncio.run(playing_it)
     except playing.CannotPlay as error:
-        _fail(str(error))
+        _fail(spoken.sentence(str(error)))
     except KeyboardInterrupt:
         _fail("interrupted")
     if not well:
@@ -279,6 +288,9 @@ def serve(
             end = stopped()
             typer.echo(f"Open {address} (Ctrl-C ends it)")
             if token is not None:
+                typer.echo(
+                    f"From elsewhere it is the same with the name of this machine, port {port or 'as above'}."
+                )
                 typer.echo("This is plain HTTP: put a proxy with TLS in front where others can listen.")
             await end.wait()
 

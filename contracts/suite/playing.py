@@ -16,6 +16,7 @@ from contracts.suite.checking import Breach, Skip
 from contracts.suite.checks import scenarios
 from contracts.suite.client import Client
 from contracts.suite.config import Options
+from contracts.suite.language import ENGLISH, Language
 from contracts.suite.pacing import Stopped
 from contracts.suite.people import People, qr_text
 from contracts.suite.redaction import Redactor
@@ -240,14 +241,21 @@ class Played:
 
 
 async def play(
-    options: Options, password: str, call: str, given: Given, say: Callable[[str], None], *, masked: bool
+    options: Options,
+    password: str,
+    call: str,
+    given: Given,
+    say: Callable[[str], None],
+    *,
+    masked: bool,
+    language: Language = ENGLISH,
 ) -> bool:
     """Make the call and show it; whether everything was answered 200. Raises ``CannotPlay``."""
     played = await perform(options, password, call, given, masked=masked)
     for exchange in played.exchanges:
         say(shown(exchange))
     if played.end:
-        say(printable(played.end))
+        say(printable(language.sentence(played.end)))
     return played.well
 
 

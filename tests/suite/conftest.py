@@ -14,3 +14,9 @@ def asked(request: pytest.FixtureRequest) -> list[str]:
         if isinstance(item, pytest.Function) and item.path == request.path and hasattr(item, "callspec")
     ]
     return [str(item.callspec.params["service"]) for item in here if "service" in item.callspec.params]
+
+
+@pytest.fixture(autouse=True)
+def _english(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the language of this machine."""
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")

@@ -119,5 +119,6 @@ def test_recipes_are_well_formed_and_use_options_that_there_are() -> None:
         for name in option.opts
     }
     assert set(re.findall(r"--[a-z]+(?:-[a-z]+)*", README.partition("**As an image")[2])) <= known | {
-        "--entrypoint"
+        "--entrypoint",
+        "--rm",
     }

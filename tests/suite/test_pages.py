@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import signal
+import socket
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +14,9 @@ from typing import Any
 import aiohttp
 import pytest
 from pydantic import SecretStr
+from typer.testing import CliRunner
 
+from contracts.cli import app
 from contracts.suite.config import Options
 from contracts.suite.pages import forms
 from contracts.suite.pages.app import serving
@@ -117,6 +123,28 @@ async def test_the_language_link_leads_back_to_our_own_pages_alone(site: str) ->
                 site + "language/ru", params={"back": back}, allow_redirects=False
             ) as answer:
                 assert answer.headers["Location"] == led
+
+
+async def test_the_command_serves_until_it_is_asked_to_end() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "from contracts.cli import app; app()", "serve", "--port", "0",
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout is not None
+    line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+    found = re.fullmatch(r"Open (http://127\.0\.0\.1:\d+/) \(Ctrl-C ends it\)\n", line)
+    assert found is not None, line
+    async with browser() as session, session.get(found[1]) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+
+
+def test_a_port_that_is_in_use_is_told_in_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        done = CliRunner().invoke(app, ["serve", "--port", str(taken.getsockname()[1])])
+    assert done.exit_code == 2
+    assert "is in use; choose another with --port" in done.output
 
 
 def test_the_oldest_session_goes_where_there_are_many() -> None:
