@@ -105,6 +105,10 @@ class BalanceBook(Protocol):
         """What was told last of a card, if that is at most ``seconds`` ago."""
 
 
+class OperationReader(Protocol):
+    async def get(self, operation_id: int) -> Operation | None: ...
+
+
 class OperationLedger(Protocol):
     async def record(self, new: NewOperation) -> tuple[Operation, bool]:
         """Record the operation and its delivery durably, or find the living one with its identity.
