@@ -25,7 +25,6 @@ from contracts.kit.terminal import fail, say, say_json
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service
-    from adapter.settings import Settings
     from adapter.store.pool import Gateway
 
 By = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
@@ -66,7 +65,9 @@ def settle(
 
     Nothing is sent. A caller who asks again gets the answer as if the CRM had given it.
     """
-    from adapter.store.review import CannotDecide, PostgresDesk, Settled
+    from adapter.delivery.decisions import occasion_of
+    from adapter.loyalty.review import CannotDecide, Settled
+    from adapter.store.review import PostgresDesk
 
     state = OperationState.REFUSED if outcome == "refused" else OperationState.DONE
     who, why, amount = decided_by(by), noted(note), _points(points)
@@ -90,8 +91,14 @@ def settle(
     try:
         with_database(settings, work)
     except CannotDecide as error:
-        fail(str(error))
+        fail(f"{error}{_NEEDED[error.needs]}" if error.needs else str(error))
     say(ended[0].before or f"operation {operation_id} is {ended[0].state}")
+
+
+_NEEDED = {
+    "correction": "; --correct changes what a person decided",
+    "customer": ": say with --customer how the CRM calls the person it has registered",
+}
 
 
 def _points(text: str | None) -> Decimal | None:
@@ -150,8 +157,3 @@ def proof(
         )
     if not shown:
         say("no doubt is settled by looking in a CRM here, so there is nothing to prove")
-
-
-def occasion_of(settings: Settings) -> str | None:
-    """On which a credited receipt gives coupons, where a CRM gives them."""
-    return settings.coupons.receipt_occasion if settings.crm.bindings()["coupons"] is not None else None

@@ -21,9 +21,9 @@ from adapter.loyalty.payloads import CouponsPayload, PromoCodePayload, ReceiptPa
 from contracts.kit.terminal import fail, say, say_json, visible
 
 if TYPE_CHECKING:
+    from adapter.loyalty.review import Event, Item
     from adapter.settings import Settings
     from adapter.store.pool import Gateway
-    from adapter.store.review import Event, Item
 
 app = typer.Typer(
     help="Receipts, promo codes and registrations on their way to the CRM: look, send again, settle.",

@@ -6,14 +6,12 @@ when and why. It may not know how a CRM is asked.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.commands.decisions import By, Note, occasion_of
+from adapter.commands.decisions import By, Note
 from adapter.commands.operations import AsJson, Kind, desk_settings
 from adapter.commands.terminal import (
     ConfigFile,
@@ -29,9 +27,11 @@ from contracts.kit.terminal import fail, say, say_json, visible
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service
-    from adapter.delivery.recheck import Asked, Recheck
+    from adapter.delivery.decisions import Asking
+    from adapter.delivery.recheck import Asked
+    from adapter.loyalty.review import Item
     from adapter.store.pool import Gateway
-    from adapter.store.review import Item, PostgresDesk
+    from adapter.store.review import PostgresDesk
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="Numbers of operations.")]
 AllHeld = Annotated[bool, typer.Option("--all-held", help="Everything that is held.")]
@@ -59,7 +59,7 @@ def recheck(
     async def work(service: Service) -> None:
         nonlocal unanswered, not_held
         desk = PostgresDesk(service.gateway)
-        asking = _Asking(service, desk, who, why)
+        asking = _asking(service, who, why)
         async for portion in _chosen(desk, operation_ids, all_held, kind):
             for item in portion:
                 if item.state is not OperationState.HELD:
@@ -86,52 +86,13 @@ def recheck(
         raise typer.Exit(1)
 
 
-@dataclass
-class _Asking:
-    """One person going through held operations: each is asked about, and what is found is settled."""
+def _asking(service: Service, who: str, why: str) -> Asking:
+    from adapter.delivery.decisions import Asking
+    from adapter.delivery.recheck import Recheck
+    from adapter.store.review import PostgresDesk
 
-    service: Service
-    desk: PostgresDesk
-    who: str
-    why: str
-    asked: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def recheck(self) -> Recheck:
-        from adapter.delivery.recheck import Recheck
-
-        service = self.service
-        return Recheck(service.programme, service.visibility, service.settings.delivery.call_timeout)
-
-    async def ask(self, item: Item) -> Asked:
-        """Ask about one, and write down what was found."""
-        from adapter.delivery.recheck import Answer, Asked
-        from adapter.store.review import CannotDecide
-
-        operation = await self.service.operations.get(item.id)
-        if operation is None or operation.state is not OperationState.HELD:
-            return Asked(Answer.CANNOT_TELL, detail="it is not held any more")
-        asked = await self.recheck.ask(operation)
-        written = asked.written
-        if asked.answer is Answer.FOUND and written is not None:
-            try:
-                await self.desk.settle(
-                    item.id,
-                    OperationState.DONE,
-                    by=self.who,
-                    note=f"{self.why}; found in the CRM",
-                    points=written.points if operation.kind is OperationKind.RECEIPT else None,
-                    customer=written.crm_reference,
-                    occasion=occasion_of(self.service.settings),
-                )
-            except CannotDecide as error:
-                return Asked(Answer.CANNOT_TELL, detail=str(error))
-        elif asked.answer is Answer.FOUND_TWICE and written is not None:
-            await self.desk.doubled(
-                item.id, written.entries, by=self.who, note=f"{self.why}; found in the CRM more than once"
-            )
-        self.asked[asked.answer] += 1
-        return asked
+    recheck = Recheck(service.programme, service.visibility, service.settings.delivery.call_timeout)
+    return Asking(recheck, service.operations, PostgresDesk(service.gateway), who, why)
 
 
 _SENTENCES = {
@@ -169,11 +130,12 @@ def requeue(
     data_dir: DataDir = None,
 ) -> None:
     """Send held operations again. Where the CRM can be asked whether it has them, it is asked first."""
+    from adapter.delivery.decisions import Requeue
     from adapter.store.review import PostgresDesk
 
     _must_name(operation_ids, all_held, kind)
     settings = desk_settings(config, data_dir)
-    queue = _Requeue(decided_by(by), noted(note), without_asking)
+    queue = Requeue(decided_by(by), noted(note), without_asking)
 
     async def look(gateway: Gateway) -> None:
         async for portion in _chosen(PostgresDesk(gateway), operation_ids, all_held, kind):
@@ -183,14 +145,15 @@ def requeue(
     if queue.doubtful and without_asking and not yes:
         _confirm(queue.doubtful)
     if queue.doubtful and not without_asking:
-        with_service(settings, queue.ask)
+        with_service(settings, lambda service: queue.ask(_asking(service, queue.who, queue.why)))
 
     async def send(gateway: Gateway) -> None:
         await queue.send(PostgresDesk(gateway))
 
     with_database(settings, send)
     missing = sorted(set(operation_ids or ()) - queue.known)
-    left = queue.left | {one: f"there is no operation {one}" for one in missing}
+    left = {item.id: _kept(item, asked) for item, asked in queue.kept} | queue.left
+    left |= {one: f"there is no operation {one}" for one in missing}
     for reason in left.values():
         typer.echo(f"error: {visible(reason)}", err=True)
     if queue.found:
@@ -201,61 +164,12 @@ def requeue(
         raise typer.Exit(1)
 
 
-@dataclass
-class _Requeue:
-    """What is to be sent again, sorted by whether anything has to be asked before."""
-
-    who: str
-    why: str
-    without_asking: bool
-    known: set[int] = field(default_factory=set)
-    plain: list[int] = field(default_factory=list)
-    """To be sent as they are; those that are not held among them are told so by the store."""
-    doubtful: list[Item] = field(default_factory=list)
-    """They may have reached the CRM."""
-    doubts: list[int] = field(default_factory=list)
-    """Not in the CRM when it was asked; delivery looks once more, for as long as it always does."""
-    left: dict[int, str] = field(default_factory=dict)
-    found: int = 0
-    sent: int = 0
-
-    def sort(self, items: Sequence[Item]) -> None:
-        for item in items:
-            self.known.add(item.id)
-            if item.state is OperationState.HELD and item.may_double:
-                self.doubtful.append(item)
-            else:
-                self.plain.append(item.id)
-
-    async def ask(self, service: Service) -> None:
-        """Ask the CRM about each that may have reached it."""
-        from adapter.delivery.recheck import Answer
-        from adapter.store.review import PostgresDesk
-
-        asking = _Asking(service, PostgresDesk(service.gateway), self.who, self.why)
-        for item in self.doubtful:
-            asked = await asking.ask(item)
-            if asked.answer is Answer.FOUND:
-                self.found += 1
-            elif asked.answer is Answer.HARMLESS:
-                self.plain.append(item.id)
-            elif asked.answer is Answer.ABSENT:
-                self.doubts.append(item.id)
-            else:
-                told = _sentence(item, asked)
-                if asked.answer in (Answer.NOT_FOUND, Answer.CANNOT_TELL, Answer.NOBODY_TO_ASK):
-                    told += "; if it is not there, requeue it --without-asking"
-                self.left[item.id] = told
-
-    async def send(self, desk: PostgresDesk) -> None:
-        if self.without_asking:
-            self.plain += [item.id for item in self.doubtful]
-        for ids, as_doubts in ((self.plain, False), (self.doubts, True)):
-            for start in range(0, len(ids), 500):
-                some = sorted(ids)[start : start + 500]
-                left = await desk.requeue(some, by=self.who, note=self.why, as_doubts=as_doubts)
-                self.left |= left
-                self.sent += len(some) - len(left)
+def _kept(item: Item, asked: Asked) -> str:
+    """Why an operation is not sent again, and what would send it all the same."""
+    told = _sentence(item, asked)
+    if asked.answer in ("not_found", "cannot_tell", "nobody_to_ask"):
+        told += "; if it is not there, requeue it --without-asking"
+    return told
 
 
 def _must_name(operation_ids: Sequence[int] | None, all_held: bool, kind: OperationKind | None) -> None:

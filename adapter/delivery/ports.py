@@ -13,6 +13,7 @@ from typing import Protocol
 
 from adapter.errors import Code
 from adapter.loyalty.model import Operation, OperationKind, OperationState
+from adapter.loyalty.review import Settled
 from crm_backends.model import Balance
 
 
@@ -146,3 +147,33 @@ class Upkeep(Protocol):
 
     async def bring_back_in_time(self, longest: timedelta) -> int:
         """Bring jobs forward that are put off by more than ``longest``: the clock was put back."""
+
+
+class Desk(Protocol):
+    """What a person decides about operations that wait for one; see ``adapter.loyalty.review``."""
+
+    async def requeue(
+        self, operation_ids: Sequence[int], *, by: str, note: str, as_doubts: bool = False
+    ) -> dict[int, str]:
+        """Send held operations again, all or none of them.
+
+        ``as_doubts``: each is looked for in the CRM first, and sent only if it is not there. Returns the ids
+        that were left alone, each with the reason as one sentence.
+        """
+
+    async def settle(
+        self,
+        operation_id: int,
+        state: OperationState,
+        *,
+        by: str,
+        note: str,
+        points: Decimal | None = None,
+        customer: str | None = None,
+        occasion: str | None = None,
+        correct: bool = False,
+    ) -> Settled:
+        """End an operation as a person found out that it ended in the CRM. Raises ``CannotDecide``."""
+
+    async def doubled(self, operation_id: int, entries: Sequence[str], *, by: str, note: str) -> bool:
+        """A held operation was found in the CRM more than once; tells whether it still was held."""

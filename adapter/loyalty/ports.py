@@ -105,6 +105,10 @@ class BalanceBook(Protocol):
         """The last balance the CRM told for a card, if that was at most ``seconds`` ago."""
 
 
+class OperationReader(Protocol):
+    async def get(self, operation_id: int) -> Operation | None: ...
+
+
 class OperationLedger(Protocol):
     async def record(self, new: NewOperation) -> tuple[Operation, bool]:
         """Record the operation and its job durably, or find the recorded operation with the same identity.

@@ -194,7 +194,7 @@ def capabilities() -> str:
     return "\n".join([*markdown_table(head, drivers), *ports]) + "\n"
 
 
-def _of_port(port: str, specs: Sequence[registry.BackendSpec]) -> Iterator[str]:
+def _of_port(port: str, specs: Sequence[registry.BackendSpec[Any]]) -> Iterator[str]:
     """What the drivers can do of one port; a driver that does not serve it is told in a line."""
     operations = [name for name in OPERATIONS if name.startswith(f"{port}.")]
     names = [name.partition(".")[2].replace("_", " ") for name in operations]

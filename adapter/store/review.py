@@ -7,7 +7,6 @@ data stays in the database: of a registration's profile nothing is ever selected
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from adapter.loyalty.model import (
 )
 from adapter.loyalty.payloads import CouponsPayload, Payload, ReceiptPayload
 from adapter.loyalty.refusal_codes import refusal_code
+from adapter.loyalty.review import CannotDecide, Event, Item, Settled
 from adapter.store.operation_rows import payload_json, payload_of
 from adapter.store.pool import Gateway
 from adapter.store.queue import AGAIN, enqueue
@@ -94,59 +94,6 @@ _COUPONS = """
     RETURNING id
 """
 _RELEASE = "DELETE FROM koshelek.account_leases WHERE operation_id = ANY($1)"
-
-
-class CannotDecide(Exception):
-    """The decision does not fit the operation as it stands; the message is one sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """An operation as a person may see it, private fields apart."""
-
-    id: int
-    kind: OperationKind
-    state: OperationState
-    reference: str
-    card_number: str | None
-    attempt: int
-    recorded_at: datetime
-    sent_at: datetime | None
-    finished_at: datetime | None
-    held_at: datetime | None
-    """Since when it waits for a person; ``None`` where that was not kept."""
-    reason: str | None
-    """Why it waits for a person, one of a few."""
-    detail: str | None
-    """Why it was last put off, refused or held, as the CRM's driver says it."""
-    code: Code | None
-    points: Decimal | None
-    """Points credited, or that are to be; ``None``: the CRM computes them, or it is no receipt."""
-    crm_reference: str | None
-    payload: Payload | None
-    """Private; ``None`` of a registration, and where it was removed."""
-    may_double: bool
-    """Whether it may have reached the CRM, so that sending again may do it twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """A change of state beside the normal course; ``who`` is ``None`` for the service itself."""
-
-    at: datetime
-    who: str | None
-    from_state: OperationState
-    to_state: OperationState
-    attempt: int
-    note: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """How a decision to settle ended; ``before`` tells that it had been settled so already, and by whom."""
-
-    state: OperationState
-    before: str | None = None
 
 
 def _item(row: asyncpg.Record) -> Item:
@@ -306,7 +253,7 @@ class PostgresDesk:
                     return Settled(now, told)
                 await _must_be_a_persons(connection, operation_id, now)
                 if not correct:
-                    raise CannotDecide(f"{told}; --correct changes what a person decided")
+                    raise CannotDecide(told, needs="correction")
             elif now not in (*FOR_A_PERSON, OperationState.UNKNOWN):
                 raise CannotDecide(
                     f"operation {operation_id} is {now}: it is being delivered; only a held or unknown one "
@@ -315,10 +262,7 @@ class PostgresDesk:
             code = None if state is OperationState.DONE else refusal_code(kind, None)
             points = _points_of(kind, state, points, payload_of(kind, row))
             if kind is OperationKind.REGISTRATION and state is OperationState.DONE and not customer:
-                raise CannotDecide(
-                    f"operation {operation_id} is a registration: say with --customer how the CRM calls the "
-                    "person it has registered"
-                )
+                raise CannotDecide(f"operation {operation_id} is a registration", needs="customer")
             await connection.execute(_WHO_AND_WHY, by, note)
             if now is state:
                 await connection.execute(_CORRECTED, operation_id, by, note)

@@ -275,7 +275,7 @@ def serve(
     import secrets
 
     from contracts.kit.listening import listen_error, stopped
-    from contracts.suite.pages.guard import is_local
+    from contracts.kit.pages import is_local
 
     try:
         from contracts.suite.pages.app import serving

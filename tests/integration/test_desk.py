@@ -17,9 +17,10 @@ from adapter.errors import Code
 from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import CERTAINLY_NOT_SENT, NewOperation, OperationState
 from adapter.loyalty.payloads import RegistrationPayload
+from adapter.loyalty.review import CannotDecide
 from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import latest_version, migrate, migrations
-from adapter.store.review import CannotDecide, PostgresDesk
+from adapter.store.review import PostgresDesk
 from crm_backends.model import Profile
 from tests.integration.processes import Ended, run
 
@@ -416,8 +417,9 @@ async def test_a_registration_is_settled_with_the_person_and_keeps_no_profile(
     adapter: Adapter, desk: PostgresDesk
 ) -> None:
     registration = await held_registration(adapter)
-    with pytest.raises(CannotDecide, match="--customer"):
+    with pytest.raises(CannotDecide, match="is a registration") as lacking:
         await desk.settle(registration, OperationState.DONE, by="olga", note="seen")
+    assert lacking.value.needs == "customer"
     with pytest.raises(CannotDecide, match="points go with"):
         await desk.settle(registration, OperationState.DONE, by="o", note="n", points=Decimal(1))
     customer = await adapter.register(phone=PHONE)

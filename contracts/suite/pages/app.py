@@ -12,11 +12,12 @@ from typing import Any
 from aiohttp import web
 
 from contracts.kit.listening import base_url
+from contracts.kit.pages import is_local
 from contracts.suite.config import Options
 from contracts.suite.language import LANGUAGES, Language, by_browser, by_locale, language
 from contracts.suite.pages import forms, phone
 from contracts.suite.pages.drawing import draw
-from contracts.suite.pages.guard import SESSION, Guard, is_local
+from contracts.suite.pages.guard import SESSION, Guard
 from contracts.suite.pages.runs import PageRun, compare
 from contracts.suite.pages.sessions import Session, Sessions
 from contracts.suite.playing import SCENARIOS

@@ -6,37 +6,16 @@ It may not know what is on a page.
 from __future__ import annotations
 
 import secrets
-from ipaddress import ip_address
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from contracts.kit.pages import HEADERS, is_local
 from contracts.suite.pages.sessions import Session, Sessions
 
 COOKIE = "klo-session"
-POLICY = (
-    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-)
-HEADERS = {
-    "Content-Security-Policy": POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-    "Cache-Control": "no-store",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
 SESSION = web.RequestKey("session", Session)
 OPEN_TO_ALL = "/static/"
-
-
-def is_local(host: str) -> bool:
-    """Whether an address to listen on can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class Guard:

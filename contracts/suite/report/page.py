@@ -18,6 +18,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from contracts.kit.pages import FOLDER as KIT
+from contracts.kit.pages import base_style
 from contracts.suite.language import ENGLISH, Language
 from contracts.suite.report.findings import (
     Label,
@@ -57,7 +59,7 @@ MOST = Most()
 
 def render(run: Run, language: Language = ENGLISH) -> str:
     """The page's text."""
-    template = environment(language, FOLDER).get_template("page.html.j2")
+    template = environment(language, FOLDER, KIT).get_template("page.html.j2")
     shown = Page(run, language)
     return template.render(page=shown, run=run, policy=POLICY, script=Markup(SCRIPT)) + "\n"  # noqa: S704 - ours
 
@@ -81,7 +83,7 @@ def environment(language: Language, *folders: Path) -> Environment:
 
 def style() -> str:
     """The style sheet, for pages that look alike."""
-    return (FOLDER / "page.css").read_text(encoding="utf-8")
+    return f"{base_style()}\n{(FOLDER / 'page.css').read_text(encoding='utf-8')}"
 
 
 def duration(seconds: float, say: Language = ENGLISH) -> str:

@@ -1,0 +1,76 @@
+"""Operations as people look at them: what may be shown of one, what happened to it, how a decision ended.
+
+It may not know the database, nor who looks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+
+from adapter.errors import Code
+from adapter.loyalty.model import OperationKind, OperationState
+from adapter.loyalty.payloads import Payload
+
+
+class CannotDecide(Exception):
+    """The decision does not fit the operation as it stands; the message is one sentence.
+
+    ``needs``: what is to be given besides, so that it fits: a person's word that an earlier decision is to be
+    corrected, or how the CRM calls the customer whom it has registered.
+    """
+
+    def __init__(self, told: str, needs: Literal["correction", "customer"] | None = None) -> None:
+        super().__init__(told)
+        self.needs = needs
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An operation as a person may see it, private fields apart."""
+
+    id: int
+    kind: OperationKind
+    state: OperationState
+    reference: str
+    card_number: str | None
+    attempt: int
+    recorded_at: datetime
+    sent_at: datetime | None
+    finished_at: datetime | None
+    held_at: datetime | None
+    """Since when it waits for a person; ``None`` where that was not kept."""
+    reason: str | None
+    """Why it waits for a person, one of a few."""
+    detail: str | None
+    """Why it was last put off, refused or held, as the CRM's driver says it."""
+    code: Code | None
+    points: Decimal | None
+    """Points credited, or that are to be; ``None``: the CRM computes them, or it is no receipt."""
+    crm_reference: str | None
+    payload: Payload | None
+    """Private; ``None`` of a registration, and where it was removed."""
+    may_double: bool
+    """Whether it may have reached the CRM, so that sending again may do it twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of state beside the normal course; ``who`` is ``None`` for the service itself."""
+
+    at: datetime
+    who: str | None
+    from_state: OperationState
+    to_state: OperationState
+    attempt: int
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """How a decision to settle ended; ``before`` tells that it had been settled so already, and by whom."""
+
+    state: OperationState
+    before: str | None = None
