@@ -1,7 +1,7 @@
-"""Cards that the users CRM tells of, as they are entered in the registry: number, barcode, owner, state.
+"""Turns a card that the users CRM tells of into an entry of the registry: number, barcode, owner, state.
 
-A number that cannot be a card here is noted for people to see, and not entered. It may not know why a card is
-to be entered.
+A number that cannot be a card here is logged and counted, and not entered. This module may not know why a
+card is to be entered.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from crm_backends.model import CrmCard, CrmCardState
 def entry_for(
     programme: Programme, number: str, told: CrmCard | None, owner: str | None, state: CrmCardState
 ) -> Entry | None:
-    """A number of the CRM's as it can be shown; ``None``: it cannot, and that was noted."""
+    """The registry's entry for a number of the CRM's. ``None``: it cannot be shown, which was logged."""
     try:
         return make_entry(programme, number, told, owner, state)
     except BadNumber:
@@ -28,7 +28,7 @@ def entry_for(
 def make_entry(
     programme: Programme, number: str, told: CrmCard | None, owner: str | None, state: CrmCardState
 ) -> Entry:
-    """The same. Raises ``BadNumber``."""
+    """The registry's entry for a number of the CRM's. Raises ``BadNumber`` if it cannot be shown."""
     barcode, kind = (told.barcode, told.barcode_type) if told is not None else (None, None)
     looks = shown(number, barcode, kind, programme.settings.cards)
     return Entry(
@@ -51,7 +51,7 @@ async def adopted(programme: Programme, entry: Entry) -> Card | None:
 
 
 def note_fallback(programme: Programme, entry: Entry) -> None:
-    """Note a barcode of another type than the settings say, where the card is shown at all."""
+    """Log a barcode of another type than the settings say, unless the card is not shown anyway."""
     hidden = entry.replaced_by is not None and programme.settings.cards.replaced_answer == "unknown"
     if not entry.barcode_fits and not hidden:
         programme.odd_numbers.note(

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 class CardState(enum.StrEnum):
     FREE = "free"
-    """In the pool, nobody's."""
+    """In the pool, without an owner."""
     RESERVED = "reserved"
     """Promised to a caller until ``reserved_until``."""
     OWNERLESS = "ownerless"
@@ -29,12 +29,12 @@ class CardState(enum.StrEnum):
 
 OWNED = frozenset({CardState.ACTIVE, CardState.INACTIVE, CardState.BLOCKED})
 NOT_IN_HAND = frozenset({CardState.FREE, CardState.RESERVED})
-"""In the pool, or on the way out of it."""
+"""Not handed out: in the pool, or reserved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One card of the registry."""
+    """A card of the registry."""
 
     number: str
     barcode_number: str
@@ -42,15 +42,15 @@ class Card:
     state: CardState
     reserved_until: datetime | None = None
     users_reference: str | None = None
-    """The owner, as the users CRM calls them."""
+    """The owner: the users CRM's id."""
     points_reference: str | None = None
     coupons_reference: str | None = None
     by_crm: bool = False
     """It is blocked or inactive because the users CRM says so."""
     replaced_by: str | None = None
-    """The number in its place; this one is inactive and nobody's since."""
+    """The number that replaced this card, which has been inactive and without an owner since."""
     replaces: str | None = None
-    """The number that this one took the place of."""
+    """The number that this card replaced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,35 +61,35 @@ class Entry:
     barcode_number: str
     barcode_type: str
     owner: str | None = None
-    """The users CRM's reference; ``None``: plastic without an owner."""
+    """The users CRM's id of the owner; ``None``: plastic without an owner."""
     state: CrmCardState = "active"
     replaced_by: str | None = None
     barcode_told: bool = False
-    """Whether the barcode is that of the card itself, and not made of its number by a rule."""
+    """True: the CRM tells the barcode. False: it is made from the number by a rule."""
     barcode_fits: bool = True
-    """Whether the type of the settings, or the CRM's own, can carry the barcode, without the fallback."""
+    """False: only ``cards.barcode_fallback`` can carry the barcode."""
 
 
 class OperationKind(enum.StrEnum):
-    """What a CRM must be told once, and is therefore recorded before it is told."""
+    """What a CRM must be told exactly once. It is recorded before the CRM is told."""
 
     RECEIPT = "receipt"
     PROMO_CODE = "promo_code"
     REGISTRATION = "registration"
     COUPONS = "coupons"
-    """Those that an occasion gives."""
+    """Coupons that an occasion gives."""
     CARD = "card"
-    """A card that was issued, and is told to the users CRM."""
+    """A card that was issued; the users CRM is told of it."""
 
 
 class OperationState(enum.StrEnum):
     """Where an operation stands.
 
-    recorded → sent → done | refused | unknown. Sent and unknown go back to recorded when it certainly did not
-    reach the CRM; unknown → sent where our key makes that harmless; unknown → done | refused once the
-    doubt is reconciled. Recorded, sent and unknown → held when that takes too long, or only a person can
-    tell; held → recorded | unknown | done | refused as the person decides. Unknown and done → doubled when
-    the CRM shows it more than once; doubled → done | refused as the person decides.
+    recorded → sent → done | refused | unknown. Sent and unknown go back to recorded if the operation
+    certainly did not reach the CRM. Unknown → sent if our key makes sending again harmless. Unknown → done |
+    refused once the doubt is reconciled. Recorded, sent and unknown → held if that takes too long, or if only
+    a person can tell; held → recorded | unknown | done | refused as the person decides. Unknown and done →
+    doubled if the CRM shows the operation more than once; doubled → done | refused as the person decides.
     """
 
     RECORDED = "recorded"
@@ -112,10 +112,10 @@ OPEN = (
     OperationState.HELD,
     OperationState.DOUBLED,
 )
-"""States that are not the end."""
+"""All states but the final ones."""
 
 CERTAINLY_NOT_SENT = "never got through"
-"""The one reason of being held for which sending again cannot double anything."""
+"""The only reason for being held with which sending again cannot double anything."""
 IN_DOUBT = "outcome unknown"
 IN_DOUBT_ONCE = "did not get through; an earlier attempt may have"
 NOT_FOUND_UNPROVED = "not found in the CRM, which has not shown that it finds our writes"
@@ -126,13 +126,13 @@ DONE_TWICE = "found in the CRM more than once"
 
 @dataclass(frozen=True, slots=True)
 class NewOperation:
-    """An operation to be recorded, unless one with its kind and identity lives already."""
+    """An operation to be recorded, unless an operation with its kind and identity is recorded already."""
 
     identity: str
-    """What makes a repeat the same operation: fn:i:fp of a receipt, code and card, a phone."""
+    """A repeated call has the same identity: fn:i:fp of a receipt, code and card, a phone."""
     card_number: str | None
     fingerprint: str
-    """What a true repeat has in common besides the identity."""
+    """A repeated call has the same fingerprint too; otherwise it is refused."""
     payload: Payload
     idempotency_key: str
     """What the CRM is given to recognise it by; see ``adapter.loyalty.idempotency_keys``."""
@@ -150,7 +150,7 @@ class Operation:
     card_number: str | None
     fingerprint: str
     payload: Payload | None
-    """``None``: it is over, and what it carried was removed; or that cannot be read."""
+    """``None``: the operation has ended and its payload was removed; or the payload cannot be read."""
     state: OperationState
     attempt: int
     recorded_at: datetime
@@ -166,28 +166,28 @@ class Operation:
     before: Balance | None = None
     """The balance just before it was sent, where an unknown outcome is reconciled by comparing."""
     requeued_at: datetime | None = None
-    """When a person last had it sent again."""
+    """When a person last had the operation sent again."""
     doubted: bool = False
-    """Whether an attempt ever ended as unknown: it may have reached the CRM, whatever came later."""
+    """Whether any attempt ended as unknown: that attempt may have reached the CRM."""
     looked_at: datetime | None = None
     """When a doubt was last looked for in the CRM and not found, or the CRM did not answer."""
     answering_since: datetime | None = None
-    """Since when the CRM has answered without a break to those who looked for it; ``None``: it has not."""
+    """Since when the CRM has answered every look-up of this doubt; ``None``: the last one failed."""
     read_at: datetime | None = None
     """When this was read, by the database's clock, which all processes share."""
 
     @property
     def age(self) -> timedelta:
-        """How long it had been under way when this was read, since a person last had it sent again."""
+        """Time from recording, or from when a person last had it sent again, until this was read."""
         return (self.read_at or self.recorded_at) - (self.requeued_at or self.recorded_at)
 
     @property
     def since_finished(self) -> timedelta:
-        """How long ago it ended when this was read; nothing if it has not."""
+        """Time from its end until this was read; zero if it has not ended."""
         read_at = self.read_at or self.recorded_at
         return read_at - (self.finished_at or read_at)
 
 
 def former_key(kind: OperationKind, operation_id: int) -> str:
-    """The reference of an operation that was recorded by the version before this one."""
+    """The key of an operation that an earlier version recorded."""
     return f"koshelek-{kind}-{operation_id}"

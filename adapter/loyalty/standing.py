@@ -1,9 +1,10 @@
-"""How a card stands, here and in the users CRM: the CRM's word on it is followed.
+"""Brings the state of a card here in line with the users CRM, which has the last word on cards.
 
-A card that is blocked there is blocked here, one that was replaced there is replaced here, and a number the
-CRM knows is what it is there: plastic, or somebody's. A number that is one person's here and another's there
-serves neither, until a person has settled whose it is. Where the CRM cannot be asked, or does not answer, the
-registry's word holds; but no number is handed out then that might be another's.
+A card that is blocked in the CRM is blocked here. A card that was replaced in the CRM is replaced here. A
+number that only the CRM knows is entered here as plastic or with its owner. If registry and CRM name
+different owners of a number, the card is inactive for both until a person corrects that. If the CRM cannot be
+asked, or does not answer, the registry decides; but then no number is handed out that might have an owner in
+the CRM.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ _TRIES = 50
 async def persons_card(
     programme: Programme, customer: Customer, card: Card | None, deadline: Deadline
 ) -> Card | None:
-    """The customer's card here, brought in line with what the CRM says; ``None`` when there is none.
+    """The customer's card here, brought in line with what the CRM says; ``None``: they have no card.
 
-    Raises ``Refused``: HAS_ANOTHER_CARD or NUMBER_USED where the CRM keeps a card for them that cannot be
-    theirs here, or their card for another: nobody gets a second card beside it.
+    Raises ``Refused``: HAS_ANOTHER_CARD or NUMBER_USED if the CRM keeps a card for the customer that cannot
+    be theirs here, or keeps their card for somebody else. Nobody gets a second card then.
     """
     kept = customer.card_number if programme.settings.cards.adopt else None
     if card is None:
@@ -59,7 +60,7 @@ async def persons_card(
 
 
 async def _taken_over(programme: Programme, customer: Customer, number: str, deadline: Deadline) -> Card:
-    """Enter the card that the CRM keeps for somebody who has none here."""
+    """Enter the card that the CRM keeps for a customer who has no card here."""
     number, state, told = await as_it_is_now(programme, customer, number, deadline)
     entry = entry_for(programme, number, told, customer.customer_id, state)
     if entry is None:
@@ -74,7 +75,7 @@ async def _taken_over(programme: Programme, customer: Customer, number: str, dea
 async def as_it_is_now(
     programme: Programme, customer: Customer, number: str, deadline: Deadline
 ) -> tuple[str, CrmCardState, CrmCard | None]:
-    """Number and state of the customer's card, and what else the CRM tells of it, replacements followed."""
+    """Number and state of the customer's card, and all the CRM tells of it; replacements are followed."""
     crm = programme.crm_cards
     told = None if crm is None else await _word(crm, number, deadline)
     if crm is not None and told is not None:
@@ -86,7 +87,8 @@ async def as_it_is_now(
 async def _other_number(
     programme: Programme, customer: Customer, card: Card, kept: str, deadline: Deadline
 ) -> Card:
-    """The CRM names another number than the registry: it has replaced the card, or we have and it lags."""
+    """The CRM names another number than the registry. Either the CRM replaced the card, or the card was
+    replaced here and the CRM does not know it yet."""
     known = await programme.cards.get(kept)
     if known is not None and known.replaced_by is not None:
         crm = programme.crm_cards
@@ -100,7 +102,7 @@ async def _other_number(
 async def _replaced(
     programme: Programme, card: Card, number: str, told: CrmCard | None, state: CrmCardState
 ) -> Card:
-    """Put the CRM's number in the place of a card. Where that cannot be, the person keeps what they have."""
+    """Put the CRM's number in the place of a card. If that is not possible, the owner keeps the card."""
     if number == card.number:
         return card
     entry = entry_for(programme, number, told, card.users_reference, state)
@@ -118,9 +120,10 @@ async def _replaced(
 
 
 async def card_with(programme: Programme, number: str, deadline: Deadline) -> Card | None:
-    """The card with this number, brought in line with what the CRM says; ``None``: nobody knows it.
+    """The card with this number, brought in line with what the CRM says. ``None``: neither registry nor CRM
+    knows it.
 
-    Raises ``BackendError`` where only the CRM could tell, and does not answer.
+    Raises ``BackendError`` if the registry does not know the number and the CRM does not answer.
     """
     crm = programme.crm_cards
     if crm is None or crm.is_nobodys(number):
@@ -134,9 +137,9 @@ async def card_with(programme: Programme, number: str, deadline: Deadline) -> Ca
 async def issuable(
     programme: Programme, number: str, deadline: Deadline
 ) -> tuple[Card | None, Customer | None]:
-    """A number that is to be issued: its card, and whose it is in the CRM already.
+    """For a number that is to be issued: its card, and the owner that it has in the CRM already.
 
-    Raises ``BackendError``: the CRM can be asked for card numbers, and does not answer.
+    Raises ``BackendError`` if the CRM can be asked for card numbers and does not answer.
     """
     crm = programme.crm_cards
     if crm is None:
@@ -170,7 +173,7 @@ async def _in_line(
 
 
 def is_anothers(card: Card, told: CrmCard) -> bool:
-    """Whether registry and CRM name different owners of the number; naming none contradicts nobody."""
+    """Whether registry and CRM name different owners. If either names no owner, they do not differ."""
     owner = told.customer
     return (
         owner is not None and card.users_reference is not None and owner.customer_id != card.users_reference
@@ -178,9 +181,9 @@ def is_anothers(card: Card, told: CrmCard) -> bool:
 
 
 def _nobodys(card: Card) -> Card:
-    """The card as it is shown while its owner is in dispute: inactive, and leading to nobody's account.
+    """The card as it is shown while registry and CRM name different owners: inactive, without an account.
 
-    It is not handed over here: what was recorded for the number is still its owner's of then.
+    The registry is not changed: operations recorded for the number still belong to its owner here.
     """
     return dataclasses.replace(
         card, state=CardState.INACTIVE, users_reference=None, points_reference=None, coupons_reference=None
@@ -188,7 +191,7 @@ def _nobodys(card: Card) -> Card:
 
 
 async def _current(programme: Programme, card: Card, told: CrmCard, deadline: Deadline) -> Card:
-    """The card that its owner has now, by the CRM's word on the one they have here."""
+    """The card that the owner of ``card`` has now, by what the CRM told of ``card``."""
     crm = programme.crm_cards
     if told.state != "replaced" or told.replaced_by is None or crm is None:
         return await _follow(programme, card, told.state)
@@ -200,7 +203,7 @@ async def _current(programme: Programme, card: Card, told: CrmCard, deadline: De
 
 
 async def _taken_back(programme: Programme, card: Card, told: CrmCard, deadline: Deadline) -> Card:
-    """A card that was replaced here: the CRM may have undone that."""
+    """A card that was replaced: if the CRM has given the number back to its owner, so do we."""
     if told.state != "active" or told.customer is None or told.customer.card_number != card.number:
         return card
     for current in await programme.cards.of_customers([told.customer.customer_id]):
@@ -209,21 +212,21 @@ async def _taken_back(programme: Programme, card: Card, told: CrmCard, deadline:
 
 
 async def _entered(programme: Programme, number: str, told: CrmCard, deadline: Deadline) -> Card | None:
-    """Enter a number that only the CRM knows as what it is there; ``None``: it is not to be had here."""
-    # A replaced number is nobody's here: else it would stand where its owner's card of now belongs.
+    """Enter a number that only the CRM knows. ``None``: it cannot be a card here."""
+    # A replaced number is entered without an owner: its owner has another card by now.
     replaced = told.state == "replaced"
     owner = None if told.customer is None or replaced else told.customer.customer_id
     if owner is None or programme.settings.cards.adopt:
         entry = entry_for(programme, number, told, owner, told.state)
         card = None if entry is None else await adopted(programme, entry)
         if card is not None and card.number != number and programme.crm_cards is not None:
-            # Its owner has another card here, which the CRM may have replaced by this one.
+            # The owner has another card here, which the CRM may have replaced by this number.
             other = await _word(programme.crm_cards, card.number, deadline)
             if other is not None and not is_anothers(card, other):
                 card = await _current(programme, card, other, deadline)
         if card is not None and card.number == number:
             return card
-    # Its owner has another card here, or numbers of owners are not taken over.
+    # The owner has another card here, or cards.adopt is off.
     await programme.cards.set_aside(number)
     return None
 
@@ -232,9 +235,9 @@ async def _entered(programme: Programme, number: str, told: CrmCard, deadline: D
 
 
 async def vacant_number(programme: Programme, deadline: Deadline) -> Card:
-    """A reserved number that is nobody's, in the CRM neither.
+    """Reserve a number that has no owner, neither here nor in the CRM.
 
-    Raises ``Refused(NO_NUMBERS)``; ``BackendError`` where the CRM can be asked and does not answer.
+    Raises ``Refused(NO_NUMBERS)``; ``BackendError`` if the CRM can be asked and does not answer.
     """
     crm = programme.crm_cards
     if crm is None:
@@ -257,7 +260,7 @@ async def vacant_number(programme: Programme, deadline: Deadline) -> Card:
 
 
 async def _word(crm: CrmCards, number: str, deadline: Deadline) -> CrmCard | None:
-    """The CRM's word on a card the registry knows; ``None`` as well where it does not answer."""
+    """What the CRM tells of a card that the registry knows; ``None``: nothing, or it does not answer."""
     try:
         return await crm.word(number, deadline)
     except BackendError:
@@ -265,7 +268,7 @@ async def _word(crm: CrmCards, number: str, deadline: Deadline) -> CrmCard | Non
 
 
 async def _last_of(crm: CrmCards, told: CrmCard, deadline: Deadline) -> CrmCard:
-    """What was put in the place of a replaced card, at last; a number the CRM only names counts as active."""
+    """The card at the end of a chain of replacements; a number that the CRM only names counts as active."""
     seen = {told.number}
     for _ in range(_HOPS):
         if told.state != "replaced" or told.replaced_by is None or told.replaced_by in seen:
@@ -276,7 +279,7 @@ async def _last_of(crm: CrmCards, told: CrmCard, deadline: Deadline) -> CrmCard:
 
 
 async def _follow(programme: Programme, card: Card, state: CrmCardState) -> Card:
-    """The card in the state that the CRM tells, unless a person has blocked it here."""
+    """Give the card the state that the CRM tells, unless a person blocked it here."""
     if state == "active":
         differs = card.by_crm
     elif state == "blocked":

@@ -658,8 +658,8 @@ def test_a_card_is_replaced_by_another_and_what_happened_is_shown(tmp_path: Path
         ((number(1), number(4)), f"the card was replaced by {number(2)} before"),
         ((number(8), number(4)), "there is no card with the number that is to be replaced"),
         ((number(2), number(2)), "the two numbers are the same"),
-        ((number(2), number(3)), "the new number is somebody's here, or a person has blocked it"),
-        ((number(2), "a/b"), "the new number cannot be a card's"),
+        ((number(2), number(3)), "the new number has an owner here, or a person has blocked it"),
+        ((number(2), "a/b"), "the new number cannot be a card number"),
     ):
         done = run("cards", "replace", *pair, "--yes", cwd=tmp_path)
         assert (done.status, done.out) == (1, "")

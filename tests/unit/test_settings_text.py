@@ -94,13 +94,15 @@ def test_the_table_holds_every_key_with_its_meaning() -> None:
     assert all(any(row.startswith(f"| `crm.{port}.driver` |") for row in rows) for port in PORTS)
     for key, info in keys:
         text = (info.description or "").replace("|", "\\|")
-        (row,) = {row for row in rows if row.startswith(f"| `{key}` |") and text in row}
-        cells = re.split(r"(?<!\\)\|", row)
-        assert len(cells) == 6, row
-        assert cells[2].strip(), row
-        assert cells[4].strip(), row
-        if info.description is not None and info.annotation == (SecretStr | None):
-            assert cells[2].strip() == "secret"
+        found = {row for row in rows if row.startswith(f"| `{key}` |") and f" {text} |" in row}
+        assert found, key
+        for row in found:  # several drivers may have a key with one meaning and defaults of their own
+            cells = re.split(r"(?<!\\)\|", row)
+            assert len(cells) == 6, row
+            assert cells[2].strip(), row
+            assert cells[4].strip(), row
+            if info.description is not None and info.annotation == (SecretStr | None):
+                assert cells[2].strip() == "secret"
 
 
 def test_every_setting_has_a_meaning_written_down() -> None:
