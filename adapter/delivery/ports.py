@@ -97,10 +97,11 @@ class DeliveryLedger(Protocol):
         operation may have reached the CRM, for nothing else may touch the balance before that is reconciled.
         """
 
-    async def release(self, operation: Operation, keep: float = 0.0) -> None:
+    async def release(self, operation: Operation, keep: float = 0.0) -> bool:
         """Give up the lease the operation may have, unless another attempt of it is under way.
 
-        ``keep``: seconds for which nobody else may have the account yet.
+        ``keep``: seconds for which nobody else may have the account yet. Returns whether it had the lease:
+        nobody else has had the account since.
         """
 
 

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
+import tenacity
 
 from adapter.loyalty.model import Operation, OperationKind
 from adapter.loyalty.ports import Proof, StoreUnavailable, Visibility, VisibilityBook
@@ -119,14 +120,14 @@ class Proofs:
         since: float,
         afterwards: Callable[[], Awaitable[None]] | None = None,
         *,
-        keep: Callable[[float], Awaitable[None]] | None = None,
+        keep: Callable[[float], Awaitable[bool]] | None = None,
         not_before: float = 0.0,
     ) -> None:
         """Look, in the background, for an operation that the CRM confirmed at ``since`` (monotonic seconds).
 
         ``afterwards`` is done in any case. ``keep`` is told again and again for how many seconds more the
-        balance may not show it; should this process be gone, those pass. ``not_before``: seconds to wait
-        before the first look.
+        balance may not show it; should this process be gone, those pass. It tells whether the account was
+        the operation's alone until now. ``not_before``: seconds to wait before the first look.
         """
 
         async def looking() -> None:
@@ -173,7 +174,7 @@ class Proofs:
         self,
         operation: Operation,
         since: float,
-        keep: Callable[[float], Awaitable[None]] | None,
+        keep: Callable[[float], Awaitable[bool]] | None,
         not_before: float,
     ) -> None:
         kind = operation.kind
@@ -181,10 +182,8 @@ class Proofs:
         pause = max(expected, not_before)
         looks, missing_for = 0, 0.0
         while True:
-            if keep is not None:
-                with contextlib.suppress(StoreUnavailable):
-                    a_while = pause + 2 * self.settings.call_timeout
-                    await keep(max(a_while, await self.patience(kind)))
+            if not await self._keep(keep, kind, pause):
+                break
             # This process may be stopped for hours, or wait for its own database; that is not how late the
             # CRM is.
             at_most = missing_for + pause + self.settings.call_timeout
@@ -195,6 +194,8 @@ class Proofs:
                 # That it does not answer says nothing of how soon it shows what it has done.
                 since, pause, missing_for = time.monotonic(), _LONGEST_PAUSE / 10, 0.0
                 continue
+            if not await self._keep(keep, kind, pause):
+                break  # others may have had the account meanwhile, and what was seen may be theirs
             looks += 1
             seconds = min(time.monotonic() - since, at_most)
             if written.outcome is Outcome.DONE:
@@ -213,6 +214,24 @@ class Proofs:
             await self._learn(await self.book.missing(kind, seconds), kind)
             pause = min(max(_FIRST_PAUSE, seconds / 2), _LONGEST_PAUSE)
         self._owed[kind] = _ONE_IN * max(1, looks)
+
+    async def _keep(
+        self, keep: Callable[[float], Awaitable[bool]] | None, kind: OperationKind, pause: float
+    ) -> bool:
+        """Keep the account while it is looked at; whether it was the operation's alone until now.
+
+        Raises ``StoreUnavailable``.
+        """
+        if keep is None:
+            return True
+        seconds = max(pause + 2 * self.settings.call_timeout, await self.patience(kind))
+        patiently = tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            wait=tenacity.wait_fixed(_FIRST_PAUSE),
+            stop=tenacity.stop_after_delay(self.settings.proof_patience),
+            reraise=True,
+        )
+        return await patiently(keep, seconds)
 
     @staticmethod
     def _took(looks: int, seconds: float, expected: float) -> float:

@@ -187,17 +187,19 @@ class PostgresOperations:
             )
         return row is not None
 
-    async def release(self, operation: Operation, keep: float = 0.0) -> None:
+    async def release(self, operation: Operation, keep: float = 0.0) -> bool:
         """Give up the lease the operation may have, unless another attempt of it is under way.
 
-        ``keep``: seconds for which nobody else may have the account yet.
+        ``keep``: seconds for which nobody else may have the account yet. Returns whether it had the lease:
+        nobody else has had the account since.
         """
         async with self.gateway.connection() as connection:
-            await connection.execute(
+            tag = await connection.execute(
                 KEEP_LEASE if keep else DROP_LEASE,
                 operation.id,
                 *([timedelta(seconds=keep)] if keep else []),
             )
+        return tag in ("UPDATE 1", "DELETE 1")
 
     async def again(self, operation: Operation, detail: str | None = None) -> bool:
         """Put an operation that certainly has not reached the CRM back to recorded.

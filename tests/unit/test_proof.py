@@ -227,6 +227,30 @@ def test_nor_does_time_for_which_the_adapters_own_database_kept_it_waiting(scene
     assert scene.known.worst_seconds < 10
 
 
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_nothing_is_concluded_once_others_may_have_had_the_account(kept: int, scene: Scene) -> None:
+    """What is seen then may be another's credit: it proves nothing, and tells of no double."""
+    scene.late = 1.0
+    answers = iter([True] * kept)
+
+    async def keep(seconds: float) -> bool:
+        return next(answers, False)
+
+    run(scene, scene.look(keep=keep))
+    assert scene.found == []
+    assert scene.known.found == 0
+    assert scene.looks == (0, 1, 1)[kept]
+
+
+def test_while_the_account_is_kept_what_is_seen_counts(scene: Scene) -> None:
+    async def keep(seconds: float) -> bool:
+        return True
+
+    run(scene, scene.look(keep=keep))
+    assert scene.known.found == 1
+    assert scene.found == [Written.done()]
+
+
 def test_at_most_a_few_are_looked_for_at_once(scene: Scene) -> None:
     scene.late = None
 
