@@ -97,33 +97,38 @@ class Endings:
         """Write down what the CRM said. While the database is away the answer is only known here."""
         done = written.outcome is Outcome.DONE
         done_at = time.monotonic()
-        ended = None
-        state = OperationState.DONE if done else OperationState.REFUSED
-        async for attempt in tenacity.AsyncRetrying(
-            retry=tenacity.retry_if_exception_type(StoreUnavailable),
-            wait=tenacity.wait_random_exponential(0.05, max=1),
-            stop=tenacity.stop_after_delay(self.settings.call_timeout),
-            reraise=True,
-        ):
-            with attempt:
-                if done and operation.kind is OperationKind.RECEIPT:
-                    await receipt_credited(self.programme, operation)
-                ended = await self.ledger.end(
-                    operation,
-                    OperationState.DOUBLED if written.entries else state,
-                    code=None if done else refusal_code(operation.kind, written.refusal),
-                    points=_credible(operation, written),
-                    crm_reference=_storable(", ".join(written.entries) or written.crm_reference),
-                    message=_storable(written.message),
-                    reason=DONE_TWICE if written.entries else None,
-                    nobody=written.refusal is Refusal.NO_SUCH_CUSTOMER,
-                    detail=written.reason,
-                )
+        try:
+            ended = await self._write_once(operation, written)
+        except StoreUnavailable:
+            # Made for this case alone: what tenacity does before the first try costs more than the try.
+            ended = await tenacity.AsyncRetrying(
+                retry=tenacity.retry_if_exception_type(StoreUnavailable),
+                wait=tenacity.wait_random_exponential(0.05, max=1),
+                stop=tenacity.stop_after_delay(self.settings.call_timeout),
+                reraise=True,
+            )(self._write_once, operation, written)
         if written.entries and ended is not None:
             _say_doubled(operation, written)
         if done and step == "sent" and ended is not None and await self._looks_for_it(operation, done_at):
             return
         await self.accounts.release(operation, moved=done)
+
+    async def _write_once(self, operation: Operation, written: Written) -> Operation | None:
+        done = written.outcome is Outcome.DONE
+        state = OperationState.DONE if done else OperationState.REFUSED
+        if done and operation.kind is OperationKind.RECEIPT:
+            await receipt_credited(self.programme, operation)
+        return await self.ledger.end(
+            operation,
+            OperationState.DOUBLED if written.entries else state,
+            code=None if done else refusal_code(operation.kind, written.refusal),
+            points=_credible(operation, written),
+            crm_reference=_storable(", ".join(written.entries) or written.crm_reference),
+            message=_storable(written.message),
+            reason=DONE_TWICE if written.entries else None,
+            nobody=written.refusal is Refusal.NO_SUCH_CUSTOMER,
+            detail=written.reason,
+        )
 
     async def _looks_for_it(self, operation: Operation, done_at: float) -> bool:
         """Have the operation that is done looked for, if it is one of those; it keeps its account

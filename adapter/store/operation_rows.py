@@ -61,9 +61,9 @@ def operation_of(row: asyncpg.Record) -> Operation:
     )
 
 
-def payload_json(payload: Payload) -> str:
-    """As the ledger keeps it."""
-    return pydantic_core.to_json(payload.to_json()).decode()
+def json_text(value: object) -> str:
+    """JSON for a statement; a decimal is a string in it."""
+    return pydantic_core.to_json(value).decode()
 
 
 def payload_of(kind: OperationKind, row: asyncpg.Record) -> Payload | None:

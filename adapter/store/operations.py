@@ -6,10 +6,13 @@ way share the next: that is what makes recording before answering affordable.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+
+import asyncpg
 
 from adapter.errors import Code
 from adapter.loyalty.model import (
@@ -33,12 +36,13 @@ from adapter.store.ledger_sql import (
     LEASE,
     LIVING,
     LOOKED,
+    OVER,
     RECORD,
     RETIRE,
     WITNESS,
     WRITTEN_SINCE,
 )
-from adapter.store.operation_rows import balance_json, operation_of, payload_json, recorded
+from adapter.store.operation_rows import balance_json, json_text, operation_of, recorded
 from adapter.store.pool import Gateway
 from adapter.store.waiting import Waiters
 from crm_backends.model import Balance
@@ -70,6 +74,35 @@ class _Ending:
     nobody: bool
     detail: str | None
 
+    def to_json(self) -> dict[str, object]:
+        """As the statement takes it."""
+        return {
+            "operation_id": self.operation.id,
+            "attempt": self.operation.attempt,
+            "state": self.state,
+            "code": self.code,
+            "points": self.points,
+            "crm_reference": self.crm_reference,
+            "message": self.message,
+            "reason": self.reason,
+            "nobody": self.nobody,
+            "detail": self.detail,
+        }
+
+    def ended(self, row: asyncpg.Record) -> Operation:
+        """The operation as it stands now."""
+        return replace(
+            self.operation,
+            state=self.state,
+            code=self.code,
+            points=self.points,
+            crm_reference=self.crm_reference,
+            message=self.message,
+            finished_at=row["finished_at"],
+            doubted=row["doubted"],
+            read_at=row["read_at"],
+        )
+
 
 class PostgresOperations:
     """Implements ``adapter.loyalty.ports.OperationLedger`` and ``adapter.delivery.ports.DeliveryLedger``."""
@@ -86,7 +119,7 @@ class PostgresOperations:
         self._ending = Together(
             self._write_endings, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
         )
-        self._waiters = Waiters(self._read)
+        self._waiters = Waiters(functools.partial(self._read, OVER))
 
     async def record(self, new: NewOperation) -> tuple[Operation, bool]:
         return await self._recording(new)
@@ -101,7 +134,7 @@ class PostgresOperations:
                 [new.identity for new in ordered],
                 [new.card_number for new in ordered],
                 [new.fingerprint for new in ordered],
-                [payload_json(new.payload) for new in ordered],
+                [json_text(new.payload.to_json()) for new in ordered],
                 [new.idempotency_key for new in ordered],
             )
             inserted = {(row["kind"], row["identity"]): row for row in rows}
@@ -133,11 +166,11 @@ class PostgresOperations:
         return bool(tag == "UPDATE 1")
 
     async def get(self, operation_id: int) -> Operation | None:
-        return next(iter(await self._read([operation_id])), None)
+        return next(iter(await self._read(BY_IDS, [operation_id])), None)
 
-    async def _read(self, operation_ids: Sequence[int]) -> list[Operation]:
+    async def _read(self, statement: str, operation_ids: Sequence[int]) -> list[Operation]:
         async with self.gateway.connection() as connection:
-            rows = await connection.fetch(BY_IDS, list(operation_ids))
+            rows = await connection.fetch(statement, list(operation_ids))
         return [operation_of(row) for row in rows]
 
     async def begin(
@@ -288,21 +321,15 @@ class PostgresOperations:
 
     async def _write_endings(self, endings: Sequence[_Ending]) -> list[Operation | None]:
         async with self.gateway.connection() as connection:
-            rows = await connection.fetch(
-                END,
-                [ending.operation.id for ending in endings],
-                [ending.operation.attempt for ending in endings],
-                [ending.state for ending in endings],
-                [ending.code for ending in endings],
-                [ending.points for ending in endings],
-                [ending.crm_reference for ending in endings],
-                [ending.message for ending in endings],
-                [ending.reason for ending in endings],
-                [ending.nobody for ending in endings],
-                [ending.detail for ending in endings],
-            )
-        ended = {(row["id"], row["attempt"]): operation_of(row) for row in rows}
-        return [ended.pop((ending.operation.id, ending.operation.attempt), None) for ending in endings]
+            rows = await connection.fetch(END, json_text([ending.to_json() for ending in endings]))
+        # Taken out one by one, as they were begun.
+        ended = {(row["id"], row["attempt"]): row for row in rows}
+        return [
+            None
+            if (row := ended.pop((ending.operation.id, ending.operation.attempt), None)) is None
+            else ending.ended(row)
+            for ending in endings
+        ]
 
     async def wait(self, operation: Operation, seconds: float) -> Operation:
         return await self._waiters.wait(operation, seconds)

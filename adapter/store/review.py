@@ -27,7 +27,7 @@ from adapter.loyalty.model import (
 from adapter.loyalty.payloads import CouponsPayload, Payload, ReceiptPayload
 from adapter.loyalty.refusal_codes import refusal_code
 from adapter.loyalty.review import CannotDecide, Event, Item, Settled
-from adapter.store.operation_rows import payload_json, payload_of
+from adapter.store.operation_rows import json_text, payload_of
 from adapter.store.pool import Gateway
 from adapter.store.queue import AGAIN, enqueue
 
@@ -305,7 +305,7 @@ async def _give_coupons(connection: Connection, operation_id: int, occasion: str
         # The shortest reference fits every CRM; which it is, is not known here.
         _COUPONS,
         operation_id,
-        payload_json(CouponsPayload(occasion)),
+        json_text(CouponsPayload(occasion).to_json()),
         new_key(SHORTEST),
     )
     if new is not None:

@@ -18,7 +18,7 @@ class Waiters:
     """Callers who wait for the end of an operation.
 
     Args:
-        read: reads operations by their ids.
+        read: reads those of these operations that are over or held.
     """
 
     def __init__(self, read: Callable[[Sequence[int]], Awaitable[Iterable[Operation]]]) -> None:

@@ -1,8 +1,8 @@
-"""A CRM that takes its time: two reads of Pegke's ``merchant_v1`` and one write of Perx, answered with canned
-JSON after a pause.
+"""A CRM that takes its time: two reads of Pegke's ``merchant_v1``, and of Perx a credit and the history by
+its reference, answered after a pause.
 
-Everybody's balance is the same and every credit is confirmed. It is written on a parser alone, so that it and
-not what is measured has processor time left. It may not know who asks it.
+Everybody's balance is the same; every credit is confirmed, and found again. It is written on a parser alone,
+so that it and not what is measured has processor time left. It may not know who asks it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import functools
 import itertools
 import json
 from collections import deque
-from typing import cast
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import httptools
@@ -30,6 +32,7 @@ HISTORY = b"""{"status": "success", "data": {
     ],
     "page": 1, "pages": 1}}"""
 KEY = f"Bearer {common.CRM_CODE}.{common.CRM_SECRET}".encode()
+TOKENS = "/v4/oauth/token"
 TOKEN = json.dumps({"access_token": common.CRM_SECRET, "expires_in": 7200}).encode()
 
 
@@ -41,6 +44,8 @@ class Crm:
         self.pause = pause
         self._asked: deque[str] = deque(maxlen=10)
         self._ids = itertools.count(1)
+        self._credited: dict[str, dict[str, object]] = {}
+        """Rows of Perx's history by their reference."""
 
     def answer(self, method: str, target: str, headers: dict[bytes, bytes], body: bytes) -> tuple[int, bytes]:
         """Status and JSON. Anything but what the drivers would send is refused."""
@@ -55,12 +60,30 @@ class Crm:
             if wanted == ("POST", "check_history") and is_form and b'name="phone"' in body:
                 self._asked.append("POST check_history")
                 return 200, HISTORY
-        if (method, url.path) == ("POST", "/v4/oauth/token"):
+        if (method, url.path) == ("POST", TOKENS):
             return 200, TOKEN
+        if (method, url.path) == ("GET", "/v4/loyalty/transactions_history"):
+            return 200, self._history(parse_qs(url.query)["transaction_reference"][0])
         if (method, url.path) == ("POST", "/v4/pos/loyalty_transactions"):
-            done = {"data": {"id": next(self._ids), "points": json.loads(body)["points"]}}
-            return 201, json.dumps(done).encode()
+            return 201, self._credit(json.loads(body))
         return 403, b"{}"
+
+    def _credit(self, asked: Mapping[str, Any]) -> bytes:
+        number, reference = next(self._ids), asked["transaction_reference"]
+        self._credited[reference] = {
+            "id": number,
+            "amount": asked["points"],
+            "name": "Credit",
+            "transacted_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "transaction_details": {"type": "credit", "data": {"transaction_reference": reference}},
+            "properties": {},
+        }
+        return json.dumps({"data": {"id": number, "points": asked["points"]}}).encode()
+
+    def _history(self, reference: str) -> bytes:
+        rows = [self._credited[reference]] if reference in self._credited else []
+        meta = {"count": len(rows), "size": 100, "page": 1, "next_page": None}
+        return json.dumps({"data": rows, "meta": meta}).encode()
 
     def told(self) -> bytes:
         """The last calls, oldest first; they are forgotten with that."""
@@ -101,6 +124,9 @@ class Connection(asyncio.Protocol):
             self._send(200, self._crm.told())
             return
         status, body = self._crm.answer(method, target, self._headers, self._body)
+        if target == TOKENS:
+            self._send(status, body)
+            return
         asyncio.get_running_loop().call_later(self._crm.pause, self._send, status, body)
 
     def _send(self, status: int, body: bytes) -> None:
