@@ -33,7 +33,7 @@ from adapter.errors import Refused
 from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
 from adapter.loyalty.receipts import register_receipt
 from adapter.store.operations import PostgresOperations
-from adapter.store.review import PostgresDesk
+from adapter.store.review import PostgresReview
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Refusal, Written
 from tests.faults.servers import Server, own_server
@@ -187,7 +187,7 @@ class World:
             settings_for_tests(receipts={"rate": 1, "wait": 0}, delivery=DELIVERY), server.url("model")
         )
         self.operations: DyingOperations
-        self.desk: PostgresDesk
+        self.desk: PostgresReview
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.loop.run_until_complete(work)
@@ -195,7 +195,7 @@ class World:
     async def open(self) -> None:
         await self.service.open()
         self.operations = DyingOperations(self.service.gateway)
-        self.desk = PostgresDesk(self.service.gateway)
+        self.desk = PostgresReview(self.service.gateway)
         for person in range(1, PEOPLE + 1):
             await self.sql(
                 "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state, users_reference, "
