@@ -71,7 +71,7 @@ class _Ending:
     detail: str | None
 
 
-class PostgresOperations:
+class PostgresLedger:
     """Implements ``adapter.loyalty.ports.OperationLedger`` and ``adapter.delivery.ports.DeliveryLedger``."""
 
     def __init__(self, gateway: Gateway) -> None:

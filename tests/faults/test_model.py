@@ -32,7 +32,7 @@ from adapter.delivery.later import Later
 from adapter.errors import Refused
 from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
 from adapter.loyalty.receipts import register_receipt
-from adapter.store.operations import PostgresOperations
+from adapter.store.operations import PostgresLedger
 from adapter.store.review import PostgresReview
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Refusal, Written
@@ -153,7 +153,7 @@ class FakeCrm:
         )
 
 
-class DyingOperations(PostgresOperations):
+class DyingOperations(PostgresLedger):
     """The ledger; the process may die just before or just after a write of it."""
 
     dies: str = ""
@@ -161,7 +161,7 @@ class DyingOperations(PostgresOperations):
 
 
 def _dying(name: str) -> Any:
-    original = getattr(PostgresOperations, name)
+    original = getattr(PostgresLedger, name)
 
     async def write(self: DyingOperations, *arguments: Any, **given: Any) -> Any:
         if self.dies == name and not self.after:

@@ -19,7 +19,7 @@ from adapter.delivery.housekeeping import Housekeeping, PassReport
 from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import NewOperation, Operation, OperationKind, OperationState
 from adapter.settings import Settings
-from adapter.store.operations import PostgresOperations
+from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.review import PostgresReview
 from adapter.store.upkeep import PostgresUpkeep
@@ -41,7 +41,7 @@ class House:
         self.pool = pool
         self.settings = settings
         self.gateway = Gateway(pool, 5.0)
-        self.operations = PostgresOperations(self.gateway)
+        self.operations = PostgresLedger(self.gateway)
 
     def keeper(self) -> Housekeeping:
         return Housekeeping(PostgresUpkeep(self.gateway), self.settings)
