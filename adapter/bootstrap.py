@@ -33,7 +33,7 @@ from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.monitoring import PostgresMonitoring
-from adapter.store.operations import PostgresOperations
+from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
 from adapter.store.upkeep import PostgresUpkeep
@@ -62,7 +62,7 @@ class Service:
     crms: BoundCrms = field(init=False)
     gateway: Gateway = field(init=False)
     cards: PostgresCards = field(init=False)
-    operations: PostgresOperations = field(init=False)
+    operations: PostgresLedger = field(init=False)
     visibility: PostgresVisibility = field(init=False)
     balances: PostgresBalances | None = field(default=None, init=False)
     programme: Programme = field(init=False)
@@ -107,7 +107,7 @@ class Service:
             self._built.append(backend)
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
-        self.operations = PostgresOperations(gateway)
+        self.operations = PostgresLedger(gateway)
         self.metrics = Metrics(PostgresMonitoring(gateway).waiting, self.shown, self.crms.left_alone)
         shown_when_away = self.crms.points is not None and not self.crms.points_are_ours
         if shown_when_away and settings.crm.stale_after > 0:

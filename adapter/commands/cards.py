@@ -57,10 +57,10 @@ def cards_import(
     States: free (the pool, default), ownerless (plastic without an owner), active, inactive, blocked.
     Numbers that are known stay as they are, so a file may be imported again.
     """
-    from adapter.store.importing import BadFile, Report, import_rows, read_rows
+    from adapter.store.importing import BadFile, ImportReport, import_rows, read_rows
 
     settings = settings_of_database(config, data_dir)
-    report = Report()
+    report = ImportReport()
 
     def progress(done: int) -> None:
         if sys.stderr.isatty():

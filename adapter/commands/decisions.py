@@ -67,7 +67,7 @@ def settle(
     """
     from adapter.delivery.decisions import occasion_of
     from adapter.loyalty.review import CannotDecide, Settled
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
     state = OperationState.REFUSED if outcome == "refused" else OperationState.DONE
     who, why, amount = decided_by(by), noted(note), _points(points)
@@ -76,7 +76,7 @@ def settle(
 
     async def work(gateway: Gateway) -> None:
         ended.append(
-            await PostgresDesk(gateway).settle(
+            await PostgresReview(gateway).settle(
                 operation_id,
                 state,
                 by=who,

@@ -22,8 +22,8 @@ from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
 from adapter.process import serving
 from adapter.process.listening import check_ports
-from adapter.settings import Coupons, Crm, NumberRange, Settings, with_overrides
-from adapter.store.importing import Report, Row, import_rows
+from adapter.settings import CouponTriggers, Crm, NumberRange, Settings, with_overrides
+from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
 from contracts.sandbox import pegke, perx, xerts
@@ -78,7 +78,7 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
             running = {name: await stack.enter_async_context(sandbox.running(name)) for name in names}
             update: dict[str, Any] = {"crm": Crm.model_validate(_bindings(crm, running))}
             if "xerts" in running:
-                update["coupons"] = Coupons(card_occasion="visit", receipt_occasion="receipt")
+                update["coupons"] = CouponTriggers(card_occasion="visit", receipt_occasion="receipt")
             bound = settings.model_copy(update=update)
             await serving.serve_until_stopped(bound, url, ready=ready)
 
@@ -151,7 +151,7 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
         await emails.note(reference, anna.email)
     row: Row = (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, reference)
     gateway = Gateway(service.pool, 5.0)
-    await import_rows(gateway, [row], Report(), lambda done: None)
+    await import_rows(gateway, [row], ImportReport(), lambda done: None)
     people: dict[str, Any] = {
         "existing": {
             "phone": wire_phone(anna.phone),
@@ -190,7 +190,7 @@ async def load(service: Service) -> dict[str, Any]:
         (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, await _reference(service, "+79000000001")),
         (BLOCKED, BLOCKED, "EAN_13", CardState.BLOCKED.value, await _reference(service, "+79000000002")),
     ]
-    await import_rows(Gateway(service.pool, 5.0), rows, Report(), lambda done: None)
+    await import_rows(Gateway(service.pool, 5.0), rows, ImportReport(), lambda done: None)
     return {
         "existing": {
             "phone": "79000000001",
@@ -213,7 +213,7 @@ async def _plastic(service: Service) -> str:
         value += 1
         number = range_number(_RANGE, value)
     row: Row = (number, number, "EAN_13", CardState.OWNERLESS.value, None)
-    await import_rows(Gateway(service.pool, 5.0), [row], Report(), lambda done: None)
+    await import_rows(Gateway(service.pool, 5.0), [row], ImportReport(), lambda done: None)
     return number
 
 

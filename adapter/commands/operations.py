@@ -51,12 +51,12 @@ def held(
     data_dir: DataDir = None,
 ) -> None:
     """Show what waits for a person, oldest first, and why."""
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
     found: list[Item] = []
 
     async def work(gateway: Gateway) -> None:
-        found.extend(await PostgresDesk(gateway).held(kind, limit + 1))
+        found.extend(await PostgresReview(gateway).held(kind, limit + 1))
 
     with_database(desk_settings(config, data_dir), work)
     _print(found, limit, as_json, reveal, nothing="nothing waits for a person")
@@ -81,14 +81,14 @@ def list_operations(
     data_dir: DataDir = None,
 ) -> None:
     """List operations, newest first."""
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
     settings = desk_settings(config, data_dir)
     moment = None if since is None else since.replace(tzinfo=settings.zone)
     found: list[Item] = []
 
     async def work(gateway: Gateway) -> None:
-        desk = PostgresDesk(gateway)
+        desk = PostgresReview(gateway)
         found.extend(await desk.newest(state=state, kind=kind, card=card, since=moment, limit=limit + 1))
 
     with_database(settings, work)
@@ -105,12 +105,12 @@ def show(
     data_dir: DataDir = None,
 ) -> None:
     """Show one operation with everything that happened to it beside the normal course."""
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
     found: list[tuple[Item, list[Event]]] = []
 
     async def work(gateway: Gateway) -> None:
-        shown = await PostgresDesk(gateway).show(operation_id)
+        shown = await PostgresReview(gateway).show(operation_id)
         if shown is not None:
             found.append(shown)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from adapter.delivery.recheck import Asked
     from adapter.loyalty.review import Item
     from adapter.store.pool import Gateway
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
 Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="Numbers of operations.")]
 AllHeld = Annotated[bool, typer.Option("--all-held", help="Everything that is held.")]
@@ -49,7 +49,7 @@ def recheck(
     data_dir: DataDir = None,
 ) -> None:
     """Ask the CRM what became of held operations. What is found there is settled; nothing is sent."""
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
     _must_name(operation_ids, all_held, kind)
     who, why = decided_by(by), noted(note)
@@ -58,7 +58,7 @@ def recheck(
 
     async def work(service: Service) -> None:
         nonlocal unanswered, not_held
-        desk = PostgresDesk(service.gateway)
+        desk = PostgresReview(service.gateway)
         asking = _asking(service, who, why)
         async for portion in _chosen(desk, operation_ids, all_held, kind):
             for item in portion:
@@ -89,10 +89,10 @@ def recheck(
 def _asking(service: Service, who: str, why: str) -> Asking:
     from adapter.delivery.decisions import Asking
     from adapter.delivery.recheck import Recheck
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
     recheck = Recheck(service.programme, service.visibility, service.settings.delivery.call_timeout)
-    return Asking(recheck, service.operations, PostgresDesk(service.gateway), who, why)
+    return Asking(recheck, service.operations, PostgresReview(service.gateway), who, why)
 
 
 _SENTENCES = {
@@ -131,14 +131,14 @@ def requeue(
 ) -> None:
     """Send held operations again. Where the CRM can be asked whether it has them, it is asked first."""
     from adapter.delivery.decisions import Requeue
-    from adapter.store.review import PostgresDesk
+    from adapter.store.review import PostgresReview
 
     _must_name(operation_ids, all_held, kind)
     settings = desk_settings(config, data_dir)
     queue = Requeue(decided_by(by), noted(note), without_asking)
 
     async def look(gateway: Gateway) -> None:
-        async for portion in _chosen(PostgresDesk(gateway), operation_ids, all_held, kind):
+        async for portion in _chosen(PostgresReview(gateway), operation_ids, all_held, kind):
             queue.sort(portion)
 
     with_database(settings, look)
@@ -148,7 +148,7 @@ def requeue(
         with_service(settings, lambda service: queue.ask(_asking(service, queue.who, queue.why)))
 
     async def send(gateway: Gateway) -> None:
-        await queue.send(PostgresDesk(gateway))
+        await queue.send(PostgresReview(gateway))
 
     with_database(settings, send)
     missing = sorted(set(operation_ids or ()) - queue.known)
@@ -180,7 +180,7 @@ def _must_name(operation_ids: Sequence[int] | None, all_held: bool, kind: Operat
 
 
 async def _chosen(
-    desk: PostgresDesk, operation_ids: Sequence[int] | None, all_held: bool, kind: OperationKind | None
+    desk: PostgresReview, operation_ids: Sequence[int] | None, all_held: bool, kind: OperationKind | None
 ) -> AsyncIterator[list[Item]]:
     portions = desk.all_held(kind) if all_held else desk.some(operation_ids or [])
     async for portion in portions:

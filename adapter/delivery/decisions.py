@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from adapter.delivery.ports import Desk
-from adapter.delivery.recheck import Answer, Asked, Recheck
+from adapter.delivery.ports import Review
+from adapter.delivery.recheck import Asked, Recheck, Rechecked
 from adapter.loyalty.model import OperationKind, OperationState
 from adapter.loyalty.ports import OperationReader
 from adapter.loyalty.review import CannotDecide, Item
@@ -26,7 +26,7 @@ class Asking:
 
     recheck: Recheck
     operations: OperationReader
-    desk: Desk
+    desk: Review
     who: str
     why: str
 
@@ -34,10 +34,10 @@ class Asking:
         """Ask about one, and write down what was found."""
         operation = await self.operations.get(item.id)
         if operation is None or operation.state is not OperationState.HELD:
-            return Asked(Answer.CANNOT_TELL, detail="it is not held any more")
+            return Asked(Rechecked.CANNOT_TELL, detail="it is not held any more")
         asked = await self.recheck.ask(operation)
         written = asked.written
-        if asked.answer is Answer.FOUND and written is not None:
+        if asked.answer is Rechecked.FOUND and written is not None:
             try:
                 await self.desk.settle(
                     item.id,
@@ -49,8 +49,8 @@ class Asking:
                     occasion=occasion_of(self.recheck.programme.settings),
                 )
             except CannotDecide as error:
-                return Asked(Answer.CANNOT_TELL, detail=str(error))
-        elif asked.answer is Answer.FOUND_TWICE and written is not None:
+                return Asked(Rechecked.CANNOT_TELL, detail=str(error))
+        elif asked.answer is Rechecked.FOUND_TWICE and written is not None:
             await self.desk.doubled(
                 item.id, written.entries, by=self.who, note=f"{self.why}; found in the CRM more than once"
             )
@@ -91,16 +91,16 @@ class Requeue:
         """Ask the CRM about each that may have reached it."""
         for item in self.doubtful:
             asked = await asking.ask(item)
-            if asked.answer is Answer.FOUND:
+            if asked.answer is Rechecked.FOUND:
                 self.found += 1
-            elif asked.answer is Answer.HARMLESS:
+            elif asked.answer is Rechecked.HARMLESS:
                 self.plain.append(item.id)
-            elif asked.answer is Answer.ABSENT:
+            elif asked.answer is Rechecked.ABSENT:
                 self.doubts.append(item.id)
             else:
                 self.kept.append((item, asked))
 
-    async def send(self, desk: Desk) -> None:
+    async def send(self, desk: Review) -> None:
         if self.without_asking:
             self.plain += [item.id for item in self.doubtful]
         for ids, as_doubts in ((self.plain, False), (self.doubts, True)):

@@ -30,7 +30,7 @@ _SHARE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class PassReport:
     """What one pass did."""
 
     reservations_freed: int = 0
@@ -68,7 +68,7 @@ class Housekeeping:
     def stop(self) -> None:
         self._stopping.set()
 
-    async def once(self) -> Report | None:
+    async def once(self) -> PassReport | None:
         """One pass; ``None`` when another process is at it or was just now. Raises ``StoreUnavailable``."""
         # A little less than the interval, or its jitter would make every other turn one too early.
         since = timedelta(seconds=self.settings.delivery.housekeeping * 0.8)
@@ -76,7 +76,7 @@ class Housekeeping:
             if not ours:
                 return None
             jobs, doubts = await self._restore_jobs()
-            report = Report(
+            report = PassReport(
                 jobs_restored=jobs,
                 became_doubtful=doubts,
                 reservations_freed=await self.upkeep.free_reservations(

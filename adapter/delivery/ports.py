@@ -150,7 +150,7 @@ class Upkeep(Protocol):
         """Bring jobs forward that are put off by more than ``longest``: the clock was put back."""
 
 
-class Desk(Protocol):
+class Review(Protocol):
     """What a person decides about operations that wait for one; see ``adapter.loyalty.review``."""
 
     async def requeue(

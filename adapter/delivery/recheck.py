@@ -13,7 +13,7 @@ from adapter.loyalty.programme import Programme, kinds_looked_for
 from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Refusal, Written
 
 
-class Answer(enum.StrEnum):
+class Rechecked(enum.StrEnum):
     """What the CRM says of a held operation."""
 
     FOUND = "found"
@@ -35,7 +35,7 @@ class Answer(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    answer: Answer
+    answer: Rechecked
     written: Written | None = None
     detail: str | None = None
     """Why there is no answer, in the driver's words."""
@@ -52,25 +52,25 @@ class Recheck:
         """What became of ``operation``. Raises ``StoreUnavailable``."""
         how = self.programme.reconciliation[operation.kind]
         if how is Reconciliation.KEY:
-            return Asked(Answer.HARMLESS)
+            return Asked(Rechecked.HARMLESS)
         # A balance tells nothing once others have had the account.
         if how is not Reconciliation.PROBE:
-            return Asked(Answer.NOBODY_TO_ASK)
+            return Asked(Rechecked.NOBODY_TO_ASK)
         try:
             written = await reconcile(self.programme, operation, Deadline.after(self.call_timeout))
         except StoreUnavailable:
             raise
         except BackendError as error:
-            return Asked(Answer.NO_ANSWER, detail=str(error))
+            return Asked(Rechecked.NO_ANSWER, detail=str(error))
         if written.entries:
-            return Asked(Answer.FOUND_TWICE, written)
+            return Asked(Rechecked.FOUND_TWICE, written)
         if written.outcome is Outcome.DONE:
-            return Asked(Answer.FOUND, written)
+            return Asked(Rechecked.FOUND, written)
         if written.refusal is Refusal.KEY_TAKEN:
-            return Asked(Answer.CONFLICT, written)
+            return Asked(Rechecked.CONFLICT, written)
         if written.outcome is not Outcome.NOT_SENT:
-            return Asked(Answer.CANNOT_TELL, written)
+            return Asked(Rechecked.CANNOT_TELL, written)
         if operation.kind not in kinds_looked_for(self.programme):
-            return Asked(Answer.ABSENT, written)
+            return Asked(Rechecked.ABSENT, written)
         known = (await self.visibility.known()).get(operation.kind, Visibility())
-        return Asked(Answer.ABSENT if known.proof is Proof.PROVED else Answer.NOT_FOUND, written)
+        return Asked(Rechecked.ABSENT if known.proof is Proof.PROVED else Rechecked.NOT_FOUND, written)

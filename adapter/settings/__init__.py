@@ -15,13 +15,13 @@ from adapter.settings.loading import (
     settings_path,
     with_overrides,
 )
-from adapter.settings.operation_sections import Coupons, Delivery, Promo, Receipts
+from adapter.settings.operation_sections import CouponTriggers, Delivery, Promo, Receipts
 from adapter.settings.sections import (
     SHORTEST_PASSWORD,
     Database,
     Koshelek,
     Log,
-    Management,
+    ManagementPort,
     Retention,
     Server,
 )
@@ -35,7 +35,7 @@ __all__ = [
     "Binding",
     "CannotRun",
     "Cards",
-    "Coupons",
+    "CouponTriggers",
     "Crm",
     "CrmPort",
     "Database",
@@ -43,7 +43,7 @@ __all__ = [
     "Enrolment",
     "Koshelek",
     "Log",
-    "Management",
+    "ManagementPort",
     "Matching",
     "NumberRange",
     "Promo",

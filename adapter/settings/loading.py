@@ -19,9 +19,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from adapter.settings.base import SettingsError, no_json, secret_names, shape_of
 from adapter.settings.card_sections import Cards, Enrolment, Matching
 from adapter.settings.crm import PORTS, Crm, driver_secrets
-from adapter.settings.operation_sections import Coupons, Delivery, Promo, Receipts
+from adapter.settings.operation_sections import CouponTriggers, Delivery, Promo, Receipts
 from adapter.settings.problems import explain, instead_of, model_at
-from adapter.settings.sections import Database, Koshelek, Log, Management, Retention, Server
+from adapter.settings.sections import Database, Koshelek, Log, ManagementPort, Retention, Server
 
 ENV_PREFIX = "KOSHELEK_"
 ENV_SETTINGS_FILE = "KOSHELEK_CONFIG"
@@ -36,14 +36,14 @@ class Settings(BaseSettings):
 
     koshelek: Koshelek = Koshelek()
     server: Server = Server()
-    management: Management = Management()
+    management: ManagementPort = ManagementPort()
     database: Database = Database()
     cards: Cards = Cards()
     matching: Matching = Matching()
     enrolment: Enrolment = Enrolment()
     receipts: Receipts = Receipts()
     promo: Promo = Promo()
-    coupons: Coupons = Coupons()
+    coupons: CouponTriggers = CouponTriggers()
     delivery: Delivery = Delivery()
     retention: Retention = Retention()
     log: Log = Log()

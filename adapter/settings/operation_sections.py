@@ -63,7 +63,7 @@ class Promo(Section):
     )
 
 
-class Coupons(Section):
+class CouponTriggers(Section):
     """Coupons that the coupons CRM gives on its own account."""
 
     card_occasion: str | None = Field(

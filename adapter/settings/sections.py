@@ -165,7 +165,7 @@ class Server(Section):
         return self
 
 
-class Management(Section):
+class ManagementPort(Section):
     """The management port: health and metrics. Not for the public."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")

@@ -18,7 +18,7 @@ READS_MOST, READS_LANES = 64, 2
 """For look-ups: in one statement, and statements at once."""
 
 
-class Together(Generic[Item, Result]):
+class Batched(Generic[Item, Result]):
     """Gathers items and hands them to ``work``, which returns a result for each, in order.
 
     Args:

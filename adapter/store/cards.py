@@ -13,7 +13,7 @@ from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.numbers import barcode_for
 from adapter.loyalty.ports import Port, StoreUnavailable
 from adapter.settings import Cards
-from adapter.store.batching import READS_LANES, READS_MOST, Together
+from adapter.store.batching import READS_LANES, READS_MOST, Batched
 from adapter.store.card_life import COLUMNS, GET, OF_CUSTOMER, CardLife, card_of
 from adapter.store.pool import Gateway
 from adapter.store.ranges import number_of_range
@@ -84,7 +84,7 @@ class PostgresCards(CardLife):
     def __init__(self, gateway: Gateway, settings: Cards) -> None:
         super().__init__(gateway)
         self._settings = settings
-        self._getting = Together(
+        self._getting = Batched(
             self._get_together, most=READS_MOST, lanes=READS_LANES, everybodys=(StoreUnavailable,)
         )
 

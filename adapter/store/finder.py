@@ -11,7 +11,7 @@ from datetime import date
 import asyncpg
 
 from adapter.loyalty.model import Card, CardState
-from adapter.store.batching import READS_LANES, READS_MOST, Together
+from adapter.store.batching import READS_LANES, READS_MOST, Batched
 from adapter.store.card_life import COLUMNS
 from crm_backends.model import CrmCard, Customer, Wanted
 from crm_backends.own_database import JoinsOurTables
@@ -28,7 +28,7 @@ class JoinedFinder:
     def __init__(self, users: JoinsOurTables, timeout: float) -> None:
         self._users = users
         self._timeout = timeout
-        self._finding = Together(
+        self._finding = Batched(
             self._find_together, most=READS_MOST, lanes=READS_LANES, everybodys=(BackendUnavailable,)
         )
 
@@ -79,7 +79,7 @@ class JoinedCards:
     def __init__(self, users: JoinsOurTables, timeout: float) -> None:
         self._users = users
         self._timeout = timeout
-        self._getting = Together(
+        self._getting = Batched(
             self._get_together, most=READS_MOST, lanes=READS_LANES, everybodys=(BackendUnavailable,)
         )
 

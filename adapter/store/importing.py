@@ -38,7 +38,7 @@ class BadFile(Exception):
 
 
 @dataclass(slots=True)
-class Report:
+class ImportReport:
     """What became of the lines of a file."""
 
     imported: int = 0
@@ -54,7 +54,7 @@ class Report:
             self.rejected.append((line, reason))
 
 
-def read_rows(file: TextIO, settings: Cards, report: Report) -> Iterator[Row]:
+def read_rows(file: TextIO, settings: Cards, report: ImportReport) -> Iterator[Row]:
     """The valid lines of the file; the others go into the report.
 
     Raises:
@@ -125,7 +125,7 @@ def _row(given: dict[str, str], settings: Cards) -> Row:
 
 
 async def import_rows(
-    gateway: Gateway, rows: Iterable[Row], report: Report, progress: Callable[[int], None]
+    gateway: Gateway, rows: Iterable[Row], report: ImportReport, progress: Callable[[int], None]
 ) -> None:
     """Write the rows in batches, each in a transaction; numbers that are known stay as they are.
 

@@ -23,7 +23,7 @@ from adapter.loyalty.model import (
     OperationState,
 )
 from adapter.loyalty.ports import StoreUnavailable
-from adapter.store.batching import Together
+from adapter.store.batching import Batched
 from adapter.store.ledger_sql import (
     AGAIN,
     BEGIN,
@@ -104,19 +104,19 @@ class _Ending:
         )
 
 
-class PostgresOperations:
+class PostgresLedger:
     """Implements ``adapter.loyalty.ports.OperationLedger`` and ``adapter.delivery.ports.DeliveryLedger``."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         # A batch is one transaction: where one item fails it, nothing of it has happened.
-        self._recording = Together(
+        self._recording = Batched(
             self._record_batch, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
         )
-        self._beginning = Together(
+        self._beginning = Batched(
             self._mark_sent, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
         )
-        self._ending = Together(
+        self._ending = Batched(
             self._write_endings, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
         )
         self._waiters = Waiters(functools.partial(self._read, OVER))

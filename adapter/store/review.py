@@ -121,7 +121,7 @@ def _item(row: asyncpg.Record) -> Item:
     )
 
 
-class PostgresDesk:
+class PostgresReview:
     """Lists, shows and decides. Raises ``StoreUnavailable`` from everything."""
 
     def __init__(self, gateway: Gateway) -> None:

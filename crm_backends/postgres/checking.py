@@ -86,7 +86,7 @@ _CALLS = re.compile(r"\b(\w+\.\w+)\s*\(")
 
 
 @dataclass(slots=True)
-class Proof:
+class Prover:
     """One look at all statements over one connection."""
 
     connection: Connection

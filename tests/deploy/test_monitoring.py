@@ -15,8 +15,8 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.integration.conftest import Adapter, running, settings_for_tests
-from tests.integration.test_desk import held_receipt
 from tests.integration.test_metrics import Samples, scrape
+from tests.integration.test_review import held_receipt
 
 with_promtool = pytest.mark.skipif(
     shutil.which("promtool") is None, reason="there is no promtool (package prometheus) on this machine"

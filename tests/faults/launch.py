@@ -32,7 +32,7 @@ from adapter.commands import demo
 from adapter.delivery import housekeeping, worker
 from adapter.process import serving
 from adapter.store import cards
-from adapter.store.operations import PostgresOperations
+from adapter.store.operations import PostgresLedger
 from crm_backends.http import wire
 from crm_backends.pegke.driver import PegkeBackend
 from crm_backends.perx.driver import PerxBackend
@@ -167,8 +167,8 @@ def prepare(plan: Plan) -> None:
     """Wrap the real classes as the plan says."""
     fate = Fate(plan)
     for method in ("record", "begin", "again", "lease", "release"):
-        _guard(PostgresOperations, method, fate)
-    _guard(PostgresOperations, "end", fate, _state)
+        _guard(PostgresLedger, method, fate)
+    _guard(PostgresLedger, "end", fate, _state)
     _guard(wire._Request, "send", fate)
     for driver in DRIVERS:
         _guard(driver, "credit", fate)

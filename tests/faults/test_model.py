@@ -32,8 +32,8 @@ from adapter.delivery.later import Later
 from adapter.errors import Refused
 from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationState
 from adapter.loyalty.receipts import register_receipt
-from adapter.store.operations import PostgresOperations
-from adapter.store.review import PostgresDesk
+from adapter.store.operations import PostgresLedger
+from adapter.store.review import PostgresReview
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Refusal, Written
 from tests.faults.servers import Server, own_server
@@ -153,7 +153,7 @@ class FakeCrm:
         )
 
 
-class DyingOperations(PostgresOperations):
+class DyingOperations(PostgresLedger):
     """The ledger; the process may die just before or just after a write of it."""
 
     dies: str = ""
@@ -161,7 +161,7 @@ class DyingOperations(PostgresOperations):
 
 
 def _dying(name: str) -> Any:
-    original = getattr(PostgresOperations, name)
+    original = getattr(PostgresLedger, name)
 
     async def write(self: DyingOperations, *arguments: Any, **given: Any) -> Any:
         if self.dies == name and not self.after:
@@ -187,7 +187,7 @@ class World:
             settings_for_tests(receipts={"rate": 1, "wait": 0}, delivery=DELIVERY), server.url("model")
         )
         self.operations: DyingOperations
-        self.desk: PostgresDesk
+        self.desk: PostgresReview
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.loop.run_until_complete(work)
@@ -195,7 +195,7 @@ class World:
     async def open(self) -> None:
         await self.service.open()
         self.operations = DyingOperations(self.service.gateway)
-        self.desk = PostgresDesk(self.service.gateway)
+        self.desk = PostgresReview(self.service.gateway)
         for person in range(1, PEOPLE + 1):
             await self.sql(
                 "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state, users_reference, "

@@ -21,7 +21,7 @@ from adapter.loyalty.numbers import range_number
 from adapter.process.embedded import EmbeddedServer
 from adapter.process.serving import serve_until_stopped
 from adapter.settings import Cards, Crm, NumberRange, Settings, with_overrides
-from adapter.store.importing import Report, import_rows
+from adapter.store.importing import ImportReport, import_rows
 from crm_backends.model import Profile
 from crm_backends.ports import Deadline
 
@@ -117,7 +117,7 @@ class Adapter:
         """A card entered beforehand."""
         number = range_number(RANGE, value)
         row = (number, number, "CODE_128", state, customer)
-        await import_rows(self.service.gateway, [row], Report(), lambda done: None)
+        await import_rows(self.service.gateway, [row], ImportReport(), lambda done: None)
         return number
 
     async def sql(self, statement: str, *arguments: Any) -> Any:

@@ -23,7 +23,7 @@ from adapter.loyalty.model import (
     OperationKind,
     OperationState,
 )
-from adapter.store.review import PostgresDesk
+from adapter.store.review import PostgresReview
 from crm_backends.model import Balance, Credit, Holder, PointsEntry
 from crm_backends.ports import (
     BackendError,
@@ -492,7 +492,7 @@ async def test_sent_again_by_a_person_it_has_all_the_time_once_more(unhurried: A
     with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is None
         assert await reason(unhurried) == CERTAINLY_NOT_SENT
-        desk = PostgresDesk(unhurried.service.gateway)
+        desk = PostgresReview(unhurried.service.gateway)
         assert not await desk.requeue([operation.id], by="olga", note="the CRM is back")
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
@@ -508,7 +508,7 @@ async def test_a_doubt_is_remembered_however_many_attempts_came_before_it(unhurr
         await age(unhurried, operation)
         assert await looked_at(unhurried, operation) is None
     assert await reason(unhurried) == IN_DOUBT_ONCE
-    (item,) = await PostgresDesk(unhurried.service.gateway).held(None, 10)
+    (item,) = await PostgresReview(unhurried.service.gateway).held(None, 10)
     assert item.may_double
 
 
@@ -574,7 +574,7 @@ async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
     (operation,) = await recorded_receipts(unhurried, 1)
     sentence = "perx: the programme 7 does not exist (status 404)"
     scripted = ScriptedCrm([BackendMisconfigured(sentence), DONE], [])
-    desk = PostgresDesk(unhurried.service.gateway)
+    desk = PostgresReview(unhurried.service.gateway)
     with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is not None
         shown = await desk.show(operation.id)
@@ -595,7 +595,7 @@ async def test_why_it_was_refused_is_kept(unhurried: Adapter) -> None:
     scripted = ScriptedCrm([Written.refused(Refusal.OTHER, "perx: says no (status 422)")], [])
     with crm(unhurried, scripted, Reconciliation.PROBE):
         assert await looked_at(unhurried, operation) is None
-    shown = await PostgresDesk(unhurried.service.gateway).show(operation.id)
+    shown = await PostgresReview(unhurried.service.gateway).show(operation.id)
     assert shown is not None
     assert (shown[0].state, shown[0].detail) == (OperationState.REFUSED, "perx: says no (status 422)")
 

@@ -15,13 +15,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from adapter.delivery.housekeeping import Housekeeping, Report
+from adapter.delivery.housekeeping import Housekeeping, PassReport
 from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import NewOperation, Operation, OperationKind, OperationState
 from adapter.settings import Settings
-from adapter.store.operations import PostgresOperations
+from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
-from adapter.store.review import PostgresDesk
+from adapter.store.review import PostgresReview
 from adapter.store.upkeep import PostgresUpkeep
 from crm_backends.model import Balance
 from tests.integration.processes import Ended, Running, call, free_ports, run
@@ -41,12 +41,12 @@ class House:
         self.pool = pool
         self.settings = settings
         self.gateway = Gateway(pool, 5.0)
-        self.operations = PostgresOperations(self.gateway)
+        self.operations = PostgresLedger(self.gateway)
 
     def keeper(self) -> Housekeeping:
         return Housekeeping(PostgresUpkeep(self.gateway), self.settings)
 
-    async def once(self) -> Report:
+    async def once(self) -> PassReport:
         """A pass, whenever the last one was."""
         await self.sql("UPDATE koshelek.housekeeping SET begun_at = '-infinity'")
         report = await self.keeper().once()
@@ -299,7 +299,7 @@ async def test_old_details_go_and_what_a_repeat_needs_stays(house: House) -> Non
     again, created = await house.operations.record(NewOperation("1", "29", "100:1", RECEIPT, new_key()))
     assert (again.id, again.state, created) == (old_refused.id, OperationState.REFUSED, False)
     # The held one is settled at last; its details stay for as long as those of any other.
-    await PostgresDesk(house.gateway).settle(old_held.id, OperationState.DONE, by="olga", note="seen")
+    await PostgresReview(house.gateway).settle(old_held.id, OperationState.DONE, by="olga", note="seen")
     assert (await house.once()).bodies_purged == 0
     await house.age(old_held, timedelta(days=31))
     assert (await house.once()).bodies_purged == 1

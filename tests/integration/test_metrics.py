@@ -22,7 +22,7 @@ from tests.integration.processes import LOGIN, PASSWORD, basic, free_ports
 from tests.integration.test_processes import ready_count, serve, settings_file, until
 
 from .conftest import Adapter, StartAdapter, new_phone
-from .test_desk import PHONE, held_receipt, held_registration, send
+from .test_review import PHONE, held_receipt, held_registration, send
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

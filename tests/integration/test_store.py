@@ -22,7 +22,7 @@ from adapter.settings import Database
 from adapter.store import pool as pools
 from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
-from adapter.store.operations import PostgresOperations
+from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.queue import enqueue
 from tests.integration.processes import run
@@ -152,7 +152,7 @@ async def test_batches_that_share_receipts_do_not_wait_for_each_other_in_a_circl
             "VALUES ('receipt', '04', '', '{}')"
         )
         both = [
-            asyncio.create_task(PostgresOperations(adapter.service.gateway)._record_batch(order))
+            asyncio.create_task(PostgresLedger(adapter.service.gateway)._record_batch(order))
             for order in orders
         ]
         await asyncio.sleep(0.1)

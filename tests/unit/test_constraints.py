@@ -12,9 +12,10 @@ from tests import constraints
 from tests.markdown import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 DECLARED = [
     wanted
-    for texts in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values())
+    for texts in (PROJECT["dependencies"], *(EXTRAS[name] for name in ("suite", "embedded", "bench", "test")))
     for text in texts
     if (wanted := Requirement(text)).name != PROJECT["name"]
 ]

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from adapter.loyalty.model import CardState
 from adapter.settings import Cards
-from adapter.store.importing import BadFile, Report, Row, read_rows
+from adapter.store.importing import BadFile, ImportReport, Row, read_rows
 
 GOOD, OTHER = "2900000000018", "2900000000025"
 
 
-def read(text: str, **cards: Any) -> tuple[list[Row], Report]:
-    report = Report()
+def read(text: str, **cards: Any) -> tuple[list[Row], ImportReport]:
+    report = ImportReport()
     return list(read_rows(io.StringIO(text, newline=""), Cards(**cards), report)), report
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import TCPConnector, web
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.client_reqrep import ClientRequest
 from aiohttp.web_protocol import RequestHandler
 from pgqueuer.adapters.persistence import qb
@@ -107,6 +108,8 @@ def test_aiohttps_client_is_as_we_override_it() -> None:
     assert parameters(ClientRequest.send) == ["conn"], because
     assert inspect.iscoroutinefunction(TCPConnector.connect), because
     assert parameters(TCPConnector.connect) == ["req", "traces", "timeout"], because
+    for name in ("should_close", "writing_paused"):
+        assert hasattr(ResponseHandler, name), f"{name}: {because}"
     if sys.version_info < (3, 12):
         assert parameters(ClientRequest.write_bytes) == ["writer", "conn", "content_length"], because
 

@@ -69,14 +69,14 @@ def check(
         raise typer.Exit(1) from None
     tell(Finding("settings", True, f"{path or 'defaults and environment'}"))
 
-    from adapter.commands.check.findings import Wanted, look
+    from adapter.commands.check.findings import LookedAt, look
 
     def agreed(lines: list[str]) -> bool:
         for line in lines:
             typer.echo(line, err=True)
         return yes or typer.confirm("Go on?", err=True)
 
-    look(settings, Wanted(phone, writes, agreed), tell)
+    look(settings, LookedAt(phone, writes, agreed), tell)
     if not well:
         raise typer.Exit(1)
 

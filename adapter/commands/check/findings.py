@@ -34,7 +34,7 @@ Tell = Callable[[Finding], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class LookedAt:
     """What is looked at besides."""
 
     phone: str | None = None
@@ -45,7 +45,7 @@ class Wanted:
     """Told what the writing will leave behind; whether it may be done."""
 
 
-def look(settings: Settings, wanted: Wanted, tell: Tell) -> None:
+def look(settings: Settings, wanted: LookedAt, tell: Tell) -> None:
     """Tell what is found, one thing after the other, in the order in which they depend on each other."""
     tell(_password(settings))
     for finding in _certificate(settings):
@@ -106,7 +106,7 @@ def _certificate(settings: Settings) -> Iterator[Finding]:
     )
 
 
-async def _with_service(settings: Settings, url: str, wanted: Wanted, tell: Tell) -> None:
+async def _with_service(settings: Settings, url: str, wanted: LookedAt, tell: Tell) -> None:
     lists = settings.koshelek.get_all_users
     settings, secret = _with_known_password(settings)
     service = Service(settings, url, upgrade=False)

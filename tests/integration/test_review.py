@@ -20,7 +20,7 @@ from adapter.loyalty.payloads import RegistrationPayload
 from adapter.loyalty.review import CannotDecide
 from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import latest_version, migrate, migrations
-from adapter.store.review import PostgresDesk
+from adapter.store.review import PostgresReview
 from crm_backends.model import Profile
 from tests.integration.processes import Ended, run
 
@@ -49,8 +49,8 @@ async def adapter(start: StartAdapter) -> Adapter:
 
 
 @pytest.fixture
-def desk(adapter: Adapter) -> PostgresDesk:
-    return PostgresDesk(adapter.service.gateway)
+def desk(adapter: Adapter) -> PostgresReview:
+    return PostgresReview(adapter.service.gateway)
 
 
 async def card_of_somebody(adapter: Adapter) -> str:
@@ -360,7 +360,7 @@ async def test_wrong_words_are_one_sentence(receipts: Command, words: Sequence[s
 
 
 async def test_a_receipt_settled_as_credited_is_answered_as_credited(
-    adapter: Adapter, receipts: Command, desk: PostgresDesk
+    adapter: Adapter, receipts: Command, desk: PostgresReview
 ) -> None:
     sent, other = await held_receipt(adapter), await held_receipt(adapter)
     assert (await repeat(adapter, sent)).body["status"] == "accepted"
@@ -385,7 +385,7 @@ async def test_a_receipt_settled_as_credited_is_answered_as_credited(
 
 
 async def test_a_receipt_settled_as_refused_is_answered_as_refused(
-    adapter: Adapter, desk: PostgresDesk
+    adapter: Adapter, desk: PostgresReview
 ) -> None:
     sent = await held_receipt(adapter)
     await desk.settle(sent.id, OperationState.REFUSED, by="olga", note="forged")
@@ -395,7 +395,7 @@ async def test_a_receipt_settled_as_refused_is_answered_as_refused(
 
 async def test_a_caller_who_waits_is_told_the_decision(start: StartAdapter) -> None:
     adapter = await start(receipts={"wait": 10.0}, server={"deadline": 15.0}, delivery={"in_process": False})
-    desk = PostgresDesk(adapter.service.gateway)
+    desk = PostgresReview(adapter.service.gateway)
     card = await card_of_somebody(adapter)
     call = asyncio.create_task(adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": card}))
 
@@ -414,7 +414,7 @@ async def test_a_caller_who_waits_is_told_the_decision(start: StartAdapter) -> N
 
 
 async def test_a_registration_is_settled_with_the_person_and_keeps_no_profile(
-    adapter: Adapter, desk: PostgresDesk
+    adapter: Adapter, desk: PostgresReview
 ) -> None:
     registration = await held_registration(adapter)
     with pytest.raises(CannotDecide, match="is a registration") as lacking:
@@ -428,20 +428,20 @@ async def test_a_registration_is_settled_with_the_person_and_keeps_no_profile(
     assert await adapter.issue(phone=PHONE[1:])
 
 
-async def test_a_refused_registration_may_come_again(adapter: Adapter, desk: PostgresDesk) -> None:
+async def test_a_refused_registration_may_come_again(adapter: Adapter, desk: PostgresReview) -> None:
     registration = await held_registration(adapter)
     await desk.settle(registration, OperationState.REFUSED, by="olga", note="not there")
     await adapter.service.start_delivery()
     assert await adapter.issue(phone=PHONE[1:])
 
 
-async def test_what_is_being_delivered_cannot_be_settled(adapter: Adapter, desk: PostgresDesk) -> None:
+async def test_what_is_being_delivered_cannot_be_settled(adapter: Adapter, desk: PostgresReview) -> None:
     sent = await send(adapter)
     with pytest.raises(CannotDecide, match="is recorded: it is being delivered"):
         await desk.settle(sent.id, OperationState.DONE, by="olga", note="x")
 
 
-async def test_of_two_decisions_at_once_one_counts(adapter: Adapter, desk: PostgresDesk) -> None:
+async def test_of_two_decisions_at_once_one_counts(adapter: Adapter, desk: PostgresReview) -> None:
     for _ in range(5):
         sent = await held_receipt(adapter)
         outcomes = await asyncio.gather(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from adapter.store.batching import Together
+from adapter.store.batching import Batched
 
 
 async def doubled(items: Sequence[int]) -> list[int]:
@@ -18,7 +18,7 @@ async def doubled(items: Sequence[int]) -> list[int]:
 @pytest.mark.parametrize("lanes", [1, 2])
 async def test_who_comes_again_with_the_result_in_hand_is_served(lanes: int) -> None:
     """The batch that gave the result is only just over then."""
-    together = Together(doubled, most=10, lanes=lanes)
+    together = Batched(doubled, most=10, lanes=lanes)
     async with asyncio.timeout(5):
         for item in range(20):
             assert await together(item) == 2 * item
@@ -31,7 +31,7 @@ async def test_those_who_come_while_others_are_under_way_go_together() -> None:
         sizes.append(len(items))
         return await doubled(items)
 
-    together = Together(work, most=10, lanes=1)
+    together = Batched(work, most=10, lanes=1)
     results = await asyncio.gather(*(together(item) for item in range(25)))
     assert results == [2 * item for item in range(25)]
     assert max(sizes) == 10
@@ -44,7 +44,7 @@ async def test_what_the_work_raises_reaches_everybody_of_the_batch_and_nobody_la
             raise LookupError
         return await doubled(items)
 
-    together = Together(work, most=5, lanes=1)
+    together = Batched(work, most=5, lanes=1)
     outcomes = await asyncio.gather(*(together(item) for item in range(3, 6)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {LookupError}
     assert await together(7) == 14
@@ -56,7 +56,7 @@ async def test_what_one_item_causes_reaches_its_caller_alone() -> None:
             raise LookupError
         return await doubled(items)
 
-    together = Together(work, most=5, lanes=1, everybodys=(OSError,))
+    together = Batched(work, most=5, lanes=1, everybodys=(OSError,))
     outcomes = await asyncio.gather(*(together(item) for item in range(1, 6)), return_exceptions=True)
     assert [outcome if isinstance(outcome, int) else type(outcome) for outcome in outcomes] == [
         2,
@@ -74,14 +74,14 @@ async def test_what_is_no_items_own_is_not_tried_again_for_each() -> None:
         sizes.append(len(items))
         raise ConnectionError
 
-    together = Together(work, most=5, lanes=1, everybodys=(OSError,))
+    together = Batched(work, most=5, lanes=1, everybodys=(OSError,))
     outcomes = await asyncio.gather(*(together(item) for item in range(5)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {ConnectionError}
     assert sizes == [5]
 
 
 async def test_who_gives_up_leaves_the_others_their_results() -> None:
-    together = Together(doubled, most=5, lanes=1)
+    together = Batched(doubled, most=5, lanes=1)
     calls = [asyncio.create_task(together(item)) for item in range(3)]
     await asyncio.sleep(0)
     calls[1].cancel()

@@ -1,0 +1,95 @@
+"""One word, one meaning, where that can be looked at cheaply: names of modules and classes.
+
+What is judged by reading alone stands nowhere here.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LONGEST = 400
+"""Lines of a module that needs no reason."""
+
+OLD_WORDS = {
+    "catalogue": "errors, or the thing that is listed",
+    "desk": "review",
+    "occasions": "coupon_triggers",
+    "performing": "crm_call",
+    "settlement": "calculation_type for the fiscal sign, reconciliation for a doubt",
+    "settles": "reconciles",
+    "together": "batching",
+}
+"""Words that had two meanings or none, and what is said instead."""
+
+DOUBLED = {
+    "Verdict": "of Perx and of Pegke: what a driver makes of a reply of its own CRM",
+}
+"""Class names that stand twice in the service, and why that misleads nobody."""
+
+ITS_OWN_LANGUAGE = "crm_backends/connector"
+"""Its classes are called as what they stand for in a connector's file is."""
+
+
+def modules(*packages: str) -> Iterator[Path]:
+    for package in packages:
+        yield from sorted((ROOT / package).rglob("*.py"))
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a module's or class's name, in lower case."""
+    return re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
+
+
+def classes(path: Path) -> Iterator[str]:
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ClassDef):
+            yield node.name
+
+
+@pytest.mark.parametrize("word", OLD_WORDS)
+def test_an_old_word_names_no_module_and_no_class(word: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in modules("adapter", "crm_backends", "contracts", "tests")
+        for name in (path.stem, *classes(path))
+        if word in words_of(name)
+    ]
+    assert found == [], f"say {OLD_WORDS[word]}"
+
+
+def test_a_class_of_the_service_has_a_name_of_its_own() -> None:
+    found = defaultdict(set)
+    for path in modules("adapter", "crm_backends"):
+        where = str(path.relative_to(ROOT))
+        if not where.startswith(ITS_OWN_LANGUAGE):
+            for name in classes(path):
+                if not name.startswith("_"):
+                    found[name].add(where)
+    doubled = {name: sorted(where) for name, where in found.items() if len(where) > 1}
+    assert {name: where for name, where in doubled.items() if name not in DOUBLED} == {}
+    assert set(DOUBLED) <= set(doubled), "an exception that is none any more"
+
+
+def test_a_long_module_of_the_adapter_says_why_in_its_first_lines() -> None:
+    long = []
+    for path in modules("adapter"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        if len(lines) > LONGEST and not any("in one module" in line for line in lines[:15]):
+            long.append(f"{path.relative_to(ROOT)}: {len(lines)}")
+    assert long == [], 'split it, or say why it is "in one module"'
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in modules("adapter", "crm_backends", "contracts")
+        if (text := path.read_text(encoding="utf-8")) and ast.get_docstring(ast.parse(text)) is None
+    ]
+    assert silent == []
