@@ -44,9 +44,9 @@ class Relay:
         self.port = 0
 
     @classmethod
-    def to(cls, host: str, port: int) -> Self:
+    def to(cls, host: str, port: int, is_write: Callable[[bytes], bool] = lambda data: False) -> Self:
         """A relay to a TCP address."""
-        return cls(lambda: asyncio.open_connection(host, port))
+        return cls(lambda: asyncio.open_connection(host, port), is_write)
 
     async def __aenter__(self) -> Self:
         await self.back()
@@ -152,3 +152,11 @@ class RelayedRig(Rig):
 
     async def back(self) -> None:
         await self.relay.back()
+
+    async def lose_request(self, operation: str) -> None:
+        """By the relay, which has to know a write when it sees one: ``is_write``."""
+        await self.relay.lose_request()
+
+    async def lose_reply(self, operation: str) -> None:
+        """The same."""
+        await self.relay.lose_reply()

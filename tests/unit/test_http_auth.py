@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -76,51 +74,12 @@ async def test_fifty_calls_at_once_fetch_one_token(respx_mock: respx.MockRouter)
     assert (crm_side.given, set(crm_side.used())) == (1, {"Bearer t1"})
 
 
-async def test_each_scope_has_a_token_of_its_own(respx_mock: respx.MockRouter) -> None:
-    crm_side = Tokens(respx_mock)
-    auth = credentials(
-        body="json",
-        extra={"audience": "crm"},
-        scope_fields=lambda scope: {"scope": f"user_account(identifier:{scope})"},
-    )
-    async with client(auth) as crm:
-        for scope in ("anna", "boris", "anna", None, "boris"):
-            await balance(crm, scope)
-    assert crm_side.used() == ["Bearer t1", "Bearer t2", "Bearer t1", "Bearer t3", "Bearer t2"]
-    common = {
-        "grant_type": "client_credentials",
-        "client_id": "id",
-        "client_secret": "s3cret",
-        "audience": "crm",
-    }
-    assert [json.loads(call.request.content) for call in crm_side.token.calls] == [
-        common | {"scope": "user_account(identifier:anna)"},
-        common | {"scope": "user_account(identifier:boris)"},
-        common,
-    ]
-
-
 async def test_of_too_many_tokens_the_longest_unused_goes(respx_mock: respx.MockRouter) -> None:
     crm_side = Tokens(respx_mock)
     async with client(credentials(most=2)) as crm:
         for scope in ("a", "b", "a", "c", "a", "b"):
             await balance(crm, scope)
     assert crm_side.used() == [f"Bearer t{n}" for n in (1, 2, 1, 3, 1, 4)]
-
-
-@pytest.mark.parametrize("body", ["form", "basic"])
-async def test_the_token_request_is_that_of_rfc_6749(respx_mock: respx.MockRouter, body: str) -> None:
-    crm_side = Tokens(respx_mock)
-    async with client(credentials(credentials_in="basic") if body == "basic" else credentials()) as crm:
-        await balance(crm, "read")
-    request = crm_side.token.calls.last.request
-    sent = dict(httpx.QueryParams(request.content.decode()))
-    if body == "basic":
-        assert sent == {"grant_type": "client_credentials", "scope": "read"}
-        assert request.headers["authorization"] == "Basic " + base64.b64encode(b"id:s3cret").decode()
-    else:
-        assert sent["client_secret"] == "s3cret"
-        assert "authorization" not in request.headers
 
 
 @pytest.mark.parametrize(
@@ -286,39 +245,6 @@ async def test_a_read_waits_for_its_token_where_there_is_time(respx_mock: respx.
     )
     async with client(credentials(back_off=pegke_back_off(0.05))) as crm:
         assert (await balance(crm)).ok
-
-
-async def test_a_session_token_goes_raw_and_the_key_goes_everywhere(respx_mock: respx.MockRouter) -> None:
-    login = respx_mock.post(f"{CRM}/api/members/login").respond(
-        json={"id": "raw-token", "ttl": 1209600, "created": "2016-01-01", "userId": 7}
-    )
-    coupons = respx_mock.get(f"{CRM}/balance").respond(json={})
-    session = SessionLogin("/api/members/login", {"email": "a@b.example", "password": "s3cret"})
-    async with client(Both(HeaderKey("API-Key", "k3y"), session)) as crm:
-        for scope in (None, "device-1", "device-2"):
-            await balance(crm, scope)
-    assert login.call_count == 1
-    assert json.loads(login.calls.last.request.content) == {"email": "a@b.example", "password": "s3cret"}
-    assert login.calls.last.request.headers["api-key"] == "k3y"
-    assert {(c.request.headers["authorization"], c.request.headers["api-key"]) for c in coupons.calls} == {
-        ("raw-token", "k3y")
-    }
-
-
-async def test_a_session_that_ended_is_begun_again(respx_mock: respx.MockRouter) -> None:
-    login = respx_mock.post(f"{CRM}/login").mock(
-        side_effect=[httpx.Response(200, json={"token": f"t{n}"}) for n in (1, 2)]
-    )
-    points = respx_mock.post(f"{CRM}/points").mock(side_effect=[httpx.Response(401), httpx.Response(201)])
-    session = SessionLogin(
-        "/login", {}, token_field="token", header="X-Session", prefix="Token ", body="form"
-    )
-    async with client(Both(HeaderKey("API-Key", "k3y"), session)) as crm:
-        ended = await crm.write("POST", "/points", deadline=Deadline.after(2))
-    assert isinstance(ended, Reply)
-    assert ended.status == 201
-    assert login.call_count == 2
-    assert [call.request.headers["x-session"] for call in points.calls] == ["Token t1", "Token t2"]
 
 
 async def test_a_token_may_come_from_another_host(respx_mock: respx.MockRouter) -> None:

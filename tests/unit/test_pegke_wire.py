@@ -1,4 +1,4 @@
-"""The exact shape of each call the Pegke driver makes, and how each answer is read."""
+"""How each answer of Pegke is read; what leaves the client is in ``test_pegke_requests``."""
 
 from __future__ import annotations
 
@@ -7,24 +7,19 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from email import message_from_bytes
-from email.message import Message
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
-import httpx
 import pytest
 import respx
 from pydantic import ValidationError
 
-from crm_backends.model import Balance, Credit, Holder, PointsEntry, Profile
+from crm_backends.model import Balance, Holder, PointsEntry
 from crm_backends.pegke import BACKEND, PegkeBackend, PegkeSettings
 from crm_backends.ports import (
     BackendCredentials,
     BackendError,
     BackendMisconfigured,
     BackendUnavailable,
-    Deadline,
     HolderUnnamed,
     NotSupported,
     Outcome,
@@ -33,36 +28,22 @@ from crm_backends.ports import (
     Support,
     Written,
 )
-from crm_backends.registry import BackendContext
-
-SITE: dict[str, Any] = {"dialect": "site_v1_1", "client_id": "id", "client_secret": "s3cret"}
-LOOK_UPS: dict[str, Any] = {"balance_path": "entity/user/balance", "history_path": "entity/user/history"}
-MERCHANT: dict[str, Any] = {"dialect": "merchant_v1", "consumer_code": "CODE", "consumer_secret": "SECRET"}
-
-SITE_BASE = "https://dashboard.pegke.com/v1"
-MERCHANT_BASE = "https://dashboard.pegke.com/apiv1/"
-TOKEN = {
-    "access_token": "907c762e069589c2cd2a229cdae7b8778caa9f07",
-    "expires_in": 3600,
-    "refresh_token": "43018382188f462f6b0e5784dd44c36f476ccce6",
-    "scope": None,
-    "token_type": "Bearer",
-}
-"""The one reply the draft prints, for success of whatever."""
-TEN = Credit(Decimal(10), "Purchase")
-PHONE = "9826471001"
-
-
-def settings(*parts: Mapping[str, Any], **more: Any) -> PegkeSettings:
-    values: dict[str, Any] = {"attempts": 1}
-    for part in (*parts, more):
-        values |= part
-    return PegkeSettings.model_validate(values)
-
-
-def context(region: str = "IN") -> BackendContext:
-    zone = ZoneInfo("Asia/Kolkata")
-    return BackendContext(database_url="", database_pool=None, timezone=zone, region=region)
+from tests.support.pegke import (
+    LOOK_UPS,
+    MERCHANT,
+    MERCHANT_BASE,
+    PHONE,
+    SITE,
+    SITE_BASE,
+    TOKEN,
+    context,
+    give,
+    holder,
+    points,
+    settings,
+    settle,
+    soon,
+)
 
 
 @asynccontextmanager
@@ -73,40 +54,6 @@ async def opened(*parts: Mapping[str, Any], **more: Any) -> AsyncIterator[PegkeB
         yield backend
     finally:
         await backend.close()
-
-
-def soon() -> Deadline:
-    return Deadline.after(5)
-
-
-def holder(phone: str | None = "+919826471001", email: str | None = "a@example.org") -> Holder:
-    return Holder("2900000000001", "C00042", Profile(phone=phone, email=email))
-
-
-async def give(backend: PegkeBackend, credit: Credit = TEN, account: str = PHONE) -> Written:
-    return await backend.credit(account, credit, idempotency_key="r-1", deadline=soon())
-
-
-async def settle(
-    backend: PegkeBackend, before: Balance | None = None, since: datetime | None = None
-) -> Written:
-    sent = since or datetime(2026, 5, 1, 12, 0, 0, 500_000, tzinfo=UTC)
-    return await backend.reconcile_credit(
-        PHONE, TEN, idempotency_key="r-1", since=sent, before=before, deadline=soon()
-    )
-
-
-def points(number: int) -> Balance:
-    return Balance(Decimal(number), Decimal(number))
-
-
-def form(request: httpx.Request) -> dict[str, str]:
-    """Fields of a multipart body."""
-    head = f"Content-Type: {request.headers['content-type']}\r\n\r\n".encode()
-    parts = cast("list[Message]", message_from_bytes(head + request.content).get_payload())
-    return {
-        str(part.get_param("name", header="content-disposition")): str(part.get_payload()) for part in parts
-    }
 
 
 @pytest.fixture
@@ -129,142 +76,7 @@ def gives(site: Any, **response: Any) -> Any:
 # -- site_v1_1: what is sent ---------------------------------------------------------------------------
 
 
-async def test_points_are_given_as_the_draft_prints_it(site: Any) -> None:
-    route = gives(site, json=TOKEN)
-    async with opened(SITE) as backend:
-        assert await give(backend) == Written.done(points=Decimal(10))
-    (call,) = route.calls
-    assert str(call.request.url) == f"{SITE_BASE}/entity/user?_format=json"
-    assert call.request.headers["authorization"] == f"Bearer {TOKEN['access_token']}"
-    assert call.request.headers["content-type"] == "application/json"
-    assert json.loads(call.request.content) == {"idType": "mob", "mob": 9826471001, "points": 10}
-
-
-@pytest.mark.parametrize(
-    ("changed", "account", "named"),
-    [
-        ({"mob_as": "text"}, PHONE, {"idType": "mob", "mob": "9826471001"}),
-        ({}, "0826471001", {"idType": "mob", "mob": "0826471001"}),
-        ({"id_type": "cid"}, "00042", {"idType": "cid", "cid": "00042"}),
-        ({"id_type": "email"}, "a@example.org", {"idType": "email", "email": "a@example.org"}),
-    ],
-)
-async def test_the_key_named_by_id_type_carries_the_customer(
-    site: Any, changed: Mapping[str, Any], account: str, named: Mapping[str, Any]
-) -> None:
-    route = gives(site, json={})
-    async with opened(SITE, changed) as backend:
-        await give(backend, account=account)
-    assert json.loads(route.calls[0].request.content) == {**named, "points": 10}
-
-
-@pytest.mark.parametrize(
-    ("changed", "authorization", "body", "kind"),
-    [
-        ({}, "Basic aWQ6czNjcmV0", "grant_type=client_credentials", "application/x-www-form-urlencoded"),
-        (
-            {"token_credentials": "body", "token_body": "json"},
-            None,
-            '{"grant_type":"client_credentials","client_id":"id","client_secret":"s3cret"}',
-            "application/json",
-        ),
-    ],
-)
-async def test_a_token_is_asked_for_with_client_credentials(
-    site: Any, changed: Mapping[str, Any], authorization: str | None, body: str, kind: str
-) -> None:
-    gives(site, json={})
-    async with opened(SITE, changed) as backend:
-        await give(backend)
-        await give(backend)
-    (call,) = site["token"].calls
-    assert str(call.request.url) == f"{SITE_BASE}/oauth2/token"
-    assert call.request.headers.get("authorization") == authorization
-    assert call.request.headers["content-type"] == kind
-    assert call.request.content.decode() == body
-
-
-@pytest.mark.parametrize(
-    ("changed", "authorization", "body"),
-    [
-        (
-            {},
-            "Basic aWQ6czNjcmV0",
-            f"access_token={TOKEN['access_token']}",
-        ),
-        (
-            {"token_credentials": "body", "token_body": "json"},
-            None,
-            f'{{"client_id":"id","client_secret":"s3cret","access_token":"{TOKEN["access_token"]}"}}',
-        ),
-    ],
-)
-async def test_a_token_is_given_up_on_request(
-    site: Any, changed: Mapping[str, Any], authorization: str | None, body: str
-) -> None:
-    route = site.post(f"{SITE_BASE}/oauth2/invalidate_token").respond(json={})
-    async with opened(SITE, changed) as backend:
-        assert await backend.invalidate_token(deadline=soon()) == Written.done()
-    (call,) = route.calls
-    assert call.request.headers.get("authorization") == authorization
-    assert call.request.content.decode() == body
-
-
-async def test_look_ups_name_the_customer_in_the_query(site: Any) -> None:
-    balance = site.get(f"{SITE_BASE}/entity/user/balance").respond(json={"points": 7})
-    history = site.get(f"{SITE_BASE}/entity/user/history").respond(json={"history": []})
-    async with opened(SITE, LOOK_UPS) as backend:
-        assert await backend.balance(PHONE, deadline=soon()) == points(7)
-        assert await backend.entries(PHONE, limit=5, deadline=soon()) == []
-    query = f"_format=json&idType=mob&mob={PHONE}"
-    assert balance.calls[0].request.url.query.decode() == query
-    assert history.calls[0].request.url.query.decode() == f"{query}&page=1"
-
-
 # -- merchant_v1: what is sent -------------------------------------------------------------------------
-
-
-async def test_the_merchant_dialect_has_a_fixed_key_and_multipart_forms(wire: Any) -> None:
-    route = wire.post(MERCHANT_BASE).respond(json={"status": "success"})
-    async with opened(MERCHANT) as backend:
-        assert await give(backend) == Written.done(points=Decimal(10))
-        assert await give(backend, Credit(Decimal("1E+2"), "")) == Written.done(points=Decimal(100))
-    first, second = (call.request for call in route.calls)
-    assert str(first.url) == f"{MERCHANT_BASE}?q=give_points"
-    assert first.headers["authorization"] == "Bearer CODE.SECRET"
-    assert first.headers["content-type"].startswith("multipart/form-data; boundary=")
-    assert form(first) == {"phone": PHONE, "points": "10"}
-    assert form(second)["points"] == "100"
-
-
-async def test_the_merchant_dialect_reads_balance_and_history(wire: Any) -> None:
-    balance = wire.get(MERCHANT_BASE).respond(json={"status": "success", "data": {"points": "1250.5"}})
-    history = wire.post(MERCHANT_BASE).respond(
-        json={
-            "status": "success",
-            "data": {
-                "history": [{"date": "2026-05-01 10:00:00", "points": -4, "note": "dessert"}],
-                "pages": 1,
-            },
-        }
-    )
-    async with opened(MERCHANT) as backend:
-        told = await backend.balance(PHONE, deadline=soon())
-        entries = await backend.entries(PHONE, limit=5, deadline=soon())
-    assert told.total == Decimal("1250.5")
-    assert entries == [PointsEntry(Decimal(-4), "dessert", datetime(2026, 5, 1, 4, 30, tzinfo=UTC))]
-    assert str(balance.calls[0].request.url) == f"{MERCHANT_BASE}?q=check_points&phone={PHONE}"
-    (call,) = history.calls
-    assert str(call.request.url) == f"{MERCHANT_BASE}?q=check_history"
-    assert form(call.request) == {"phone": PHONE, "page": "1"}
-
-
-async def test_check_proves_the_key_with_the_catalogue(wire: Any) -> None:
-    route = wire.get(MERCHANT_BASE, params={"q": "my_offers"}).respond(json={"status": "success"})
-    backend = PegkeBackend(settings(MERCHANT), context())
-    (finding,) = await backend.check()
-    assert finding.ok
-    assert [str(call.request.url) for call in route.calls] == [f"{MERCHANT_BASE}?q=my_offers"]
 
 
 @pytest.mark.parametrize(
@@ -380,27 +192,6 @@ async def test_what_an_answer_with_200_of_the_merchant_dialect_means(
         assert await give(backend) == expected
 
 
-@pytest.mark.parametrize(
-    ("credit", "whole", "sent", "written"),
-    [
-        (Credit(None, ""), True, None, Written.refused()),
-        (Credit(Decimal("2.5"), ""), True, None, Written.refused()),
-        (Credit(Decimal(-1), ""), True, None, Written.refused()),
-        (Credit(Decimal("0.00"), ""), True, None, Written.done(points=Decimal(0))),
-        (Credit(Decimal("2.00"), ""), True, "2", Written.done(points=Decimal(2))),
-        (Credit(Decimal("2.50"), ""), False, "2.5", Written.done(points=Decimal("2.5"))),
-    ],
-)
-async def test_what_amounts_are_sent(
-    site: Any, credit: Credit, whole: bool, sent: str | None, written: Written
-) -> None:
-    route = gives(site, json={})
-    async with opened(SITE, whole_points=whole) as backend:
-        assert await give(backend, credit) == written
-    bodies = [call.request.content.decode() for call in route.calls]
-    assert [body.rpartition('"points":')[2] for body in bodies] == ([f"{sent}}}"] if sent else [])
-
-
 # -- how answers to reads are read ---------------------------------------------------------------------
 
 
@@ -505,24 +296,6 @@ async def test_movements_that_cannot_be_read(wire: Any, data: Mapping[str, Any])
     async with opened(MERCHANT) as backend:
         with pytest.raises(BackendMisconfigured):
             await backend.entries(PHONE, limit=9, deadline=soon())
-
-
-async def test_pages_are_read_until_there_is_enough(wire: Any) -> None:
-    def answer(request: httpx.Request) -> httpx.Response:
-        page = int(form(request)["page"])
-        rows = [{"date": 1777629600 - 10 * page - n, "points": 10 * page + n} for n in range(2)]
-        return httpx.Response(200, json={"data": {"history": rows if page < 4 else []}})
-
-    route = wire.post(MERCHANT_BASE).mock(side_effect=answer)
-    async with opened(MERCHANT) as backend:
-        few = await backend.entries(PHONE, limit=3, deadline=soon())
-        assert [entry.amount for entry in few] == [10, 11, 20]
-        assert route.call_count == 2
-        everything = await backend.entries(PHONE, limit=50, deadline=soon())
-        assert [entry.amount for entry in everything] == [10, 11, 20, 21, 30, 31]
-        assert route.call_count == 2 + 4
-    async with opened(MERCHANT, history_pages=1) as backend:
-        assert len(await backend.entries(PHONE, limit=50, deadline=soon())) == 2
 
 
 async def test_a_list_without_pages_is_not_read_twice_over(wire: Any) -> None:

@@ -1,14 +1,12 @@
-"""What the Xerts driver puts on the wire, and how it reads what comes back."""
+"""How what Xerts answers is read; what leaves the client is in ``test_xerts_requests``."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid5
-from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -20,84 +18,42 @@ from crm_backends.ports import (
     BackendError,
     BackendMisconfigured,
     BackendUnavailable,
-    Deadline,
     Outcome,
-    Reconciliation,
     Refusal,
     RepeatsHarmlessly,
-    Support,
     Written,
 )
 from crm_backends.registry import BackendContext
-from crm_backends.xerts import XertsBackend, XertsSettings, management_replies
+from crm_backends.xerts import XertsBackend, management_replies
 from crm_backends.xerts.management import (
     Campaign,
     Declined,
     InDoubt,
     Management,
-    NewMember,
-    NewOffer,
-    NewVendor,
     OtherTerms,
 )
-from crm_backends.xerts.management_replies import CouponReport, ReportRow
 from crm_backends.xerts.replies import GeoPoint, Unreadable
-
-BASE = "https://xerts.test"
-KEY = "key-1"
-ZONE = ZoneInfo("Europe/Moscow")
-DEVICE = "cf570da0-456e-42b8-a3ac-fa6062e9a955"
-SITE, OTHER = "site-1", "site-2"
-CODE = "Y2BMA"
-
-OFFER = {
-    "id": "26ce1800-5844-11e6-8af5-9d711fe30147",
-    "title": "Pie of the day",
-    "description": "While stocks last",
-    "styleBorderColor": "green",
-    "styleBackgroundColor": "magenta",
-    "featureImage": "string",
-    "url": None,
-    "vendorId": "267a52b0-5844-11e6-8af5-9d711fe30147",
-}
-COUPON = {
-    "id": "26db3760-5844-11e6-8af5-9d711fe30147",
-    "redeemCode": CODE,
-    "expiresOn": "2099-08-09T00:00:41.447Z",
-    "deviceId": DEVICE,
-    "createdOn": "2016-08-02T00:00:41.430Z",
-    "updatedOn": "2016-08-02T01:28:08.073Z",
-    "siteOfferId": "26d25dc0-5844-11e6-8af5-9d711fe30147",
-    "offer": OFFER,
-    "redemptionSite": {
-        "id": OTHER,
-        "title": "Bodeborough",
-        "address": "62776 Kerluke Ville",
-        "gps": {"lng": 102.2364, "lat": "-35.4664"},
-        "adminId": "26a0c670-5844-11e6-8af5-9d711fe30147",
-    },
-    "triggers": [],
-}
-REDEEMED = {**COUPON, "redeemedOn": "2016-08-02T01:28:08.000Z"}
-ERROR = {"error": {"status": 404, "message": "planted words", "stack": "planted stack"}}
-
-Build = Callable[..., XertsBackend]
-Manage = Callable[..., Management]
-
-
-def settings(**changes: Any) -> XertsSettings:
-    values: dict[str, Any] = {
-        "base_url": BASE,
-        "api_key": SecretStr(KEY),
-        "site": SITE,
-        "attempts": 1,
-        "create_devices": "by_issue",
-    }
-    return XertsSettings(**{**values, **changes})
-
-
-def soon() -> Deadline:
-    return Deadline.after(5)
+from tests.support.xerts import (
+    BASE,
+    CODE,
+    COUPON,
+    DEVICE,
+    ERROR,
+    HEAD,
+    KEY,
+    LIST,
+    LOGIN,
+    OFFER,
+    OTHER,
+    REDEEMED,
+    SITE,
+    SITE_S,
+    ZONE,
+    Build,
+    Manage,
+    settings,
+    soon,
+)
 
 
 @pytest.fixture
@@ -126,45 +82,7 @@ async def opened(backend: XertsBackend) -> XertsBackend:
     return backend
 
 
-def sent(route: respx.Route) -> httpx.Request:
-    """The one request of a route, which carries the key."""
-    assert route.call_count == 1
-    request: httpx.Request = route.calls.last.request
-    assert request.headers["API-Key"] == KEY
-    return request
-
-
-def body_of(route: respx.Route) -> Any:
-    return json.loads(sent(route).content)
-
-
 # -- coupons -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("spelling", "path"),
-    [
-        ("sites", f"/api/coupons/sites/all/devices/{DEVICE}"),
-        ("site", f"/api/coupons/site/all/device/{DEVICE}"),
-        ("site_devices", f"/api/coupons/site/all/devices/{DEVICE}"),
-    ],
-)
-async def test_coupons_are_listed_with_the_key_alone(
-    wire: respx.MockRouter, build: Build, spelling: str, path: str
-) -> None:
-    route = wire.get(path).respond(json={"results": [REDEEMED]})
-    backend = await opened(build(coupon_paths=spelling))
-    (coupon,) = await backend.coupons(DEVICE, deadline=soon())
-    request = sent(route)
-    assert request.content == b""
-    assert "Authorization" not in request.headers
-    assert coupon.reference == COUPON["id"]
-    assert coupon.device == DEVICE
-    assert coupon.redeemed_at == datetime(2016, 8, 2, 4, 28, 8, tzinfo=ZONE)
-    assert coupon.expires_at is not None
-    assert coupon.expires_at.tzinfo is ZONE
-    assert coupon.site is not None
-    assert coupon.site.gps == GeoPoint(Decimal("-35.4664"), Decimal("102.2364"))
 
 
 async def test_triggers_are_passed_through(wire: respx.MockRouter, build: Build) -> None:
@@ -264,47 +182,10 @@ async def issue(backend: XertsBackend, occasion: str = "visit") -> Written:
     return await backend.issue(DEVICE, occasion, idempotency_key="r", deadline=soon())
 
 
-async def test_an_occasion_issues_the_offers_of_its_site(wire: respx.MockRouter, build: Build) -> None:
-    at_other = wire.post(f"/api/siteOffers/{OTHER}/device/{DEVICE}").respond(
-        json={"results": [COUPON, {**COUPON, "id": 20}]}
-    )
-    at_default = wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(json={"results": []})
-    backend = await opened(build(occasions={"visit": OTHER}))
-    assert await issue(backend) == Written.done(f"{COUPON['id']},20")
-    assert sent(at_other).content == b""
-    assert await issue(backend, "receipt") == Written.done()
-    sent(at_default)
-
-
 async def test_an_occasion_without_a_site_issues_nothing(wire: respx.MockRouter, build: Build) -> None:
     backend = await opened(build(occasions={"visit": OTHER}, any_occasion=False))
     assert await issue(backend, "receipt") == Written.refused()
     assert not wire.calls
-
-
-@pytest.mark.parametrize(
-    ("paths", "way", "method", "one", "many"),
-    [
-        ("devices", "find", "GET", f"/api/devices/{DEVICE}/exists", "/api/devices"),
-        ("devices", "exists", "GET", f"/api/devices/{DEVICE}/exists", "/api/devices"),
-        ("devices", "POST", "POST", f"/api/devices/{DEVICE}", "/api/devices"),
-        ("device", "GET", "GET", f"/api/device/{DEVICE}", "/api/device/"),
-    ],
-)
-async def test_a_new_device_is_created_once(
-    wire: respx.MockRouter, build: Build, paths: str, way: str, method: str, one: str, many: str
-) -> None:
-    known = wire.route(method=method, path=one).respond(json={"exists": False})
-    created = wire.post(many).respond(json={"id": DEVICE})
-    issued = wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(json={"results": [COUPON]})
-    backend = await opened(
-        build(create_devices="ahead", device_paths=paths, device_check=way, device_model="M")
-    )
-    for _ in range(2):
-        assert (await issue(backend)).outcome is Outcome.DONE
-    assert issued.call_count == 2
-    assert sent(known).content == b""
-    assert body_of(created) == {"id": DEVICE, "deviceModel": "M", "deviceOs": "wallet"}
 
 
 NO_ROUTE = {
@@ -457,39 +338,9 @@ async def test_a_call_that_there_is_none_of_is_for_the_operator(
 
 # -- codes ---------------------------------------------------------------------------------------------
 
-LIST = f"/api/coupons/sites/all/devices/{DEVICE}"
-
 
 async def redeem(backend: XertsBackend, code: str = CODE) -> Written:
     return await backend.redeem(DEVICE, code, idempotency_key="r", deadline=soon())
-
-
-async def test_a_code_is_redeemed_where_its_coupon_says(wire: respx.MockRouter, build: Build) -> None:
-    listed = wire.get(LIST).respond(json={"results": [COUPON]})
-    used = wire.put(f"/api/coupons/sites/{OTHER}/devices/{DEVICE}/redeem/{CODE}").respond(
-        json={"results": REDEEMED}
-    )
-    written = await redeem(await opened(build()), " y2bma ")
-    assert written == Written.done(str(COUPON["id"]), message="Pie of the day")
-    assert sent(used).content == b""
-    sent(listed)
-
-
-async def test_a_code_is_redeemed_at_the_default_site(wire: respx.MockRouter, build: Build) -> None:
-    used = wire.put(f"/api/coupons/sites/{SITE}/devices/{DEVICE}/redeem/{CODE}").respond(json=REDEEMED)
-    assert (await redeem(await opened(build(redeem_site="default")))).outcome is Outcome.DONE
-    sent(used)
-    assert len(wire.calls) == 1
-
-
-async def test_a_code_is_activated(wire: respx.MockRouter, build: Build) -> None:
-    used = wire.put(f"/api/coupons/sites/{SITE}/activate/{CODE}").respond(json={"results": COUPON})
-    backend = await opened(build(promo="activate", redeem_site="default"))
-    assert (await redeem(backend)).outcome is Outcome.DONE
-    sent(used)
-    assert backend.reconciliation is Reconciliation.MANUAL
-    assert backend.capabilities["coupons.redeem"].support is Support.PARTIAL
-    assert await settle(backend) == Written.unknown()
 
 
 @pytest.mark.parametrize("code", ["NO-SUCH", "", "../..", "ABC/1", "\u0410BCDE"])
@@ -627,8 +478,6 @@ async def test_every_end_but_done_says_why_without_names(wire: respx.MockRouter,
 
 # -- management ----------------------------------------------------------------------------------------
 
-LOGIN = {"id": "token-1", "ttl": 1209600, "created": "2016-05-26T05:17:55.231Z", "userId": "member-1"}
-
 
 @pytest.fixture
 async def login(wire: respx.MockRouter) -> respx.Route:
@@ -644,128 +493,6 @@ def manage(login: respx.Route) -> Manage:
     return managing
 
 
-@pytest.mark.parametrize("header", ["Authorization", "Authentication"])
-async def test_the_token_of_a_login_goes_raw_into_its_header(
-    wire: respx.MockRouter, login: respx.Route, manage: Manage, header: str
-) -> None:
-    route = wire.post("/api/members/member-1/vendors").respond(json={"id": "vendor-1", "ownerId": "member-1"})
-    vendor = NewVendor("Bakery", "1 Flour St", "101000", "Moscow", "Russia", "Bread", phone="1-653")
-    async with manage(token_header=header, member="member-1") as xerts:
-        assert await xerts.create_vendor(vendor, await xerts.member()) == "vendor-1"
-    assert body_of(login) == {"email": "me@example.org", "password": "secret"}
-    assert sent(route).headers[header] == "token-1"
-    assert body_of(route) == {
-        "vendorName": "Bakery",
-        "headOfficeAddress1": "1 Flour St",
-        "headOfficeZipcode": "101000",
-        "headOfficeCity": "Moscow",
-        "headOfficeCountry": "Russia",
-        "headOfficePhone": "1-653",
-        "description": "Bread",
-    }
-
-
-async def test_the_login_tells_whose_it_is(login: respx.Route, manage: Manage) -> None:
-    async with manage() as xerts:
-        assert await xerts.member() == "member-1"
-    sent(login)
-
-
-async def test_a_member_is_created(wire: respx.MockRouter, login: respx.Route, manage: Manage) -> None:
-    route = wire.post("/api/members").respond(json={"id": "member-2", "email": "a@b.cd"})
-    async with manage() as xerts:
-        assert await xerts.create_member(NewMember("a@b.cd", "pw", site_owner=True)) == "member-2"
-    assert body_of(route) == {
-        "email": "a@b.cd",
-        "password": "pw",
-        "vendorOwner": False,
-        "siteOwner": True,
-        "appProvider": False,
-    }
-    assert not login.called
-
-
-@pytest.mark.parametrize(
-    ("changes", "gps"),
-    [
-        ({}, {"lat": 55.7766, "lng": 37.65}),
-        ({"gps": "string", "gps_longitude": "long"}, {"lat": "55.7766", "long": "37.65"}),
-    ],
-)
-async def test_a_site_is_created(
-    wire: respx.MockRouter, login: respx.Route, manage: Manage, changes: dict[str, Any], gps: object
-) -> None:
-    route = wire.post("/api/vendors/vendor-1/sites").respond(json={"id": "site-9", "title": "Shop"})
-    async with manage(**changes) as xerts:
-        place = GeoPoint(Decimal("55.7766"), Decimal("37.65"))
-        assert await xerts.create_site("vendor-1", "Shop", "3 Square", place) == "site-9"
-    assert body_of(route) == {"title": "Shop", "address": "3 Square", "gps": gps}
-    assert not login.called  # the reference shows this call without a login
-
-
-async def test_a_call_goes_with_a_login_where_the_settings_say(
-    wire: respx.MockRouter, login: respx.Route, manage: Manage
-) -> None:
-    route = wire.post("/api/vendors/v/sites").respond(json={"id": "s"})
-    async with manage(login_for={"sites"}) as xerts:
-        await xerts.create_site("v", "Shop")
-    assert sent(route).headers["Authorization"] == "token-1"
-    assert body_of(route) == {"title": "Shop"}
-
-
-@pytest.mark.parametrize("method", ["PUT", "POST"])
-async def test_a_site_gets_its_administrator(wire: respx.MockRouter, manage: Manage, method: str) -> None:
-    route = wire.route(method=method, path="/api/sites/s/admin").respond(json={"results": {"id": "s"}})
-    async with manage(site_admin_method=method) as xerts:
-        assert await xerts.set_site_admin("s", "m") == "s"
-    assert body_of(route) == {"adminId": "m"}
-
-
-@pytest.mark.parametrize("word", ["vendors", "vendor"])
-async def test_an_offer_is_created(wire: respx.MockRouter, manage: Manage, word: str) -> None:
-    route = wire.post(f"/api/{word}/v/offers").respond(json={"id": "o"})
-    async with manage(vendor_offers_path=word) as xerts:
-        offer = NewOffer("Bun", "Second free", "green", "white", "https://i.test/1.png", "https://o.test/")
-        assert await xerts.create_offer("v", offer) == "o"
-    assert body_of(route) == {
-        "title": "Bun",
-        "description": "Second free",
-        "styleBorderColor": "green",
-        "styleBackgroundColor": "white",
-        "featureImage": "https://i.test/1.png",
-        "url": "https://o.test/",
-        "vendorId": "v",
-    }
-
-
-@pytest.mark.parametrize("name", ["triggerLocationRadius", "triggerRadius"])
-async def test_an_offer_is_attached(wire: respx.MockRouter, manage: Manage, name: str) -> None:
-    wire.get(SITE_S).respond(json={"exists": True})
-    route = wire.put("/api/offers/o/sites/rel/s").respond(json={"id": "so"})
-    place = {"lat": 37, "lng": 20}
-    campaign = Campaign(
-        cost=Decimal("0.12"),
-        limit=1000,
-        first_day=date(2017, 5, 1),
-        last_day=date(2017, 5, 26),
-        coupon_days=7,
-        triggers=[{"id": "1", "triggerLocation": place, "triggerRadius": 30}],
-    )
-    async with manage(trigger_radius=name) as xerts:
-        assert await xerts.attach_offer("o", "s", campaign) == "so"
-    assert body_of(route) == {
-        "instanceCost": 0.12,
-        "instanceLimit": 1000,
-        "instanceIssues": 0,
-        "totalCost": 120.0,
-        "instanceStartIssueOn": "2017-04-30T21:00:00.000Z",  # both days are whole ones in Moscow
-        "instanceExpiresOn": "2017-05-26T20:59:59.999Z",
-        "couponExpiresAfterDays": 7,
-        "triggers": [{"id": "1", "triggerLocation": place, name: 30}],
-    }
-
-
-SITE_S = "/api/sites/s/exists"
 TERMS = {
     "instanceCost": 0.12,
     "instanceLimit": 1010,
@@ -811,84 +538,6 @@ async def test_an_offer_that_is_attached_already_is_told(
         ) as caught:
             await xerts.attach_offer("o", "s", campaign)
         assert "planted" not in str(caught.value)
-
-
-async def test_an_offer_is_not_attached_to_a_site_that_there_is_none_of(
-    wire: respx.MockRouter, login: respx.Route, manage: Manage
-) -> None:
-    refused = wire.get(SITE_S).mock(
-        side_effect=[httpx.Response(401, json=ERROR), httpx.Response(200, json={"exists": False})]
-    )
-    wire.get("/api/sites/s").respond(401, json=ERROR)
-    async with manage() as xerts:
-        with pytest.raises(Declined, match="no such site"):
-            await xerts.attach_offer("o", "s", Campaign(cost=Decimal(1), limit=1))
-    assert refused.calls.last.request.headers["Authorization"] == "token-1"
-
-
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_the_coupons_of_a_site(wire: respx.MockRouter, manage: Manage, method: str) -> None:
-    route = wire.route(method=method, path="/api/sites/s/coupons").respond(json={"results": [COUPON]})
-    async with manage(site_coupons_method=method) as xerts:
-        (coupon,) = await xerts.site_coupons("s")
-    assert coupon.code == CODE
-    sent(route)
-
-
-ROWS = (
-    ReportRow("58c4-a", "O'connel Street Bakery", 1, 15, 2),
-    ReportRow("68c5-b", 'Main "North"', 1, 10, 5),
-)
-REPORT = CouponReport(issued=30, redeemed=10, rows=ROWS, first="28-07-2016", last="14-08-2016")
-PLAIN_ROWS = [
-    {"id": r.reference, "label": r.label, "activeOffers": 1, "couponsIssued": i, "couponsRedeemed": d}
-    for r, i, d in zip(ROWS, (15, "10"), (2, 5), strict=True)
-]
-HEAD = {"totalCouponsIssued": 30, "totalCouponsRedeemed": 10, "from": "28-07-2016", "to": "14-08-2016"}
-AS_PRINTED = r"""{
-    "totalCouponsIssued": 30,
-    "totalCouponsRedeemed": 10,
-    "sites": [
-        "58c4-a" : {
-      "id": "58c4-a",
-            "label": "O\\'connel Street Bakery",
-            "activeOffers": 1, "couponsIssued": 15, "couponsRedeemed": 2
-        },
-        "68c5-b" : {
-      "id": "68c5-b",
-            "label": "Main \"North\"",
-            "activeOffers": 1, "couponsIssued": 10, "couponsRedeemed": 5,
-    },
-    ],
-    "from": "28-07-2016",
-    "to": "14-08-2016"
-}"""
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        json.dumps({**HEAD, "sites": PLAIN_ROWS}),
-        json.dumps({**HEAD, "sites": {row["id"]: row for row in PLAIN_ROWS}}),
-        AS_PRINTED,
-        AS_PRINTED.replace(r"O\\'", r"O\'"),
-    ],
-)
-async def test_a_report_is_read_in_any_form(wire: respx.MockRouter, manage: Manage, body: str) -> None:
-    route = wire.get("/api/reporting/vendors/v").respond(text=body)
-    async with manage() as xerts:
-        report = await xerts.vendor_report("v", date(2016, 7, 28), date(2016, 8, 14))
-    assert report == REPORT
-    request = sent(route)
-    assert request.url.query == b"from=28-07-2016&to=14-08-2016"
-    assert request.headers["Authorization"] == "token-1"
-
-
-async def test_a_report_up_to_now(wire: respx.MockRouter, manage: Manage) -> None:
-    route = wire.get("/api/reporting/sites/s").respond(json={**HEAD, "vendors": []})
-    async with manage() as xerts:
-        assert (await xerts.site_report("s", date(2016, 7, 28))).rows == ()
-    assert sent(route).url.query == b"from=28-07-2016"
 
 
 @pytest.mark.parametrize(
