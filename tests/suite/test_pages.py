@@ -140,8 +140,8 @@ class Hostile(Clean):
     answer_of: ClassVar[list[Any]] = [
         {"card": {"cardNumber": HOSTILE * 50, "cardState": HOSTILE, "barcode": {"barcodeNumber": HOSTILE,
          "barcodeType": HOSTILE}, "bonus": {"total": HOSTILE, "available": "x" * 10_000,
-         "bonuses": [HOSTILE, {"description": HOSTILE * 900, "amount": deep}] * 900}}},
-        [{HOSTILE: HOSTILE, "deep": deep, **dict.fromkeys(map(str, range(5_000)), HOSTILE)}] * 200,
+         "bonuses": [HOSTILE, {"description": HOSTILE * 90, "amount": deep}] * 60}}},
+        [{HOSTILE: HOSTILE, "deep": deep, **dict.fromkeys(map(str, range(300)), HOSTILE)}] * 120,
         {"code": HOSTILE, "description": HOSTILE * 1_000, "deep": deep},
         HOSTILE,
         None,
@@ -162,13 +162,14 @@ async def test_whatever_a_service_answers_the_phone_shows_harmlessly(site: str) 
         form = {"session": await secret_of(session, site), "urls": url}
         async with session.post(site + "phone/connect", data=form) as answer:
             assert answer.status == 200
-        for call in [*phone.ACTIONS, "scenario", "nothing"] * 4:
+        for call in [*phone.ACTIONS, "scenario", "nothing"] * 3:
             typed = {"what": "new-card" if call == "scenario" else "1", "msisdn": "79005550001", "code": "x"}
             async with session.post(site + f"phone/{call}", data=form | typed) as answer:
                 text = await answer.text()
                 assert answer.status == 200, call
             assert "<script>alert" not in text
-            assert not re.search("[\x1b\u202e]", text)
+            found = re.search("[\x1b\u202e]", text)
+            assert found is None, text[max(0, found.start() - 300) : found.end() + 50]
             assert len(text) < 2_000_000
 
 
