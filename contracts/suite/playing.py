@@ -53,7 +53,7 @@ class Given:
     def number(self) -> str:
         number = self.what or self.card
         if not number:
-            raise CannotPlay("this call needs a card number: play URL CALL NUMBER")
+            raise CannotPlay("this call needs a card number")
         return number
 
 
@@ -78,7 +78,7 @@ class _Player:
             return {"cardNumber": self.given.number}
         if self.given.msisdn:
             return {"msisdn": self.given.msisdn}
-        raise CannotPlay("this call needs --card or --msisdn")
+        raise CannotPlay("this call needs a card number or a phone (--card, --msisdn)")
 
     async def find(self) -> Answer:
         """1: find a card (--msisdn, --email, --birth-date)"""
@@ -138,7 +138,7 @@ class _Player:
         """12: a promo code for card NUMBER (--code, --msisdn)"""
         code = self.given.code or self.trial.options.promo_code
         if code is None and self.given.body is None:
-            raise CannotPlay("this call needs --code")
+            raise CannotPlay("this call needs a promo code (--code)")
         made = {self.trial.options.promo_field: code} | (self._holder() if self.given.body is None else {})
         return await self.trial.promo(self._body(made))
 

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+LONG = ("test_run_against_stand_ins", "test_run_against_demo", "test_engine", "test_surroundings")
+"""Files that take longest: begun first, so that no process waits for one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+
 
 @pytest.fixture(scope="module")
 def asked(request: pytest.FixtureRequest) -> list[str]:

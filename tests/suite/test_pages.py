@@ -9,21 +9,24 @@ import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
 from contracts.cli import app
 from contracts.suite.config import Options
-from contracts.suite.pages import forms
+from contracts.suite.pages import forms, phone
 from contracts.suite.pages.app import serving
 from contracts.suite.pages.barcodes import picture
 from contracts.suite.pages.runs import compare
 from contracts.suite.pages.sessions import MOST, Sessions
 from contracts.suite.results import Result, State
+from tests.suite.implementations.clean import Clean
+from tests.suite.implementations.clean import serving as service
 from tests.suite.test_reports import BREACH, WARNING, result, run, target
 
 Session = aiohttp.ClientSession
@@ -123,6 +126,51 @@ async def test_the_language_link_leads_back_to_our_own_pages_alone(site: str) ->
                 site + "language/ru", params={"back": back}, allow_redirects=False
             ) as answer:
                 assert answer.headers["Location"] == led
+
+
+HOSTILE = "<script>alert(1)</script>\x1b[2J\u202e"
+
+
+class Hostile(Clean):
+    """Whatever it is asked, it answers with what harms those who show it as it stands."""
+
+    deep: Any = HOSTILE
+    for _ in range(900):
+        deep = [deep]
+    answer_of: ClassVar[list[Any]] = [
+        {"card": {"cardNumber": HOSTILE * 50, "cardState": HOSTILE, "barcode": {"barcodeNumber": HOSTILE,
+         "barcodeType": HOSTILE}, "bonus": {"total": HOSTILE, "available": "x" * 10_000,
+         "bonuses": [HOSTILE, {"description": HOSTILE * 90, "amount": deep}] * 60}}},
+        [{HOSTILE: HOSTILE, "deep": deep, **dict.fromkeys(map(str, range(300)), HOSTILE)}] * 120,
+        {"code": HOSTILE, "description": HOSTILE * 1_000, "deep": deep},
+        HOSTILE,
+        None,
+    ]  # fmt: skip
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.asked += 1
+        answer = self.answer_of[self.asked % len(self.answer_of)]
+        return web.json_response(answer, status=(200, 200, 422)[self.asked % 3])
+
+
+async def test_whatever_a_service_answers_the_phone_shows_harmlessly(site: str) -> None:
+    async with service(Hostile()) as url, browser() as session:
+        form = {"session": await secret_of(session, site), "urls": url}
+        async with session.post(site + "phone/connect", data=form) as answer:
+            assert answer.status == 200
+        for call in [*phone.ACTIONS, "scenario", "nothing"] * 3:
+            typed = {"what": "new-card" if call == "scenario" else "1", "msisdn": "79005550001", "code": "x"}
+            async with session.post(site + f"phone/{call}", data=form | typed) as answer:
+                text = await answer.text()
+                assert answer.status == 200, call
+            assert "<script>alert" not in text
+            found = re.search("[\x1b\u202e]", text)
+            assert found is None, text[max(0, found.start() - 300) : found.end() + 50]
+            assert len(text) < 2_000_000
 
 
 async def test_the_command_serves_until_it_is_asked_to_end() -> None:

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from contracts.suite.address import named
@@ -23,6 +24,8 @@ MOST_STEPS = 40
 """Calls that are kept beside the phone."""
 MOST_ROWS = 100
 """Purchases, offers or phones that the phone shows."""
+MOST_FIELDS = 30
+"""Fields of one of them."""
 LONGEST = 300
 """Characters of a value that the phone shows."""
 
@@ -282,13 +285,17 @@ def _rows(value: Any) -> list[list[tuple[str, str]]]:
     rows = []
     for one in value[:MOST_ROWS] if isinstance(value, list) else []:
         pairs = one.items() if isinstance(one, dict) else [("", one)]
-        rows.append([(str(name)[:LONGEST], _text(item)) for name, item in pairs])
+        rows.append([(str(name)[:LONGEST], _text(item)) for name, item in islice(pairs, MOST_FIELDS)])
     return rows
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, deepest: int = 3) -> str:
+    """A value in a line, its beginning; what lies deeper than a few levels is left out."""
+    if isinstance(value, (list, dict)) and not deepest:
+        return "…"
     if isinstance(value, list):
-        return ", ".join(_text(item) for item in value[:MOST_ROWS])[:LONGEST]
+        return ", ".join(_text(item, deepest - 1) for item in value[:MOST_FIELDS])[:LONGEST]
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {_text(item)}" for key, item in value.items())[:LONGEST]
+        pairs = islice(value.items(), MOST_FIELDS)
+        return ", ".join(f"{key}: {_text(item, deepest - 1)}" for key, item in pairs)[:LONGEST]
     return str(value)[:LONGEST]
