@@ -37,7 +37,7 @@ commands.add_to(app)
 @app.command()
 def sandbox(
     name: Annotated[
-        str, typer.Argument(help="Which CRM: perx, pegke, xerts, retailcrm, uds, or the made-up kolibri.")
+        str, typer.Argument(help="Which CRM: perx, pegke, xerts, retailcrm, uds, moysklad, kolibri.")
     ],
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")

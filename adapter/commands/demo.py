@@ -26,11 +26,12 @@ from adapter.settings import CouponTriggers, Crm, NumberRange, Settings, with_ov
 from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
-from contracts.sandbox import pegke, perx, xerts
+from contracts.sandbox import moysklad, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.people import PEOPLE
+from crm_backends import registry
 from crm_backends.inputs import wire_phone
 from crm_backends.model import Holder, Profile
-from crm_backends.ports import BackendError, Deadline
+from crm_backends.ports import BackendError, Deadline, Support
 
 LOGIN, PASSWORD = "koshelek", "demo"
 _RANGE = NumberRange(prefix="2900", length=13, check_digit="ean", first=1000)
@@ -55,12 +56,24 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
 
 
 CRMS = ("perx", "pegke", "xerts")
+CONNECTORS: Mapping[str, Mapping[str, object]] = {
+    "retailcrm": {"api_key": retailcrm.API_KEY, "site": retailcrm.SITE},
+    "uds": {"path": "/partner/v2", "company_id": uds.COMPANY, "api_key": uds.API_KEY},
+    "moysklad": {
+        "path": "/api/remap/1.2",
+        "token": moysklad.TOKEN,
+        "bonus_program": moysklad.PROGRAM,
+    },
+}
+"""Connectors with a stand-in: their settings, and the path of the API below it."""
+_NOT_THERE = (Support.IMPOSSIBLE, Support.NOT_IMPLEMENTED)
 PERX_CODE = "COFFEE"
 """A promo code for a reward of Perx; its vouchers have codes, too, which are for the till."""
 
 
 def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
-    """Serve the demo until a signal; ``crm`` is ``postgres``, one of ``CRMS``, or ``mixed``.
+    """Serve the demo until a signal; ``crm`` is ``postgres``, one of ``CRMS`` or ``CONNECTORS``, or
+    ``mixed``.
 
     Raises ``CannotRun``.
     """
@@ -73,7 +86,7 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
         say(greeting(service, port, crm, people["plastic"], file))
 
     async def main(url: str) -> None:
-        names = CRMS if crm == "mixed" else [name for name in CRMS if name == crm]
+        names = CRMS if crm == "mixed" else [name for name in (*CRMS, *CONNECTORS) if name == crm]
         async with AsyncExitStack() as stack:
             running = {name: await stack.enter_async_context(sandbox.running(name)) for name in names}
             update: dict[str, Any] = {"crm": Crm.model_validate(_bindings(crm, running))}
@@ -89,6 +102,13 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
 def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any]:
     """The ``[crm]`` settings that lead to the stand-ins."""
     own = {"driver": "postgres"}
+    if crm in CONNECTORS:
+        given = dict(CONNECTORS[crm])
+        address = f"{running[crm].base_url}{given.pop('path', '')}"
+        there = {"driver": crm, "base_url": address, **given}
+        # Nobody can be registered there, so people are kept here.
+        users = own if registry.load(crm).capabilities["users.register"].support in _NOT_THERE else there
+        return {"users": users, "points": there, "coupons": {"driver": "none"}}
     drivers: dict[str, dict[str, Any]] = {}
     if "perx" in running:
         drivers["perx"] = {

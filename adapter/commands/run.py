@@ -95,7 +95,7 @@ def demo(
         typer.Option(envvar="KOSHELEK_MANAGEMENT__PORT", min=0, max=65535, help="Port of the health page."),
     ] = 8081,
     crm: Annotated[
-        Literal["postgres", "perx", "pegke", "xerts", "mixed"],
+        Literal["postgres", "perx", "pegke", "xerts", "mixed", "retailcrm", "uds", "moysklad"],
         typer.Option(help="The CRM: in PostgreSQL, or stand-ins for vendors' servers, one or all mixed."),
     ] = "postgres",
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from contracts.sandbox import kolibri, pegke, perx, retailcrm, uds, xerts
+from contracts.sandbox import kolibri, moysklad, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
@@ -26,6 +26,7 @@ MODULES: Mapping[str, ModuleType] = {
     "xerts": xerts,
     "retailcrm": retailcrm,
     "uds": uds,
+    "moysklad": moysklad,
     "kolibri": kolibri,
 }
 

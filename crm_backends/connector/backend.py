@@ -124,6 +124,8 @@ class ConnectorBackend:
         said = self._at_once(plan, run)
         if said in ("nothing", "no_such_customer"):
             raise Nothing
+        if said == "holder_unnamed":
+            raise HolderUnnamed(_UNNAMED.format(self.name))
         if said is not None:
             raise BackendMisconfigured(f"{self.name}: {plan.name}: the connector says {said}")
         await self._runner.read(plan.steps, run)
@@ -207,7 +209,7 @@ class ConnectorBackend:
             lambda: self._reader.field(plan.giving.result, "id", run.context, text_or_nothing)
         )
         if found is None and self._at_once(plan, run) is None:
-            raise HolderUnnamed(f"{self.name}: the holder's profile lacks what accounts are called by")
+            raise HolderUnnamed(_UNNAMED.format(self.name))
         return found
 
 
@@ -233,6 +235,7 @@ def statics_of(program: Program, settings: HttpSettings) -> dict[str, Any]:
     return {"settings": plain, "secrets": secret}
 
 
+_UNNAMED = "{}: the holder's profile lacks what accounts are found by"
 _MISFIT = "compare base_url and the connector's settings with what the vendor says; see its README"
 
 

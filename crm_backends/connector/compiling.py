@@ -39,6 +39,7 @@ from crm_backends.connector.templates import Fill, Templates
 from crm_backends.connector.vocabulary import (
     ACCOUNTS,
     DECIDES,
+    OF_ACCOUNTS,
     OF_READS,
     OF_WRITES,
     RECONCILED,
@@ -156,7 +157,9 @@ class _Compiler:
         return Plan(
             name=name,
             shape=shape,
-            at_once=self._rulings(operation.at_once, before, (*path, "at_once"), allowed),
+            at_once=self._rulings(
+                operation.at_once, before, (*path, "at_once"), OF_ACCOUNTS if name in ACCOUNTS else allowed
+            ),
             alone=self._maybe(operation.one_at_a_time, before, (*path, "one_at_a_time")),
             steps=steps,
             giving=giving,

@@ -102,7 +102,8 @@ def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
         raise Wrong("an expression is missing", "write what the value is, such as body.id")
     if "${" in text:
         raise Wrong("this is an expression already", "leave out ${ and }", "${")
-    pieces = _parsed("${" + text + "\n}")
+    # Blanks at both ends: Jinja takes a sign there for its trimming of white space.
+    pieces = _parsed("${ " + text + "\n}")
     if len(pieces) != 1 or isinstance(pieces[0], nodes.TemplateData):
         raise Wrong("this is not one expression", "put } into quotes, or leave it out", "}")
     compiler = _Compiler(scope)
@@ -113,6 +114,11 @@ def read_pieces(text: str, scope: Scope, where: str = "") -> list[str | Expressi
     """The pieces of a text with ``${…}`` in it. Raises ``Wrong``."""
     if "${" not in text:
         return [text]
+    for sign in ("${-", "${+", "-}", "+}"):
+        if sign in text:
+            raise Wrong(
+                f"{sign} would be read as Jinja's trimming of white space", "write a blank there", sign
+            )
     pieces: list[str | Expression] = []
     for piece in _parsed(text):
         if isinstance(piece, nodes.TemplateData):

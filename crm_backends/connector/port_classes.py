@@ -52,9 +52,19 @@ class UsersPort(ConnectorBackend):
             contexts = await self._read(plan, self._begin("users.find", deadline, asked))
         except Nothing:
             return []
+        return self.told(lambda: self._asked_for(plan, contexts, phone, email))
+
+    def _asked_for(
+        self, plan: Plan, contexts: Sequence[dict[str, Any]], phone: str | None, email: str | None
+    ) -> list[Customer]:
+        """Those with this very phone or e-mail, each once. Raises ``CannotTell``."""
         found: dict[str, Customer] = {}
-        for customer in self.told(lambda: [self._reader.customer(plan, one) for one in contexts]):
-            if _is_asked_for(customer.profile, phone, email):
+        for context in contexts:
+            # What somebody has typed into a phone's field is not the phone that is looked for.
+            readable = self._reader.phone_can_be_read(plan, context)
+            customer = self._reader.customer(plan, context, phone=readable)
+            told = customer.profile
+            if _is_asked_for(told, phone, email) if readable else email is not None and told.email == email:
                 found.setdefault(customer.customer_id, customer)
         return list(found.values())
 

@@ -70,14 +70,26 @@ class Reader:
         except UnreadablePhone:
             raise Unfit("the text is no phone") from None
 
-    def customer(self, plan: Plan, context: Mapping[str, Any]) -> Customer:
+    def phone_can_be_read(self, plan: Plan, context: Mapping[str, Any]) -> bool:
+        """Whether a customer's phone is one, or is not told. Raises ``CannotTell`` where there is no text."""
+        code = plan.giving.result.get("phone")
+        if code is None:
+            return True
+        try:
+            self.phone(code.value(context))
+        except Unfit:
+            return False
+        return True
+
+    def customer(self, plan: Plan, context: Mapping[str, Any], *, phone: bool = True) -> Customer:
+        """A customer; without the phone where that is not to be read. Raises ``CannotTell``."""
         result = plan.giving.result
 
         def get(name: str, read: Read) -> Any:
             return self.field(result, name, context, read)
 
         profile = Profile(
-            phone=get("phone", self.phone),
+            phone=get("phone", self.phone) if phone else None,
             email=get("email", _email),
             first_name=get("first_name", text_or_nothing),
             patronymic=get("patronymic", text_or_nothing),

@@ -238,6 +238,7 @@ DECIDES: Mapping[str, str] = {
     "ok": "it went well; the next step follows",
     "done": "the whole operation has been done; no further step",
     "nothing": "there is nobody and nothing like that (a read)",
+    "holder_unnamed": "the holder's profile lacks what accounts are found by (an account, at_once)",
     "credentials": "the CRM refuses our credentials",
     "try_later": "the CRM cannot be asked now; nothing was done",
     "misconfigured": "the settings do not fit this CRM; nothing was done",
@@ -247,6 +248,8 @@ DECIDES: Mapping[str, str] = {
 }
 """What an outcome may say."""
 OF_READS = frozenset({"ok", "nothing", "credentials", "try_later", "misconfigured", "no_such_customer"})
-OF_WRITES = frozenset(DECIDES) - {"nothing"}
+OF_ACCOUNTS = frozenset({"nothing", "holder_unnamed"})
+"""What is decided of an account without asking."""
+OF_WRITES = frozenset(DECIDES) - {"nothing", "holder_unnamed"}
 
 assert set(SHAPES) - set(ACCOUNTS) == set(OPERATIONS)  # noqa: S101 - a new operation has to be described

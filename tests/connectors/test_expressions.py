@@ -15,6 +15,7 @@ from crm_backends.connector.expressions import (
     Scope,
     Wrong,
     read_expression,
+    read_pieces,
 )
 from crm_backends.connector.moments import Programme, functions_of
 
@@ -83,6 +84,8 @@ def value(text: str) -> Any:
         ("body.wallets | pick('balance') | max", Decimal("100.10")),
         ("(body.wallets | sort('balance', reverse=true) | first).id", "w2"),
         ("(-body.wallets[0].balance) | abs", Decimal("5.25")),
+        ("-body.kopecks", -12345),
+        ("-body.kopecks if body.ok else 1", -12345),
         ("'12.50' | decimal", Decimal("12.50")),
         ("0.1 + 0.2", Decimal("0.3")),
         ("input.points * 2", Decimal("25.00")),
@@ -229,3 +232,10 @@ def test_no_attribute_of_a_value_is_ever_reached() -> None:
 def test_input_is_never_read_as_an_expression() -> None:
     context = {**CONTEXT, "input": {"phone": "${secrets.key}"}}
     assert read("input.phone ~ ''").value(context) == "${secrets.key}"
+
+
+@pytest.mark.parametrize("text", ["${-status}", "${ status -}", "${+status}", "a${status+}"])
+def test_a_sign_that_jinja_would_take_for_trimming_is_refused(text: str) -> None:
+    with pytest.raises(Wrong, match="trimming"):
+        read_pieces(text, SCOPE)
+    assert read_pieces("${ -status }", SCOPE)[0].value(CONTEXT) == -200  # type: ignore[union-attr]

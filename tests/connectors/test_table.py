@@ -108,6 +108,18 @@ async def test_whom_the_crm_finds_besides_is_never_given() -> None:
         assert [one.customer_id for one in found] == ["2"]  # this one tells no phone
 
 
+async def test_what_is_typed_into_a_phone_is_nobodys_phone() -> None:
+    rows = [{"id": 1, "phone": "call after six, 916"}, {"id": 2, "phone": PHONE, "mail": "a@example.org"}]
+    async with played(find("body", ", email: row.mail"), answer(rows)) as crm:
+        found = await crm.backend.find(phone=PHONE, email=None, birth_date=None, deadline=soon())
+        assert [one.customer_id for one in found] == ["2"]
+    rows[0]["mail"] = "b@example.org"
+    async with played(find("body", ", email: row.mail"), answer(rows)) as crm:
+        asked = {"phone": "+79990000009", "email": "B@example.org"}
+        found = await crm.backend.find(**asked, birth_date=None, deadline=soon())
+        assert [(one.customer_id, one.profile.phone) for one in found] == [("1", None)]
+
+
 # -- outcomes ------------------------------------------------------------------------------------------
 
 IN_200 = """\

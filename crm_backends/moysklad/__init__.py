@@ -1,0 +1,1 @@
+"""МойСклад, described in ``connector.yaml``; there is no code of its own."""
