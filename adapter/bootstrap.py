@@ -22,10 +22,13 @@ from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import EmailBook, Finder, StoreBusy, StoreUnavailable, Visibility
 from adapter.loyalty.programme import Programme, kinds_looked_for
+from adapter.ops.console.app import add_console
+from adapter.ops.console.ports import Parts
 from adapter.ops.crm_watch import CrmWatch
 from adapter.ops.health import management_application
 from adapter.ops.metrics import Metrics
 from adapter.settings import Binding, Koshelek, Settings
+from adapter.store.audit import PostgresAudit
 from adapter.store.balances import PostgresBalances
 from adapter.store.cards import PostgresCards
 from adapter.store.consents import PostgresConsents
@@ -36,6 +39,7 @@ from adapter.store.monitoring import PostgresMonitoring
 from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
+from adapter.store.review import PostgresReview
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends.model import CrmCard
@@ -203,7 +207,24 @@ class Service:
             self.problem, self.watch.standings, needs_crm=self.settings.management.ready_needs_crm
         )
         self.metrics.add_to(application)
+        if self.settings.console.people:
+            add_console(application, self._console_parts())
         return application
+
+    def _console_parts(self) -> Parts:
+        def crm_of(kind: OperationKind) -> str:
+            backend, _ = self.crms.performing(kind)
+            return "" if backend is None else backend.name
+
+        return Parts(
+            programme=self.programme,
+            crm_of=crm_of,
+            desk=PostgresReview(self.gateway),
+            cards=self.cards,
+            operations=self.operations,
+            visibility=self.visibility,
+            audit=PostgresAudit(self.gateway),
+        )
 
     async def shown(self) -> Mapping[OperationKind, Visibility]:
         """What the CRMs have shown, of each kind that is settled by looking."""

@@ -6,6 +6,7 @@ when and why. The commands and the console do it by this; it may not know either
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -74,6 +75,8 @@ class Requeue:
     """Not in the CRM when it was asked; delivery looks once more, for as long as it always does."""
     kept: list[tuple[Item, Asked]] = field(default_factory=list)
     """Left alone for what the CRM has said of them."""
+    unasked: list[Item] = field(default_factory=list)
+    """Left alone because there was no time to ask about them."""
     left: dict[int, str] = field(default_factory=dict)
     """Left alone for what they are, each with the reason as one sentence."""
     found: int = 0
@@ -87,9 +90,13 @@ class Requeue:
             else:
                 self.plain.append(item.id)
 
-    async def ask(self, asking: Asking) -> None:
-        """Ask the CRM about each that may have reached it."""
+    async def ask(self, asking: Asking, patience: float = float("inf")) -> None:
+        """Ask the CRM about each that may have reached it, for so many seconds."""
+        until = time.monotonic() + patience
         for item in self.doubtful:
+            if time.monotonic() > until:
+                self.unasked.append(item)
+                continue
             asked = await asking.ask(item)
             if asked.answer is Rechecked.FOUND:
                 self.found += 1

@@ -1,10 +1,12 @@
-"""Operations as people look at them: what may be shown of one, what happened to it, how a decision ended.
+"""Operations as people look at them: what may be shown of one, what happened to it, how a decision ended; and
+what is kept of those people.
 
 It may not know the database, nor who looks.
 """
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -74,3 +76,30 @@ class Settled:
 
     state: OperationState
     before: str | None = None
+
+
+class AuditAction(enum.StrEnum):
+    """What is kept of people in the audit list."""
+
+    LOGGED_IN = "logged_in"
+    LOGIN_FAILED = "login_failed"
+    LOGGED_OUT = "logged_out"
+    SEARCHED = "searched"
+    SHOWN_CARD = "shown_card"
+    SHOWN_OPERATION = "shown_operation"
+    RECHECKED = "rechecked"
+    REQUEUED = "requeued"
+    SETTLED = "settled"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Something that somebody did in the console."""
+
+    id: int
+    at: datetime
+    who: str
+    action: str
+    operation_id: int | None
+    card_number: str | None
+    note: str | None

@@ -5,6 +5,7 @@ This room may not know what the settings are used for.
 
 from adapter.settings.base import CannotRun, SettingsError, secret_names, shape_of
 from adapter.settings.card_sections import BARCODE_DIGITS, Cards, Enrolment, Matching, NumberRange
+from adapter.settings.console_section import Console, Person
 from adapter.settings.crm import PORTS, Binding, Crm, CrmPort
 from adapter.settings.loading import (
     DEFAULT_FILE,
@@ -35,6 +36,7 @@ __all__ = [
     "Binding",
     "CannotRun",
     "Cards",
+    "Console",
     "CouponTriggers",
     "Crm",
     "CrmPort",
@@ -46,6 +48,7 @@ __all__ = [
     "ManagementPort",
     "Matching",
     "NumberRange",
+    "Person",
     "Promo",
     "Receipts",
     "Retention",

@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from adapter.settings.base import SettingsError, no_json, secret_names, shape_of
 from adapter.settings.card_sections import Cards, Enrolment, Matching
+from adapter.settings.console_section import Console
 from adapter.settings.crm import PORTS, Crm, driver_secrets
 from adapter.settings.operation_sections import CouponTriggers, Delivery, Promo, Receipts
 from adapter.settings.problems import explain, instead_of, model_at
@@ -37,6 +38,7 @@ class Settings(BaseSettings):
     koshelek: Koshelek = Koshelek()
     server: Server = Server()
     management: ManagementPort = ManagementPort()
+    console: Console = Console()
     database: Database = Database()
     cards: Cards = Cards()
     matching: Matching = Matching()

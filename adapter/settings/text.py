@@ -19,12 +19,23 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from adapter.errors import CATALOGUE
-from adapter.settings import ENV_PREFIX, PORTS, Crm, CrmPort, NumberRange, Settings, shape_of
+from adapter.settings import (
+    ENV_PREFIX,
+    PORTS,
+    Crm,
+    CrmPort,
+    NumberRange,
+    Person,
+    Settings,
+    shape_of,
+)
 from contracts.kit.settings import is_secret, markdown_table
 from crm_backends import registry
 from crm_backends.ports import OPERATIONS, Support
 
 MASK = "********"
+_ENTRIES: dict[str, type[BaseModel]] = {"cards.ranges": NumberRange, "console.people": Person}
+"""Settings that are tables, as many as one likes."""
 
 
 def _sections() -> Iterator[tuple[str, type[BaseModel]]]:
@@ -94,9 +105,18 @@ def sample() -> str:
                 lines.append(f"# {key} = {_shown(info.default)}")
         lines.append("")
     lines += ["# Card numbers that the adapter makes, as many of these as you like.", "# [[cards.ranges]]"]
-    for key, info in NumberRange.model_fields.items():
-        lines += [f"# # {info.description}", f"# {key} = {_shown(info.default)}"]
+    lines += _sample_of(NumberRange)
+    lines += ["", "# Who may log in to the console, a table each.", "# [[console.people]]"]
+    lines += _sample_of(Person)
     return "\n".join(lines) + "\n"
+
+
+def _sample_of(model: type[BaseModel]) -> list[str]:
+    lines = []
+    for key, info in model.model_fields.items():
+        default = (info.examples or [None])[0] if info.default is PydanticUndefined else info.default
+        lines += [f"# # {info.description}", f"# {key} = {_shown(default)}"]
+    return lines
 
 
 def _type_words(info: FieldInfo) -> str:
@@ -144,9 +164,9 @@ def sections() -> str:
             for port in ("users", "points", "coupons"):
                 lines += _rows(f"crm.{port}", CrmPort)
         lines.append("")
-        if section == "cards":
-            lines += [f"**`[[cards.ranges]]`** {_first_line(NumberRange)}", "", *_HEAD]
-            lines += [*_rows("cards.ranges", NumberRange), ""]
+        for key, entries in _ENTRIES.items():
+            if key.startswith(f"{section}."):
+                lines += [f"**`[[{key}]]`** {_first_line(entries)}", "", *_HEAD, *_rows(key, entries), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

@@ -205,6 +205,14 @@ class CardLife:
         except (_Taken, asyncpg.UniqueViolationError):
             return None
 
+    async def since(self, number: str) -> tuple[datetime, datetime | None] | None:
+        """When a card was entered here, and when it was issued; ``None`` when there is no such card."""
+        async with self._gateway.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT created_at, issued_at FROM koshelek.cards WHERE number = $1", number
+            )
+        return (row["created_at"], row["issued_at"]) if row else None
+
     async def events(self, number: str) -> list[CardEvent]:
         """What happened to a card, oldest first."""
         async with self._gateway.connection() as connection:

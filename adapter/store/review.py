@@ -62,6 +62,10 @@ _LAST_DECISION = """
     SELECT at, who, from_state, to_state FROM koshelek.operation_events
      WHERE operation_id = $1 AND who IS NOT NULL ORDER BY id DESC LIMIT 1
 """
+_DECISIONS = """
+    SELECT operation_id, at, who, from_state, to_state, attempt, note FROM koshelek.operation_events
+     WHERE who IS NOT NULL ORDER BY id DESC LIMIT $1
+"""
 _WHO_AND_WHY = "SELECT set_config('koshelek.who', $1, true), set_config('koshelek.note', $2, true)"
 # As a doubt it is looked for in the CRM once more, and sent only if it is not there.
 _REQUEUE = """
@@ -121,6 +125,17 @@ def _item(row: asyncpg.Record) -> Item:
     )
 
 
+def _event(row: asyncpg.Record) -> Event:
+    return Event(
+        at=row["at"],
+        who=row["who"],
+        from_state=OperationState(row["from_state"]),
+        to_state=OperationState(row["to_state"]),
+        attempt=row["attempt"],
+        note=row["note"],
+    )
+
+
 class PostgresReview:
     """Lists, shows and decides. Raises ``StoreUnavailable`` from everything."""
 
@@ -169,17 +184,23 @@ class PostgresReview:
                 """,
                 operation_id,
             )
-        return found[0], [
-            Event(
-                at=row["at"],
-                who=row["who"],
-                from_state=OperationState(row["from_state"]),
-                to_state=OperationState(row["to_state"]),
-                attempt=row["attempt"],
-                note=row["note"],
-            )
-            for row in rows
-        ]
+        return found[0], [_event(row) for row in rows]
+
+    async def of_receipt(self, fiscal_drive: str, document: str, sign: str) -> list[Item]:
+        """Operations of this receipt, newest first: the living one, and any that was refused before."""
+        identity = f"{fiscal_drive}:{document}:{sign}"
+        living: list[tuple[str, Any]] = [("kind = {}", OperationKind.RECEIPT), ("identity = {}", identity)]
+        found = await self._list([*living, ("live = {}", True)], 1, "DESC")
+        if found:
+            return found
+        # No index leads to these; there are few, and only a person looks for them.
+        return await self._list([*living, ("live = {}", False)], 10, "DESC")
+
+    async def decisions(self, limit: int) -> list[tuple[int, Event]]:
+        """What people decided last, newest first, each with the operation's number."""
+        async with self._gateway.connection() as connection:
+            rows = await connection.fetch(_DECISIONS, limit)
+        return [(row["operation_id"], _event(row)) for row in rows]
 
     async def some(self, operation_ids: Sequence[int]) -> AsyncIterator[list[Item]]:
         """The operations with these ids, as far as they exist, in portions."""

@@ -6,21 +6,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
-from adapter.loyalty.model import Operation, OperationKind, OperationState
+from adapter.loyalty.model import Operation, OperationKind
 from contracts.sandbox import Sandbox, perx
 from contracts.sandbox import running as sandbox_running
-from crm_backends.model import Credit
-from crm_backends.ports import Deadline, Outcome
 from tests.integration.processes import Ended, run
 
 from .conftest import Adapter, StartAdapter, new_phone
+from .held_receipts import QR, held, over_perx
 
-QR = "/v1/promo/qrCode"
 CRM = """
 driver = "perx"
 base_url = "{url}"
@@ -42,21 +39,7 @@ async def crm() -> AsyncIterator[Sandbox]:
 @pytest.fixture
 async def adapter(start: StartAdapter, crm: Sandbox) -> Adapter:
     """An adapter over Perx that records and does not deliver receipts until it is told to."""
-    adapter = await start(
-        crm={
-            "driver": "perx",
-            "base_url": crm.base_url,
-            "client_id": perx.CLIENT_ID,
-            "client_secret": perx.CLIENT_SECRET,
-            "loyalty_program_id": perx.LOYALTY_PROGRAM_ID,
-            "identifier_secret": "only for tests, and long enough",
-            "occasions": {"visit": perx.COFFEE},
-        },
-        receipts={"wait": 0},
-        coupons={"receipt_occasion": "visit"},
-        delivery={"retry_first": 0.05, "reconcile_after": 0.3, "call_timeout": 1.0},
-    )
-    return adapter
+    return await start(**over_perx(crm))
 
 
 @pytest.fixture
@@ -79,36 +62,6 @@ def receipts(tmp_path: Path, database: str, crm: Sandbox) -> Command:
         return await asyncio.to_thread(run, "receipts", *words, cwd=tmp_path, env=env, given=given)
 
     return command
-
-
-async def held(adapter: Adapter, *, times: int) -> Operation:
-    """A receipt in doubt that waits for a person; the CRM has it so many times."""
-    if adapter.service._worker_task is None or adapter.service._worker_task.done():
-        await adapter.service.start_delivery()
-    card = await adapter.issue(phone=new_phone())
-    await adapter.service.stop_delivery()
-    assert (await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": card})).status == 200
-    operations = adapter.service.operations
-    newest = "SELECT max(id) FROM koshelek.operations WHERE kind = 'receipt'"
-    operation = await operations.begin(await adapter.sql(newest))
-    assert operation is not None
-    points = adapter.service.programme.points
-    owner = await adapter.service.cards.get(card)
-    assert points is not None
-    assert owner is not None
-    account = owner.points_reference or owner.users_reference or ""
-    for _ in range(times):
-        written = await points.credit(
-            account,
-            Credit(points=Decimal(62), description=""),
-            idempotency_key=operation.idempotency_key,
-            deadline=Deadline.after(5),
-        )
-        assert written.outcome is Outcome.DONE
-    await operations.end(operation, OperationState.UNKNOWN)
-    await operations.end(operation, OperationState.HELD, reason="outcome unknown")
-    await adapter.sql("DELETE FROM koshelek.pgqueuer WHERE payload = $1", str(operation.id).encode())
-    return operation
 
 
 def credits(crm: Sandbox) -> int:

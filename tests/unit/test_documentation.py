@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 
 from adapter.commands.app import app as adapter_app
-from adapter.settings import PORTS, CrmPort, NumberRange, Settings, secret_names
+from adapter.settings import PORTS, CrmPort, NumberRange, Person, Settings, secret_names
 from contracts.cli import app as contract_app
 from crm_backends import registry
 from crm_backends.ports import OPERATIONS
@@ -107,13 +107,17 @@ def _in_databases() -> frozenset[tuple[str, str]]:
     return frozenset(found for file in sql for found in _SCHEMAS.findall(file.read_text(encoding="utf-8")))
 
 
+_ENTRIES: dict[str, type[BaseModel]] = {"cards.ranges": NumberRange, "console.people": Person}
+
+
 def _is_setting(section: str, keys: list[str]) -> bool:
     model: Any = Settings.model_fields[section].annotation
     if section == "crm":
         keys = keys[1:] if keys[0] in PORTS else keys
         return not keys or keys[0] in _keys(model) | _keys_of_a_crm()
-    if (section, keys[0]) == ("cards", "ranges") and len(keys) > 1:
-        return keys[1] in _keys(NumberRange)
+    entries = _ENTRIES.get(f"{section}.{keys[0]}")
+    if entries is not None and len(keys) > 1:
+        return keys[1] in _keys(entries)
     return keys[0] in _keys(model)
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, SecretStr
 
-from adapter.settings import PORTS, Cards, NumberRange, Settings, read_settings
+from adapter.settings import PORTS, Cards, NumberRange, Person, Settings, read_settings
 from adapter.settings import text as settings_text
 from crm_backends import registry
 from crm_backends.ports import Support
 
-_COMMENTED = re.compile(r"# ([a-z_]+ = (?!\.\.\.$).+|\[\[cards\.ranges\]\])")
+_COMMENTED = re.compile(r"# ([a-z_]+ = (?!\.\.\.$).+|\[\[(?:cards\.ranges|console\.people)\]\])")
 
 
 @pytest.fixture(autouse=True)
@@ -58,13 +58,19 @@ def test_every_sample_has_a_password_of_its_own(tmp_path: Path) -> None:
 
 def test_every_commented_line_of_the_sample_is_valid_and_shows_the_default(tmp_path: Path) -> None:
     lines = settings_text.sample().splitlines()
-    # The list of ranges is written in two ways; a file can have one of them.
-    uncommented = [_COMMENTED.sub(r"\1", line) for line in lines if line != "# ranges = []"]
+    # The lists of ranges and people are written in two ways; a file can have one of them.
+    twice = ("# ranges = []", "# people = []")
+    uncommented = [_COMMENTED.sub(r"\1", line) for line in lines if line not in twice]
     assert sum(a != b for a, b in zip(lines, uncommented, strict=False)) > 40
     settings = read("\n".join(uncommented), tmp_path)
     assert settings.cards.ranges == [NumberRange()]
+    (person,) = settings.console.people
+    assert (person.name, person.role) == ("olga", "reader")
     with_default_ranges = settings.model_copy(
-        update={"cards": settings.cards.model_copy(update={"ranges": []})}
+        update={
+            "cards": settings.cards.model_copy(update={"ranges": []}),
+            "console": settings.console.model_copy(update={"people": []}),
+        }
     )
     # crm.driver is shown with the driver that is the default.
     assert without_password(with_default_ranges).model_copy(update={"crm": Settings().crm}) == Settings()
@@ -89,6 +95,7 @@ def test_the_table_holds_every_key_with_its_meaning() -> None:
         if section != "crm" or key not in ("users", "points", "coupons")
     ]
     keys += [(f"cards.ranges.{key}", info) for key, info in NumberRange.model_fields.items()]
+    keys += [(f"console.people.{key}", info) for key, info in Person.model_fields.items()]
     for name in registry.names():
         keys += [(f"crm.{key}", info) for key, info in registry.load(name).settings.model_fields.items()]
     assert all(any(row.startswith(f"| `crm.{port}.driver` |") for row in rows) for port in PORTS)
@@ -106,7 +113,11 @@ def test_the_table_holds_every_key_with_its_meaning() -> None:
 
 
 def test_every_setting_has_a_meaning_written_down() -> None:
-    models: dict[str, type[BaseModel]] = {**sections(), "cards.ranges": NumberRange}
+    models: dict[str, type[BaseModel]] = {
+        **sections(),
+        "cards.ranges": NumberRange,
+        "console.people": Person,
+    }
     for section, model in models.items():
         for key, info in model.model_fields.items():
             assert info.description or section == "crm", f"{section}.{key}"

@@ -1,0 +1,109 @@
+"""The console's application: which address shows what, logging in and out, languages, the audit list."""
+
+from __future__ import annotations
+
+from aiohttp import web
+
+from adapter.loyalty.review import AuditAction
+from adapter.ops.console import drawing
+from adapter.ops.console.guard import ROOT, SESSION, Guard
+from adapter.ops.console.held import Held
+from adapter.ops.console.login import Doorkeeper, TooOften
+from adapter.ops.console.pages import Pages, excuses, see
+from adapter.ops.console.ports import Parts
+from adapter.ops.console.question import Question
+from adapter.ops.console.sessions import Sessions
+from contracts.kit.language import LANGUAGES
+
+_MOST = 100
+_UNKNOWN = "somebody unknown"
+
+
+def add_console(application: web.Application, parts: Parts) -> None:
+    """Serve the console at ``/console/`` of the management port, whose ``/`` leads there."""
+    settings = parts.settings
+    sessions = Sessions(settings.console.idle_minutes * 60.0)
+    hosts = frozenset({*settings.console.hosts, settings.management.host.lower()})
+    guard = Guard(sessions, hosts, https=settings.console.https)
+    console = web.Application(middlewares=[guard.middleware, excuses])
+    for pages in (Home(parts, guard, sessions), Held(parts), Question(parts)):
+        console.add_routes(pages.routes())
+    application.add_subapp(f"{ROOT}/", console)
+
+    async def to_console(request: web.Request) -> web.StreamResponse:
+        raise see("")
+
+    application.router.add_get("/", to_console)
+    application.router.add_get(ROOT, to_console)
+
+
+class Home(Pages):
+    """What belongs to no subject."""
+
+    def __init__(self, parts: Parts, guard: Guard, sessions: Sessions) -> None:
+        super().__init__(parts)
+        self._guard = guard
+        self._sessions = sessions
+        self._doorkeeper = Doorkeeper(parts.settings.console.people)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", self.start),
+            web.get("/login", self.login_form),
+            web.post("/login", self.login),
+            web.post("/logout", self.logout),
+            web.get("/language/{code}", self.choose_language),
+            web.get("/audit", self.audit),
+            web.get("/static/console.css", _style),
+        ]
+
+    async def start(self, request: web.Request) -> web.Response:
+        raise see("held")
+
+    async def login_form(self, request: web.Request) -> web.Response:
+        return self.page(request, "login", problem=None, next=request.query.get("next", ""))
+
+    async def login(self, request: web.Request) -> web.StreamResponse:
+        posted = await request.post()
+        name, password = str(posted.get("name", "")).strip()[:100], str(posted.get("password", ""))[:1000]
+        following, say = str(posted.get("next", "")), self.language_of(request)
+        try:
+            person = await self._doorkeeper.judge(name, password, request.remote or "")
+        except TooOften as error:
+            problem = say(
+                "Too many failed attempts. Wait {minutes} min.", minutes=int(error.seconds / 60) + 1
+            )
+            return self.page(request, "login", problem=problem, next=following, status=429)
+        # Whoever mistakes the fields types a password for a name: only a name that somebody has is kept.
+        known = name if self._doorkeeper.knows(name) else _UNKNOWN
+        if person is None:
+            await self.parts.audit.note(known, AuditAction.LOGIN_FAILED)
+            problem = say("Name or password is wrong.")
+            return self.page(request, "login", problem=problem, next=following, status=403)
+        await self.parts.audit.note(person.name, AuditAction.LOGGED_IN)
+        self._guard.renew(request).person = person
+        raise web.HTTPSeeOther(following if following.startswith(f"{ROOT}/") else f"{ROOT}/")
+
+    async def logout(self, request: web.Request) -> web.StreamResponse:
+        await self.parts.audit.note(self.who(request), AuditAction.LOGGED_OUT)
+        self._guard.renew(request)
+        raise see("login")
+
+    async def choose_language(self, request: web.Request) -> web.StreamResponse:
+        if request.match_info["code"] not in LANGUAGES:
+            raise web.HTTPNotFound
+        request[SESSION].language = request.match_info["code"]
+        back = request.query.get("back", "")
+        raise web.HTTPSeeOther(back if back.startswith(f"{ROOT}/") else f"{ROOT}/")
+
+    async def audit(self, request: web.Request) -> web.Response:
+        before = (
+            int(text) if (text := request.query.get("before", "")).isdecimal() and len(text) < 19 else None
+        )
+        entries = list(await self.parts.audit.latest(_MOST + 1, before=before))
+        more = entries[_MOST - 1].id if len(entries) > _MOST else None
+        return self.page(request, "audit", entries=entries[:_MOST], more=more)
+
+
+async def _style(request: web.Request) -> web.Response:
+    return web.Response(text=drawing.style(), content_type="text/css")

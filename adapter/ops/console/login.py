@@ -1,0 +1,111 @@
+"""Whether a name and a password belong together, and how often one may try. It may not know any page.
+
+A password is judged one at a time, since its hash takes a tenth of a second and megabytes; a name nobody has
+takes as long as a wrong password. Who fails too often waits, by name and by address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from adapter.settings import Person
+from adapter.settings.console_section import HASHED
+
+WITHIN = 300.0
+"""Seconds for which a failure counts."""
+MOST_BY_NAME = 10
+MOST_BY_ADDRESS = 20
+_MOST_REMEMBERED = 10_000
+_MOST_WAITING = 8
+
+
+class TooOften(Exception):
+    """Too many failures; ``seconds``: how long to wait."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"too many failed attempts; wait {seconds:.0f} seconds")
+        self.seconds = seconds
+
+
+@dataclass
+class Failures:
+    """Failed attempts of the last minutes, by whatever they are counted by."""
+
+    most: int
+    now: Callable[[], float] = time.monotonic
+    _known: dict[str, deque[float]] = field(default_factory=dict)
+
+    def wait(self, key: str) -> float:
+        """Seconds until the next attempt is allowed; 0: now."""
+        times = self._known.get(key)
+        if times is None:
+            return 0.0
+        while times and self.now() - times[0] > WITHIN:
+            times.popleft()
+        if not times:
+            del self._known[key]
+            return 0.0
+        return WITHIN - (self.now() - times[0]) if len(times) >= self.most else 0.0
+
+    def note(self, key: str) -> None:
+        while len(self._known) >= _MOST_REMEMBERED and key not in self._known:
+            del self._known[next(iter(self._known))]
+        self._known.setdefault(key, deque(maxlen=self.most)).append(self.now())
+
+    def forget(self, key: str) -> None:
+        self._known.pop(key, None)
+
+
+class Doorkeeper:
+    """Knows the people of the settings."""
+
+    def __init__(self, people: Sequence[Person], now: Callable[[], float] = time.monotonic) -> None:
+        self._people = {person.name: person for person in people}
+        self._hasher = PasswordHasher()
+        self._nobodys = self._hasher.hash("of nobody")
+        self._by_name = Failures(MOST_BY_NAME, now)
+        self._by_address = Failures(MOST_BY_ADDRESS, now)
+        self._one_at_a_time = asyncio.Lock()
+        self._waiting = 0
+
+    def knows(self, name: str) -> bool:
+        return name in self._people
+
+    async def judge(self, name: str, password: str, address: str) -> Person | None:
+        """The person, if the password is theirs. Raises ``TooOften``."""
+        wait = max(self._by_name.wait(name), self._by_address.wait(address))
+        if wait > 0:
+            raise TooOften(wait)
+        if self._waiting >= _MOST_WAITING:
+            raise TooOften(5.0)
+        # Counted before it is judged, so that many at once are no way around.
+        self._by_name.note(name)
+        self._by_address.note(address)
+        self._waiting += 1
+        try:
+            async with self._one_at_a_time:
+                right = await asyncio.to_thread(self._fits, self._people.get(name), password)
+        finally:
+            self._waiting -= 1
+        if not right:
+            return None
+        self._by_name.forget(name)
+        self._by_address.forget(address)
+        return self._people[name]
+
+    def _fits(self, person: Person | None, password: str) -> bool:
+        known = self._nobodys if person is None else person.password.get_secret_value()
+        if not known.startswith(HASHED):
+            return hmac.compare_digest(known.encode(), password.encode("utf-8", "surrogatepass"))
+        try:
+            return self._hasher.verify(known, password) and person is not None
+        except (VerificationError, InvalidHashError):
+            return False

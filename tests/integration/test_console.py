@@ -1,0 +1,331 @@
+"""The console over real sockets: who gets in, what is decided, what is shown to whom, what is kept of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+import pytest
+
+from adapter.loyalty.model import OperationKind
+from contracts.sandbox import Sandbox
+from contracts.sandbox import running as sandbox_running
+
+from .conftest import Adapter, StartAdapter, new_phone
+from .consoles import OLGA, PASSWORDS, PEOPLE, RITA, Person, management_port, somebody
+from .held_receipts import held, over_perx
+
+PHONE, NAME, SURNAME = "+79165550142", "Plantedname", "Plantedsurname"
+
+
+@pytest.fixture
+async def crm() -> AsyncIterator[Sandbox]:
+    async with sandbox_running("perx") as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+async def adapter(start: StartAdapter, crm: Sandbox) -> Adapter:
+    return await start(**over_perx(crm), console={"people": PEOPLE})
+
+
+@pytest.fixture
+async def base(adapter: Adapter) -> AsyncIterator[str]:
+    async with management_port(adapter.service) as address:
+        yield address
+
+
+@pytest.fixture
+async def olga(base: str) -> AsyncIterator[Person]:
+    """An operator who has logged in."""
+    async with somebody(base) as person:
+        assert (await person.log_in(OLGA)).status == 200
+        yield person
+
+
+@pytest.fixture
+async def rita(base: str) -> AsyncIterator[Person]:
+    """A reader who has logged in."""
+    async with somebody(base) as person:
+        assert (await person.log_in(RITA)).status == 200
+        yield person
+
+
+async def audit(adapter: Adapter) -> list[tuple[str, str]]:
+    rows = await adapter.service.pool.fetch("SELECT who, action FROM koshelek.console_audit ORDER BY id")
+    return [(row["who"], row["action"]) for row in rows]
+
+
+async def state_of(adapter: Adapter, operation_id: int) -> str:
+    return str(await adapter.sql("SELECT state FROM koshelek.operations WHERE id = $1", operation_id))
+
+
+# --- getting in ------------------------------------------------------------------------------------------
+
+
+async def test_there_is_no_console_without_somebody_who_may_log_in(start: StartAdapter) -> None:
+    adapter = await start()
+    async with management_port(adapter.service) as address, somebody(address) as person:
+        for path in ("/", "/console/", "/console/login", "/console/static/console.css"):
+            assert (await person.get(path)).status == 404
+        assert (await person.get("/health/live")).status == 200
+
+
+async def test_only_the_right_password_opens_it_and_every_try_is_kept(adapter: Adapter, base: str) -> None:
+    async with somebody(base) as person:
+        start = await person.get("/")
+        assert urlsplit(start.url).path == "/console/login"
+        wrong = await person.log_in(OLGA, "not hers")
+        assert (wrong.status, "Name or password is wrong." in wrong.words) == (403, True)
+        assert (await person.log_in("nobody", "nothing")).status == 403
+        # Whoever types a password into the field for the name: it is kept nowhere.
+        assert (await person.log_in(PASSWORDS[OLGA], "x")).status == 403
+        inside = await person.log_in(OLGA)
+        assert urlsplit(inside.url).path == "/console/held"
+        assert (await person.get("/console/audit")).status == 200
+        left = await person.post("/console/logout")
+        assert urlsplit(left.url).path == "/console/login"
+        assert urlsplit((await person.get("/console/held")).url).path == "/console/login"
+    assert await audit(adapter) == [
+        (OLGA, "login_failed"),
+        ("somebody unknown", "login_failed"),
+        ("somebody unknown", "login_failed"),
+        (OLGA, "logged_in"),
+        (OLGA, "logged_out"),
+    ]
+
+
+async def test_whoever_fails_too_often_has_to_wait(base: str) -> None:
+    async with somebody(base) as person:
+        for _ in range(10):
+            assert (await person.log_in(RITA, "wrong")).status == 403
+        told = await person.log_in(RITA)
+        assert (told.status, "Too many failed attempts" in told.words) == (429, True)
+        assert (await person.log_in(OLGA)).status == 200  # another name is no worse off
+
+
+async def test_the_cookie_and_the_headers_keep_others_out(base: str) -> None:
+    async with somebody(base) as person:
+        page = await person.get("/console/login")
+        cookie = page.headers["Set-Cookie"]
+        assert "HttpOnly" in cookie
+        assert "SameSite=Strict" in cookie
+        assert "Path=/console" in cookie
+        before = re.search("koshelek-console=([^;]+)", cookie)
+        policy = page.headers["Content-Security-Policy"]
+        assert "default-src 'none'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert page.headers["Cache-Control"] == "no-store"
+        async with person.session.post(
+            f"{base}/console/login",
+            data={"csrf": person.csrf, "name": OLGA, "password": PASSWORDS[OLGA]},
+            allow_redirects=False,
+        ) as response:
+            after = re.search("koshelek-console=([^;]+)", response.headers["Set-Cookie"])
+        assert before is not None
+        assert after is not None
+        assert before[1] != after[1]  # a cookie that was planted before is worth nothing
+
+
+async def test_a_name_of_somebody_elses_that_leads_here_is_refused(base: str) -> None:
+    async with somebody(base) as person:
+        refused = await person.get("/console/login", headers={"Host": "evil.example"})
+        assert (refused.status, "console.hosts" in refused.text) == (403, True)
+        assert (await person.get("/health/live", headers={"Host": "10.1.2.3"})).status == 200
+
+
+async def test_names_of_the_settings_open_it(start: StartAdapter) -> None:
+    adapter = await start(console={"people": PEOPLE, "hosts": ["console.shop.example"], "https": True})
+    async with management_port(adapter.service) as address, somebody(address) as person:
+        page = await person.get("/console/login", headers={"Host": "Console.Shop.example:8443"})
+        assert page.status == 200
+        assert "Secure" in page.headers["Set-Cookie"]
+
+
+async def test_forms_of_other_sites_do_nothing(adapter: Adapter, olga: Person) -> None:
+    operation = await held(adapter, times=0)
+    fields = {"id": operation.id, "note": "x", "do": "settle", "outcome": "done"}
+    await olga.get("/console/held")
+    for token in ("", "guessed", olga.csrf[:-1]):
+        olga.csrf, kept = token, olga.csrf
+        assert (await olga.post("/console/held", fields)).status == 403
+        olga.csrf = kept
+    refused = await olga.post("/console/held", fields, headers={"Sec-Fetch-Site": "cross-site"})
+    assert refused.status == 403
+    assert await state_of(adapter, operation.id) == "held"
+
+
+async def test_a_reader_looks_and_does_not_decide(adapter: Adapter, rita: Person) -> None:
+    operation = await held(adapter, times=1)
+    page = await rita.get("/console/held")
+    assert "An operator decides." in page.words
+    assert 'name="do"' not in page.text
+    assert 'name="do" value="settle"' not in (await rita.get(f"/console/operations/{operation.id}")).text
+    for do in ("recheck", "requeue", "settle"):
+        fields = {"id": operation.id, "note": "x", "do": do, "outcome": "done"}
+        assert (await rita.post("/console/held", fields)).status == 403
+    assert await state_of(adapter, operation.id) == "held"
+
+
+# --- held ------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_found_is_settled_and_several_are_decided_at_once(
+    adapter: Adapter, crm: Sandbox, olga: Person
+) -> None:
+    there, missing = await held(adapter, times=1), await held(adapter, times=0)
+    page = await olga.get("/console/held")
+    assert there.idempotency_key in page.text
+    assert "outcome unknown" in page.words
+    fields = [("id", there.id), ("id", missing.id), ("note", "the CRM is back"), ("do", "recheck")]
+    told = await olga.post("/console/held", fields)
+    assert f"Operation {there.id} : found in the CRM; it is done now, nothing was sent" in told.words
+    assert f"Operation {missing.id} : not found, but this CRM has not proved" in told.words
+    assert (await state_of(adapter, there.id), await state_of(adapter, missing.id)) == ("done", "held")
+    again = await olga.get("/console/held")
+    assert "found in the CRM; it is done now" not in again.words  # it was said once
+    assert "the CRM is back; found in the CRM" in again.words  # among the decisions
+    assert len(crm.ledger().select("points_credited")) == 1
+
+
+async def test_sent_again_is_only_what_the_crm_does_not_have(
+    adapter: Adapter, crm: Sandbox, olga: Person
+) -> None:
+    there, missing = await held(adapter, times=1), await held(adapter, times=0)
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+    await olga.get("/console/held")
+    fields = [("id", there.id), ("id", missing.id), ("note", "the CRM is back"), ("do", "requeue")]
+    told = await olga.post("/console/held", fields)
+    assert "In the CRM already, and done now: 1" in told.words
+    assert "Will be sent again: 1" in told.words
+    assert (await state_of(adapter, there.id), await state_of(adapter, missing.id)) == ("done", "unknown")
+    assert (OLGA, "requeued") in await audit(adapter)
+
+
+async def test_without_asking_needs_the_word_of_the_person(adapter: Adapter, olga: Person) -> None:
+    operation = await held(adapter, times=0)
+    await olga.get("/console/held")
+    fields = {"id": operation.id, "note": "not there", "do": "requeue"}
+    assert "has not proved" in (await olga.post("/console/held", fields)).words
+    assert await state_of(adapter, operation.id) == "held"
+    assert "Will be sent again: 1" in (await olga.post("/console/held", fields | {"looked": "yes"})).words
+    assert await state_of(adapter, operation.id) == "recorded"
+
+
+async def test_a_person_settles_and_corrects(adapter: Adapter, olga: Person) -> None:
+    operation = await held(adapter, times=0)
+    path = f"/console/operations/{operation.id}"
+    await olga.get(path)
+    fields = {"id": operation.id, "only": operation.id, "do": "settle", "note": "seen", "outcome": "done"}
+    for points in ("-1", "62.505", "many", "NaN", "1e999999"):
+        told = await olga.post("/console/held", fields | {"points": points})
+        assert "Points are a number from 0" in told.words
+    assert "Write why" in (await olga.post("/console/held", fields | {"note": "  "})).words
+    settled = await olga.post("/console/held", fields | {"points": "60,5"})
+    assert urlsplit(settled.url).path == path
+    assert "it is done now" in settled.words
+    assert "60.5" in settled.words
+    other = fields | {"outcome": "refused", "note": "looked again"}
+    assert "Tick the correction" in (await olga.post("/console/held", other)).words
+    assert "it is refused now" in (await olga.post("/console/held", other | {"correct": "yes"})).words
+    shown = await olga.get(path)
+    assert "held → done , olga: seen" in shown.words
+    assert "done → refused , olga: looked again" in shown.words
+    assert "422 code 308" in shown.words
+
+
+async def test_the_list_goes_on_on_the_next_page(adapter: Adapter, olga: Person) -> None:
+    await adapter.service.pool.execute(
+        """
+        INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, state, reason)
+        SELECT 'promo_code', 'p' || n, '29', '', '{"code": "PLANTEDCODE"}', 'held', 'outcome unknown'
+          FROM generate_series(1, 55) AS n
+        """
+    )
+    first = await olga.get("/console/held")
+    assert first.text.count('type="checkbox" name="id"') == 50
+    assert "PLANTEDCODE" not in first.text
+    (following,) = re.findall(r"/console/held\?after=\d+", first.text)
+    assert (await olga.get(following)).text.count('type="checkbox" name="id"') == 5
+    assert 'type="checkbox" name="id"' not in (await olga.get("/console/held?kind=registration")).text
+    assert (await olga.get("/console/held?kind=nonsense&after=x")).status == 200
+
+
+# --- a customer's question -------------------------------------------------------------------------------
+
+
+async def test_a_receipt_is_found_by_its_qr_and_by_its_numbers(adapter: Adapter, rita: Person) -> None:
+    qr = adapter.qr(document=77001)
+    operation = await held(adapter, times=0, qr=qr)
+    await rita.get("/console/find")
+    for text in (qr, "8710000101125654 77001 1250448795", "8710000101125654, 77001, 1250448795"):
+        found = await rita.post("/console/find", {"text": text})
+        assert f"/console/operations/{operation.id}" in found.text, text
+        assert "77001" not in found.text
+    missing = await rita.post("/console/find", {"text": "8710000101125654 5 6"})
+    assert "This receipt has not come to us" in missing.words
+    story = await rita.get(f"/console/operations/{operation.id}")
+    assert "sent to the CRM" in story.words
+    assert "unknown → held : outcome unknown" in story.words
+    assert "200 accepted" in story.words
+
+
+async def test_a_person_is_found_by_phone_and_shown_by_a_click_that_is_kept(
+    adapter: Adapter, rita: Person
+) -> None:
+    card = await adapter.issue(phone=PHONE, firstName=NAME, surname=SURNAME)
+    await rita.get("/console/find")
+    found = await rita.post("/console/find", {"text": "8 916 555-01-42"})
+    (path,) = set(re.findall(r"/console/cards/[\w-]+", found.text))
+    by_number = await rita.post("/console/find", {"text": f"{card[:4]} {card[4:]}"})
+    assert path in by_number.text
+    for page in (found, by_number, await rita.get(path)):
+        assert all(word not in page.text for word in (card, PHONE, NAME, SURNAME))
+        assert card not in page.url
+    assert (RITA, "shown_card") not in await audit(adapter)
+    shown = await rita.post(path, {"do": "show"})
+    assert all(word in shown.words for word in (card, NAME, SURNAME))  # Perx keeps no phone
+    assert (await audit(adapter)).count((RITA, "shown_card")) == 1
+    kept = await adapter.sql("SELECT card_number FROM koshelek.console_audit WHERE action = 'shown_card'")
+    assert kept == card
+    hidden = await rita.post(path, {"do": "hide"})
+    assert NAME not in hidden.text
+    notes = await adapter.service.pool.fetch("SELECT note FROM koshelek.console_audit WHERE note IS NOT NULL")
+    assert {row["note"] for row in notes} == {"phone", "card"}
+
+
+async def test_the_card_says_what_koshelek_would_be_shown_and_its_operations(
+    adapter: Adapter, rita: Person
+) -> None:
+    operation = await held(adapter, times=1, phone=PHONE)
+    await rita.get("/console/find")
+    found = await rita.post("/console/find", {"text": PHONE})
+    (path,) = set(re.findall(r"/console/cards/[\w-]+", found.text))
+    page = await rita.get(f"{path}?now=1")
+    assert f"/console/operations/{operation.id}" in page.text
+    assert "Points in all 62" in page.words
+    nobody = await rita.post("/console/find", {"text": new_phone()})
+    assert "No card is found by this phone." in nobody.words
+    nonsense = await rita.post("/console/find", {"text": "nonsense & <b>"})
+    assert "There is no card with this number" in nonsense.words
+    assert urlsplit((await rita.get("/console/cards/nosuchname")).url).path == "/console/find"
+    assert (await rita.get("/console/operations/999999")).status == 404
+
+
+async def test_what_a_receipt_holds_is_shown_by_a_click_that_is_kept(adapter: Adapter, rita: Person) -> None:
+    operation = await held(adapter, times=0, qr=adapter.qr(document=77002))
+    path = f"/console/operations/{operation.id}"
+    assert "77002" not in (await rita.get(path)).words
+    shown = await rita.post(path, {"do": "show"})
+    assert "77002" in shown.words
+    assert "1250.00" in shown.words
+    assert (RITA, "shown_operation") in await audit(adapter)
+
+
+async def test_both_languages(olga: Person) -> None:
+    russian = await olga.get("/console/language/ru?back=/console/held")
+    assert 'lang="ru"' in russian.text
+    assert "Что ждёт решения человека" in russian.words
+    away = await olga.get("/console/language/en?back=//evil.example/")
+    assert urlsplit(away.url).netloc == urlsplit(olga.base).netloc
