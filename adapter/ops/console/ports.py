@@ -74,7 +74,7 @@ class CardEventLike(Protocol):
     def note(self) -> str | None: ...
 
 
-class CardDesk(Protocol):
+class CardDecisions(Protocol):
     """Cards as people look at them."""
 
     async def get(self, number: str) -> Card | None: ...
@@ -95,7 +95,7 @@ class Parts:
     crm_of: Callable[[OperationKind], str]
     """Driver of the CRM that is told of operations of this kind; empty: none is."""
     desk: ReviewBoard
-    cards: CardDesk
+    cards: CardDecisions
     operations: OperationReader
     visibility: VisibilityBook
     audit: AuditBook
