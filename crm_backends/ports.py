@@ -149,6 +149,23 @@ class ProvesFit(Protocol):
 
 
 @runtime_checkable
+class ForgetsPeople(Protocol):
+    """A driver whose tables we keep ourselves, so that it can show and remove a person."""
+
+    @property
+    def keeps_people(self) -> bool:
+        """Whether that is so with these settings; a partner's own tables are the partner's to clean."""
+
+    async def kept_of(
+        self, customer_id: str, *, deadline: Deadline
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Every row of this customer, per table. Raises ``BackendError``."""
+
+    async def forget(self, customer_id: str, *, deadline: Deadline) -> None:
+        """Remove who the customer is; what balances are made of stays. Raises ``BackendError``."""
+
+
+@runtime_checkable
 class KeepsTables(Protocol):
     """A driver that makes the CRM's tables itself."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import typer.main
 
@@ -56,3 +57,13 @@ def test_a_pages_links_lead_somewhere(project: Path, page: str) -> None:
     assert links
     for link in links:
         assert (project / "deploy" / link).exists(), link
+
+
+async def test_of_every_table_it_is_told_what_it_holds_of_a_person(project: Path, database: str) -> None:
+    connection = await asyncpg.connect(database)
+    rows = await connection.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'koshelek'")
+    await connection.close()
+    text = text_of(project, "OPERATIONS.md").partition("## Personal data")[2]
+    cells = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `koshelek."))
+    told = set(re.findall(r"`koshelek\.(\w+)`", cells))
+    assert told == {row["tablename"] for row in rows}
