@@ -1,4 +1,4 @@
-"""An older backup is restored while the CRM has gone on: nobody's points are doubled, and nobody's are lost."""
+"""An older backup is restored while the CRM has gone on: no points are doubled, and none are lost."""
 
 from __future__ import annotations
 

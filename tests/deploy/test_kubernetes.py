@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +191,23 @@ def test_the_example_fills_in_what_the_base_leaves_open(project: Path) -> None:
     for one in overlay["configMapGenerator"]:
         for file in one["files"]:
             assert read_settings(folder / file).cards.ranges
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="there is no kubectl on this machine")
+def test_kustomize_makes_of_the_example_what_kubernetes_takes(project: Path) -> None:
+    folder = project / "deploy" / "kubernetes" / "examples" / "production"
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    made = [dict(one) for one in yaml.safe_load_all(done.stdout)]
+    (settings,) = [one["metadata"]["name"] for one in made if one["kind"] == "ConfigMap"]
+    pods = [one for one in made if one["kind"] in ("Deployment", "Job")]
+    assert len(pods) == 3
+    for workload in pods:
+        assert container(workload)["image"] == "registry.example.com/koshelek-adapter:1.0.0"
+        named = [volume["configMap"]["name"] for volume in pod(workload)["volumes"] if "configMap" in volume]
+        assert named == [settings]
+    validate = pytest.importorskip("kubernetes_validate", reason="kubernetes-validate is not installed")
+    for manifest in made:
+        validate.validate(manifest, VERSIONS[-1], strict=True)
