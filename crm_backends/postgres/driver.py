@@ -6,6 +6,7 @@ module of its own. It may not know the adapter, nor a table by name.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
