@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from crm_backends.capabilities import (
     FULL,
@@ -146,6 +146,23 @@ class ProvesFit(Protocol):
 
         Where the CRM does not answer now, only what can be told without it.
         """
+
+
+@runtime_checkable
+class ForgetsPeople(Protocol):
+    """A driver whose tables we keep ourselves, so that it can show and remove a person."""
+
+    @property
+    def keeps_people(self) -> bool:
+        """Whether that is so with these settings; a partner's own tables are the partner's to clean."""
+
+    async def kept_of(
+        self, customer_id: str, *, deadline: Deadline
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """Every row of this customer, per table. Raises ``BackendError``."""
+
+    async def forget(self, customer_id: str, *, deadline: Deadline) -> None:
+        """Remove who the customer is; what balances are made of stays. Raises ``BackendError``."""
 
 
 @runtime_checkable

@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from adapter.commands import cards, config, connector, database, decisions, hurry, operations, requeue, run
+from adapter.commands import (
+    cards,
+    config,
+    connector,
+    database,
+    decisions,
+    hurry,
+    operations,
+    person,
+    requeue,
+    run,
+)
 from adapter.commands.check.command import check
 from adapter.commands.handover import handover
 from adapter.commands.healthcheck import healthcheck
@@ -30,6 +41,7 @@ app.add_typer(cards.app, name="cards")
 app.add_typer(operations.app, name="receipts")
 app.add_typer(database.app, name="database")
 app.add_typer(connector.app, name="connector")
+app.add_typer(person.app, name="person")
 for command in (run.serve, run.worker, run.demo, check, healthcheck, handover):
     app.command()(command)
 for decision in (requeue.recheck, requeue.requeue, hurry.hurry, decisions.settle, decisions.proof):

@@ -24,6 +24,7 @@ from adapter.loyalty.model import (
 )
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.store.batching import Batched
+from adapter.store.identities import PERSONAL, Identities
 from adapter.store.ledger_sql import (
     AGAIN,
     BEGIN,
@@ -120,8 +121,11 @@ class PostgresLedger:
             self._write_endings, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
         )
         self._waiters = Waiters(functools.partial(self._read, OVER))
+        self._identities = Identities(gateway)
 
     async def record(self, new: NewOperation) -> tuple[Operation, bool]:
+        if new.kind in PERSONAL:
+            new = replace(new, identity=await self._identities.kept(new.identity))
         return await self._recording(new)
 
     async def _record_batch(self, news: Sequence[NewOperation]) -> list[tuple[Operation, bool]]:

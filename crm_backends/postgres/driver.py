@@ -6,10 +6,11 @@ module of its own. It may not know the adapter, nor a table by name.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import BaseModel
 
@@ -23,7 +24,7 @@ from crm_backends.ports import (
     Reconciliation,
     Support,
 )
-from crm_backends.postgres import checking, errors, statements
+from crm_backends.postgres import checking, errors, people, statements
 from crm_backends.postgres.coupons import PostgresCoupons
 from crm_backends.postgres.database import NAME
 from crm_backends.postgres.points import PostgresPoints
@@ -34,6 +35,8 @@ from crm_backends.registry import BackendContext
 
 if TYPE_CHECKING:
     from crm_backends.postgres.database import Connection
+
+T = TypeVar("T")
 
 CAPABILITIES: Mapping[str, Capability] = dict.fromkeys(OPERATIONS, FULL)
 _WITHOUT = {
@@ -95,6 +98,35 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
     async def prepare(self) -> Sequence[str]:
         """See ``KeepsTables``."""
         return await self._database.prepare()
+
+    @property
+    def keeps_people(self) -> bool:
+        """See ``ForgetsPeople``."""
+        return self._settings.manages_schema() and self._ours("users_find", "users_get")
+
+    async def kept_of(
+        self, customer_id: str, *, deadline: Deadline
+    ) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+        """See ``ForgetsPeople``."""
+        return await self._of_person(people.kept, customer_id, deadline)
+
+    async def forget(self, customer_id: str, *, deadline: Deadline) -> None:
+        """See ``ForgetsPeople``."""
+        await self._of_person(people.forget, customer_id, deadline)
+
+    async def _of_person(
+        self, work: Callable[[Connection, int], Awaitable[T]], customer_id: str, deadline: Deadline
+    ) -> T:
+        if not (customer_id.isascii() and customer_id.isdigit()):
+            raise BackendError(f"there is no customer {customer_id!r}: ids of this CRM are whole numbers")
+        try:
+            async with (
+                self._database.connection(deadline) as connection,
+                asyncio.timeout(deadline.remaining()),
+            ):
+                return await work(connection, int(customer_id))
+        except errors.DATABASE_ERRORS as error:
+            raise errors.on_read("crm", error) from None
 
     def renew(self, settings: BaseModel) -> bool:
         """Connect with another user or password from now on; connections that stand stay."""
