@@ -26,6 +26,7 @@ from adapter.settings import CouponTriggers, Crm, NumberRange, Settings, with_ov
 from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
+from contracts.kit.listening import base_url
 from contracts.sandbox import moysklad, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.people import PEOPLE
 from crm_backends import registry
@@ -82,7 +83,9 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
     async def ready(service: Service, port: int) -> None:
         people = await (load(service) if crm == "postgres" else load_stand_ins(service))
         file = settings.database.data_dir / "koshelek-contract.yaml"
-        file.write_text(contract_options(base_url(service, port), people), encoding="utf-8")
+        file.write_text(
+            contract_options(base_url(service.settings.server.host, port), people), encoding="utf-8"
+        )
         say(greeting(service, port, crm, people["plastic"], file))
 
     async def main(url: str) -> None:
@@ -244,12 +247,6 @@ async def _reference(service: Service, phone: str) -> str:
     return found[0].customer_id
 
 
-def base_url(service: Service, port: int) -> str:
-    """Where the demo can be called from this machine."""
-    host = service.settings.server.host
-    return f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104
-
-
 def contract_options(url: str, people: Mapping[str, Any]) -> str:
     """The options file with which ``koshelek-contract run`` tests this demo."""
     options = {"urls": [url], "login": LOGIN, "password": PASSWORD, **people}
@@ -266,7 +263,7 @@ def _beside_us(program: str) -> str:
 
 def greeting(service: Service, port: int, crm: str, plastic: str, options: Path) -> str:
     """What the demo prints once it answers."""
-    base = base_url(service, port)
+    base = base_url(service.settings.server.host, port)
     bought = service.programme.now() - timedelta(hours=1)
     receipt = f"t={bought:%Y%m%dT%H%M}&s=1250.00&fn=9999078900004792&i={bought:%d%H%M}&fp=3522207165&n=1"
     curl = f"curl -su {LOGIN}:{PASSWORD}"

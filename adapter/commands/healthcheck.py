@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adapter.commands.terminal import ConfigFile, plainly, settings_for
+from contracts.kit.listening import base_url
 from contracts.kit.terminal import fail
 
 if TYPE_CHECKING:
@@ -27,8 +28,7 @@ def healthcheck(
     import urllib.request
 
     management = settings_for(config, {"management": {"port": port}}).management
-    host = management.host if management.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
-    url = f"http://{host}:{management.port}/health/ready"
+    url = f"{base_url(management.host, management.port)}/health/ready"
     directly = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with directly.open(url, timeout=3) as answer:

@@ -15,6 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
+from contracts.kit.listening import base_url
 from contracts.sandbox import kolibri, moysklad, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
@@ -105,7 +106,6 @@ async def serving(
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound_host, bound_port = runner.addresses[0][:2]
-        address = f"[{bound_host}]" if ":" in bound_host else bound_host
-        yield Sandbox(f"http://{address}:{bound_port}", application[SERVER])
+        yield Sandbox(base_url(bound_host, bound_port), application[SERVER])
     finally:
         await runner.cleanup()
