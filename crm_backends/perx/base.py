@@ -6,7 +6,7 @@ A customer is called by the identifier it has in Perx, in all three ports. It ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from crm_backends.http import HttpClient, HttpDriver
 from crm_backends.model import Customer
@@ -54,7 +54,7 @@ class PerxDriver(HttpDriver):
         answer: Verdict | Written,
         account: str,
         deadline: Deadline,
-        done: Callable[[Mapping[str, Any]], Written],
+        done: Callable[[Mapping[str, object]], Written],
     ) -> Written:
         """DONE as ``done`` reads it, REFUSED with a reason as far as it is known, else UNKNOWN."""
         if isinstance(answer, Written):

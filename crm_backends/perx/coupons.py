@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from crm_backends.http import port_write
 from crm_backends.model import Offer
@@ -111,7 +110,7 @@ class PerxCoupons(PerxDriver):
         if target is None or target.reward is None:
             return Written.unknown("perx: nobody can tell what a trigger, or a code without a reward, did")
         earliest = since - timedelta(seconds=self._settings.clock_tolerance)
-        found: list[Mapping[str, Any]] = []
+        found: list[Mapping[str, object]] = []
         last = True
         async for page in self._vouchers(account, "all", deadline):
             found += [
@@ -137,7 +136,7 @@ class PerxCoupons(PerxDriver):
         return written
 
 
-def _voucher(data: Mapping[str, Any]) -> Written:
+def _voucher(data: Mapping[str, object]) -> Written:
     return Written.unknown() if data.get("id") is None else Written.done(str(data["id"]))
 
 

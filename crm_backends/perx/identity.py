@@ -109,7 +109,7 @@ def card_properties(settings: PerxSettings, number: str, barcode: str) -> dict[s
     return {name: value for name, value in named.items() if name is not None}
 
 
-def card_kept(settings: PerxSettings, kept: Mapping[str, Any]) -> str | None:
+def card_kept(settings: PerxSettings, kept: Mapping[str, object]) -> str | None:
     """The card number among a customer's properties."""
     number = kept.get(settings.card_property) if settings.card_property is not None else None
     return str(number).strip() or None if isinstance(number, str | int) else None
@@ -117,7 +117,7 @@ def card_kept(settings: PerxSettings, kept: Mapping[str, Any]) -> str | None:
 
 def customer(
     settings: PerxSettings,
-    data: Mapping[str, Any],
+    data: Mapping[str, object],
     zone: ZoneInfo,
     region: str,
     phone: str | None = None,
@@ -144,10 +144,11 @@ def customer(
         fields["birth_date"] = _day(fields["birth_date"])
     if "sex" in fields:
         fields["sex"] = _sex(fields["sex"])
+    identifier = str(data["identifier"])
     return Customer(
-        customer_id=data["identifier"],
+        customer_id=identifier,
         profile=Profile(**fields),
-        card_number=data["identifier"] if settings.identifier == "membership" else card_kept(settings, kept),
+        card_number=identifier if settings.identifier == "membership" else card_kept(settings, kept),
         registered_at=moment(data.get("joined_at"), zone),
     )
 

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
 from crm_backends.http import port_write
 from crm_backends.model import Balance, Credit, FiscalReceipt, PointsEntry, Purchase
@@ -64,7 +63,7 @@ class PerxPoints(PerxDriver):
 
     async def _history(
         self, account: str, deadline: Deadline, key: str | None = None
-    ) -> AsyncIterator[Mapping[str, Any]]:
+    ) -> AsyncIterator[Mapping[str, object]]:
         """Movements that happened, newest first; a row that slid to the next page meanwhile comes once."""
         params = dict(_NEWEST_FIRST)
         if key is not None:
@@ -162,7 +161,7 @@ class PerxPoints(PerxDriver):
         return dataclasses.replace(written, entries=tuple(found)) if len(found) > 1 else written
 
     async def _filters_by(
-        self, key: str, rows: Sequence[Mapping[str, Any]], account: str, deadline: Deadline
+        self, key: str, rows: Sequence[Mapping[str, object]], account: str, deadline: Deadline
     ) -> bool:
         """Whether rows that do not repeat their key have this one: only if the filter proves to filter.
 
@@ -175,6 +174,6 @@ class PerxPoints(PerxDriver):
         return True
 
 
-def _credited(data: Mapping[str, Any], field: str) -> Written:
+def _credited(data: Mapping[str, object], field: str) -> Written:
     points = replies.number(data.get(field))
     return Written.unknown() if data.get("id") is None else Written.done(str(data["id"]), points)

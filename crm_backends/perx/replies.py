@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import MAXYEAR, MINYEAR, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from crm_backends.http import Reply
@@ -38,7 +37,7 @@ class Said(enum.Enum):
 @dataclass(frozen=True, slots=True)
 class Verdict:
     said: Said
-    data: Any = field(default=None, repr=False)
+    data: object = field(default=None, repr=False)
     code: int | None = None
     status: int = 0
 
@@ -55,7 +54,7 @@ def verdict(reply: Reply) -> Verdict:
     return Verdict(Said.UNREADABLE, None, None, reply.status)
 
 
-def mapping(value: object) -> Mapping[str, Any]:
+def mapping(value: object) -> Mapping[str, object]:
     """``value`` where it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
@@ -70,7 +69,7 @@ def unexpected(what: str, found: Verdict) -> BackendMisconfigured:
 class Page:
     """One page of a list."""
 
-    rows: Sequence[Mapping[str, Any]]
+    rows: Sequence[Mapping[str, object]]
     last: bool
 
 
@@ -81,8 +80,9 @@ def page(what: str, reply: Reply, number: int, size: int) -> Page:
         raise unexpected(what, found)
     rows = [row for row in found.data if isinstance(row, dict)]
     meta = mapping(mapping(reply.body).get("meta"))
-    if isinstance(meta.get("total_pages"), int):
-        last = number >= meta["total_pages"]  # an empty page before the last is none the less no end
+    pages = meta.get("total_pages")
+    if isinstance(pages, int):
+        last = number >= pages  # an empty page before the last is none the less no end
     elif not rows:
         last = True
     elif "next_page" in meta:
@@ -116,7 +116,7 @@ def moment(value: object, zone: ZoneInfo) -> datetime | None:
     return parsed if parsed.tzinfo is not None else parsed.replace(tzinfo=zone)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """JSON that was read, for sending it back: fractions were read as ``Decimal``.
 
     Raises ``BackendMisconfigured`` where a fraction has more digits than can be sent back.
@@ -138,7 +138,7 @@ def amount(value: Decimal) -> int | float:
 # -- points --------------------------------------------------------------------------------------------
 
 
-def balance(data: Mapping[str, Any]) -> Balance:
+def balance(data: Mapping[str, object]) -> Balance:
     """Spendable points, and those with what is set aside for purchases under way."""
     available = number(data.get("points_balance"))
     if available is None:
@@ -147,7 +147,7 @@ def balance(data: Mapping[str, Any]) -> Balance:
     return Balance(total=available + max(aside, Decimal(0)), available=available)
 
 
-def expiring(data: Mapping[str, Any], description: str, zone: ZoneInfo) -> list[PointsEntry]:
+def expiring(data: Mapping[str, object], description: str, zone: ZoneInfo) -> list[PointsEntry]:
     """Points that will expire, soonest first."""
     rows, now = data.get("aging_points"), datetime.now(zone)
     entries = []
@@ -159,31 +159,31 @@ def expiring(data: Mapping[str, Any], description: str, zone: ZoneInfo) -> list[
     return sorted(entries, key=lambda entry: entry.valid_until or date.max)
 
 
-def happened(row: Mapping[str, Any]) -> bool:
+def happened(row: Mapping[str, object]) -> bool:
     """False for a burn that failed: it is listed with its negative amount all the same."""
     return not mapping(row.get("properties")).get("error_message")
 
 
-def moved_at(row: Mapping[str, Any], zone: ZoneInfo) -> datetime:
+def moved_at(row: Mapping[str, object], zone: ZoneInfo) -> datetime:
     at = moment(row.get("transacted_at"), zone)
     if at is None:
         raise BackendMisconfigured("perx: a row of the history has no transacted_at")
     return at
 
 
-def row_points(row: Mapping[str, Any]) -> Decimal:
+def row_points(row: Mapping[str, object]) -> Decimal:
     points = number(row.get("amount"))
     if points is None:
         raise BackendMisconfigured("perx: a row of the history has no amount")
     return points
 
 
-def entry(row: Mapping[str, Any], zone: ZoneInfo) -> PointsEntry:
+def entry(row: Mapping[str, object], zone: ZoneInfo) -> PointsEntry:
     """One movement."""
     return PointsEntry(row_points(row), _name(row), moved_at(row, zone))
 
 
-def purchase(row: Mapping[str, Any], zone: ZoneInfo) -> Purchase | None:
+def purchase(row: Mapping[str, object], zone: ZoneInfo) -> Purchase | None:
     """The purchase behind a movement, if there is one; Perx knows its sum and nothing of its lines."""
     kopecks = _kopecks(row)
     if not kopecks:
@@ -198,7 +198,7 @@ def purchase(row: Mapping[str, Any], zone: ZoneInfo) -> Purchase | None:
     )
 
 
-def _kopecks(row: Mapping[str, Any]) -> int | None:
+def _kopecks(row: Mapping[str, object]) -> int | None:
     """The sum of the purchase, where the row has one."""
     kopecks = number(row.get("transacted_cents"))
     if kopecks is None:
@@ -207,12 +207,12 @@ def _kopecks(row: Mapping[str, Any]) -> int | None:
     return None if kopecks is None else int(kopecks.to_integral_value())
 
 
-def own_key(row: Mapping[str, Any]) -> object:
+def own_key(row: Mapping[str, object]) -> object:
     """The key of ours that a row repeats, where it does."""
     return mapping(mapping(row.get("transaction_details")).get("data")).get("transaction_reference")
 
 
-def is_what_was_asked(row: Mapping[str, Any], credit: Credit) -> bool:
+def is_what_was_asked(row: Mapping[str, object], credit: Credit) -> bool:
     """Whether a row has the contents of this credit: its points, or, left to the rules, the receipt's sum."""
     points = row_points(row)
     if credit.points is not None:
@@ -221,7 +221,7 @@ def is_what_was_asked(row: Mapping[str, Any], credit: Credit) -> bool:
     return points >= 0 and (kopecks is None or receipt is None or kopecks == receipt.total_kopecks)
 
 
-def _name(row: Mapping[str, Any]) -> str:
+def _name(row: Mapping[str, object]) -> str:
     name = row.get("name")
     return name if isinstance(name, str) else ""
 
@@ -229,7 +229,7 @@ def _name(row: Mapping[str, Any]) -> str:
 # -- vouchers ------------------------------------------------------------------------------------------
 
 
-def offer(row: Mapping[str, Any], zone: ZoneInfo) -> Offer | None:
+def offer(row: Mapping[str, object], zone: ZoneInfo) -> Offer | None:
     """A voucher that is not used up."""
     if row.get("id") is None or row.get("state") in _GONE:
         return None
@@ -244,12 +244,12 @@ def offer(row: Mapping[str, Any], zone: ZoneInfo) -> Offer | None:
     )
 
 
-def is_of(row: Mapping[str, Any], reward: int) -> bool:
+def is_of(row: Mapping[str, object], reward: int) -> bool:
     """Whether a voucher is of this reward."""
     return mapping(row.get("reward")).get("id") == reward
 
 
-def issued_since(row: Mapping[str, Any], since: datetime, zone: ZoneInfo) -> bool | None:
+def issued_since(row: Mapping[str, object], since: datetime, zone: ZoneInfo) -> bool | None:
     """Whether a voucher was issued at ``since`` or later; ``None``: the row does not tell."""
     told = row.get("issued_date")
     at = moment(told, zone)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
 from urllib.parse import quote
 from weakref import WeakValueDictionary
 
@@ -26,7 +25,7 @@ from crm_backends.ports import (
     Written,
 )
 
-Account = Mapping[str, Any]
+Account = Mapping[str, object]
 """A customer as Perx tells it; ``identifier`` is a text."""
 VOUCHERS = "/v4/vouchers"
 
@@ -94,7 +93,7 @@ class PerxRequests:
             deadline=deadline,
         )
         found = _found("the search by phone", reply)
-        return found if found is not None and identity.usable(found["identifier"]) else None
+        return found if found is not None and identity.usable(str(found["identifier"])) else None
 
     async def write(self, method: str, path: str, body: object, deadline: Deadline) -> Verdict | Written:
         """A write as the application."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import date
-from typing import Any
 
 from crm_backends.http import port_write
 from crm_backends.model import ChannelConsents, CrmCard, CrmCardState, Customer, ListedPhone, Profile
@@ -254,7 +253,7 @@ class PerxUsers(PerxDriver):
         if self._settings.card_property is None:
             raise NotSupported("perx: cards have no place there: card_property is not set")
 
-        def has_another(kept: Mapping[str, Any]) -> bool:
+        def has_another(kept: Mapping[str, object]) -> bool:
             return identity.card_kept(self._settings, kept) not in (None, number, replaces)
 
         changes = identity.card_properties(self._settings, number, barcode)
@@ -266,7 +265,7 @@ class PerxUsers(PerxDriver):
         changes: Mapping[str, object],
         deadline: Deadline,
         *,
-        conflicts: Callable[[Mapping[str, Any]], bool] = lambda kept: False,
+        conflicts: Callable[[Mapping[str, object]], bool] = lambda kept: False,
     ) -> Written:
         """Change some of the properties: Perx replaces all of them, so read, merge, write, one at a time."""
         async with self._requests.turn(customer, deadline):

@@ -6,7 +6,6 @@ It may not know what gave a voucher.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from crm_backends.http import port_write
 from crm_backends.perx import replies
@@ -72,7 +71,7 @@ class PerxVouchers(PerxDriver):
         if isinstance(answer, Verdict) and answer.said is Said.NO:
             return Written.refused(await self._why_not_voucher(account, voucher, deadline))
 
-        def moved(data: Mapping[str, Any]) -> Written:
+        def moved(data: Mapping[str, object]) -> Written:
             return Written.done(voucher) if data.get("state") in expected else Written.unknown()
 
         return await self._ended(answer, account, deadline, moved)

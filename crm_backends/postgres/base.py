@@ -39,7 +39,7 @@ _DENIED = 900.0  # seconds a refused write is remembered: longer than the pause 
 _MOST_TOLD = 50  # different complaints about values, in the life of a process
 
 
-class PostgresOperations:
+class PostgresDriver:
     """Base of the ports: sends the statements of operations by name."""
 
     def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:

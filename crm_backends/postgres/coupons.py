@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from crm_backends.model import Holder, Offer
 from crm_backends.ports import Deadline, Refusal, Written
 from crm_backends.postgres import rows
-from crm_backends.postgres.base import PostgresOperations
+from crm_backends.postgres.base import PostgresDriver
 
 
-class PostgresCoupons(PostgresOperations):
+class PostgresCoupons(PostgresDriver):
     """Coupons in PostgreSQL."""
 
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:

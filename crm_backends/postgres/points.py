@@ -11,10 +11,10 @@ from datetime import date, datetime, time, timedelta
 from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
 from crm_backends.ports import Deadline, Refusal, Written
 from crm_backends.postgres import rows
-from crm_backends.postgres.base import PostgresOperations
+from crm_backends.postgres.base import PostgresDriver
 
 
-class PostgresPoints(PostgresOperations):
+class PostgresPoints(PostgresDriver):
     """Points in PostgreSQL."""
 
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:

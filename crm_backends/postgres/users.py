@@ -17,7 +17,7 @@ from crm_backends import inputs
 from crm_backends.model import ChannelConsents, CrmCard, Customer, ListedPhone, Profile, Wanted
 from crm_backends.ports import BackendMisconfigured, Deadline, Outcome, Refusal, Written
 from crm_backends.postgres import errors, rows, statements
-from crm_backends.postgres.base import PostgresOperations
+from crm_backends.postgres.base import PostgresDriver
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ _LIST_TOTAL = 900.0  # seconds for a whole list: who stops reading it must not k
 _LIST_TIMEOUT = 60.0  # seconds for the first or any further batch: a partner's ORDER BY may sort everybody
 
 
-class PostgresUsers(PostgresOperations):
+class PostgresUsers(PostgresDriver):
     """Users in PostgreSQL."""
 
     finds_by_email = True
