@@ -5,6 +5,7 @@ It may not know the adapter, any CRM, nor what a port wants of an operation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
@@ -64,7 +65,9 @@ class ConnectorBackend:
         """A client of its own, and what runs steps over it."""
         auth = auth_of(self._program, self._statics)
         client = HttpClient(self.name, self._settings, auth, self._wire)
-        return client, Runner(self.name, client, self._statics, renews=can_renew(self._program))
+        looks = any(_HEADERS.search(source.text) for source in self.loaded.sources)
+        renews = can_renew(self._program)
+        return client, Runner(self.name, client, self._statics, renews=renews, looks_at_headers=looks)
 
     @property
     def logins(self) -> frozenset[str]:
@@ -235,6 +238,8 @@ def statics_of(program: Program, settings: HttpSettings) -> dict[str, Any]:
     return {"settings": plain, "secrets": secret}
 
 
+_HEADERS = re.compile(r"\bheaders\s*[\[.|]")
+"""How an expression looks at an answer's headers."""
 _UNNAMED = "{}: the holder's profile lacks what accounts are found by"
 _MISFIT = "compare base_url and the connector's settings with what the vendor says; see its README"
 

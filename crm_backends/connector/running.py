@@ -55,9 +55,19 @@ class Runner:
     """Runs steps against one CRM.
 
     ``statics``: ``settings`` and ``secrets``. ``renews``: whether a refused token may be replaced.
+    ``looks_at_headers``: whether any expression does.
     """
 
-    def __init__(self, name: str, client: HttpClient, statics: Mapping[str, Any], *, renews: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        client: HttpClient,
+        statics: Mapping[str, Any],
+        *,
+        renews: bool,
+        looks_at_headers: bool,
+    ) -> None:
+        self._looks_at_headers = looks_at_headers
         self._name = name
         self._client = client
         self._statics = statics
@@ -257,7 +267,8 @@ class Runner:
         """
         context = run.context
         context["body"], context["status"] = reply.body, reply.status
-        context["headers"] = _Headers(reply.headers)
+        if self._looks_at_headers:
+            context["headers"] = {name.lower(): value for name, value in reply.headers.items()}
         try:
             said = decided(step.rulings, context)
             if said is not None:
@@ -329,13 +340,6 @@ class Runner:
                 del self._lines[mark]
             else:
                 self._lines[mark] = (lock, waiting - 1)
-
-
-class _Headers(dict[str, str]):
-    """Of an answer, by names in small letters."""
-
-    def __init__(self, headers: Mapping[str, str]) -> None:
-        super().__init__((name.lower(), value) for name, value in headers.items())
 
 
 def decided(rulings: Sequence[Ruling], context: Mapping[str, Any]) -> str | None:

@@ -21,6 +21,18 @@ Report = Callable[[Path, Wrong], None]
 Where = Callable[[Path], str]
 
 
+class Constant:
+    """A fill that is always the same. Nobody changes what it gives."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __call__(self, context: Context) -> Any:
+        return self.value
+
+
 class Templates:
     """Reads what is sent; what is wrong goes to ``report``, with its path."""
 
@@ -33,18 +45,27 @@ class Templates:
         if isinstance(value, str):
             return self._string(value, scope, path)
         if isinstance(value, dict):
-            members = [
-                (self.text(key, scope, (*path, key)), self.value(member, scope, (*path, key)))
-                for key, member in value.items()
-            ]
+            return self._mapping(value, scope, path)
+        if isinstance(value, list):
+            items = [self.value(item, scope, (*path, index)) for index, item in enumerate(value)]
+            if all(isinstance(item, Constant) for item in items):
+                return Constant([item.value for item in items if isinstance(item, Constant)])
+            return lambda context: [item for fill in items if (item := fill(context)) is not ABSENT]
+        return Constant(sendable(value))
+
+    def _mapping(self, value: Mapping[str, Any], scope: Scope, path: Path) -> Fill:
+        members = [
+            (self.text(key, scope, (*path, key)), self.value(member, scope, (*path, key)))
+            for key, member in value.items()
+        ]
+        if not all(isinstance(key, Constant) for key, _ in members):
             return lambda context: {
                 key(context): member for key, fill in members if (member := fill(context)) is not ABSENT
             }
-        if isinstance(value, list):
-            items = [self.value(item, scope, (*path, index)) for index, item in enumerate(value)]
-            return lambda context: [item for fill in items if (item := fill(context)) is not ABSENT]
-        constant = sendable(value)
-        return lambda context: constant
+        named = [(key.value, fill) for key, fill in members if isinstance(key, Constant)]
+        if all(isinstance(fill, Constant) for _, fill in named):
+            return Constant({key: fill.value for key, fill in named if isinstance(fill, Constant)})
+        return lambda context: {key: member for key, fill in named if (member := fill(context)) is not ABSENT}
 
     def _string(self, text: str, scope: Scope, path: Path) -> Fill:
         pieces = self._pieces(text, scope, path)
@@ -66,7 +87,7 @@ class Templates:
         """A path: what is filled in is quoted and may not be empty."""
         pieces = self._pieces(text, scope, path)
         if not any(isinstance(piece, Expression) for piece in pieces):
-            return lambda context: text
+            return Constant(text)
 
         def filled(context: Context) -> str:
             parts = []
@@ -84,8 +105,7 @@ class Templates:
 
     def _mixed(self, pieces: list[str | Expression]) -> Fill:
         if all(isinstance(piece, str) for piece in pieces):
-            constant = "".join(piece for piece in pieces if isinstance(piece, str))
-            return lambda context: constant
+            return Constant("".join(piece for piece in pieces if isinstance(piece, str)))
         return lambda context: "".join(
             piece if isinstance(piece, str) else _written(piece, context) for piece in pieces
         )
@@ -119,7 +139,9 @@ def flat(fields: Mapping[str, Any], *, where: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, value in fields.items():
-        if isinstance(value, dict) and set(value) == {"json"}:
+        if isinstance(value, str):
+            found[name] = value
+        elif isinstance(value, dict) and set(value) == {"json"}:
             found[name] = json(value["json"])
         elif isinstance(value, dict):
             inner = flat(value, where=where)
