@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from crm_backends.connector.compiling import compiled
-from crm_backends.connector.expressions import CannotTell
 from crm_backends.connector.moments import Programme
 from crm_backends.connector.plans import Plan, Program
 from crm_backends.connector.proving import auth_of, can_renew, logins_of
@@ -19,6 +18,7 @@ from crm_backends.connector.reading import Loaded
 from crm_backends.connector.reconciling import reconciled
 from crm_backends.connector.results import Reader, amount, text_or_nothing
 from crm_backends.connector.running import Nothing, Run, Runner, decided
+from crm_backends.connector.scope import CannotTell
 from crm_backends.http import HttpClient, HttpSettings
 from crm_backends.http.wire import Exchanger
 from crm_backends.model import Holder, Profile

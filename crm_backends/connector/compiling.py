@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from crm_backends.connector.expressions import Expression, Scope, Wrong, read_expression
+from crm_backends.connector.compiling_auth import AuthCompiler
 from crm_backends.connector.language import (
     Check,
-    Flow,
-    Login,
     Operation,
     Outcome,
     Pages,
@@ -20,7 +18,7 @@ from crm_backends.connector.language import (
     Request,
     Step,
 )
-from crm_backends.connector.moments import Programme, functions_of
+from crm_backends.connector.moments import Programme
 from crm_backends.connector.plans import (
     Doing,
     Giving,
@@ -28,14 +26,13 @@ from crm_backends.connector.plans import (
     Part,
     Plan,
     Program,
-    Proving,
     Reconciling,
     Ruling,
-    Sending,
 )
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
-from crm_backends.connector.templates import Fill, Templates
+from crm_backends.connector.scope import Scope
+from crm_backends.connector.templates import Fill
 from crm_backends.connector.vocabulary import (
     ACCOUNTS,
     DECIDES,
@@ -48,14 +45,6 @@ from crm_backends.connector.vocabulary import (
     Shape,
 )
 
-_SECRETS = {"secrets": "a secret goes into what is sent, never into a condition or a result"}
-_NO_ANSWER = dict.fromkeys(
-    ("body", "status", "headers"),
-    "there is no answer yet; save what is needed of an earlier step, and use steps.name.field",
-)
-_NO_ROW = {"row": "it is there where rows are looked at one by one: in where and in the result"}
-_ANSWER: Mapping[str, Any] = {"body": None, "status": None, "headers": None}
-
 
 def compiled(loaded: Loaded, programme: Programme) -> tuple[Program, list[Problem]]:
     """The program, and what is wrong with it: nothing is to be run where something is."""
@@ -63,41 +52,7 @@ def compiled(loaded: Loaded, programme: Programme) -> tuple[Program, list[Proble
     return compiler.program(), compiler.problems
 
 
-class _Compiler:
-    def __init__(self, loaded: Loaded, programme: Programme) -> None:
-        self._loaded = loaded
-        self._model = loaded.model
-        self.problems: list[Problem] = []
-        self._templates = Templates(self._report, self._where)
-        secret = {name: None for name, one in self._model.settings.items() if one.secret}
-        plain = {name: None for name in self._model.settings if name not in secret}
-        self._base = Scope(
-            {"settings": plain, "secrets": secret, "now": None}, functions_of(programme), {**_NO_ROW}
-        )
-
-    # -- what is wrong ---------------------------------------------------------------------------------
-
-    def _report(self, path: Path, wrong: Wrong) -> None:
-        self._wrong(path, wrong.cause, wrong.remedy, wrong.fragment)
-
-    def _wrong(
-        self, path: Path, cause: str, remedy: str = "", fragment: str = "", *, key: bool = False
-    ) -> None:
-        self.problems.append(Problem(self._loaded.place(path, fragment, key=key), cause, remedy))
-
-    def _where(self, path: Path) -> str:
-        return str(self._loaded.place(path))
-
-    def _expression(self, text: Any, scope: Scope, path: Path) -> Expression:
-        try:
-            return read_expression(text, scope, self._where(path))
-        except Wrong as wrong:
-            self._report(path, wrong)
-            return Expression(lambda context: None, "")
-
-    def _maybe(self, text: Any, scope: Scope, path: Path) -> Expression | None:
-        return None if text is None else self._expression(text, scope, path)
-
+class _Compiler(AuthCompiler):
     # -- the whole -------------------------------------------------------------------------------------
 
     def program(self) -> Program:
@@ -123,17 +78,6 @@ class _Compiler:
     def _check(self, check: Check) -> Sequence[Doing]:
         scope = self._base.with_names(steps={})
         return self._steps(check.steps, scope, ("check",), check.outcomes, OF_READS)
-
-    def _sent(self, scope: Scope) -> Scope:
-        return Scope(scope.names, scope.functions, {**scope.elsewhere, **_NO_ANSWER})
-
-    def _decided(self, scope: Scope) -> Scope:
-        """For conditions: no secrets."""
-        names = {name: shape for name, shape in scope.names.items() if name != "secrets"}
-        return Scope(names, scope.functions, {**scope.elsewhere, **_SECRETS})
-
-    def _answered(self, scope: Scope) -> Scope:
-        return self._decided(scope).with_names(**_ANSWER)
 
     # -- operations ------------------------------------------------------------------------------------
 
@@ -334,10 +278,6 @@ class _Compiler:
             paging=self._paging(step.pages, answered, (*path, "pages")),
         )
 
-    def _everywhere(self) -> Scope:
-        """What is there at every answer."""
-        return self._answered(self._base)
-
     def _rulings(
         self, outcomes: Sequence[Outcome], scope: Scope, path: Path, allowed: frozenset[str]
     ) -> list[Ruling]:
@@ -365,84 +305,6 @@ class _Compiler:
             rows=self._expression(pages.rows, scope, (*path, "rows")),
             next=self._maybe(pages.next, scope, (*path, "next")),
             last=self._maybe(pages.last, scope, (*path, "last")),
-        )
-
-    def _sending(self, request: Request, scope: Scope, path: Path) -> Sending:
-        found = request.method_and_path
-        if found is None:
-            self._wrong(path, "a call has one of get, post, put, patch, delete")
-            found = ("get", "/")
-        method, address = found
-        body = "form" if request.form is not None else "multipart"
-        form = request.form if request.form is not None else request.multipart
-        auth = request.auth
-        if auth not in (None, "none") and auth not in self._model.other_auth:
-            self._wrong(
-                (*path, "auth"), f'there is no auth "{auth}"', nearest(auth or "", self._model.other_auth)
-            )
-        if "?" in address:
-            self._wrong((*path, method), "a path carries no query", "write it under query:", "?")
-        return Sending(
-            method=method.upper(),
-            path=self._templates.path(address, scope, (*path, method)),
-            query=self._fill(request.query, scope, (*path, "query")),
-            headers=self._fill(request.headers, scope, (*path, "headers")),
-            json=self._fill(request.json_, scope, (*path, "json")),
-            form=self._fill(form, scope, (*path, body)),
-            multipart=request.multipart is not None,
-            auth=auth,
-            where=self._where(path),
-        )
-
-    def _fill(self, value: Any, scope: Scope, path: Path) -> Fill | None:
-        return None if value is None else self._templates.value(value, scope, path)
-
-    # -- auth ------------------------------------------------------------------------------------------
-
-    def _flow(self, flow: Flow, path: Path) -> Part:
-        scope = self._sent(self._base)
-        here = (*path, flow.kind)
-        if flow.login is not None:
-            return Part("login", login=self._login(flow.login, here))
-        texts: dict[str, Fill] = {}
-        members: Mapping[str, Any] = {}
-        if flow.oauth is not None:
-            oauth = flow.oauth
-            members = {"url": oauth.url, "client_id": oauth.client_id, "client_secret": oauth.client_secret}
-            members = {**members, **{f"extra.{name}": text for name, text in oauth.extra.items()}}
-        elif flow.bearer is not None:
-            members = {"bearer": flow.bearer}
-        else:
-            members = dict(flow.basic.items()) if flow.basic else flow.header or flow.query or {}
-        for name, text in members.items():
-            at = here if flow.bearer is not None else (*here, *name.split("."))
-            texts[name] = self._templates.text(text, scope, at)
-        if flow.basic is not None and set(flow.basic) != {"login", "password"}:
-            self._wrong(here, "basic has a login and a password")
-        return Part(flow.kind, texts, flow=flow)
-
-    def _login(self, login: Login, path: Path) -> Proving:
-        scope = self._sent(self._base)
-        answered = self._everywhere()
-        with_token = scope.with_names(token=None)
-        sent = []
-        flow = login.send
-        if flow.kind not in ("bearer", "header", "query"):
-            self._wrong((*path, "send"), "a token is sent as bearer, header or query")
-        if flow.bearer is not None:
-            fill = self._templates.text(f"Bearer {flow.bearer}", with_token, (*path, "send", "bearer"))
-            sent.append(("Authorization", fill))
-        for kind, mark in (("header", ""), ("query", "?")):
-            for name, text in (getattr(flow, kind) or {}).items():
-                sent.append(
-                    (mark + name, self._templates.text(text, with_token, (*path, "send", kind, name)))
-                )
-        return Proving(
-            sending=self._sending(login, scope, path),
-            token=self._expression(login.token, answered, (*path, "token")),
-            lasts=self._maybe(login.lasts, answered, (*path, "lasts")),
-            ok=self._maybe(login.ok, answered, (*path, "ok")),
-            sent=sent,
         )
 
 

@@ -16,11 +16,11 @@ from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
 
-from crm_backends.connector.functions import sendable
 from crm_backends.connector.language import Example, Exchange, SeenRequest
 from crm_backends.connector.problems import Path, Problem
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.recorded import Replay, Sent, answer_of, read_form
+from crm_backends.connector.values import sendable
 from crm_backends.connector.vocabulary import RECEIPT, SHAPES
 from crm_backends.model import ChannelConsents, Credit, FiscalReceipt, Holder, Profile
 from crm_backends.ports import BackendError, Deadline, Outcome, Written

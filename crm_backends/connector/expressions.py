@@ -10,19 +10,17 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
 import jinja2
 from jinja2 import nodes
 
-from crm_backends.connector.functions import Function, Unfit, field_of, kind, number, same, text_of
+from crm_backends.connector.functions import Function
 from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
 from crm_backends.connector.problems import nearest
-
-Context = Mapping[str, Any]
-Run = Callable[[Context], Any]
+from crm_backends.connector.scope import Context, Expression, Run, Scope, Shape, Wrong
+from crm_backends.connector.values import Unfit, field_of, kind, number, same, text_of
 
 _LONGEST = 4000
 """Characters of an expression."""
@@ -36,61 +34,6 @@ _JINJA = jinja2.Environment(  # noqa: S701 - it parses, nothing is rendered
     comment_end_string="\x02\x00",
     keep_trailing_newline=True,
 )
-_FAILS = (Unfit, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
-
-
-class Wrong(Exception):
-    """An expression cannot be used. ``fragment`` is the piece of it to point at."""
-
-    def __init__(self, cause: str, remedy: str = "", fragment: str = "") -> None:
-        super().__init__(cause)
-        self.cause = cause
-        self.remedy = remedy
-        self.fragment = fragment
-
-
-class CannotTell(Exception):
-    """An expression has no value here; the message says where it is written and why, and no value."""
-
-
-Shape = Mapping[str, Any] | None
-"""Members of a name: nothing where it may have any."""
-
-
-@dataclass(frozen=True, slots=True)
-class Scope:
-    """The names an expression may use, and the functions."""
-
-    names: Mapping[str, Shape]
-    functions: Mapping[str, Function]
-    elsewhere: Mapping[str, str] = field(default_factory=dict)
-    """Names that exist and may not be used here -> why."""
-
-    def with_names(self, **names: Shape) -> Scope:
-        return Scope({**self.names, **names}, self.functions, self.elsewhere)
-
-
-@dataclass(slots=True)
-class Expression:
-    """An expression that was read."""
-
-    run: Run
-    where: str
-    """Its place, for errors."""
-    statuses: frozenset[int] = frozenset()
-    """Numbers that it compares ``status`` with."""
-
-    def value(self, context: Context) -> Any:
-        """Raises ``CannotTell``."""
-        try:
-            return self.run(context)
-        except _FAILS as error:
-            cause = str(error) if isinstance(error, Unfit) else "the values do not fit together"
-            raise CannotTell(f"{self.where}: {cause}") from None
-
-    def holds(self, context: Context) -> bool:
-        """Whether it is true, in the sense of Jinja. Raises ``CannotTell``."""
-        return bool(self.value(context))
 
 
 def read_expression(text: object, scope: Scope, where: str = "") -> Expression:

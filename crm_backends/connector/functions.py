@@ -1,8 +1,6 @@
 """What an expression may call, as ``f(x)`` or ``x | f``: plain values in, plain values out.
 
-A value is nothing, true or false, a whole number, a ``Decimal``, text, a day, a moment, a list or a mapping.
-Nothing here opens a file, asks the network or the environment, or runs longer than its input is long. An
-error says what kind of value did not fit, never the value: it may be somebody's phone.
+Nothing here opens a file, asks the network or the environment, or runs longer than its input is long.
 """
 
 from __future__ import annotations
@@ -13,96 +11,25 @@ import hashlib
 import hmac as hmac_module
 import json as json_module
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, date, datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, ROUND_HALF_UP, Decimal
 from typing import Any
 
+from crm_backends.connector.values import (
+    Unfit,
+    field_of,
+    kind,
+    number,
+    rows_of,
+    sendable,
+    text_of,
+    text_only,
+)
 from crm_backends.inputs import amount_of, national_digits, wire_phone
-
-
-class Unfit(Exception):
-    """A value does not fit; the message says what kind of value was wanted."""
-
 
 NAMESPACE = uuid.UUID("5ad81a34-3c1b-5a7f-9d0e-0a5a6a1f6e57")
 """Of the identifiers that ``uuid5`` makes of our keys. It may never change."""
-
-
-def kind(value: object) -> str:
-    """What a value is, in the words of the documentation."""
-    if value is None:
-        return "nothing"
-    for types, word in _KINDS:
-        if isinstance(value, types):
-            return word
-    return "something else"
-
-
-_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
-    (bool, "true or false"),
-    ((int, Decimal), "a number"),
-    (str, "text"),
-    (datetime, "a moment"),
-    (date, "a day"),
-    (list, "a list"),
-    (dict, "a mapping"),
-)
-
-
-def number(value: object) -> int | Decimal:
-    """The number a value is. Raises ``Unfit`` for text too: ``int`` and ``decimal`` make numbers of it."""
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or amount_of(value) is None:
-        raise Unfit(f"a number is wanted, this is {kind(value)}")
-    return value
-
-
-def text_of(value: object) -> str:
-    """A value as text: decimals without an exponent, days and moments as ISO 8601."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int() | Decimal():
-            exact = Decimal(number(value))
-            plain = f"{exact:f}"
-            return plain.rstrip("0").rstrip(".") if "." in plain else plain
-        case datetime() | date():
-            return value.isoformat()
-        case _:
-            raise Unfit(f"{kind(value)} cannot be written as text")
-
-
-def text_only(value: object) -> str:
-    """The text a value is. Raises ``Unfit``."""
-    if not isinstance(value, str):
-        raise Unfit(f"text is wanted, this is {kind(value)}")
-    return value
-
-
-def _list(value: object) -> list[Any]:
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise Unfit(f"a list is wanted, this is {kind(value)}")
-    return value
-
-
-def field_of(value: object, name: object) -> Any:
-    """A member of a mapping or an item of a list; nothing where there is none."""
-    if isinstance(value, dict):
-        return value.get(name) if isinstance(name, str | int) else None
-    if isinstance(value, list) and isinstance(name, int) and not isinstance(name, bool):
-        return value[name] if -len(value) <= name < len(value) else None
-    return None
-
-
-def same(left: object, right: object) -> bool:
-    """Whether two values are equal; true is not 1, and a number is not its text."""
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    return left == right
 
 
 # -- making values of one kind out of another ----------------------------------------------------------
@@ -182,7 +109,7 @@ def split(value: object, separator: object = " ") -> list[Any]:
 
 def join(value: object, separator: object = " ") -> str | None:
     """The texts of a list in one, without those that are nothing or empty; nothing where none is left."""
-    pieces = [text_of(piece) for piece in _list(value) if piece not in (None, "")]
+    pieces = [text_of(piece) for piece in rows_of(value) if piece not in (None, "")]
     return text_only(separator).join(pieces) if pieces else None
 
 
@@ -206,13 +133,13 @@ def national(phone: object) -> str | None:
 
 def first(value: object) -> Any:
     """The first of a list; nothing where it is empty."""
-    rows = _list(value)
+    rows = rows_of(value)
     return rows[0] if rows else None
 
 
 def last(value: object) -> Any:
     """The last of a list; nothing where it is empty."""
-    rows = _list(value)
+    rows = rows_of(value)
     return rows[-1] if rows else None
 
 
@@ -227,27 +154,27 @@ def length(value: object) -> int:
 
 def pick(value: object, name: object) -> list[Any]:
     """One member of each row, of rows that have it."""
-    return [found for row in _list(value) if (found := field_of(row, name)) is not None]
+    return [found for row in rows_of(value) if (found := field_of(row, name)) is not None]
 
 
 def total(value: object) -> int | Decimal:
     """The sum of numbers, exactly."""
-    return sum((number(one) for one in _list(value)), 0)
+    return sum((number(one) for one in rows_of(value)), 0)
 
 
 def least(value: object) -> Any:
     """The smallest number of a list; nothing where it is empty."""
-    return min((number(one) for one in _list(value)), default=None)
+    return min((number(one) for one in rows_of(value)), default=None)
 
 
 def most(value: object) -> Any:
     """The greatest number of a list; nothing where it is empty."""
-    return max((number(one) for one in _list(value)), default=None)
+    return max((number(one) for one in rows_of(value)), default=None)
 
 
 def sort(value: object, by: object, reverse: object = False) -> list[Any]:
     """Rows in the order of one member, those without it first."""
-    rows = _list(value)
+    rows = rows_of(value)
     keyed = [(field_of(row, by), position) for position, row in enumerate(rows)]
     try:
         keyed.sort(key=lambda one: (one[0] is not None, one[0], one[1]), reverse=reverse is True)
@@ -259,21 +186,23 @@ def sort(value: object, by: object, reverse: object = False) -> list[Any]:
 def unfold(value: object, name: object) -> list[Any]:
     """The rows within each row (items of orders) in one list; each has the outer row as ``outer``."""
     found: list[Any] = []
-    for row in _list(value):
-        found += [{**inner, "outer": row} for inner in _list(field_of(row, name)) if isinstance(inner, dict)]
+    for row in rows_of(value):
+        found += [
+            {**inner, "outer": row} for inner in rows_of(field_of(row, name)) if isinstance(inner, dict)
+        ]
     return found
 
 
 def concat(*values: object) -> list[Any]:
     """Several lists in one; nothing counts as an empty list."""
-    return [row for value in values for row in _list(value)]
+    return [row for value in values for row in rows_of(value)]
 
 
 def unique(value: object, by: object = None) -> list[Any]:
     """Without repetitions, of whole rows or of one member."""
     kept: list[Any] = []
     seen: list[Any] = []
-    for row in _list(value):
+    for row in rows_of(value):
         mark = row if by is None else field_of(row, by)
         if mark not in seen:
             seen.append(mark)
@@ -369,27 +298,6 @@ def jwt_expiry(token: object) -> datetime | None:
         return datetime.fromtimestamp(int(said["exp"]), UTC)
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, OSError, binascii.Error):
         return None
-
-
-def sendable(value: object) -> Any:
-    """A value as JSON has it. A number with more digits than JSON's readers keep does not fit."""
-    match value:
-        case Decimal():
-            if value == value.to_integral_value():
-                return int(number(value))
-            if Decimal(repr(float(number(value)))) != value:
-                raise Unfit("the number has more digits than JSON keeps; send it as text")
-            return float(value)
-        case datetime() | date():
-            return value.isoformat()
-        case Mapping():
-            return {str(key): sendable(member) for key, member in value.items()}
-        case str():
-            return value
-        case Sequence():
-            return [sendable(member) for member in value]
-        case _:
-            return value
 
 
 Function = Callable[..., Any]

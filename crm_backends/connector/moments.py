@@ -7,8 +7,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
-from crm_backends.connector.functions import PLAIN, Function, Unfit, filled, kind, number, text_of
-from crm_backends.connector.functions import text_only as _text
+from crm_backends.connector.functions import PLAIN, Function, filled
+from crm_backends.connector.values import Unfit, kind, number, text_of
+from crm_backends.connector.values import text_only as _text
 from crm_backends.inputs import read_phone
 
 

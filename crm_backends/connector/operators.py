@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
-from crm_backends.connector.functions import Unfit, kind, same
+from crm_backends.connector.values import Unfit, kind, same
 
 
 def _order(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:

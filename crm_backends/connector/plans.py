@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from crm_backends.connector.expressions import Expression
 from crm_backends.connector.language import Connector, Flow, Pages
+from crm_backends.connector.scope import Expression
 from crm_backends.connector.templates import Fill
 from crm_backends.connector.vocabulary import Shape
 

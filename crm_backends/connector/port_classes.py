@@ -13,9 +13,9 @@ from typing import Any
 
 from crm_backends.connector import compare
 from crm_backends.connector.backend import ConnectorBackend, person_of
-from crm_backends.connector.expressions import CannotTell
 from crm_backends.connector.plans import Plan
 from crm_backends.connector.running import Nothing, Run
+from crm_backends.connector.scope import CannotTell
 from crm_backends.model import (
     Balance,
     Channel,

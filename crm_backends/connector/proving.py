@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from crm_backends.connector.expressions import CannotTell
-from crm_backends.connector.functions import Unfit, number
 from crm_backends.connector.plans import Part, Program, Proving
+from crm_backends.connector.scope import CannotTell
 from crm_backends.connector.sending import details_of
 from crm_backends.connector.templates import Fill
+from crm_backends.connector.values import Unfit, number
 from crm_backends.http import Auth, Basic, Bearer, Both, ClientCredentials, HeaderKey, NoAuth, Reply
 from crm_backends.http.auth import Ask, TokenAuth
 from crm_backends.http.messages import Fault, HttpCall, Reached

@@ -10,10 +10,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from crm_backends.connector.expressions import CannotTell
 from crm_backends.connector.plans import Plan, Reconciling
 from crm_backends.connector.results import Reader, amount, text_or_nothing
 from crm_backends.connector.running import Nothing, Run, Runner
+from crm_backends.connector.scope import CannotTell
 from crm_backends.ports import BackendMisconfigured, Refusal, Written
 
 Finish = Callable[[Plan, Run, int], Awaitable[Written]]

@@ -12,10 +12,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from crm_backends.connector.expressions import CannotTell, Expression
-from crm_backends.connector.functions import Unfit, kind, number, text_of
 from crm_backends.connector.moments import Programme
 from crm_backends.connector.plans import Plan
+from crm_backends.connector.scope import CannotTell, Expression
+from crm_backends.connector.values import Unfit, kind, number, text_of
 from crm_backends.inputs import UnreadablePhone, kept_phone, read_email, sex_of
 from crm_backends.model import (
     CRM_CARD_STATES,

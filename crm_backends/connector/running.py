@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from crm_backends.connector.expressions import CannotTell
 from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
+from crm_backends.connector.scope import CannotTell
 from crm_backends.connector.sending import details_of
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from crm_backends.connector.expressions import CannotTell, Context
 from crm_backends.connector.plans import Sending
+from crm_backends.connector.scope import CannotTell, Context
 from crm_backends.connector.templates import flat
 from crm_backends.http import Details
 from crm_backends.ports import Deadline

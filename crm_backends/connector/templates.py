@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
-from crm_backends.connector.expressions import CannotTell, Context, Expression, Scope, Wrong, read_pieces
-from crm_backends.connector.functions import Unfit, json, sendable, text_of
+from crm_backends.connector.expressions import read_pieces
+from crm_backends.connector.functions import json
 from crm_backends.connector.problems import Path
+from crm_backends.connector.scope import CannotTell, Context, Expression, Scope, Wrong
+from crm_backends.connector.values import Unfit, sendable, text_of
 
 ABSENT = object()
 """Stands for a member that is left out."""

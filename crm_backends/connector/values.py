@@ -1,0 +1,116 @@
+"""What a value in an expression may be, and how one is told from another.
+
+Nothing, true or false, a whole number, a ``Decimal``, text, a day, a moment, a list or a mapping. An error
+says what kind of value did not fit, never the value: it may be somebody's phone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+from crm_backends.inputs import amount_of
+
+
+class Unfit(Exception):
+    """A value does not fit; the message says what kind of value was wanted."""
+
+
+def kind(value: object) -> str:
+    """What a value is, in the words of the documentation."""
+    if value is None:
+        return "nothing"
+    for types, word in _KINDS:
+        if isinstance(value, types):
+            return word
+    return "something else"
+
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (bool, "true or false"),
+    ((int, Decimal), "a number"),
+    (str, "text"),
+    (datetime, "a moment"),
+    (date, "a day"),
+    (list, "a list"),
+    (dict, "a mapping"),
+)
+
+
+def number(value: object) -> int | Decimal:
+    """The number a value is. Raises ``Unfit`` for text too: ``int`` and ``decimal`` make numbers of it."""
+    if isinstance(value, bool) or not isinstance(value, int | Decimal) or amount_of(value) is None:
+        raise Unfit(f"a number is wanted, this is {kind(value)}")
+    return value
+
+
+def text_of(value: object) -> str:
+    """A value as text: decimals without an exponent, days and moments as ISO 8601."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | Decimal():
+            exact = Decimal(number(value))
+            plain = f"{exact:f}"
+            return plain.rstrip("0").rstrip(".") if "." in plain else plain
+        case datetime() | date():
+            return value.isoformat()
+        case _:
+            raise Unfit(f"{kind(value)} cannot be written as text")
+
+
+def text_only(value: object) -> str:
+    """The text a value is. Raises ``Unfit``."""
+    if not isinstance(value, str):
+        raise Unfit(f"text is wanted, this is {kind(value)}")
+    return value
+
+
+def rows_of(value: object) -> list[Any]:
+    """The list a value is; of nothing an empty one. Raises ``Unfit``."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise Unfit(f"a list is wanted, this is {kind(value)}")
+    return value
+
+
+def field_of(value: object, name: object) -> Any:
+    """A member of a mapping or an item of a list; nothing where there is none."""
+    if isinstance(value, dict):
+        return value.get(name) if isinstance(name, str | int) else None
+    if isinstance(value, list) and isinstance(name, int) and not isinstance(name, bool):
+        return value[name] if -len(value) <= name < len(value) else None
+    return None
+
+
+def same(left: object, right: object) -> bool:
+    """Whether two values are equal; true is not 1, and a number is not its text."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    return left == right
+
+
+def sendable(value: object) -> Any:
+    """A value as JSON has it. A number with more digits than JSON's readers keep does not fit."""
+    match value:
+        case Decimal():
+            if value == value.to_integral_value():
+                return int(number(value))
+            if Decimal(repr(float(number(value)))) != value:
+                raise Unfit("the number has more digits than JSON keeps; send it as text")
+            return float(value)
+        case datetime() | date():
+            return value.isoformat()
+        case Mapping():
+            return {str(key): sendable(member) for key, member in value.items()}
+        case str():
+            return value
+        case Sequence():
+            return [sendable(member) for member in value]
+        case _:
+            return value
