@@ -112,7 +112,7 @@ class Service:
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
         self.operations = PostgresLedger(gateway)
-        self.metrics = Metrics(PostgresMonitoring(gateway).waiting, self.shown, self.crms.left_alone)
+        self.metrics = Metrics(PostgresMonitoring(gateway), self.shown, self.crms.left_alone)
         shown_when_away = self.crms.points is not None and not self.crms.points_are_ours
         if shown_when_away and settings.crm.stale_after > 0:
             self.balances = PostgresBalances(gateway)

@@ -22,6 +22,7 @@ from adapter.errors import Code
 from adapter.loyalty.crm_cards import ODD
 from adapter.loyalty.model import FOR_A_PERSON, OPEN, OperationKind
 from adapter.loyalty.ports import Proof, StoreBusy, StoreUnavailable, Visibility, Waiting
+from adapter.ops.ports import Monitoring
 from crm_backends.ports import Outcome
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 3.5, 5.0)
@@ -30,8 +31,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 3.5, 5.0)
 
 @dataclass(slots=True)
 class Metrics:
-    waiting: Callable[[], Awaitable[Sequence[Waiting]]]
-    """What is open now. Raises ``StoreUnavailable``."""
+    monitoring: Monitoring
     shown: Callable[[], Awaitable[Mapping[OperationKind, Visibility]]]
     """How soon the CRMs show what they have done. Raises ``StoreUnavailable``."""
     away: Callable[[], Mapping[str, bool]]
@@ -117,7 +117,7 @@ class Metrics:
         waiting: Sequence[Waiting] | None = None
         shown: Mapping[OperationKind, Visibility] = {}
         try:
-            waiting = await self.waiting()
+            waiting = await self.monitoring.waiting()
             shown = await self.shown()
         except StoreBusy:
             pass  # it answers, only not us

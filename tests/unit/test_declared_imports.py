@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 import subprocess
 import sys
@@ -46,20 +47,24 @@ SUITE_ALONE = names(read(ROOT / "deploy" / "contract" / "pyproject.toml")["depen
 
 
 def imports(folder: Path, but_not: Path | None = None) -> Iterator[tuple[Path, str]]:
-    """Each file with each module of others that it imports, also inside of functions."""
+    """Each file with each package of others that it imports."""
     for path in sorted(folder.rglob("*.py")):
         if but_not is not None and path.is_relative_to(but_not):
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            found: list[str] = []
-            if isinstance(node, ast.Import):
-                found = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                found = [node.module]
-            for module in found:
-                top = module.partition(".")[0]
-                if top not in OURS and top not in sys.stdlib_module_names:
-                    yield path.relative_to(ROOT), top
+        for top in imported(path):
+            yield path.relative_to(ROOT), top
+
+
+@functools.cache
+def imported(path: Path) -> frozenset[str]:
+    """Packages of others that a file imports, also inside of functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return frozenset(module.partition(".")[0] for module in found) - OURS - sys.stdlib_module_names
 
 
 DISTRIBUTIONS = packages_distributions()

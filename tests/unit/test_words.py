@@ -6,6 +6,7 @@ What is judged by reading alone stands nowhere here.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -47,10 +48,13 @@ def words_of(name: str) -> list[str]:
     return re.findall(r"[a-z0-9]+", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower())
 
 
-def classes(path: Path) -> Iterator[str]:
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.ClassDef):
-            yield node.name
+@functools.cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def classes(path: Path) -> list[str]:
+    return [node.name for node in tree_of(path).body if isinstance(node, ast.ClassDef)]
 
 
 @pytest.mark.parametrize("word", OLD_WORDS)
@@ -90,6 +94,6 @@ def test_every_module_says_what_it_is_for() -> None:
     silent = [
         str(path.relative_to(ROOT))
         for path in modules("adapter", "crm_backends", "contracts")
-        if (text := path.read_text(encoding="utf-8")) and ast.get_docstring(ast.parse(text)) is None
+        if tree_of(path).body and ast.get_docstring(tree_of(path)) is None
     ]
     assert silent == []
