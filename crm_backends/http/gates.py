@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections import deque
 
 import structlog
 
@@ -94,44 +93,27 @@ class Bulkhead:
     """At most ``places`` calls at once; the others wait up to ``patience`` seconds each, in order."""
 
     def __init__(self, places: int, patience: float) -> None:
-        self._places = places
+        self._places = asyncio.Semaphore(places)
         self._patience = patience
-        self._line: deque[asyncio.Future[None]] = deque()
-        """Those who wait. A place that falls vacant goes to the first of them and is never free meanwhile."""
         self.under_way = 0
-
-    @property
-    def waiting(self) -> int:
-        return len(self._line)
+        self.waiting = 0
 
     async def enter(self, remaining: float) -> bool:
         """Whether a place was got within ``remaining`` seconds; it is given back with ``leave``."""
-        if self.under_way < self._places:
-            self.under_way += 1
-            return True
-        turn = asyncio.get_running_loop().create_future()
-        self._line.append(turn)
-        try:
-            async with asyncio.timeout(min(self._patience, remaining)):
-                await turn
-        except TimeoutError:
-            self._give_up(turn)
-            return False
-        except BaseException:
-            self._give_up(turn)
-            raise
+        if not self._places.locked():
+            await self._places.acquire()  # at once; a timer would only cost
+        else:
+            self.waiting += 1
+            try:
+                async with asyncio.timeout(min(self._patience, remaining)):
+                    await self._places.acquire()
+            except TimeoutError:
+                return False
+            finally:
+                self.waiting -= 1
+        self.under_way += 1
         return True
 
-    def _give_up(self, turn: asyncio.Future[None]) -> None:
-        if not turn.cancelled():  # the place came in the same moment
-            self.leave()
-        elif turn in self._line:
-            self._line.remove(turn)
-
     def leave(self) -> None:
-        while self._line:
-            turn = self._line.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
         self.under_way -= 1
+        self._places.release()
