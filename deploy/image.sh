@@ -19,6 +19,6 @@ if ! in_storage inspect --type image koshelek-base > /dev/null 2>&1; then
     in_storage rm "$container" > /dev/null
     rm "$STORAGE/base.tar"
 fi
-in_storage bud --layers --isolation chroot --network host --format docker --file deploy/Containerfile --tag koshelek-adapter \
+in_storage bud --isolation chroot --network host --format docker --file deploy/Containerfile --tag koshelek-adapter \
     --build-arg BASE=localhost/koshelek-base --build-arg COMMIT="$(git describe --always --dirty 2> /dev/null || true)" \
     "$@" .
