@@ -224,6 +224,11 @@ class Service:
             operations=self.operations,
             visibility=self.visibility,
             audit=PostgresAudit(self.gateway),
+            count=self.metrics.counted,
+            waiting=self.metrics.waiting,
+            standings=self.watch.standings,
+            shown=self.shown,
+            database_problem=self.problem,
         )
 
     async def shown(self) -> Mapping[OperationKind, Visibility]:

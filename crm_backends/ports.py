@@ -206,6 +206,19 @@ class NoticesAbsence(Protocol):
 
 
 @runtime_checkable
+class TellsLoad(Protocol):
+    """A driver that bounds the calls at once, and knows how many there are."""
+
+    @property
+    def under_way(self) -> int:
+        """Calls the CRM has not answered yet."""
+
+    @property
+    def waiting(self) -> int:
+        """Calls that wait for their turn."""
+
+
+@runtime_checkable
 class LimitsKeys(Protocol):
     """A driver whose CRM takes shorter keys than ``KEY_LENGTH``."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
 
 import structlog
 
-from crm_backends.ports import Backend, BackendError, Finding, NoticesAbsence, TellsStanding
+from crm_backends.ports import Backend, BackendError, Finding, NoticesAbsence, TellsLoad, TellsStanding
 
 log = structlog.get_logger("crm")
 
@@ -32,6 +32,10 @@ class Standing:
     reason: str = ""
     remedy: str = ""
     since: datetime | None = None
+    under_way: int | None = None
+    """Calls the CRM has not answered yet, of this process; ``None``: its driver does not count them."""
+    queued: int | None = None
+    """Calls that wait for their turn."""
 
     def as_data(self) -> dict[str, str]:
         """What is told on the health page; what is empty is left out."""
@@ -50,7 +54,7 @@ class CrmWatch:
 
     def standings(self) -> dict[str, Standing]:
         """How the CRM of each port stands."""
-        return {port: self._standing(backend) for port, backend in self._by_port.items()}
+        return {port: _loaded(self._standing(backend), backend) for port, backend in self._by_port.items()}
 
     def _standing(self, backend: Backend | None) -> Standing:
         if backend is None:
@@ -81,6 +85,12 @@ class CrmWatch:
             log.error("crm_wrong", crm=backend.name, ports=ports, reason=reason, remedy=remedy)
         else:
             log.info("crm_well", crm=backend.name, ports=ports)
+
+
+def _loaded(standing: Standing, backend: object) -> Standing:
+    if not isinstance(backend, TellsLoad):
+        return standing
+    return replace(standing, under_way=backend.under_way, queued=backend.waiting)
 
 
 async def _first_wrong(backend: Backend) -> Finding | None:

@@ -8,6 +8,7 @@ which is the same for all; whether a CRM is away is the view of the process that
 from __future__ import annotations
 
 import os
+from collections import Counter as TallyOf
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -27,6 +28,24 @@ from crm_backends.ports import Outcome
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 3.5, 5.0)
 """Seconds; Koshelek waits about four."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """Everything counted since the start, of all worker processes."""
+
+    statuses: Mapping[str, float]
+    """Calls by HTTP status."""
+    codes: Mapping[str, float]
+    """Errors by code."""
+    calls: Mapping[str, float]
+    """Calls by name."""
+    outcomes: Mapping[str, float]
+    """Writes to a CRM by what they ended in."""
+    within: tuple[float, ...]
+    """Calls that took at most as long as each of the bounds, and all; empty: there was none."""
+    bounds: tuple[float, ...] = _BUCKETS
+    """Seconds."""
 
 
 @dataclass(slots=True)
@@ -107,12 +126,36 @@ class Metrics:
         if code is not None:
             self._refused.labels(call, code).inc()
 
+    def _counters(self) -> CollectorRegistry:
+        """The counters of this process, or of all where several share the work."""
+        if not os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            return self._registry
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return together
+
+    def counted(self) -> Counted:
+        """What was counted so far."""
+        statuses, codes, calls, outcomes, within = (TallyOf[str]() for _ in range(5))
+        for metric in self._counters().collect():
+            for sample in metric.samples:
+                labels, value = sample.labels, int(sample.value)
+                match sample.name:
+                    case "koshelek_request_seconds_count":
+                        statuses[labels["status"]] += value
+                        calls[labels["call"]] += value
+                    case "koshelek_request_seconds_bucket":
+                        within[labels["le"]] += value
+                    case "koshelek_refused_total":
+                        codes[labels["code"]] += value
+                    case "koshelek_deliveries_total" if labels["step"] == "sent":
+                        outcomes[labels["outcome"]] += value
+        ordered = sorted(within.items(), key=lambda one: float(one[0]))
+        return Counted(statuses, codes, calls, outcomes, tuple(float(value) for _, value in ordered))
+
     async def exposition(self) -> bytes:
         """All of it in the text format of Prometheus."""
-        counted = self._registry
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            counted = CollectorRegistry()
-            MultiProcessCollector(counted)  # type: ignore[no-untyped-call]
+        counted = self._counters()
         up = True
         waiting: Sequence[Waiting] | None = None
         shown: Mapping[OperationKind, Visibility] = {}

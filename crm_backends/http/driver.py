@@ -76,6 +76,16 @@ class HttpDriver(abc.ABC):
         """See ``NoticesAbsence``."""
         return self._http.left_alone
 
+    @property
+    def under_way(self) -> int:
+        """See ``TellsLoad``."""
+        return self._http.under_way
+
+    @property
+    def waiting(self) -> int:
+        """See ``TellsLoad``."""
+        return self._http.waiting
+
     @abc.abstractmethod
     def probes(self) -> Iterable[Probe]:
         """What ``check`` asks, in this order."""

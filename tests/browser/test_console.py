@@ -107,7 +107,7 @@ async def test_where_are_my_points_is_answered_without_a_shell(
         await watched.fits()
         assert "88001" not in page.url
         await page.get_by_role("link", name="Audit list").click()
-        await expect(page.locator("main")).to_contain_text("shown_operation")
+        await expect(page.locator("main")).to_contain_text("shown operation")
         await watched.fits()
 
 
@@ -156,7 +156,7 @@ async def test_every_page_fits_in_every_size_colour_and_language(
         await page.locator("form.search button").click()
         await page.locator(".hit a").click()
         await watched.fits()
-        for path in ("held", f"operations/{operation.id}", "find", "audit", "operations/99999"):
+        for path in ("held", f"operations/{operation.id}", "find", "now", "audit", "operations/99999"):
             await page.goto(f"{base}/console/{path}")
             await watched.fits()
             assert await page.locator("html").get_attribute("lang") == language

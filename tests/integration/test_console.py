@@ -7,8 +7,11 @@ from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 import pytest
+from aiohttp import web
 
 from adapter.loyalty.model import OperationKind
+from adapter.ops.console.app import HISTORY
+from adapter.ops.console.sessions import Sessions
 from contracts.sandbox import Sandbox
 from contracts.sandbox import running as sandbox_running
 
@@ -271,26 +274,27 @@ async def test_a_receipt_is_found_by_its_qr_and_by_its_numbers(adapter: Adapter,
     assert "200 accepted" in story.words
 
 
-async def test_a_person_is_found_by_phone_and_shown_by_a_click_that_is_kept(
-    adapter: Adapter, rita: Person
-) -> None:
+async def test_a_person_is_found_by_phone_and_shown_by_a_click_that_is_kept(start: StartAdapter) -> None:
+    adapter = await start(console={"people": PEOPLE})  # over our own CRM, which keeps names and phones
     card = await adapter.issue(phone=PHONE, firstName=NAME, surname=SURNAME)
-    await rita.get("/console/find")
-    found = await rita.post("/console/find", {"text": "8 916 555-01-42"})
-    (path,) = set(re.findall(r"/console/cards/[\w-]+", found.text))
-    by_number = await rita.post("/console/find", {"text": f"{card[:4]} {card[4:]}"})
-    assert path in by_number.text
-    for page in (found, by_number, await rita.get(path)):
-        assert all(word not in page.text for word in (card, PHONE, NAME, SURNAME))
-        assert card not in page.url
-    assert (RITA, "shown_card") not in await audit(adapter)
-    shown = await rita.post(path, {"do": "show"})
-    assert all(word in shown.words for word in (card, NAME, SURNAME))  # Perx keeps no phone
-    assert (await audit(adapter)).count((RITA, "shown_card")) == 1
-    kept = await adapter.sql("SELECT card_number FROM koshelek.console_audit WHERE action = 'shown_card'")
-    assert kept == card
-    hidden = await rita.post(path, {"do": "hide"})
-    assert NAME not in hidden.text
+    async with management_port(adapter.service) as address, somebody(address) as rita:
+        await rita.log_in(RITA)
+        await rita.get("/console/find")
+        found = await rita.post("/console/find", {"text": "8 916 555-01-42"})
+        (path,) = set(re.findall(r"/console/cards/[\w-]+", found.text))
+        by_number = await rita.post("/console/find", {"text": f"{card[:4]} {card[4:]}"})
+        assert path in by_number.text
+        for page in (found, by_number, await rita.get(path)):
+            assert all(word not in page.text for word in (card, PHONE, NAME, SURNAME))
+            assert card not in page.url
+        assert (RITA, "shown_card") not in await audit(adapter)
+        shown = await rita.post(path, {"do": "show"})
+        assert all(word in shown.words for word in (card, PHONE, NAME, SURNAME))
+        assert (await audit(adapter)).count((RITA, "shown_card")) == 1
+        kept = await adapter.sql("SELECT card_number FROM koshelek.console_audit WHERE action = 'shown_card'")
+        assert kept == card
+        hidden = await rita.post(path, {"do": "hide"})
+        assert NAME not in hidden.text
     notes = await adapter.service.pool.fetch("SELECT note FROM koshelek.console_audit WHERE note IS NOT NULL")
     assert {row["note"] for row in notes} == {"phone", "card"}
 
@@ -329,3 +333,51 @@ async def test_both_languages(olga: Person) -> None:
     assert "Что ждёт решения человека" in russian.words
     away = await olga.get("/console/language/en?back=//evil.example/")
     assert urlsplit(away.url).netloc == urlsplit(olga.base).netloc
+
+
+# --- now -------------------------------------------------------------------------------------------------
+
+
+async def test_now_tells_of_calls_crms_and_what_waits(adapter: Adapter) -> None:
+    runner = web.AppRunner(adapter.service.management_application(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    history = runner.app[HISTORY]
+    try:
+        async with somebody(f"http://127.0.0.1:{runner.addresses[0][1]}") as person:
+            await person.log_in(RITA)
+            await held(adapter, times=0)
+            for _ in range(20):
+                await adapter.get("/v1/card", msisdn=new_phone())
+                assert (await adapter.get("/v1/card/nosuchcard")).code == "201"
+            page = await person.get("/console/now")
+            assert "perx" in page.words
+            assert "Held 1" in page.words
+            assert re.search(r"Answered with an error 2\d", page.words)
+            assert re.search(r"p99, ms [1-9]\d*", page.words)
+            assert "201 20 20" in page.words
+            assert "not proved" in page.words
+            history.samples.append(await history.sample())
+            await adapter.get("/v1/card/nosuchcard")
+            history.samples.append(await history.sample())
+            drawn = await person.get("/console/now")
+            assert drawn.text.count("<svg") == 3
+            assert "<rect" in drawn.text
+            assert 'http-equiv="refresh"' in drawn.text
+            assert 'http-equiv="refresh"' not in (await person.get("/console/now?still=1")).text
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_page_that_looks_anew_by_itself_keeps_nobody_logged_in() -> None:
+    now = [0.0]
+    sessions = Sessions(60.0, lambda: now[0])
+    session = sessions.new()
+    for _ in range(4):
+        now[0] += 20
+        found = sessions.get(session.id, used=False)
+    assert found is None
+    session = sessions.new()
+    for _ in range(4):
+        now[0] += 20
+        assert sessions.get(session.id) is session

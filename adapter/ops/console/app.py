@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+
 from aiohttp import web
 
 from adapter.loyalty.review import AuditAction
 from adapter.ops.console import drawing
 from adapter.ops.console.guard import ROOT, SESSION, Guard
 from adapter.ops.console.held import Held
+from adapter.ops.console.history import History
 from adapter.ops.console.login import Doorkeeper, TooOften
+from adapter.ops.console.now import Now
 from adapter.ops.console.pages import Pages, excuses, see
 from adapter.ops.console.ports import Parts
 from adapter.ops.console.question import Question
 from adapter.ops.console.sessions import Sessions
 from contracts.kit.language import LANGUAGES
 
+HISTORY = web.AppKey("console_history", History)
 _MOST = 100
 _UNKNOWN = "somebody unknown"
 
@@ -26,8 +32,18 @@ def add_console(application: web.Application, parts: Parts) -> None:
     hosts = frozenset({*settings.console.hosts, settings.management.host.lower()})
     guard = Guard(sessions, hosts, https=settings.console.https)
     console = web.Application(middlewares=[guard.middleware, excuses])
-    for pages in (Home(parts, guard, sessions), Held(parts), Question(parts)):
+    history = History(parts.count, parts.waiting)
+    for pages in (Home(parts, guard, sessions), Held(parts), Question(parts), Now(parts, history)):
         console.add_routes(pages.routes())
+    application[HISTORY] = history
+
+    async def sampling(_: web.Application) -> AsyncIterator[None]:
+        task = asyncio.create_task(history.run())
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    application.cleanup_ctx.append(sampling)
     application.add_subapp(f"{ROOT}/", console)
 
     async def to_console(request: web.Request) -> web.StreamResponse:

@@ -44,9 +44,19 @@ def _environment(say: Language, zone: ZoneInfo) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.globals.update(t=say, s=say.sentence)
-    made.filters.update(last=masking.last, moment=_moments(zone), age=_ages(say), points=_points)
+    made.globals.update(t=say, s=say.sentence, w=_words(say))
+    made.filters.update(last=masking.last, moment=_moments(zone), age=_ages(say), points=_points, ms=_ms)
     return made
+
+
+def _words(say: Language) -> Callable[[object], str]:
+    def word(name: object) -> str:
+        """A name of ours, such as ``promo_code``, as a word."""
+        text = str(name)
+        said = say(text)
+        return said if said != text else text.replace("_", " ")
+
+    return word
 
 
 def _moments(zone: ZoneInfo) -> Callable[[datetime | None], str]:
@@ -77,6 +87,10 @@ def _ages(say: Language) -> Callable[[datetime], str]:
 def _points(value: Decimal | None) -> str:
     """Points without trailing zeros."""
     return "—" if value is None else f"{value.normalize():f}"
+
+
+def _ms(seconds: float | None) -> str:
+    return "—" if seconds is None else f"{seconds * 1000:.0f}"
 
 
 @cache

@@ -54,7 +54,8 @@ class Guard:
             )
         if request.path.startswith(_OPEN_TO_ALL):
             return await handler(request)
-        session = self._sessions.get(request.cookies.get(COOKIE, ""))
+        # A page that asks anew by itself is no sign of somebody who sits there.
+        session = self._sessions.get(request.cookies.get(COOKIE, ""), used="again" not in request.query)
         before_login = request.path == LOGIN or request.path.startswith(_LANGUAGE)
         if session is None or (session.person is None and not before_login):
             if request.method != "GET":

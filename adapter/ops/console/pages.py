@@ -19,6 +19,7 @@ LONGEST_NOTE = 500
 NAVIGATION = (
     ("held", "Held"),
     ("find", "A customer's question"),
+    ("now", "Now"),
     ("audit", "Audit list"),
 )
 

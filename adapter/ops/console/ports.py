@@ -5,16 +5,18 @@ Every method raises ``StoreUnavailable`` when the database does not answer.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from adapter.delivery.ports import Review
 from adapter.loyalty.model import Card, OperationKind, OperationState
-from adapter.loyalty.ports import OperationReader, VisibilityBook
+from adapter.loyalty.ports import OperationReader, Visibility, VisibilityBook, Waiting
 from adapter.loyalty.programme import Programme
 from adapter.loyalty.review import AuditAction, AuditEntry, Event, Item
+from adapter.ops.crm_watch import Standing
+from adapter.ops.metrics import Counted
 from adapter.settings import Settings
 
 
@@ -99,6 +101,11 @@ class Parts:
     operations: OperationReader
     visibility: VisibilityBook
     audit: AuditBook
+    count: Callable[[], Counted]
+    waiting: Callable[[], Awaitable[Sequence[Waiting]]]
+    standings: Callable[[], Mapping[str, Standing]]
+    shown: Callable[[], Awaitable[Mapping[OperationKind, Visibility]]]
+    database_problem: Callable[[], Awaitable[str | None]]
 
     @property
     def settings(self) -> Settings:

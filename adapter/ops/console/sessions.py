@@ -90,14 +90,16 @@ class Sessions:
         self._idle = idle
         self._now = now
 
-    def get(self, id_: str) -> Session | None:
+    def get(self, id_: str, *, used: bool = True) -> Session | None:
+        """The session of this name, if it is not over; ``used``: somebody has clicked."""
         session = self._all.get(id_)
         if session is None:
             return None
         if self._now() - session.used_at > self._idle:
             self.end(session)
             return None
-        session.used_at = self._now()
+        if used:
+            session.used_at = self._now()
         return session
 
     def new(self) -> Session:
