@@ -225,7 +225,7 @@ class Service:
             visibility=self.visibility,
             audit=PostgresAudit(self.gateway),
             count=self.metrics.counted,
-            waiting=self.metrics.waiting,
+            waiting=self.metrics.monitoring.waiting,
             standings=self.watch.standings,
             shown=self.shown,
             database_problem=self.problem,

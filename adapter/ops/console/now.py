@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from adapter import version
-from adapter.errors import CATALOGUE, Code, Entry
+from adapter.errors import CATALOGUE, Code, CodeText
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.ops.console.history import HELD, IN_DOUBT, ON_THEIR_WAY, History, Span, number_of
 from adapter.ops.console.pages import Pages
@@ -21,7 +21,7 @@ _AGAIN = 20
 """Seconds after which the page looks anew."""
 
 
-def _codes(lately: Span | None, long: Span | None) -> list[tuple[str, int, int, Entry | None]]:
+def _codes(lately: Span | None, long: Span | None) -> list[tuple[str, int, int, CodeText | None]]:
     """Codes of errors, most frequent first: how often lately, and over the last hours, and what they mean."""
     if long is None:
         return []
