@@ -61,7 +61,10 @@ def check(folder: Path, *options: str) -> list[dict[str, str]]:
 
 async def test_check_finds_nothing_to_say(folder: Path) -> None:
     found = check(folder)
-    assert [line for line in found if line["state"] != "ok"] == []
+    # The role of this try may do too much with the adapter's own tables, which is told.
+    assert [(line["state"], line["subject"]) for line in found if line["state"] != "ok"] == [
+        ("warn", "rights")
+    ]
     text = "\n".join(line["detail"] for line in found)
     assert "16 of 16 fit and may be executed" in text
     assert "coupons_issue.sql: declined: offers go by the status of a customer" in text
