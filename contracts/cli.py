@@ -171,9 +171,10 @@ def main() -> None:
     """Entry point of the command."""
     missing = [package for module, package in _NEEDED.items() if find_spec(module) is None]
     if missing and "--help" not in sys.argv:  # a report that cannot be written is known before the run
+        packages = " and ".join(missing)
+        them = "it" if len(missing) == 1 else "them"
         typer.echo(
-            f"error: koshelek-contract needs {' and '.join(missing)}; install them from the clone: "
-            "pip install '.[suite]'",
+            f"error: koshelek-contract needs {packages}; install {them}: pip install '.[suite]' in the clone",
             err=True,
         )
         raise SystemExit(1)

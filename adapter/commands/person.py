@@ -40,8 +40,8 @@ By = Annotated[str | None, typer.Option("--by", help="Who asks; default: your na
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """Whom a command is about."""
+class KnownPerson:
+    """What is known here of the person a command is about."""
 
     customer_ids: list[str]
     identities: list[str]
@@ -118,7 +118,7 @@ def erase(
     with_service(settings, work)
 
 
-async def _erase(service: Service, person: Person, who: str) -> None:
+async def _erase(service: Service, person: KnownPerson, who: str) -> None:
     from adapter.store.people import PostgresPeople, StillOpen
     from crm_backends.ports import Deadline
 
@@ -156,7 +156,7 @@ def _ours(service: Service) -> dict[int, ForgetsPeople]:
     }
 
 
-async def _find(service: Service, phone: str, given: list[str] | None) -> Person:
+async def _find(service: Service, phone: str, given: list[str] | None) -> KnownPerson:
     """Who has this phone. Raises ``CannotRun``."""
     from adapter.settings import CannotRun
     from adapter.store.identities import Identities
@@ -177,4 +177,4 @@ async def _find(service: Service, phone: str, given: list[str] | None) -> Person
     hashed = Identities(service.gateway)
     kept = [await hashed.kept(identity) for identity in identities]
     ids = [*dict.fromkeys([*[one.customer_id for one in found], *(given or [])])]
-    return Person(ids, [*identities, *kept])
+    return KnownPerson(ids, [*identities, *kept])

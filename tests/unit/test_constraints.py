@@ -38,5 +38,5 @@ def test_what_is_declared_is_there_in_a_version_within_its_bounds(wanted: Requir
 
 def test_the_image_is_built_with_them() -> None:
     text = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
-    assert re.search(r"pip install [^\n]*-c deploy/constraints\.txt", text)
+    assert re.search(r"pip install [^\n]*(-c|--constraint) deploy/constraints\.txt", text)
     assert "!deploy/constraints.txt" in (ROOT / ".containerignore").read_text(encoding="utf-8").splitlines()
