@@ -67,6 +67,8 @@ class Worker:
                     max_concurrent_tasks=self.concurrency * _AHEAD,
                     shutdown_on_listener_failure=self.listens,
                     heartbeat_timeout=_HEARTBEAT,
+                    # Nobody here reads the statistics; pgqueuer's own tools make them when they are asked.
+                    log_aggregation_interval=timedelta(0),
                 )
             except Exception as error:
                 if time.monotonic() - started > _LONGEST_PAUSE:

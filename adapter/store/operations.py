@@ -325,7 +325,11 @@ class PostgresLedger:
 
     async def _write_endings(self, endings: Sequence[_Ending]) -> list[Operation | None]:
         async with self.gateway.connection() as connection:
-            rows = await connection.fetch(END, json_text([ending.to_json() for ending in endings]))
+            rows = await connection.fetch(
+                END,
+                json_text([ending.to_json() for ending in endings]),
+                [ending.operation.id for ending in endings],
+            )
         # Taken out one by one, as they were begun.
         ended = {(row["id"], row["attempt"]): row for row in rows}
         return [

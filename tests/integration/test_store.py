@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import json
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from adapter.loyalty.numbers import range_number
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.process.embedded import EmbeddedServer
 from adapter.settings import Database
+from adapter.store import ledger_sql
 from adapter.store import pool as pools
 from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
@@ -188,6 +190,34 @@ async def test_a_job_is_written_as_the_queue_itself_writes_it(adapter: Adapter) 
     )
     ours, theirs = map(dict, logged)
     assert ours == theirs
+
+
+@pytest.mark.parametrize("analysed", [False, True])
+async def test_a_batch_is_found_by_its_ids_however_many_wait(adapter: Adapter, analysed: bool) -> None:
+    """Also with statistics from before they came."""
+    await adapter.service.stop_delivery()
+    async with adapter.service.pool.acquire() as connection:
+        await connection.execute("ANALYZE koshelek.operations")
+        await connection.execute(
+            "INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference) "
+            "SELECT 'receipt', 'x' || g, '29', '1:1', '{}', 'K' || g FROM generate_series(1, 20000) AS g"
+        )
+        if analysed:
+            await connection.execute("ANALYZE koshelek.operations")
+        first = await connection.fetchval("SELECT min(id) FROM koshelek.operations")
+        ids = [first + 300 * number for number in range(32)]
+        ends = json.dumps([{"operation_id": one, "attempt": 1, "state": "done"} for one in ids])
+        for statement, arguments in (
+            (ledger_sql.BEGIN, (ids, [None] * 32, [""] * 32)),
+            (ledger_sql.END, (ends, ids)),
+            (ledger_sql.OVER, (ids,)),
+            (ledger_sql.LIVING, (["receipt"] * 32, [f"x{one}" for one in ids])),
+        ):
+            rows = await connection.fetch(f"EXPLAIN {statement}", *arguments)
+            plan = "\n".join(row[0] for row in rows)
+            assert "Seq Scan on operations" not in plan, plan
+            assert "operations_open" not in plan, plan
+            assert "operations_pkey" in plan or "operations_identity" in plan, plan
 
 
 # --- e-mails -------------------------------------------------------------------------------------------
