@@ -43,6 +43,9 @@ _SHOWN: Mapping[str, str] = {
     "emails": "SELECT * FROM koshelek.emails WHERE users_reference = ANY($1) ORDER BY email",
     "operations": "SELECT * FROM koshelek.operations WHERE id = ANY($3) ORDER BY id",
     "operation_events": "SELECT * FROM koshelek.operation_events WHERE operation_id = ANY($3) ORDER BY id",
+    "console_audit": """
+        SELECT * FROM koshelek.console_audit WHERE card_number = ANY($2) OR operation_id = ANY($3) ORDER BY id
+    """,
 }
 """Per table, its rows of a person: $1 customer ids, $2 card numbers, $3 operations."""
 
@@ -64,6 +67,10 @@ _ERASED: Mapping[str, str] = {
         UPDATE koshelek.operation_events SET note = NULL WHERE operation_id = ANY($3) AND note IS NOT NULL
     """,
     "card_events": "UPDATE koshelek.card_events SET note = NULL WHERE number = ANY($2) AND note IS NOT NULL",
+    "console_audit": """
+        UPDATE koshelek.console_audit SET note = NULL
+         WHERE (card_number = ANY($2) OR operation_id = ANY($3)) AND note IS NOT NULL
+    """,
     # The numbers stay taken: they are printed somewhere, and must not become another person's.
     "cards": """
         UPDATE koshelek.cards

@@ -12,6 +12,7 @@ import pytest
 import typer.main
 
 from adapter.commands.app import app
+from adapter.settings import read_settings
 
 OF_DRIVERS = {"pegke", "postgres", "xerts"}
 PAGES = ("OPERATIONS.md", "GO_LIVE.md")
@@ -71,3 +72,21 @@ async def test_of_every_table_it_is_told_what_it_holds_of_a_person(project: Path
     cells = "".join(line.split("|")[1] for line in text.splitlines() if line.startswith("| `koshelek."))
     told = set(re.findall(r"`koshelek\.(\w+)`", cells))
     assert told == {row["tablename"] for row in rows}
+
+
+def test_the_settings_of_going_live_are_settings(project: Path, tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```toml\n(.*?)^```$", text_of(project, "GO_LIVE.md"), re.MULTILINE | re.DOTALL)
+    file = tmp_path / "koshelek-adapter.toml"
+    file.write_text(block.replace("…", "a-password-of-some-length"), encoding="utf-8")
+    settings = read_settings(file)
+    assert settings.database.url is not None
+    assert settings.delivery.in_process is False
+    assert settings.cards.ranges[0].prefix == "2900"
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_files_that_a_page_copies_are_there(project: Path, page: str) -> None:
+    named = re.findall(r"(?<!exec )\bdeploy/[\w@./-]+\w", text_of(project, page))
+    assert page != "GO_LIVE.md" or named
+    for name in named:
+        assert (project / name).exists(), name

@@ -117,6 +117,12 @@ class Shop:
             card,
         )
         await self.sql(
+            "INSERT INTO koshelek.console_audit (who, action, card_number, note) "
+            "VALUES ('desk', 'shown', $1, $2)",
+            card,
+            f"asked by {PHONE}",
+        )
+        await self.sql(
             "INSERT INTO crm.purchases (customer_id, at, item, amount_kopecks) "
             "VALUES ($1::text::bigint, now(), 'planted item', 100)",
             customer,
@@ -154,6 +160,7 @@ async def test_an_erased_person_is_nowhere_and_the_money_is_where_it_was(
             "koshelek.operations",
             "koshelek.operation_events",
             "koshelek.card_events",
+            "koshelek.console_audit",
             "koshelek.emails",
         }
         other = (await service.call("POST", "/v1/card/anonymous", {"phone": OTHER})).json["card"]
