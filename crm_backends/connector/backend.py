@@ -6,7 +6,7 @@ It may not know the adapter, any CRM, nor what a port wants of an operation.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -20,15 +20,13 @@ from crm_backends.connector.results import Reader, amount, text_or_nothing
 from crm_backends.connector.running import Nothing, Run, Runner, decided
 from crm_backends.connector.scope import CannotTell
 from crm_backends.http import HttpClient, HttpSettings
+from crm_backends.http.driver import HttpDriver, Probe, ProbeFailed
 from crm_backends.http.wire import Exchanger
 from crm_backends.model import Holder, Profile
 from crm_backends.ports import (
-    BackendCredentials,
-    BackendError,
     BackendMisconfigured,
     Capability,
     Deadline,
-    Finding,
     HolderUnnamed,
     NotSupported,
     Reconciliation,
@@ -41,7 +39,7 @@ WireOf = Callable[[HttpSettings], Exchanger] | None
 """Makes what sends the calls; nothing: the network."""
 
 
-class ConnectorBackend:
+class ConnectorBackend(HttpDriver):
     """What all connectors have. Reads raise a ``BackendError``, writes return a ``Written``."""
 
     loaded: Loaded
@@ -59,7 +57,8 @@ class ConnectorBackend:
         self._statics = statics_of(self._program, settings)
         self._reader = Reader(programme)
         self._wire: WireOf = None
-        self._http, self._runner = self._connected()
+        client, self._runner = self._connected()
+        super().__init__(client)
 
     def _connected(self) -> tuple[HttpClient, Runner]:
         """A client of its own, and what runs steps over it."""
@@ -81,35 +80,21 @@ class ConnectorBackend:
 
     # -- life ------------------------------------------------------------------------------------------
 
-    async def open(self) -> None:
-        """Prepare connections; the CRM is not asked."""
-        await self._http.open()
+    def probes(self) -> Iterable[Probe]:
+        """The call of the connector's ``check``."""
+        yield Probe(
+            subject="credentials",
+            ask=self._ask_check,
+            well="the CRM answers to them",
+            credentials="correct the credentials in the settings, or their rights",
+            settings=_MISFIT,
+        )
 
-    async def close(self) -> None:
-        await self._http.close()
-
-    @property
-    def left_alone(self) -> bool:
-        """See ``NoticesAbsence``."""
-        return self._http.left_alone
-
-    async def check(self) -> Sequence[Finding]:
-        """Make the call of the connector's ``check``; works before ``open`` as well."""
-        settings = self._settings
-        deadline = Deadline.after(settings.connect_timeout + 2 * settings.read_timeout)
-        client, runner = self._connected()
-        await client.open()
+    async def _ask_check(self, deadline: Deadline) -> None:
         try:
-            await runner.read(self._program.check, runner.begin("check", deadline))
+            await self._runner.read(self._program.check, self._runner.begin("check", deadline))
         except Nothing:
-            finding = Finding("answers", False, f"{self.name}: finds nothing where check asks", _MISFIT)
-        except BackendError as error:
-            finding = _finding(error)
-        else:
-            finding = Finding("credentials", True, "the CRM answers to them")
-        finally:
-            await client.close()
-        return [finding]
+            raise ProbeFailed(f"{self.name}: finds nothing where check asks", _MISFIT) from None
 
     # -- parts of every operation ----------------------------------------------------------------------
 
@@ -132,12 +117,12 @@ class ConnectorBackend:
         if said is not None:
             raise BackendMisconfigured(f"{self.name}: {plan.name}: the connector says {said}")
         await self._runner.read(plan.steps, run)
-        return self.told(lambda: self._runner.rows(plan.giving, run))
+        return self.worked_out(lambda: self._runner.rows(plan.giving, run))
 
     def _at_once(self, plan: Plan, run: Run) -> str | None:
-        return self.told(lambda: decided(plan.at_once, run.context))
+        return self.worked_out(lambda: decided(plan.at_once, run.context))
 
-    def told(self, tell: Callable[[], T]) -> T:
+    def worked_out(self, tell: Callable[[], T]) -> T:
         """What expressions give. Raises ``BackendMisconfigured`` where they cannot tell."""
         try:
             return tell()
@@ -157,7 +142,7 @@ class ConnectorBackend:
             return self._runner.ended(said, run)
         if plan.alone is None:
             return await self.finish(plan, run)
-        mark = self.told(lambda: plan.alone.value(run.context) if plan.alone else None)
+        mark = self.worked_out(lambda: plan.alone.value(run.context) if plan.alone else None)
         async with self._runner.alone((operation, str(mark)), deadline) as got:
             if not got:
                 return Written.not_sent(f"{self.name}: another call about the same is under way")
@@ -199,7 +184,7 @@ class ConnectorBackend:
             return None
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: {operation}: several accounts of one holder")
-        found: str | None = self.told(
+        found: str | None = self.worked_out(
             lambda: self._reader.field(plan.giving.result, "id", contexts[0], text_or_nothing)
         )
         return found
@@ -208,7 +193,7 @@ class ConnectorBackend:
         """An account that is derived, without asking. Raises ``HolderUnnamed`` where it lacks a field."""
         plan = self._plan(operation)
         run = self._begin(operation, Deadline.after(0), _holder(holder))
-        found: str | None = self.told(
+        found: str | None = self.worked_out(
             lambda: self._reader.field(plan.giving.result, "id", run.context, text_or_nothing)
         )
         if found is None and self._at_once(plan, run) is None:
@@ -242,13 +227,3 @@ _HEADERS = re.compile(r"\bheaders\s*[\[.|]")
 """How an expression looks at an answer's headers."""
 _UNNAMED = "{}: the holder's profile lacks what accounts are found by"
 _MISFIT = "compare base_url and the connector's settings with what the vendor says; see its README"
-
-
-def _finding(error: BackendError) -> Finding:
-    if isinstance(error, BackendCredentials):
-        return Finding(
-            "credentials", False, str(error), "correct the credentials in the settings, or their rights"
-        )
-    if isinstance(error, BackendMisconfigured):
-        return Finding("answers", False, str(error), _MISFIT)
-    return Finding("connection", False, str(error), "see whether base_url can be reached from here, or wait")

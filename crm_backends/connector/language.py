@@ -266,7 +266,6 @@ class Check(Part):
 
     steps: list[Step] = Field(min_length=1)
     outcomes: list[Outcome] = []
-    examples: list[Example] = []
 
 
 class Nothing(Part):

@@ -52,7 +52,7 @@ class UsersPort(ConnectorBackend):
             contexts = await self._read(plan, self._begin("users.find", deadline, asked))
         except Nothing:
             return []
-        return self.told(lambda: self._asked_for(plan, contexts, phone, email))
+        return self.worked_out(lambda: self._asked_for(plan, contexts, phone, email))
 
     def _asked_for(
         self, plan: Plan, contexts: Sequence[dict[str, Any]], phone: str | None, email: str | None
@@ -76,7 +76,7 @@ class UsersPort(ConnectorBackend):
             return None
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: users.get: several customers of one id")
-        found: Customer | None = self.told(
+        found: Customer | None = self.worked_out(
             lambda: self._reader.customer(plan, contexts[0]) if contexts else None
         )
         return found
@@ -129,7 +129,7 @@ class UsersPort(ConnectorBackend):
             raise BackendMisconfigured(f"{self.name}: {error}") from None
 
     def _phones_in(self, plan: Plan, run: Run) -> list[ListedPhone]:
-        contexts = self.told(lambda: self._runner.rows(plan.giving, run))
+        contexts = self.worked_out(lambda: self._runner.rows(plan.giving, run))
         listed = [self._reader.listed(plan, context) for context in contexts]
         return [one for one in listed if one is not None]
 
@@ -145,7 +145,7 @@ class CardsFound(ConnectorBackend):
             contexts = await self._read(plan, self._begin(plan.name, deadline, {"number": number}))
         except Nothing:
             return None
-        cards: list[CrmCard] = self.told(lambda: [self._reader.card(plan, one) for one in contexts])
+        cards: list[CrmCard] = self.worked_out(lambda: [self._reader.card(plan, one) for one in contexts])
         return next((card for card in cards if card.number == number), None)
 
 
@@ -185,7 +185,9 @@ class PointsPort(ConnectorBackend):
             return nothing
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: points.balance: several balances of one account")
-        found: Balance = self.told(lambda: self._reader.balance(plan, contexts[0]) if contexts else nothing)
+        found: Balance = self.worked_out(
+            lambda: self._reader.balance(plan, contexts[0]) if contexts else nothing
+        )
         return found
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
@@ -196,7 +198,9 @@ class PointsPort(ConnectorBackend):
             contexts = await self._read(plan, run)
         except Nothing:
             return []
-        found: list[PointsEntry] = self.told(lambda: [self._reader.entry(plan, one) for one in contexts])
+        found: list[PointsEntry] = self.worked_out(
+            lambda: [self._reader.entry(plan, one) for one in contexts]
+        )
         found.sort(key=lambda entry: entry.at, reverse=True)
         return found[:limit]
 
@@ -211,7 +215,9 @@ class PointsPort(ConnectorBackend):
             contexts = await self._read(plan, self._begin(plan.name, deadline, asked))
         except Nothing:
             return []
-        found: list[Purchase] = self.told(lambda: [self._reader.purchase(plan, one) for one in contexts])
+        found: list[Purchase] = self.worked_out(
+            lambda: [self._reader.purchase(plan, one) for one in contexts]
+        )
         within = [line for line in found if begin <= line.at < end]
         within.sort(key=lambda line: line.at, reverse=True)
         return within
@@ -268,7 +274,7 @@ class CouponsPort(ConnectorBackend):
             contexts = await self._read(plan, self._begin(plan.name, deadline, {"account": account}))
         except Nothing:
             return []
-        found: list[Offer] = self.told(lambda: [self._reader.offer(plan, one) for one in contexts])
+        found: list[Offer] = self.worked_out(lambda: [self._reader.offer(plan, one) for one in contexts])
         return found
 
     async def issue(
