@@ -36,6 +36,7 @@ from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.monitoring import PostgresMonitoring
+from adapter.store.observed import PostgresObserved
 from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
@@ -189,7 +190,9 @@ class Service:
     def public_application(self, *, authenticated: bool = True) -> web.Application:
         """The public port. Without authentication only for measurements."""
         authenticator = Authenticator(credentials_of(self.settings.koshelek)) if authenticated else None
-        self._public = PublicPort(self.programme, authenticator, self.metrics.answered)
+        self._public = PublicPort(
+            self.programme, authenticator, self.metrics.answered, PostgresObserved(self.gateway)
+        )
         return self._public.application()
 
     def renew_credentials(self, koshelek: Koshelek) -> None:
@@ -228,6 +231,7 @@ class Service:
             waiting=self.metrics.monitoring.waiting,
             standings=self.watch.standings,
             shown=self.shown,
+            observed=PostgresObserved(self.gateway).all,
             database_problem=self.problem,
         )
 

@@ -17,6 +17,7 @@ from adapter.ops.console.now import Now
 from adapter.ops.console.pages import Pages, excuses, see
 from adapter.ops.console.ports import Parts
 from adapter.ops.console.question import Question
+from adapter.ops.console.sends import Sends
 from adapter.ops.console.sessions import Sessions
 from contracts.kit.language import LANGUAGES
 
@@ -33,7 +34,13 @@ def add_console(application: web.Application, parts: Parts) -> None:
     guard = Guard(sessions, hosts, https=settings.console.https)
     console = web.Application(middlewares=[guard.middleware, excuses])
     history = History(parts.count, parts.waiting)
-    for pages in (Home(parts, guard, sessions), Held(parts), Question(parts), Now(parts, history)):
+    for pages in (
+        Home(parts, guard, sessions),
+        Held(parts),
+        Question(parts),
+        Now(parts, history),
+        Sends(parts),
+    ):
         console.add_routes(pages.routes())
     application[HISTORY] = history
 

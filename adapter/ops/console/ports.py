@@ -12,6 +12,7 @@ from typing import Protocol
 
 from adapter.delivery.ports import Review
 from adapter.loyalty.model import Card, OperationKind, OperationState
+from adapter.loyalty.observed import Observed
 from adapter.loyalty.ports import OperationReader, Visibility, VisibilityBook, Waiting
 from adapter.loyalty.programme import Programme
 from adapter.loyalty.review import AuditAction, AuditEntry, Event, Item
@@ -105,6 +106,8 @@ class Parts:
     waiting: Callable[[], Awaitable[Sequence[Waiting]]]
     standings: Callable[[], Mapping[str, Standing]]
     shown: Callable[[], Awaitable[Mapping[OperationKind, Visibility]]]
+    observed: Callable[[], Awaitable[Sequence[Observed]]]
+    """What Koshelek sends that no setting names."""
     database_problem: Callable[[], Awaitable[str | None]]
 
     @property
