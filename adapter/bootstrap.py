@@ -41,6 +41,7 @@ from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
 from adapter.store.review import PostgresReview
+from adapter.store.stock import PostgresStock
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends.model import CrmCard
@@ -219,6 +220,7 @@ class Service:
             backend, _ = self.crms.performing(kind)
             return "" if backend is None else backend.name
 
+        stock = PostgresStock(self.gateway, self.settings.cards)
         return Parts(
             programme=self.programme,
             crm_of=crm_of,
@@ -231,6 +233,8 @@ class Service:
             waiting=self.metrics.monitoring.waiting,
             standings=self.watch.standings,
             shown=self.shown,
+            stock=stock.stock,
+            bring=stock.bring,
             observed=PostgresObserved(self.gateway).all,
             database_problem=self.problem,
         )

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from adapter.loyalty.review import AuditAction
 from adapter.ops.console import drawing
+from adapter.ops.console.cards import CardNumbers
 from adapter.ops.console.guard import ROOT, SESSION, Guard
 from adapter.ops.console.held import Held
 from adapter.ops.console.history import History
@@ -34,14 +35,11 @@ def add_console(application: web.Application, parts: Parts) -> None:
     guard = Guard(sessions, hosts, https=settings.console.https)
     console = web.Application(middlewares=[guard.middleware, excuses])
     history = History(parts.count, parts.waiting)
-    for pages in (
-        Home(parts, guard, sessions),
-        Held(parts),
-        Question(parts),
-        Now(parts, history),
-        Sends(parts),
-    ):
+    numbers = CardNumbers(parts)
+    subjects = (Held(parts), Question(parts), Now(parts, history), numbers, Sends(parts))
+    for pages in (Home(parts, guard, sessions), *subjects):
         console.add_routes(pages.routes())
+    application.cleanup_ctx.append(numbers.until_closed)
     application[HISTORY] = history
 
     async def sampling(_: web.Application) -> AsyncIterator[None]:
