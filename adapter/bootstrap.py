@@ -36,10 +36,12 @@ from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.monitoring import PostgresMonitoring
+from adapter.store.observed import PostgresObserved
 from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
 from adapter.store.review import PostgresReview
+from adapter.store.stock import PostgresStock
 from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends.model import CrmCard
@@ -189,7 +191,9 @@ class Service:
     def public_application(self, *, authenticated: bool = True) -> web.Application:
         """The public port. Without authentication only for measurements."""
         authenticator = Authenticator(credentials_of(self.settings.koshelek)) if authenticated else None
-        self._public = PublicPort(self.programme, authenticator, self.metrics.answered)
+        self._public = PublicPort(
+            self.programme, authenticator, self.metrics.answered, PostgresObserved(self.gateway)
+        )
         return self._public.application()
 
     def renew_credentials(self, koshelek: Koshelek) -> None:
@@ -216,6 +220,7 @@ class Service:
             backend, _ = self.crms.performing(kind)
             return "" if backend is None else backend.name
 
+        stock = PostgresStock(self.gateway, self.settings.cards)
         return Parts(
             programme=self.programme,
             crm_of=crm_of,
@@ -228,6 +233,9 @@ class Service:
             waiting=self.metrics.monitoring.waiting,
             standings=self.watch.standings,
             shown=self.shown,
+            stock=stock.stock,
+            bring=stock.bring,
+            observed=PostgresObserved(self.gateway).all,
             database_problem=self.problem,
         )
 

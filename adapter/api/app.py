@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
@@ -22,7 +22,10 @@ from adapter.api import calls, wire
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
 from adapter.api.server import ELSEWHERE, new_request_id
+from adapter.api.shapes import ObservedBook, Shapes
 from adapter.errors import Code, Refused
+from adapter.loyalty.fiscal import NAMES
+from adapter.loyalty.observed import places
 from adapter.loyalty.ports import StoreBusy, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.settings import Settings
@@ -93,7 +96,22 @@ class PublicPort:
     authenticator: Authenticator | None
     """``None`` lets everybody in; for measurements only, no setting leads to it."""
     observe: Observer | None = None
+    observed: ObservedBook | None = None
+    """Where names that nothing reads are kept; ``None``: nowhere."""
+    shapes: Shapes = field(init=False)
     _under_way: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        settings = self.programme.settings
+        known = places(settings.koshelek, NAMES)
+        self.shapes = Shapes(settings.koshelek, settings.server.base_path, known)
+
+    async def _keep_shapes(self, application: web.Application) -> AsyncIterator[None]:
+        assert self.observed is not None  # noqa: S101 - added only then
+        task = asyncio.create_task(self.shapes.run(self.observed))
+        yield
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
     def application(self) -> web.Application:
         """The aiohttp application of the public port."""
@@ -109,6 +127,8 @@ class PublicPort:
         application[ELSEWHERE] = unknown = self._surround("unknown", _unknown_method)
         for path in sorted(literal):
             router.add_route("*", server.base_path + path, unknown, expect_handler=_continue)
+        if self.observed is not None:
+            application.cleanup_ctx.append(self._keep_shapes)
         return application
 
     def _surround(
@@ -121,7 +141,7 @@ class PublicPort:
             given = request.headers.get("X-Request-ID")
             request_id = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
             with counting() as spent:
-                response, code = await self._answer(request, handler, request_id)
+                response, code = await self._answer(name, request, handler, request_id)
             seconds = time.perf_counter() - started
             if self.observe is not None:
                 self.observe(name, response.status, code, seconds)
@@ -142,7 +162,7 @@ class PublicPort:
         return handle
 
     async def _answer(
-        self, request: web.Request, handler: Handler, request_id: str
+        self, name: str, request: web.Request, handler: Handler, request_id: str
     ) -> tuple[web.StreamResponse, str | None]:
         settings = self.programme.settings
         cut = Deadline.after(settings.server.deadline)
@@ -155,11 +175,14 @@ class PublicPort:
                 raise Refused(Code.OVERLOADED)
             self._under_way += 1
             try:
-                return await self._carry_out(request, handler, request_id, cut)
+                self._observe_names(name, request)
+                return await self._carry_out(name, request, handler, request_id, cut)
             finally:
                 self._under_way -= 1
         except Exception as error:
             refused = _as_refusal(error, request_id)
+            if refused.code is Code.FIELD_MISSING and refused.field is not None:
+                self.shapes.missing(name, refused.field)
         language = settings.koshelek.language
         envelope = {"code": refused.code, "description": refused.description(language)}
         status = settings.koshelek.unauthorized_status if refused.code is Code.UNAUTHORIZED else 422
@@ -168,14 +191,35 @@ class PublicPort:
             response.headers["WWW-Authenticate"] = 'Basic realm="Loyalty Online API", charset="UTF-8"'
         return response, refused.code
 
+    def _observe_names(self, name: str, request: web.Request) -> None:
+        served = self._served_at(request.path) if name == "unknown" else None
+        if served is not None:
+            self.shapes.verb(request.method, served)
+            name = "a verb"
+        query = request.query if request.query_string else ()
+        self.shapes.request(name, request.method, request.path, request.headers, query)
+
+    def _served_at(self, path: str) -> str | None:
+        """The path of the contract that this is one of, if any method is served there."""
+        settings = self.programme.settings
+        below = path.removeprefix(settings.server.base_path).split("/")
+        for route in routes_for(settings):
+            parts = route.path.split("/")
+            if len(parts) == len(below) and all(
+                part == given or (part.startswith("{") and given not in calls.RESERVED_SEGMENTS)
+                for part, given in zip(parts, below, strict=True)
+            ):
+                return route.path
+        return None
+
     async def _carry_out(
-        self, request: web.Request, handler: Handler, request_id: str, cut: Deadline
+        self, name: str, request: web.Request, handler: Handler, request_id: str, cut: Deadline
     ) -> tuple[web.StreamResponse, str | None]:
         """The call itself. Its own deadline ends a little before ``cut``, so that it can still answer."""
         seconds = cut.remaining()
         deadline = Deadline.after(seconds - min(_TO_ANSWER, seconds / 2))
         async with asyncio.timeout(seconds):
-            result = await handler(Call(request, self.programme, deadline))
+            result = await handler(Call(request, self.programme, deadline, name, self.shapes))
             if isinstance(result, Streamed):
                 first = await anext(result.parts, None)
         if isinstance(result, Streamed):

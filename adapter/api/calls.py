@@ -13,6 +13,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from adapter.api import wire
+from adapter.api.shapes import Shapes
 from adapter.errors import Code, Language, Refused
 from adapter.loyalty import enrolment, finding, fiscal, holder, listing, promo, receipts
 from adapter.loyalty.model import Card, OperationState
@@ -31,6 +32,9 @@ class Call:
     request: web.Request
     programme: Programme
     deadline: Deadline
+    name: str
+    """Of the method, as in ``adapter.api.app.ROUTES``."""
+    shapes: Shapes
 
     @property
     def region(self) -> str:
@@ -55,11 +59,17 @@ class Call:
         values: dict[str, str] = {}
         for name, value in self.request.query.items():
             values.setdefault(name.lower(), value)
-        return values
+        others = self.programme.settings.koshelek.other_names
+        return wire.by_lower_case(values, others) if others else values
 
     async def body(self) -> dict[str, object]:
-        """The JSON object of the body. Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT, BODY_TOO_LARGE."""
-        return wire.read_object(await self.request.read())
+        """The JSON object of the body, names in lower case.
+
+        Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT, BODY_TOO_LARGE.
+        """
+        given = wire.read_object(await self.request.read())
+        self.shapes.body(self.name, given)
+        return wire.by_lower_case(given, self.programme.settings.koshelek.other_names)
 
 
 @dataclass(frozen=True, slots=True)

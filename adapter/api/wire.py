@@ -313,7 +313,7 @@ class HolderFields(Lenient):
 
 
 def read_object(body: bytes) -> dict[str, Any]:
-    """The JSON object in ``body`` with its own keys in lower case; a BOM before it is passed over (RFC 8259).
+    """The JSON object in ``body``; a BOM before it is passed over (RFC 8259).
 
     Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT.
     """
@@ -323,7 +323,29 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise Refused(Code.NOT_JSON) from None
     if not isinstance(value, dict):
         raise Refused(Code.NOT_AN_OBJECT)
-    return {key.lower(): item for key, item in value.items()}
+    return value
+
+
+def by_lower_case(given: Mapping[str, Any], other_names: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The fields by their names in lower case, those of the contract also from other names (settings)."""
+    values = {key.lower(): item for key, item in given.items()}
+    for name, others in other_names.items():
+        if values.get(name.lower()) in (None, ""):
+            found = (value_at(values, other) for other in others)
+            values |= {name.lower(): value for value in found if value not in (None, "")}
+    return values
+
+
+def value_at(values: Mapping[str, Any], path: str) -> Any:
+    """What stands under a name in any case, or, with dots in it, within objects; ``None``: nothing does."""
+    path = path.lower()
+    if path in values or "." not in path:
+        return values.get(path)
+    name, _, rest = path.partition(".")
+    inner = values.get(name)
+    if not isinstance(inner, Mapping):
+        return None
+    return value_at({key.lower(): item for key, item in inner.items()}, rest)
 
 
 def read(model: type[Model], values: Mapping[str, Any]) -> Model:
@@ -383,7 +405,7 @@ def text_field(values: Mapping[str, Any], names: Sequence[str]) -> str | None:
     Raises ``Refused(FIELD_INVALID)``.
     """
     for name in names:
-        value = values.get(name.lower())
+        value = value_at(values, name)
         try:
             text = _plain_text(value)
         except ValueError:

@@ -24,6 +24,7 @@ from adapter.commands import (
 from adapter.commands.check.command import check
 from adapter.commands.handover import handover
 from adapter.commands.healthcheck import healthcheck
+from adapter.commands.observed import observed
 from contracts.kit.terminal import fail
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ app.add_typer(operations.app, name="receipts")
 app.add_typer(database.app, name="database")
 app.add_typer(connector.app, name="connector")
 app.add_typer(person.app, name="person")
-for command in (run.serve, run.worker, run.demo, check, healthcheck, handover):
+for command in (run.serve, run.worker, run.demo, check, healthcheck, handover, observed):
     app.command()(command)
 for decision in (requeue.recheck, requeue.requeue, hurry.hurry, decisions.settle, decisions.proof):
     operations.app.command()(decision)

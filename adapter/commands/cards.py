@@ -169,7 +169,9 @@ def cards_block(
     if so_already:
         typer.echo("it was blocked already; nothing was changed", err=True)
     if card is not None and card.state != "blocked":
-        fail(f"nothing was changed: {_why_not_blocked(card)}")
+        from adapter.loyalty.model import why_not_blocked
+
+        fail(f"nothing was changed: {why_not_blocked(card)}")
 
 
 @app.command("unblock")
@@ -328,6 +330,8 @@ def _print_of_crm(told: CrmCard, as_json: bool) -> None:
 
 def _block_all(settings: Settings, file: Path, by: str, note: str | None, as_json: bool) -> None:
     """Block the cards of a file; each line that cannot be done is told, and the others are done."""
+    from adapter.loyalty.model import why_not_blocked
+
     blocked: list[str] = []
     before: list[str] = []
     rejected: list[dict[str, Any]] = []
@@ -341,7 +345,7 @@ def _block_all(settings: Settings, file: Path, by: str, note: str | None, as_jso
             if card is not None and card.state == "blocked":
                 blocked.append(number)
             else:
-                why_not = "there is no card with this number" if card is None else _why_not_blocked(card)
+                why_not = "there is no card with this number" if card is None else why_not_blocked(card)
                 rejected.append({"line": line, "number": number, "reason": why_not})
         return None, []
 
@@ -375,9 +379,3 @@ def _lines(file: Path) -> Iterator[tuple[int, str]]:
 
 def _is_blocked_here(card: Card | None) -> bool:
     return card is not None and card.state == "blocked" and not card.by_crm
-
-
-def _why_not_blocked(card: Card) -> str:
-    if card.replaced_by is not None:
-        return f"the card was replaced by {card.replaced_by}; block that one"
-    return f"the card is {card.state}, only one in somebody's hands can be blocked"

@@ -53,6 +53,13 @@ class Card:
     """The number that this card replaced."""
 
 
+def why_not_blocked(card: Card) -> str:
+    """Why a person cannot block the card, as it stands."""
+    if card.replaced_by is not None:
+        return f"the card was replaced by {card.replaced_by}; block that one"
+    return f"the card is {card.state}, only one in somebody's hands can be blocked"
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A card to be entered in the registry, as the users CRM tells it or a person decides."""

@@ -90,6 +90,10 @@ class AuditAction(enum.StrEnum):
     RECHECKED = "rechecked"
     REQUEUED = "requeued"
     SETTLED = "settled"
+    IMPORTED = "imported"
+    BLOCKED = "blocked"
+    UNBLOCKED = "unblocked"
+    REPLACED = "replaced"
 
 
 @dataclass(frozen=True, slots=True)

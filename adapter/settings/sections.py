@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_validator, model_validator
 
 from adapter.settings.base import Seconds, Section
+from contracts.kit.settings import nearest
 from crm_backends.database import url_problem
 
 
@@ -54,6 +55,11 @@ _OTHER_METHODS = (
     "/v1/card/{cardNumber}/purchases",
     "/v1/card/anonymous/{cardNumber}",
 )
+CONTRACT_NAMES = (
+    "msisdn", "phone", "email", "birthDate", "firstName", "patronymic", "surname", "sex", "countryCode",
+    "locality", "allow", "deny", "startDate", "endDate", "cardNumber",
+)  # fmt: skip
+"""Parameters and fields of the contract, but for QR text and promo code, which have settings of their own."""
 SHORTEST_PASSWORD = 16
 """Characters of a plain password; shorter ones can be guessed."""
 
@@ -100,13 +106,31 @@ class Koshelek(Section):
     qr_fields: list[str] = Field(
         ["qrCode", "qr", "code"],
         min_length=1,
-        description="Names, in any case, under which the QR text of a receipt is accepted (inferred).",
+        description="Names, in any case, under which the QR text of a receipt is accepted (inferred); "
+        "`receipt.qr` is the field qr of the object receipt.",
     )
     promo_fields: list[str] = Field(
         ["code", "promoCode"],
         min_length=1,
-        description="Names, in any case, under which a promo code is accepted (inferred).",
+        description="Names, in any case, under which a promo code is accepted (inferred); dots as above.",
     )
+    other_names: dict[str, list[str]] = Field(
+        {},
+        description="Other names, in any case, dots as above, under which Koshelek sends a parameter or "
+        "field of the contract. `koshelek-adapter observed` lists names that nothing reads.",
+        examples=[{"birthDate": ["birth_date", "person.born"]}],
+    )
+
+    @field_validator("other_names")
+    @classmethod
+    def _names_of_the_contract(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        spelt = {name.lower(): name for name in CONTRACT_NAMES}
+        for name in value:
+            if name.lower() not in spelt:
+                near = nearest(name, CONTRACT_NAMES)
+                meant = f'did you mean "{near}"?' if near else f"there are: {', '.join(CONTRACT_NAMES)}"
+                raise ValueError(f'the contract has no "{name}"; {meant}')
+        return {spelt[name.lower()]: others for name, others in value.items()}
 
     @field_validator("password", "previous_password")
     @classmethod

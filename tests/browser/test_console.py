@@ -156,7 +156,15 @@ async def test_every_page_fits_in_every_size_colour_and_language(
         await page.locator("form.search button").click()
         await page.locator(".hit a").click()
         await watched.fits()
-        for path in ("held", f"operations/{operation.id}", "find", "now", "audit", "operations/99999"):
+        for path in (
+            "held",
+            f"operations/{operation.id}",
+            "find",
+            "now",
+            "sends",
+            "audit",
+            "operations/99999",
+        ):
             await page.goto(f"{base}/console/{path}")
             await watched.fits()
             assert await page.locator("html").get_attribute("lang") == language

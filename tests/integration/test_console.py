@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from adapter.loyalty.model import OperationKind
 from adapter.ops.console.app import HISTORY
 from adapter.ops.console.sessions import Sessions
+from adapter.store.observed import PostgresObserved
 from contracts.sandbox import Sandbox
 from contracts.sandbox import running as sandbox_running
 
 from .conftest import Adapter, StartAdapter, new_phone
-from .consoles import OLGA, PASSWORDS, PEOPLE, RITA, Person, management_port, somebody
+from .consoles import OLGA, PASSWORDS, PEOPLE, RITA, Page, Person, management_port, somebody
 from .held_receipts import held, over_perx
 
 PHONE, NAME, SURNAME = "+79165550142", "Plantedname", "Plantedsurname"
@@ -381,3 +384,109 @@ async def test_a_page_that_looks_anew_by_itself_keeps_nobody_logged_in() -> None
     for _ in range(4):
         now[0] += 20
         assert sessions.get(session.id) is session
+
+
+# --- cards -----------------------------------------------------------------------------------------------
+
+
+async def upload(person: Person, content: bytes, csrf: str | None = None) -> Page:
+    form = aiohttp.FormData()
+    form.add_field("csrf", person.csrf if csrf is None else csrf)
+    form.add_field("file", content, filename="numbers.csv", content_type="text/csv")
+    async with person.session.post(f"{person.base}/console/pool/import", data=form) as response:
+        return Page(response.status, await response.text(), str(response.url), response.headers)
+
+
+async def over(person: Person) -> Page:
+    """The page once the import is over."""
+    async with asyncio.timeout(20):
+        while True:
+            page = await person.get("/console/pool")
+            if "The file that was imported last" in page.words:
+                return page
+            await asyncio.sleep(0.05)
+
+
+async def test_numbers_are_imported_and_the_rejected_lines_downloaded(adapter: Adapter, olga: Person) -> None:
+    before = await olga.get("/console/pool")
+    assert "the range 2900… of 13 digits" in before.words
+    lines = ["number", *(f"77{value:06}" for value in range(5000)), "7.7E+06", "", "77000001", "ab cd\x07"]
+    await upload(olga, "\n".join(lines).encode())
+    page = await over(olga)
+    assert "numbers.csv, olga" in page.words
+    assert "Imported 5000 Known before, left as they were 1 Rejected" in page.words
+    report = await olga.get("/console/pool/rejected.csv")
+    assert report.headers["Content-Disposition"] == 'attachment; filename="rejected.csv"'
+    rows = report.text.splitlines()
+    assert rows[0] == "line,reason"
+    assert rows[1].startswith("5002,")
+    assert await adapter.sql("SELECT count(*) FROM koshelek.cards WHERE state = 'free'") == 5000
+    assert (OLGA, "imported") in await audit(adapter)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"nummer\n1\n", "name the columns"),
+        (b"number\n\xff\xfe1\n", "the file is not UTF-8 text"),
+        (b"", "name the columns"),
+    ],
+)
+async def test_a_file_that_is_none_is_told(olga: Person, content: bytes, told: str) -> None:
+    await olga.get("/console/pool")
+    await upload(olga, content)
+    assert told in (await over(olga)).words
+
+
+async def test_a_file_of_another_site_or_a_reader_is_not_taken(
+    adapter: Adapter, olga: Person, rita: Person
+) -> None:
+    await olga.get("/console/pool")
+    await rita.get("/console/pool")
+    assert (await upload(olga, b"number\n77000001\n", csrf="guessed")).status == 403
+    assert (await upload(rita, b"number\n77000001\n")).status == 403
+    assert await adapter.sql("SELECT count(*) FROM koshelek.cards") == 0
+
+
+async def test_a_card_is_blocked_unblocked_and_replaced(start: StartAdapter) -> None:
+    adapter = await start(console={"people": PEOPLE})
+    number, new = await adapter.issue(phone=new_phone()), "29000012345674"
+    async with management_port(adapter.service) as address, somebody(address) as olga:
+        await olga.log_in()
+        await olga.get("/console/pool")
+        fields = {"number": number, "note": "stolen"}
+        blocked = await olga.post("/console/pool/card", fields | {"do": "block"})
+        assert "The card is blocked now." in blocked.words
+        assert "blocked , olga: stolen" in blocked.words
+        (card,) = set(re.findall(r'name="card" value="([^"]+)"', blocked.text))
+        unblocked = await olga.post("/console/pool/card", {"card": card, "note": "found", "do": "unblock"})
+        assert "The card is active now." in unblocked.words
+        told = await olga.post("/console/pool/card", fields | {"do": "replace", "new": number})
+        assert "Nothing was changed: the two numbers are the same" in told.words
+        replaced = await olga.post("/console/pool/card", fields | {"do": "replace", "new": new})
+        assert "Replaced by" in replaced.words
+        assert number not in replaced.url
+        missing = await olga.post("/console/pool/card", {"number": "1", "note": "x", "do": "block"})
+        assert "There is no card with this number." in missing.words
+        assert "Write why" in (await olga.post("/console/pool/card", fields | {"note": ""})).words
+    state = "SELECT state FROM koshelek.cards WHERE number = $1"
+    assert (await adapter.sql(state, number), await adapter.sql(state, new)) == ("inactive", "active")
+    actions = [action for _, action in await audit(adapter)]
+    assert [one for one in actions if one in ("blocked", "unblocked", "replaced")] == [
+        "blocked",
+        "unblocked",
+        "replaced",
+        "replaced",
+    ]
+
+
+async def test_what_koshelek_sends_is_shown_with_its_setting(adapter: Adapter, rita: Person) -> None:
+    assert "Nothing yet that no setting names." in (await rita.get("/console/sends")).words
+    await adapter.get("/v1/card", msisdn=new_phone(), phone_number="79161234567")
+    public = adapter.service._public
+    assert public is not None
+    await public.shapes.keep(PostgresObserved(adapter.service.gateway))
+    page = await rita.get("/console/sends")
+    assert "parameter phone_number 1" in page.words
+    assert "koshelek.other_names" in page.words
+    assert "79161234567" not in page.text

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from adapter.loyalty.review import AuditAction
 from adapter.ops.console import drawing
+from adapter.ops.console.cards import CardNumbers
 from adapter.ops.console.guard import ROOT, SESSION, Guard
 from adapter.ops.console.held import Held
 from adapter.ops.console.history import History
@@ -17,6 +18,7 @@ from adapter.ops.console.now import Now
 from adapter.ops.console.pages import Pages, excuses, see
 from adapter.ops.console.ports import Parts
 from adapter.ops.console.question import Question
+from adapter.ops.console.sends import Sends
 from adapter.ops.console.sessions import Sessions
 from contracts.kit.language import LANGUAGES
 
@@ -33,8 +35,11 @@ def add_console(application: web.Application, parts: Parts) -> None:
     guard = Guard(sessions, hosts, https=settings.console.https)
     console = web.Application(middlewares=[guard.middleware, excuses])
     history = History(parts.count, parts.waiting)
-    for pages in (Home(parts, guard, sessions), Held(parts), Question(parts), Now(parts, history)):
+    numbers = CardNumbers(parts)
+    subjects = (Held(parts), Question(parts), Now(parts, history), numbers, Sends(parts))
+    for pages in (Home(parts, guard, sessions), *subjects):
         console.add_routes(pages.routes())
+    application.cleanup_ctx.append(numbers.until_closed)
     application[HISTORY] = history
 
     async def sampling(_: web.Application) -> AsyncIterator[None]:

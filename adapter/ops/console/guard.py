@@ -18,6 +18,7 @@ COOKIE = "koshelek-console"
 ROOT = "/console"
 SESSION = web.RequestKey("session", Session)
 LOGIN = f"{ROOT}/login"
+UPLOAD = f"{ROOT}/pool/import"
 _OPEN_TO_ALL = f"{ROOT}/static/"
 _LANGUAGE = f"{ROOT}/language/"
 _LARGEST_FORM = 64 * 1024
@@ -94,10 +95,13 @@ class Guard:
 async def _is_ours(request: web.Request, session: Session) -> bool:
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
         return False
-    if request.content_type == "multipart/form-data":  # a file: too much to be read before it is known whose
-        given = request.query.get("csrf", "")
-    else:
-        if (request.content_length or 0) > _LARGEST_FORM:
-            raise web.HTTPRequestEntityTooLarge(_LARGEST_FORM, request.content_length or 0)
-        given = str((await request.post()).get("csrf", ""))
-    return secrets.compare_digest(given.encode(), session.csrf.encode())
+    if request.path == UPLOAD:  # its page looks at the first part, before it reads the file
+        return True
+    if (request.content_length or 0) > _LARGEST_FORM:
+        raise web.HTTPRequestEntityTooLarge(_LARGEST_FORM, request.content_length or 0)
+    return is_token(str((await request.post()).get("csrf", "")), session)
+
+
+def is_token(given: str, session: Session) -> bool:
+    """Whether a form is of this session's pages."""
+    return secrets.compare_digest(given.encode("utf-8", "replace"), session.csrf.encode())

@@ -20,6 +20,8 @@ NAVIGATION = (
     ("held", "Held"),
     ("find", "A customer's question"),
     ("now", "Now"),
+    ("pool", "Cards"),
+    ("sends", "What Koshelek sends"),
     ("audit", "Audit list"),
 )
 

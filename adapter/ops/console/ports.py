@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from adapter.delivery.ports import Review
 from adapter.loyalty.model import Card, OperationKind, OperationState
+from adapter.loyalty.observed import Observed
 from adapter.loyalty.ports import OperationReader, Visibility, VisibilityBook, Waiting
 from adapter.loyalty.programme import Programme
 from adapter.loyalty.review import AuditAction, AuditEntry, Event, Item
+from adapter.loyalty.stock import Brought, Stock
 from adapter.ops.crm_watch import Standing
 from adapter.ops.metrics import Counted
 from adapter.settings import Settings
@@ -81,6 +83,12 @@ class CardDecisions(Protocol):
 
     async def get(self, number: str) -> Card | None: ...
 
+    async def block(self, number: str, *, by: str, note: str | None) -> Card | None:
+        """Block a card that is in somebody's hands; ``None`` when there is no such card."""
+
+    async def unblock(self, number: str, *, by: str, note: str | None) -> Card | None:
+        """Give a blocked card back the state it had; ``None`` when there is no such card."""
+
     async def of_customers(self, users_references: Sequence[str]) -> Sequence[Card]: ...
 
     async def events(self, number: str) -> Sequence[CardEventLike]: ...
@@ -105,6 +113,12 @@ class Parts:
     waiting: Callable[[], Awaitable[Sequence[Waiting]]]
     standings: Callable[[], Mapping[str, Standing]]
     shown: Callable[[], Awaitable[Mapping[OperationKind, Visibility]]]
+    stock: Callable[[], Awaitable[Stock]]
+    """Numbers that are left for new cards."""
+    bring: Callable[[TextIO, Brought], Awaitable[None]]
+    """Imports the lines of a file, and tells how far it is."""
+    observed: Callable[[], Awaitable[Sequence[Observed]]]
+    """What Koshelek sends that no setting names."""
     database_problem: Callable[[], Awaitable[str | None]]
 
     @property
