@@ -18,7 +18,7 @@ import structlog
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
-from adapter.api import calls, wire
+from adapter.api import answers, calls
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
 from adapter.api.server import ELSEWHERE, new_request_id
@@ -186,7 +186,7 @@ class PublicPort:
         language = settings.koshelek.language
         envelope = {"code": refused.code, "description": refused.description(language)}
         status = settings.koshelek.unauthorized_status if refused.code is Code.UNAUTHORIZED else 422
-        response = _response(status, wire.encode(envelope), request_id)
+        response = _response(status, answers.encode(envelope), request_id)
         if refused.code is Code.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = 'Basic realm="Loyalty Online API", charset="UTF-8"'
         return response, refused.code
@@ -224,7 +224,7 @@ class PublicPort:
                 first = await anext(result.parts, None)
         if isinstance(result, Streamed):
             return await _stream(request, result, first, request_id)
-        return _response(200, wire.encode(result), request_id), None
+        return _response(200, answers.encode(result), request_id), None
 
     def _remote(self, request: web.Request) -> str | None:
         """The caller's address; ``X-Forwarded-For`` is believed only from a trusted proxy."""
@@ -270,13 +270,13 @@ async def _continue(request: web.Request) -> None:
         request.writer.output_size = 0  # the answer itself has not begun
 
 
-async def _unknown_method(call: Call) -> wire.Json:
+async def _unknown_method(call: Call) -> answers.Json:
     raise Refused(Code.UNKNOWN_METHOD)
 
 
 def _headers(request_id: str) -> CIMultiDict[str]:
     return CIMultiDict(
-        {"Content-Type": wire.CONTENT_TYPE, "Server": "koshelek-adapter", "X-Request-ID": request_id}
+        {"Content-Type": answers.CONTENT_TYPE, "Server": "koshelek-adapter", "X-Request-ID": request_id}
     )
 
 
@@ -285,7 +285,7 @@ def _response(status: int, body: bytes, request_id: str) -> web.Response:
 
 
 async def _stream(
-    request: web.Request, streamed: Streamed, part: Sequence[wire.Json] | None, request_id: str
+    request: web.Request, streamed: Streamed, part: Sequence[answers.Json] | None, request_id: str
 ) -> tuple[web.StreamResponse, str | None]:
     """Send an array part by part. An error on the way breaks the connection: the status is out already.
 
@@ -297,7 +297,7 @@ async def _stream(
         opening = b"["
         while part is not None:
             async with asyncio.timeout(_PART):
-                body = wire.encode(part)[1:-1]
+                body = answers.encode(part)[1:-1]
                 if body:
                     await response.write(opening + body)
                     opening = b","

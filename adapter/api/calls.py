@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
-from adapter.api import wire
+from adapter.api import answers, requests
 from adapter.api.shapes import Shapes
 from adapter.errors import Code, Language, Refused
 from adapter.loyalty import enrolment, finding, fiscal, holder, listing, promo, receipts
@@ -60,115 +60,115 @@ class Call:
         for name, value in self.request.query.items():
             values.setdefault(name.lower(), value)
         others = self.programme.settings.koshelek.other_names
-        return wire.by_lower_case(values, others) if others else values
+        return requests.by_lower_case(values, others) if others else values
 
     async def body(self) -> dict[str, object]:
         """The JSON object of the body, names in lower case.
 
         Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT, BODY_TOO_LARGE.
         """
-        given = wire.read_object(await self.request.read())
+        given = requests.read_object(await self.request.read())
         self.shapes.body(self.name, given)
-        return wire.by_lower_case(given, self.programme.settings.koshelek.other_names)
+        return requests.by_lower_case(given, self.programme.settings.koshelek.other_names)
 
 
 @dataclass(frozen=True, slots=True)
 class Streamed:
     """An array that is too long to be built in memory, in parts."""
 
-    parts: AsyncGenerator[Sequence[wire.Json], None]
+    parts: AsyncGenerator[Sequence[answers.Json], None]
 
 
 Row = TypeVar("Row")
-Handler = Callable[[Call], Awaitable[wire.Json | Streamed]]
+Handler = Callable[[Call], Awaitable[answers.Json | Streamed]]
 
 
-async def find_card(call: Call) -> wire.Json:
+async def find_card(call: Call) -> answers.Json:
     """KLO-1."""
-    query = wire.read(wire.FindQuery, call.query())
+    query = requests.read(requests.FindQuery, call.query())
     card = await finding.find_card(
         call.programme,
-        phone=wire.phone_field("msisdn", query.msisdn, call.region),
-        email=wire.email_field("email", query.email),
+        phone=requests.phone_field("msisdn", query.msisdn, call.region),
+        email=requests.email_field("email", query.email),
         birth_date=query.birth_date,
         deadline=call.deadline,
     )
-    return None if card is None else wire.found_card_json(card)
+    return None if card is None else answers.found_card_json(card)
 
 
-async def set_consents(call: Call) -> wire.Json:
+async def set_consents(call: Call) -> answers.Json:
     """KLO-2."""
     number = call.card_number
-    body = wire.read(wire.ConsentsBody, await call.body())
+    body = requests.read(requests.ConsentsBody, await call.body())
     await holder.set_consents(call.programme, number, body.consents(), call.deadline)
     return None
 
 
-async def card_info(call: Call) -> wire.Json:
+async def card_info(call: Call) -> answers.Json:
     """KLO-3."""
-    return wire.card_info_json(await holder.card_info(call.programme, call.card_number, call.deadline))
+    return answers.card_info_json(await holder.card_info(call.programme, call.card_number, call.deadline))
 
 
-async def update_profile(call: Call) -> wire.Json:
+async def update_profile(call: Call) -> answers.Json:
     """KLO-4."""
     number = call.card_number
-    body = wire.read(wire.ProfileBody, await call.body())
+    body = requests.read(requests.ProfileBody, await call.body())
     await holder.update_profile(call.programme, number, body.profile(call.region), call.deadline)
     return None
 
 
-async def reserve_number(call: Call) -> wire.Json:
+async def reserve_number(call: Call) -> answers.Json:
     """KLO-5."""
     card = await enrolment.reserve_number(call.programme, call.deadline)
     if call.programme.settings.koshelek.reserve_answer == "number":
         return card.number
-    return wire.found_card_json(card)
+    return answers.found_card_json(card)
 
 
-async def issue_reserved(call: Call) -> wire.Json:
+async def issue_reserved(call: Call) -> answers.Json:
     """KLO-6."""
     number = call.card_number
-    body = wire.read(wire.ProfileBody, await call.body())
+    body = requests.read(requests.ProfileBody, await call.body())
     await enrolment.issue_card(call.programme, body.profile(call.region), number, call.deadline)
     return None
 
 
-async def issue_card(call: Call) -> wire.Json:
+async def issue_card(call: Call) -> answers.Json:
     """KLO-11."""
-    body = wire.read(wire.ProfileBody, await call.body())
+    body = requests.read(requests.ProfileBody, await call.body())
     card = await enrolment.issue_card(call.programme, body.profile(call.region), None, call.deadline)
-    return wire.found_card_json(card)
+    return answers.found_card_json(card)
 
 
-async def purchases(call: Call) -> wire.Json:
+async def purchases(call: Call) -> answers.Json:
     """KLO-7."""
     number = call.card_number
-    query = wire.read(wire.PurchasesQuery, call.query())
+    query = requests.read(requests.PurchasesQuery, call.query())
     if query.start_date is None:
         raise Refused(Code.FIELD_MISSING, "startDate")
     found = await holder.purchases(call.programme, number, query.start_date, query.end_date, call.deadline)
-    return [wire.purchase_json(purchase, call.programme.settings.zone) for purchase in found]
+    return [answers.purchase_json(purchase, call.programme.settings.zone) for purchase in found]
 
 
-async def offers(call: Call) -> wire.Json:
+async def offers(call: Call) -> answers.Json:
     """KLO-8."""
     found = await holder.offers(call.programme, call.card_number, call.deadline)
-    return [wire.offer_json(offer, call.programme.settings.zone) for offer in found]
+    return [answers.offer_json(offer, call.programme.settings.zone) for offer in found]
 
 
 async def all_users(call: Call) -> Streamed:
     """KLO-9."""
-    return Streamed(_parts(listing.all_phones(call.programme), wire.listed_phones_json))
+    return Streamed(_parts(listing.all_phones(call.programme), answers.listed_phones_json))
 
 
 async def all_users_extended(call: Call) -> Streamed:
     """KLO-9, extended."""
-    return Streamed(_parts(listing.all_users(call.programme), wire.listed_users_json))
+    return Streamed(_parts(listing.all_users(call.programme), answers.listed_users_json))
 
 
 async def _parts(
-    batches: AsyncIterator[Sequence[Row]], as_json: Callable[[Sequence[Row]], Sequence[wire.Json]]
-) -> AsyncGenerator[Sequence[wire.Json], None]:
+    batches: AsyncIterator[Sequence[Row]], as_json: Callable[[Sequence[Row]], Sequence[answers.Json]]
+) -> AsyncGenerator[Sequence[answers.Json], None]:
     async for batch in batches:
         yield as_json(batch)
 
@@ -194,27 +194,27 @@ _RECEIPT_TEXTS = _in_every_state(
 _PROMO_TEXTS = _in_every_state({"ru": "Промокод принят", "en": "The promo code is accepted"})
 
 
-async def register_receipt(call: Call) -> wire.Json:
+async def register_receipt(call: Call) -> answers.Json:
     """KLO-10: the QR text in a field of a configured name, or its six values in a field each."""
     body = await call.body()
-    text = wire.text_field(body, call.programme.settings.koshelek.qr_fields)
+    text = requests.text_field(body, call.programme.settings.koshelek.qr_fields)
     if text is not None:
         values = fiscal.read_qr(text)
     else:
-        given = {name: wire.receipt_field(body, name) for name in fiscal.NAMES}
+        given = {name: requests.receipt_field(body, name) for name in fiscal.NAMES}
         values = fiscal.by_key((name, value) for name, value in given.items() if value is not None)
         if not values:
             raise Refused(Code.FIELD_MISSING, call.programme.settings.koshelek.qr_fields[0])
     card = await _participant(call, body)
     operation = await receipts.register_receipt(call.programme, card, values, call.deadline)
-    return wire.operation_json(operation, _RECEIPT_TEXTS[call.language])
+    return answers.operation_json(operation, _RECEIPT_TEXTS[call.language])
 
 
-async def use_promo_code(call: Call) -> wire.Json:
+async def use_promo_code(call: Call) -> answers.Json:
     """KLO-12."""
     body = await call.body()
     names = call.programme.settings.koshelek.promo_fields
-    code = wire.text_field(body, names)
+    code = requests.text_field(body, names)
     if code is None:
         raise Refused(Code.FIELD_MISSING, names[0])
     code = inputs.one_line(code)
@@ -222,15 +222,15 @@ async def use_promo_code(call: Call) -> wire.Json:
         raise Refused(Code.FIELD_INVALID, names[0])
     card = await _participant(call, body)
     operation = await promo.use_promo_code(call.programme, card, code, call.deadline)
-    return wire.operation_json(operation, _PROMO_TEXTS[call.language])
+    return answers.operation_json(operation, _PROMO_TEXTS[call.language])
 
 
 async def _participant(call: Call, body: Mapping[str, object]) -> Card:
     """The active card of a receipt or promo code: by card number, else by the owner's phone (inferred)."""
-    fields = wire.read(wire.HolderFields, body)
+    fields = requests.read(requests.HolderFields, body)
     if fields.card_number is not None:
         return await holder.active_card(call.programme, fields.card_number, call.deadline)
-    phone = wire.phone_field("msisdn", fields.msisdn, call.region)
+    phone = requests.phone_field("msisdn", fields.msisdn, call.region)
     if phone is None:
         raise Refused(Code.FIELD_MISSING, "cardNumber")
     card = await finding.find_card(

@@ -14,7 +14,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 from aiohttp.web_protocol import RequestHandler
 
-from adapter.api import wire
+from adapter.api import answers
 from adapter.errors import Code, Language, Refused
 
 log = structlog.get_logger("api")
@@ -49,12 +49,12 @@ class _Handler(RequestHandler):
         log.warning("not_http" if status < 500 else "defect", reason=type(exc).__name__, code=refused.code)
         if request.writer.output_size > 0:
             raise ConnectionError("a part of an answer is out already")
-        body = wire.encode({"code": refused.code, "description": refused.description(self._language)})
+        body = answers.encode({"code": refused.code, "description": refused.description(self._language)})
         response = web.Response(
             status=422,
             body=body,
             headers={
-                "Content-Type": wire.CONTENT_TYPE,
+                "Content-Type": answers.CONTENT_TYPE,
                 "Server": "koshelek-adapter",
                 "X-Request-ID": new_request_id(),
             },

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from adapter.loyalty.observed import Place, Shape, advice
+from adapter.loyalty.observed import MethodShape, Shape, advice
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.settings import Koshelek
 
@@ -85,7 +85,7 @@ def names_of(value: object, before: str = "", depth: int = _DEEPEST) -> Iterator
 class Shapes:
     """Counts what one process was sent."""
 
-    def __init__(self, koshelek: Koshelek, base_path: str, known: Mapping[str, Place]) -> None:
+    def __init__(self, koshelek: Koshelek, base_path: str, known: Mapping[str, MethodShape]) -> None:
         """``known``: per call, which parameters and fields are read; names in lower case."""
         self._koshelek = koshelek
         self._base_path = base_path

@@ -28,7 +28,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class MethodShape:
     """What a call reads; names in lower case."""
 
     parameters: frozenset[str] = frozenset()
@@ -52,26 +52,26 @@ _PROFILE = (
 )
 
 
-def places(koshelek: Koshelek, receipt_names: tuple[str, ...]) -> Mapping[str, Place]:
+def places(koshelek: Koshelek, receipt_names: tuple[str, ...]) -> Mapping[str, MethodShape]:
     """What each call reads, with everything that the settings add."""
-    profile = Place(fields=_with_others(_PROFILE, koshelek))
-    nothing = Place()
+    profile = MethodShape(fields=_with_others(_PROFILE, koshelek))
+    nothing = MethodShape()
     return {
-        "find_card": Place(parameters=_with_others(["msisdn", "email", "birthdate"], koshelek)),
+        "find_card": MethodShape(parameters=_with_others(["msisdn", "email", "birthdate"], koshelek)),
         "card_info": nothing,
         "offers": nothing,
         "reserve_number": nothing,
         "all_users": nothing,
         "all_users_extended": nothing,
-        "purchases": Place(parameters=_with_others(["startdate", "enddate"], koshelek)),
+        "purchases": MethodShape(parameters=_with_others(["startdate", "enddate"], koshelek)),
         "update_profile": profile,
         "issue_card": profile,
         "issue_reserved": profile,
-        "set_consents": Place(fields=_with_others(["allow", "deny"], koshelek)),
-        "register_receipt": Place(
+        "set_consents": MethodShape(fields=_with_others(["allow", "deny"], koshelek)),
+        "register_receipt": MethodShape(
             fields=_with_others([*koshelek.qr_fields, *receipt_names, *_HOLDER], koshelek)
         ),
-        "use_promo_code": Place(fields=_with_others([*koshelek.promo_fields, *_HOLDER], koshelek)),
+        "use_promo_code": MethodShape(fields=_with_others([*koshelek.promo_fields, *_HOLDER], koshelek)),
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from adapter.api import wire
+from adapter.api import answers
 from adapter.bootstrap import Service
 from adapter.errors import Code, Refused
 from adapter.loyalty.finding import choose
@@ -108,7 +108,7 @@ class Walk:
             self._tell("find", f"the card is blocked{took}: Koshelek would get error {Code.CARD_BLOCKED}")
         else:
             new = "" if customer.customer_id in cards else ", taken over from the CRM then"
-            self._tell("find", f"{self._shown(wire.found_card_json(card))}{new}{took}")
+            self._tell("find", f"{self._shown(answers.found_card_json(card))}{new}{took}")
         return customer, card
 
     def _look_at(self, customer: Customer, phone: str) -> None:
@@ -197,7 +197,7 @@ class Walk:
             info = CardInfo(card, Balance(told.total, told.available), moved[:_SHOWN])
             more = f" and {len(moved) - _SHOWN} more" if len(moved) > _SHOWN else ""
             took = balance[1] + ("" if entries is None else f", movements{entries[1]}")
-            self._tell("balance", f"{self._shown(wire.card_info_json(info))}{more}{took}")
+            self._tell("balance", f"{self._shown(answers.card_info_json(info))}{more}{took}")
         zone, today = self.settings.zone, self.service.programme.now().date()
         since = today - timedelta(days=_DAYS)
         bought = await self._ask(
@@ -205,7 +205,7 @@ class Walk:
             lambda deadline: points.purchases(account, since=since, until=today, deadline=deadline),
         )
         if bought is not None:
-            self._tell_list("purchases", [wire.purchase_json(one, zone) for one in bought[0]], bought[1])
+            self._tell_list("purchases", [answers.purchase_json(one, zone) for one in bought[0]], bought[1])
 
     async def _offers(self, customer: Customer, card: Card) -> None:
         coupons = self.service.programme.coupons
@@ -216,7 +216,7 @@ class Walk:
         if offered is not None:
             zone = self.settings.zone
             off = "" if self.settings.koshelek.offers_path else "; the method is off (koshelek.offers_path)"
-            self._tell_list("offers", [wire.offer_json(one, zone) for one in offered[0]], offered[1] + off)
+            self._tell_list("offers", [answers.offer_json(one, zone) for one in offered[0]], offered[1] + off)
 
     async def _listed(self, phone: str) -> None:
         """Whether the lists of all users tell this phone."""
@@ -281,7 +281,7 @@ class Walk:
 
     def _shown(self, answer: Any) -> str:
         """An answer as Koshelek would get it, without what tells who somebody is, or is worth something."""
-        return Redactor().value(_without_texts(json.loads(wire.encode(answer))))
+        return Redactor().value(_without_texts(json.loads(answers.encode(answer))))
 
     def _tell(
         self, what: str, detail: str, remedy: str = "", *, ok: bool = True, warning: bool = False

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
-from adapter.api.wire import points_text
+from adapter.api.answers import points_text
 from adapter.bootstrap import Service
 from adapter.loyalty.model import OperationKind
 from crm_backends.inputs import read_phone

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapter.api import wire
+from adapter.api import answers, requests
 from adapter.errors import Code, Refused
 from adapter.loyalty.holder import CardInfo
 from adapter.loyalty.model import Card, CardState, Operation, OperationKind, OperationState
@@ -29,8 +29,8 @@ def refusal(call: Any) -> tuple[Code, str | None]:
 
 
 def profile(**body: Any) -> Profile:
-    values = wire.by_lower_case(wire.read_object(json.dumps(body).encode()), {})
-    return wire.read(wire.ProfileBody, values).profile("RU")
+    values = requests.by_lower_case(requests.read_object(json.dumps(body).encode()), {})
+    return requests.read(requests.ProfileBody, values).profile("RU")
 
 
 # --- answers -------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def leaves(value: Any) -> list[Any]:
 
 @given(_ANSWERS)
 def test_every_elementary_field_is_a_string_at_any_depth(value: Any) -> None:
-    parsed = json.loads(wire.encode(value).decode("utf-8"))
+    parsed = json.loads(answers.encode(value).decode("utf-8"))
     assert all(type(leaf) is str for leaf in leaves(parsed))
 
 
@@ -90,30 +90,30 @@ def test_every_elementary_field_is_a_string_at_any_depth(value: Any) -> None:
     ],
 )
 def test_how_each_kind_of_value_is_written(value: Any, text: str) -> None:
-    assert json.loads(wire.encode({"field": value})) == {"field": text}
+    assert json.loads(answers.encode({"field": value})) == {"field": text}
 
 
 def test_nothing_is_the_empty_body_and_a_field_without_a_value_is_left_out() -> None:
-    assert wire.encode(None) == b""
-    assert wire.encode({"a": None, "b": {"c": None}}) == b'{"b":{}}'
-    assert wire.encode([]) == b"[]"
+    assert answers.encode(None) == b""
+    assert answers.encode({"a": None, "b": {"c": None}}) == b'{"b":{}}'
+    assert answers.encode([]) == b"[]"
 
 
 def test_text_is_utf8_and_a_lone_surrogate_does_not_break_the_answer() -> None:
-    assert wire.encode("Анна ☂ 😀") == '"Анна ☂ 😀"'.encode()
-    assert wire.encode(["a\ud800b"]).decode("utf-8") == '["a?b"]'
+    assert answers.encode("Анна ☂ 😀") == '"Анна ☂ 😀"'.encode()
+    assert answers.encode(["a\ud800b"]).decode("utf-8") == '["a?b"]'
 
 
 @pytest.mark.parametrize("state", CardState)
 def test_only_an_active_card_is_shown_as_active(state: CardState) -> None:
-    shown = wire.card_json(Card("1", "2", "EAN_13", state))
+    shown = answers.card_json(Card("1", "2", "EAN_13", state))
     assert shown["cardState"] == ("active" if state is CardState.ACTIVE else "inactive")
 
 
 def test_the_card_with_its_points_has_the_documented_shape() -> None:
     entries = [PointsEntry(Decimal("62.50"), "Покупка", datetime(2026, 5, 1, tzinfo=UTC), date(2027, 5, 1))]
     info = CardInfo(CARD, Balance(Decimal("562.50"), Decimal("500")), entries)
-    assert json.loads(wire.encode(wire.card_info_json(info))) == {
+    assert json.loads(answers.encode(answers.card_info_json(info))) == {
         "card": {
             "cardNumber": "2900000001",
             "cardState": "active",
@@ -130,7 +130,7 @@ def test_the_card_with_its_points_has_the_documented_shape() -> None:
 def test_a_purchase_is_in_kopecks_and_in_the_programmes_zone() -> None:
     bought = datetime(2026, 5, 19, 21, 30, 15, 999, tzinfo=UTC)
     purchase = Purchase(bought, "Кофе", 105_000, Decimal("0.350"), "Москва", Decimal("52"))
-    assert json.loads(wire.encode(wire.purchase_json(purchase, MOSCOW))) == {
+    assert json.loads(answers.encode(answers.purchase_json(purchase, MOSCOW))) == {
         "date": "2026-05-20T00:30:15+03:00",
         "item": "Кофе",
         "amount": "105000",
@@ -142,7 +142,7 @@ def test_a_purchase_is_in_kopecks_and_in_the_programmes_zone() -> None:
 
 def test_an_offer_leaves_out_what_it_does_not_have() -> None:
     offer = Offer("7", "Кофе", "за полцены", valid_until=datetime(2026, 6, 1, tzinfo=UTC))
-    assert json.loads(wire.encode(wire.offer_json(offer, MOSCOW))) == {
+    assert json.loads(answers.encode(answers.offer_json(offer, MOSCOW))) == {
         "id": "7",
         "title": "Кофе",
         "description": "за полцены",
@@ -169,25 +169,25 @@ def operation(state: OperationState, **more: Any) -> Operation:
 def test_an_operation_tells_its_points_only_once_they_are_credited() -> None:
     texts = {**dict.fromkeys(OperationState, "under way"), OperationState.DONE: "credited"}
     done = operation(OperationState.DONE, points=Decimal("62"), message=None)
-    assert json.loads(wire.encode(wire.operation_json(done, texts))) == {
+    assert json.loads(answers.encode(answers.operation_json(done, texts))) == {
         "status": "credited",
         "points": "62",
         "description": "credited",
     }
     own_words = operation(OperationState.DONE, points=Decimal("5"), message="Спасибо!")
-    assert wire.operation_json(own_words, texts)["description"] == "Спасибо!"
+    assert answers.operation_json(own_words, texts)["description"] == "Спасибо!"
     doubled = operation(OperationState.DOUBLED, points=Decimal("62"))
     texts[OperationState.DOUBLED] = "credited"
-    assert wire.operation_json(doubled, texts) == wire.operation_json(done, texts)
+    assert answers.operation_json(doubled, texts) == answers.operation_json(done, texts)
     for state in set(OperationState) - {OperationState.DONE, OperationState.DOUBLED}:
-        shown = json.loads(wire.encode(wire.operation_json(operation(state, points=Decimal(9)), texts)))
+        shown = json.loads(answers.encode(answers.operation_json(operation(state, points=Decimal(9)), texts)))
         assert shown == {"status": "accepted", "description": "under way"}
 
 
 def test_the_list_of_users_has_phones_without_a_plus() -> None:
     users = [ListedPhone("+79000123456"), ListedPhone("+375291234567", {"level": "gold"})]
-    assert wire.listed_phones_json([listed.phone for listed in users]) == ["79000123456", "375291234567"]
-    assert wire.listed_users_json(users) == [
+    assert answers.listed_phones_json([listed.phone for listed in users]) == ["79000123456", "375291234567"]
+    assert answers.listed_users_json(users) == [
         {"phone": "79000123456", "params": []},
         {"phone": "375291234567", "params": [{"name": "level", "value": "gold"}]},
     ]
@@ -221,24 +221,24 @@ def test_the_list_of_users_has_phones_without_a_plus() -> None:
     ids=lambda body: repr(body[:20]),
 )
 def test_what_is_no_json_is_told_so(body: bytes) -> None:
-    assert refusal(lambda: wire.read_object(body)) == (Code.NOT_JSON, None)
+    assert refusal(lambda: requests.read_object(body)) == (Code.NOT_JSON, None)
 
 
 def test_a_byte_order_mark_before_json_is_passed_over() -> None:
     """RFC 8259, 8.1: a parser may ignore it."""
-    assert wire.read_object(b'\xef\xbb\xbf{"A": 1}') == {"A": 1}
+    assert requests.read_object(b'\xef\xbb\xbf{"A": 1}') == {"A": 1}
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"1", b'"text"', b"true", b'[{"phone": "1"}]'])
 def test_json_that_is_no_object_is_told_so(body: bytes) -> None:
-    assert refusal(lambda: wire.read_object(body)) == (Code.NOT_AN_OBJECT, None)
+    assert refusal(lambda: requests.read_object(body)) == (Code.NOT_AN_OBJECT, None)
 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_an_object_or_a_refusal(body: bytes) -> None:
     code = None
     try:
-        assert isinstance(wire.read_object(body), dict)
+        assert isinstance(requests.read_object(body), dict)
     except Refused as refused:
         code = refused.code
     assert code in (None, Code.NOT_JSON, Code.NOT_AN_OBJECT)
@@ -268,14 +268,14 @@ _FIELDS = [
 
 @given(st.dictionaries(st.sampled_from(_FIELDS), _JSON))
 def test_any_object_is_read_or_a_field_of_it_is_named(body: dict[str, Any]) -> None:
-    values = wire.by_lower_case(wire.read_object(json.dumps(body).encode()), {})
-    for model in (wire.ProfileBody, wire.ConsentsBody, wire.HolderFields):
+    values = requests.by_lower_case(requests.read_object(json.dumps(body).encode()), {})
+    for model in (requests.ProfileBody, requests.ConsentsBody, requests.HolderFields):
         named = None
         try:
-            read = wire.read(model, values)
-            if isinstance(read, wire.ProfileBody):
+            read = requests.read(model, values)
+            if isinstance(read, requests.ProfileBody):
                 read.profile("RU")
-            if isinstance(read, wire.ConsentsBody):
+            if isinstance(read, requests.ConsentsBody):
                 read.consents()
         except Refused as refused:
             named = (refused.code, refused.field)
@@ -376,8 +376,8 @@ def test_a_wrong_field_is_named_as_the_contract_spells_it(key: str, value: Any) 
 
 
 def consents(body: Any) -> tuple[set[str], set[str]]:
-    values = wire.by_lower_case(wire.read_object(json.dumps(body).encode()), {})
-    read = wire.read(wire.ConsentsBody, values).consents()
+    values = requests.by_lower_case(requests.read_object(json.dumps(body).encode()), {})
+    read = requests.read(requests.ConsentsBody, values).consents()
     return set(read.allow), set(read.deny)
 
 
@@ -422,29 +422,32 @@ def test_wrong_consents_name_the_field(body: Any, field: str) -> None:
     ],
 )
 def test_a_wrong_day_names_the_parameter(query: dict[str, str], field: str) -> None:
-    assert refusal(lambda: wire.read(wire.PurchasesQuery, query)) == (Code.FIELD_INVALID, field)
+    assert refusal(lambda: requests.read(requests.PurchasesQuery, query)) == (Code.FIELD_INVALID, field)
 
 
 def test_a_parameter_without_a_value_counts_as_absent() -> None:
-    query = wire.read(wire.FindQuery, {"msisdn": "", "email": " ", "birthdate": "", "other": "x"})
+    query = requests.read(requests.FindQuery, {"msisdn": "", "email": " ", "birthdate": "", "other": "x"})
     assert (query.msisdn, query.email, query.birth_date) == (None, None, None)
 
 
 def test_the_first_named_field_that_holds_text_is_taken() -> None:
-    values = wire.by_lower_case(wire.read_object(b'{"QR": "one", "code": "two", "n": 1}'), {})
-    assert wire.text_field(values, ["qrCode", "qr", "code"]) == "one"
-    assert wire.text_field(values, ["Code", "QR"]) == "two"
-    assert wire.text_field(values, ["n"]) == "1"
-    assert wire.text_field(values, ["absent"]) is None
-    assert wire.text_field({"qr": " ", "code": "two"}, ["qr", "code"]) == "two"
+    values = requests.by_lower_case(requests.read_object(b'{"QR": "one", "code": "two", "n": 1}'), {})
+    assert requests.text_field(values, ["qrCode", "qr", "code"]) == "one"
+    assert requests.text_field(values, ["Code", "QR"]) == "two"
+    assert requests.text_field(values, ["n"]) == "1"
+    assert requests.text_field(values, ["absent"]) is None
+    assert requests.text_field({"qr": " ", "code": "two"}, ["qr", "code"]) == "two"
 
 
 @pytest.mark.parametrize("value", ["a\x00", ["x"], {"x": "y"}, True, 1.5])
 def test_a_text_field_that_holds_no_text_is_named(value: Any) -> None:
-    assert refusal(lambda: wire.text_field({"qrcode": value}, ["qrCode"])) == (Code.FIELD_INVALID, "qrCode")
+    assert refusal(lambda: requests.text_field({"qrcode": value}, ["qrCode"])) == (
+        Code.FIELD_INVALID,
+        "qrCode",
+    )
 
 
 @pytest.mark.parametrize("digits", [4301, 60_000])
 def test_a_number_of_thousands_of_digits_is_refused_like_other_nonsense(digits: int) -> None:
     with pytest.raises(Refused):
-        wire.text_field(wire.read_object(b'{"code": ' + b"1" * digits + b"}"), ["code"])
+        requests.text_field(requests.read_object(b'{"code": ' + b"1" * digits + b"}"), ["code"])
