@@ -52,7 +52,8 @@ def prepare(
     Run it with an owner's role before serve and worker of a new version start; they then need no right to
     change a table. What is printed is SQL. It may be run again at any time.
     """
-    from adapter.process import serving
+    from adapter.process.database import database
+    from adapter.process.signals import run
     from adapter.settings import with_overrides
     from adapter.store.migrate import latest_version
 
@@ -62,9 +63,9 @@ def prepare(
         settings = with_overrides(settings, {"database": {"url": _read(owner_url_file)}})
     if grant and role is None:
         fail("say with --role who is to have the rights")
-    with serving.database(settings, join=True) as url:
+    with database(settings, join=True) as url:
         typer.echo(f"-- schema koshelek: version {latest_version()}")
-        lines = serving.run(lambda: _prepare(settings, url, role, grant))
+        lines = run(lambda: _prepare(settings, url, role, grant))
     for line in lines:
         typer.echo(line)
 

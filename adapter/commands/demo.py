@@ -21,7 +21,9 @@ from adapter.bootstrap import Service
 from adapter.loyalty.model import CardState
 from adapter.loyalty.numbers import range_number
 from adapter.process import serving
+from adapter.process.database import database
 from adapter.process.listening import check_ports
+from adapter.process.signals import run as run_to_end
 from adapter.settings import CouponTriggers, Crm, NumberRange, Settings, with_overrides
 from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
@@ -98,8 +100,8 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
             bound = settings.model_copy(update=update)
             await serving.serve_until_stopped(bound, url, ready=ready)
 
-    with serving.database(settings) as url:
-        serving.run(lambda: main(url))
+    with database(settings) as url:
+        run_to_end(lambda: main(url))
 
 
 def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any]:

@@ -45,10 +45,10 @@ def serve(
         raise SettingsError(
             [f"koshelek.password: {what}; `koshelek-adapter config new` writes a file with a generated one"]
         )
-    from adapter.process import serving
+    from adapter.process import workers as processes
     from adapter.process.reloading import Source
 
-    serving.serve(settings, source=Source(settings_path(config), overrides))
+    processes.serve(settings, source=Source(settings_path(config), overrides))
 
 
 @plainly
@@ -65,14 +65,16 @@ def worker(
     running `serve`. Several on one host need a management port each.
     """
     from adapter.process import listening, reloading, serving
+    from adapter.process.database import database
+    from adapter.process.signals import run
     from adapter.settings import settings_path
 
     settings = settings_for(config)
     source = reloading.Source(settings_path(config))
     if management_port is not None:
         listening.must_be_free(settings.management.host, management_port, "--management-port")
-    with reloading.held_back(), serving.database(settings, join=True) as url:
-        serving.run(
+    with reloading.held_back(), database(settings, join=True) as url:
+        run(
             lambda: serving.deliver_until_stopped(
                 settings, url, management_port=management_port, source=source
             )

@@ -105,7 +105,8 @@ def noted(note: str) -> str:
 
 def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]) -> None:
     """Run ``work`` with the adapter's database as it is; joins a running embedded one."""
-    from adapter.process import serving
+    from adapter.process.database import database
+    from adapter.process.signals import run
     from adapter.store.pool import Gateway, open_pool
 
     async def main(url: str) -> None:
@@ -115,14 +116,15 @@ def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]
         finally:
             await pool.close()
 
-    with serving.database(settings, join=True, upgrade=False) as url:
-        serving.run(lambda: main(url))
+    with database(settings, join=True, upgrade=False) as url:
+        run(lambda: main(url))
 
 
 def with_service(settings: Settings, work: Callable[[Service], Awaitable[None]]) -> None:
     """Run ``work`` with the whole adapter, its CRMs included, beside one that may be running."""
     from adapter.bootstrap import Service
-    from adapter.process import serving
+    from adapter.process.database import database
+    from adapter.process.signals import run
 
     async def main(url: str) -> None:
         service = Service(settings, url, upgrade=False)
@@ -132,5 +134,5 @@ def with_service(settings: Settings, work: Callable[[Service], Awaitable[None]])
         finally:
             await service.close()
 
-    with serving.database(settings, join=True, upgrade=False) as url:
-        serving.run(lambda: main(url))
+    with database(settings, join=True, upgrade=False) as url:
+        run(lambda: main(url))

@@ -18,7 +18,7 @@ from statistics import median
 
 import asyncpg
 
-from adapter.process.serving import run as run_on_uvloop
+from adapter.process.signals import run as run_on_uvloop
 from tests.bench.load import AUTHORIZATION, Kind, Load, put_load
 from tests.bench.measured import Figure, Measured, Series, side_by_side
 from tests.bench.stage import PEOPLE, CannotMeasure, Running, Stage, card_number, phone, say

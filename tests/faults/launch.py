@@ -30,7 +30,7 @@ from adapter import bootstrap
 from adapter.commands import app as cli
 from adapter.commands import demo
 from adapter.delivery import housekeeping, worker
-from adapter.process import serving
+from adapter.process import workers
 from adapter.store import cards
 from adapter.store.operations import PostgresLedger
 from crm_backends.http import wire
@@ -39,7 +39,7 @@ from crm_backends.perx.driver import PerxBackend
 from crm_backends.postgres.driver import PostgresBackend
 from crm_backends.xerts import driver as xerts
 
-LOADED = (bootstrap, cli, demo, serving, cards, xerts)
+LOADED = (bootstrap, cli, demo, workers, cards, xerts)
 """Imported before anything is forked: what a child needs is there."""
 VARIABLE = "FAULTS"
 DRIVERS = (PostgresBackend, PerxBackend, PegkeBackend)

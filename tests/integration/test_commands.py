@@ -114,7 +114,7 @@ def test_commands_import_no_more_than_they_need(project: Path) -> None:
     script = """
 import sys, adapter.commands.app
 print(*({"pydantic", "structlog", "urllib.request", "asyncpg", "aiohttp"} & set(sys.modules)))
-import adapter.process.serving
+import adapter.process.serving, adapter.process.workers
 print(*({"prometheus_client", "aiohttp"} & set(sys.modules)))
 """
     done = subprocess.run(

@@ -252,7 +252,7 @@ def test_a_stop_during_the_start_leaves_no_database_behind(number: int, tmp_path
 
 _LOOPS = """
 import asyncio, signal
-from adapter.process.serving import run
+from adapter.process.signals import run
 
 inside, interrupted = False, 0
 

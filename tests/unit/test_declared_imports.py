@@ -113,7 +113,7 @@ def test_the_service_imports_nothing_of_the_suites_extra() -> None:
     """Also not by way of the suite, whose checks ``koshelek-adapter check`` runs over its own answers."""
     script = (
         "import sys, adapter.commands.check.command, adapter.commands.check.findings, adapter.bootstrap\n"
-        "import adapter.process.serving, adapter.api.server\n"
+        "import adapter.process.workers, adapter.api.server\n"
         "print(*({'barcode', 'jsonschema', 'referencing', 'segno'} & set(sys.modules)))"
     )
     done = subprocess.run(

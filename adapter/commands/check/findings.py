@@ -21,7 +21,8 @@ from adapter.commands.check.person import Walk
 from adapter.commands.check.proof import proof_findings
 from adapter.commands.check.writes import Writes, beforehand
 from adapter.process import tls
-from adapter.process.serving import database, run
+from adapter.process.database import database
+from adapter.process.signals import run
 from adapter.settings import SHORTEST_PASSWORD, CannotRun, Settings, with_overrides
 from adapter.store.migrate import latest_version
 from crm_backends.ports import Finding

@@ -18,7 +18,8 @@ from adapter.api.auth import hash_password
 from adapter.api.server import PublicRunner
 from adapter.bootstrap import Service
 from adapter.process import logs
-from adapter.process.serving import run, spare_the_collector
+from adapter.process.serving import spare_the_collector
+from adapter.process.signals import run
 from adapter.settings import Settings, read_settings, with_overrides
 from tests.bench.services import common
 
