@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import asyncpg
@@ -46,7 +46,7 @@ from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends.model import CrmCard
 from crm_backends.own_database import JoinsOurTables
-from crm_backends.ports import Backend, Deadline, Finding, FindsByCard, KeepsCards, ProvesFit
+from crm_backends.ports import Backend, BackendError, Deadline, Finding, FindsByCard, KeepsCards, ProvesFit
 from crm_backends.registry import BackendContext
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 
 _WORKER_CONNECTIONS = 5
 _HOUSEKEEPING_CONNECTIONS = 2
+_CHECK_PATIENCE = 20.0  # seconds for one CRM
 _READY_PATIENCE = 1.0  # seconds for a connection
 
 
@@ -236,6 +237,7 @@ class Service:
             stock=stock.stock,
             bring=stock.bring,
             observed=PostgresObserved(self.gateway).all,
+            findings=self.findings,
             database_problem=self.problem,
         )
 
@@ -248,6 +250,14 @@ class Service:
         """What in the partner's own files can never work."""
         speaking = [backend for backend in self.backends if isinstance(backend, ProvesFit)]
         return [finding for backend in speaking for finding in await backend.misfits()]
+
+    async def findings(self) -> list[Finding]:
+        """Look at the database, at every CRM and at the partner's own files; nothing is changed."""
+        problem = await self.problem()
+        database = Finding("database", problem is None, problem or "reached", "koshelek-adapter check")
+        looked = await asyncio.gather(*(_looked_at(backend) for backend in self.backends))
+        own = [] if problem is not None else await self.misfits()
+        return [database, *(finding for some in looked for finding in some), *own]
 
     def start_watch(self) -> None:
         """Look at the CRMs in this process until ``close``."""
@@ -332,6 +342,18 @@ class Service:
                     await pool.close()
             except TimeoutError:
                 pool.terminate()
+
+
+async def _looked_at(backend: Backend) -> Sequence[Finding]:
+    try:
+        async with asyncio.timeout(_CHECK_PATIENCE):
+            found = await backend.check()
+    except (TimeoutError, BackendError) as error:
+        reason, _, remedy = (str(error) or "it did not answer in time").partition("; ")
+        found = [Finding("call", False, reason, remedy)]
+    return [
+        replace(one, subject=f"crm {backend.name}", detail=f"{one.subject}: {one.detail}") for one in found
+    ]
 
 
 def _told_of_cards(backend: object) -> KeepsCards | None:

@@ -96,7 +96,7 @@ class Shapes:
     def request(self, call: str, verb: str, path: str, headers: Iterable[str], query: Iterable[str]) -> None:
         """Names of headers and parameters of a call, or its verb and path where there is no such."""
         if call == "unknown":
-            self._see([Shape("unknown", "path", f"{verb} {safe_path(path)}")])
+            self._see([Shape("elsewhere", "path", f"{verb} {safe_path(path)}")])
         names = tuple(headers)
         if (unusual := self._headers.get(names)) is None:
             if len(self._headers) >= _MOST_HEADERS:
@@ -113,7 +113,7 @@ class Shapes:
 
     def verb(self, verb: str, path: str) -> None:
         """A verb that a path, with its number masked, is not served for."""
-        self._see([Shape("unknown", "verb", f"{safe(verb)} {path}")])
+        self._see([Shape("elsewhere", "verb", f"{safe(verb)} {path}")])
 
     def body(self, call: str, given: Mapping[str, Any]) -> None:
         """Names of the fields of a body that nothing reads."""

@@ -105,6 +105,8 @@ def advice(shape: Shape, koshelek: Koshelek, base_path: str) -> str:
         case "path":
             return _about_a_path(name, koshelek, base_path)
     likely = nearest(name.rpartition(".")[2], CONTRACT_NAMES)
+    if likely is not None and likely.lower() == name.lower():
+        return "this call does not read it; it is passed over"
     if shape.call == "register_receipt":
         told = f'if it holds the text of the QR code, add "{name}" to koshelek.qr_fields'
     elif shape.call == "use_promo_code":
@@ -128,7 +130,7 @@ def _about_a_path(name: str, koshelek: Koshelek, base_path: str) -> str:
     path = name.partition(" ")[2]
     before, v1, rest = path.partition("/v1/")
     if v1 and before != base_path:
-        return f'if that is our address, set server.base_path = "{before}" (it is "{base_path}")'
+        return f'if that is our address, set server.base_path = "{before}" (it is {base_path or "empty"})'
     if rest.startswith("card/getAllUsers") and not koshelek.get_all_users:
         return "set koshelek.get_all_users = true to serve it"
     if rest.startswith(("promo/", "card/anonymous")):

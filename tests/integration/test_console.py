@@ -15,7 +15,7 @@ from adapter.loyalty.model import OperationKind
 from adapter.ops.console.app import HISTORY
 from adapter.ops.console.sessions import Sessions
 from adapter.store.observed import PostgresObserved
-from contracts.sandbox import Sandbox
+from contracts.sandbox import Sandbox, perx
 from contracts.sandbox import running as sandbox_running
 
 from .conftest import Adapter, StartAdapter, new_phone
@@ -490,3 +490,22 @@ async def test_what_koshelek_sends_is_shown_with_its_setting(adapter: Adapter, r
     assert "parameter phone_number 1" in page.words
     assert "koshelek.other_names" in page.words
     assert "79161234567" not in page.text
+
+
+async def test_a_click_checks_and_the_settings_in_force_are_masked(
+    adapter: Adapter, crm: Sandbox, rita: Person
+) -> None:
+    shown = await rita.get("/console/check")
+    assert "crm.users.client_secret" in shown.words
+    assert "console.people" in shown.words
+    for secret in (perx.CLIENT_SECRET, PASSWORDS[RITA], *(person["password"] for person in PEOPLE)):
+        assert secret not in shown.text
+    well = await rita.post("/console/check")
+    assert "ok database reached" in well.words
+    assert "ok crm perx" in well.words
+    assert "wrong" not in well.words.partition("Settings in force")[0]
+    async with aiohttp.ClientSession() as control:
+        body = {"operation": "*", "fault": "error_before", "status": 503, "times": None}
+        async with control.post(f"{crm.base_url}/_sandbox/faults", json=body) as response:
+            assert response.status < 300
+    assert "wrong crm perx" in (await rita.post("/console/check")).words

@@ -50,9 +50,9 @@ async def test_names_that_nothing_reads_are_kept_and_values_never(adapter: Adapt
         ("register_receipt", "missing", "qrCode"),
         ("update_profile", "field", "birth_date"),
         ("update_profile", "field", "tags[].a"),
-        ("unknown", "verb", "DELETE /v1/card/{cardNumber}"),
-        ("unknown", "path", f"GET /loyalty/v1/card/{MASK}"),
-        ("unknown", "path", f"GET /v1/card/{MASK}/offers/{MASK}"),
+        ("elsewhere", "verb", "DELETE /v1/card/{cardNumber}"),
+        ("elsewhere", "path", f"GET /loyalty/v1/card/{MASK}"),
+        ("elsewhere", "path", f"GET /v1/card/{MASK}/offers/{MASK}"),
         ("every call", "header", "x-partner"),
     }
     everything = await adapter.sql("SELECT string_agg(observed::text, ' ') FROM koshelek.observed")
@@ -153,12 +153,14 @@ def test_names_within_are_paths() -> None:
 def test_advice_about_paths() -> None:
     settings = Koshelek()
     assert 'server.base_path = "/loyalty"' in advice(
-        Shape("unknown", "path", "GET /loyalty/v1/card"), settings, ""
+        Shape("elsewhere", "path", "GET /loyalty/v1/card"), settings, ""
     )
-    offers = advice(Shape("unknown", "path", "GET /v1/card/{…}/offers"), settings, "")
+    offers = advice(Shape("elsewhere", "path", "GET /v1/card/{…}/offers"), settings, "")
     assert 'koshelek.offers_path = "/v1/card/{cardNumber}/offers"' in offers
     old = Koshelek(api_version="1.0.0")
-    assert "raise koshelek.api_version" in advice(Shape("unknown", "path", "POST /v1/promo/qrCode"), old, "")
+    assert "raise koshelek.api_version" in advice(
+        Shape("elsewhere", "path", "POST /v1/promo/qrCode"), old, ""
+    )
 
 
 def test_other_names_are_of_the_contract(tmp_path: Path) -> None:

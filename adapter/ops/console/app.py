@@ -10,6 +10,7 @@ from aiohttp import web
 from adapter.loyalty.review import AuditAction
 from adapter.ops.console import drawing
 from adapter.ops.console.cards import CardNumbers
+from adapter.ops.console.check import Check
 from adapter.ops.console.guard import ROOT, SESSION, Guard
 from adapter.ops.console.held import Held
 from adapter.ops.console.history import History
@@ -36,7 +37,7 @@ def add_console(application: web.Application, parts: Parts) -> None:
     console = web.Application(middlewares=[guard.middleware, excuses])
     history = History(parts.count, parts.waiting)
     numbers = CardNumbers(parts)
-    subjects = (Held(parts), Question(parts), Now(parts, history), numbers, Sends(parts))
+    subjects = (Held(parts), Question(parts), Now(parts, history), numbers, Sends(parts), Check(parts))
     for pages in (Home(parts, guard, sessions), *subjects):
         console.add_routes(pages.routes())
     application.cleanup_ctx.append(numbers.until_closed)

@@ -46,6 +46,7 @@ def _environment(say: Language, zone: ZoneInfo) -> Environment:
     )
     made.globals.update(t=say, s=say.sentence, w=_words(say))
     made.filters.update(last=masking.last, moment=_moments(zone), age=_ages(say), points=_points, ms=_ms)
+    made.filters.update(grouped=lambda number: f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
     return made
 
 

@@ -88,7 +88,7 @@ class Now(Pages):
                 (value for span in spans if (value := span.quantile(0.99)) is not None), default=None
             ),
             "longest": max(
-                (number_of(one.waiting, *ON_THEIR_WAY, *IN_DOUBT) or 0 for one in samples), default=0
+                (number_of(one.waiting, *ON_THEIR_WAY, *IN_DOUBT, *HELD) or 0 for one in samples), default=0
             ),
             "minutes": round(sum(span.seconds for span in spans) / 60),
         }

@@ -22,6 +22,7 @@ NAVIGATION = (
     ("now", "Now"),
     ("pool", "Cards"),
     ("sends", "What Koshelek sends"),
+    ("check", "Check"),
     ("audit", "Audit list"),
 )
 

@@ -20,6 +20,7 @@ from adapter.loyalty.stock import Brought, Stock
 from adapter.ops.crm_watch import Standing
 from adapter.ops.metrics import Counted
 from adapter.settings import Settings
+from crm_backends.ports import Finding
 
 
 class AuditBook(Protocol):
@@ -119,6 +120,8 @@ class Parts:
     """Imports the lines of a file, and tells how far it is."""
     observed: Callable[[], Awaitable[Sequence[Observed]]]
     """What Koshelek sends that no setting names."""
+    findings: Callable[[], Awaitable[Sequence[Finding]]]
+    """Looks at the database and at every CRM."""
     database_problem: Callable[[], Awaitable[str | None]]
 
     @property
