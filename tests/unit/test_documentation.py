@@ -19,6 +19,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 import typer
+from pgqueuer.domain.settings import DBSettings
 from pydantic import BaseModel
 from typer.core import TyperGroup
 
@@ -102,9 +103,18 @@ def _keys_of_a_crm() -> frozenset[str]:
 
 @functools.cache
 def _in_databases() -> frozenset[tuple[str, str]]:
-    """Tables and functions of our two schemas, which are written like settings."""
+    """Tables and functions of our two schemas and of the queue, which are written like settings."""
     sql = [*ROOT.glob("adapter/store/migrations/*.sql"), *ROOT.glob("crm_backends/postgres/**/*.sql")]
-    return frozenset(found for file in sql for found in _SCHEMAS.findall(file.read_text(encoding="utf-8")))
+    texts = [file.read_text(encoding="utf-8") for file in sql]
+    settings = DBSettings()
+    queue = (
+        settings.queue_table,
+        settings.queue_table_log,
+        settings.statistics_table,
+        settings.schedules_table,
+    )
+    ours = (found for text in texts for found in _SCHEMAS.findall(text))
+    return frozenset({*ours, *(("koshelek", table) for table in queue)})
 
 
 _ENTRIES: dict[str, type[BaseModel]] = {"cards.ranges": NumberRange, "console.people": Person}
