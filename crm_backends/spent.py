@@ -5,24 +5,25 @@ It may not know what is asked of a CRM, nor who wants to know.
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator
 from contextvars import ContextVar
 
 _spent: ContextVar[dict[str, float] | None] = ContextVar("spent", default=None)
 
 
-@contextlib.contextmanager
-def counting() -> Iterator[dict[str, float]]:
-    """Name of a driver -> seconds spent on calls to its CRM, of what happens within; also of a call cut
-    off."""
-    seconds: dict[str, float] = {}
-    token = _spent.set(seconds)
-    try:
-        yield seconds
-    finally:
-        _spent.reset(token)
+class Counting:
+    """``with Counting() as seconds``: name of a driver -> seconds spent on calls to its CRM, of what happens
+    within; also of a call cut off. A class, since a generator would cost each request three times as much."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> dict[str, float]:
+        seconds: dict[str, float] = {}
+        self._token = _spent.set(seconds)
+        return seconds
+
+    def __exit__(self, *_: object) -> None:
+        _spent.reset(self._token)
 
 
 def charge(name: str, began: float) -> None:

@@ -30,7 +30,7 @@ from adapter.loyalty.ports import StoreBusy, StoreUnavailable
 from adapter.loyalty.programme import Programme
 from adapter.settings import Settings
 from crm_backends.ports import BackendError, Deadline, NotSupported
-from crm_backends.spent import counting
+from crm_backends.spent import Counting
 
 log = structlog.get_logger("api")
 
@@ -140,7 +140,7 @@ class PublicPort:
             started = time.perf_counter()
             given = request.headers.get("X-Request-ID")
             request_id = given if given and _REQUEST_ID.fullmatch(given) else new_request_id()
-            with counting() as spent:
+            with Counting() as spent:
                 response, code = await self._answer(name, request, handler, request_id)
             seconds = time.perf_counter() - started
             if self.observe is not None:

@@ -33,6 +33,18 @@ def recorded(new: NewOperation, row: asyncpg.Record) -> Operation:
     )
 
 
+def new_json(new: NewOperation) -> dict[str, object]:
+    """An operation as the statement that records it takes it."""
+    return {
+        "kind": new.kind,
+        "identity": new.identity,
+        "card_number": new.card_number,
+        "fingerprint": new.fingerprint,
+        "request": new.payload.to_json(),
+        "reference": new.idempotency_key,
+    }
+
+
 def operation_of(row: asyncpg.Record) -> Operation:
     kind = OperationKind(row["kind"])
     return Operation(

@@ -43,7 +43,7 @@ from adapter.store.ledger_sql import (
     WITNESS,
     WRITTEN_SINCE,
 )
-from adapter.store.operation_rows import balance_json, json_text, operation_of, recorded
+from adapter.store.operation_rows import balance_json, json_text, new_json, operation_of, recorded
 from adapter.store.pool import Gateway
 from adapter.store.waiting import Waiters
 from crm_backends.model import Balance
@@ -132,15 +132,7 @@ class PostgresLedger:
         # In one order everywhere, or two batches that share receipts would wait for each other.
         ordered = sorted(news, key=lambda new: (new.kind, new.identity))
         async with self.gateway.connection() as connection:
-            rows = await connection.fetch(
-                RECORD,
-                [new.kind for new in ordered],
-                [new.identity for new in ordered],
-                [new.card_number for new in ordered],
-                [new.fingerprint for new in ordered],
-                [json_text(new.payload.to_json()) for new in ordered],
-                [new.idempotency_key for new in ordered],
-            )
+            rows = await connection.fetch(RECORD, json_text([new_json(new) for new in ordered]))
             inserted = {(row["kind"], row["identity"]): row for row in rows}
             missing = [new for new in news if (new.kind, new.identity) not in inserted]
             known: dict[tuple[str, str], Operation] = {}
