@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from adapter.errors import CATALOGUE
 from adapter.loyalty.model import CardState, OperationKind, OperationState
 from adapter.loyalty.ports import Proof
 from adapter.loyalty.review import AuditAction
@@ -37,3 +38,8 @@ def test_no_sentence_is_there_for_nothing_to_fill_in() -> None:
 @pytest.mark.parametrize("names", [CardState, OperationKind, OperationState, Proof, AuditAction])
 def test_every_word_of_the_ledger_is_there_in_russian(names: type) -> None:
     assert {str(name) for name in names} - set(SENTENCES) == set()  # type: ignore[attr-defined]
+
+
+def test_causes_and_remedies_of_all_codes_are_there_in_russian() -> None:
+    told = {text for entry in CATALOGUE.values() for text in (entry.cause, entry.remedy)}
+    assert told - set(SENTENCES) == set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import structlog
 from aiohttp import web
 
 from adapter.loyalty.ports import StoreUnavailable
@@ -12,6 +13,8 @@ from adapter.ops.console.guard import ROOT, SESSION
 from adapter.ops.console.ports import Parts
 from adapter.ops.console.sessions import Session
 from contracts.kit.language import LANGUAGES, Language, by_browser
+
+log = structlog.get_logger("console")
 
 LONGEST_NOTE = 500
 """Characters."""
@@ -86,11 +89,16 @@ def note_of(text: str) -> str | None:
 
 @web.middleware
 async def excuses(request: web.Request, handler: Any) -> web.StreamResponse:
-    """What a person is told when the database does not answer."""
+    """What a person is told when the database does not answer, or of a defect."""
     try:
         response: web.StreamResponse = await handler(request)
     except StoreUnavailable:
         raise web.HTTPServiceUnavailable(
             text="The database does not answer. Try again; koshelek-adapter check says more."
         ) from None
+    except web.HTTPException:
+        raise
+    except Exception as error:  # here, since the web server's own line would quote what the error quotes
+        log.exception("console_defect", reason=type(error).__name__)
+        raise web.HTTPInternalServerError(text="Something is wrong here; the log says what.") from None
     return response
