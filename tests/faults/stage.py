@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -15,7 +16,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -31,6 +32,7 @@ from tests.faults.crms import Crm
 from tests.faults.judge import Receipt, Verdict, judge, still_open
 from tests.faults.launch import Plan
 from tests.integration.processes import LOGIN, PASSWORD, basic, environment, free_ports
+from tests.support import waiting
 
 PATIENCE = 60.0
 """Seconds a condition may take on a machine that is busy with other things."""
@@ -74,21 +76,7 @@ TAKE_OVER = 2.0
 """Seconds after which a dead worker's jobs are taken over; in the service it is longer."""
 
 
-async def until(
-    happened: Callable[[], bool | Awaitable[bool]], what: str | Callable[[], str], limit: float = PATIENCE
-) -> None:
-    """Wait for a condition; a failure says what did not happen."""
-    end = time.monotonic() + limit
-    while True:
-        result = happened()
-        if isinstance(result, Awaitable):
-            result = await result
-        if result:
-            return
-        if time.monotonic() > end:
-            said = what if isinstance(what, str) else what()
-            raise AssertionError(f"within {limit:.0f} s it did not happen: {said}")
-        await asyncio.sleep(0.05)
+until = functools.partial(waiting.until, limit=PATIENCE)
 
 
 @dataclass

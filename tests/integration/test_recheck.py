@@ -14,6 +14,7 @@ from adapter.loyalty.model import Operation, OperationKind
 from contracts.sandbox import Sandbox, perx
 from contracts.sandbox import running as sandbox_running
 from tests.integration.processes import Ended, run
+from tests.support.waiting import until
 
 from .conftest import Adapter, StartAdapter, new_phone
 from .held_receipts import QR, held, over_perx
@@ -70,12 +71,6 @@ def credits(crm: Sandbox) -> int:
 
 async def state_of(adapter: Adapter, operation: Operation) -> str:
     return str(await adapter.sql("SELECT state FROM koshelek.operations WHERE id = $1", operation.id))
-
-
-async def until(happened: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await happened():  # noqa: ASYNC110 - another process may do it
-            await asyncio.sleep(0.05)
 
 
 async def test_what_is_found_is_settled_and_gives_its_coupons(

@@ -23,6 +23,7 @@ from adapter.store.migrate import latest_version, migrate, migrations
 from adapter.store.review import PostgresReview
 from crm_backends.model import Profile
 from tests.integration.processes import Ended, run
+from tests.support.waiting import until
 
 from ..conftest import create_database
 from .conftest import Adapter, StartAdapter, new_phone
@@ -101,12 +102,6 @@ async def held_registration(adapter: Adapter) -> int:
 
 async def repeat(adapter: Adapter, sent: Sent) -> Any:
     return await adapter.post(QR, {"qrCode": sent.qr, "cardNumber": sent.card})
-
-
-async def until(happened: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
-        while not await happened():  # noqa: ASYNC110 - another process may do it
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
