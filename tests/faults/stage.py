@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import itertools
 import json
 import os
@@ -16,7 +15,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -76,7 +75,11 @@ TAKE_OVER = 2.0
 """Seconds after which a dead worker's jobs are taken over; in the service it is longer."""
 
 
-until = functools.partial(waiting.until, limit=PATIENCE)
+async def until(
+    happened: Callable[[], bool | Awaitable[bool]], what: str | Callable[[], str], limit: float = PATIENCE
+) -> None:
+    """Wait for a condition; a failure says what did not happen."""
+    await waiting.until(happened, what, limit)
 
 
 @dataclass
