@@ -48,7 +48,8 @@ _HEADERS = frozenset(
     }
 )
 """Those that HTTP clients and proxies send anyway."""
-_NAME = re.compile(r"[^\W\d][\w$-]{0,39}")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,39}")
+"""As programs call fields. In other letters it may be somebody's name: the key of a map is a value."""
 _SEGMENT = re.compile(r"v\d{1,2}|[A-Za-z][A-Za-z_.-]{0,39}")
 
 
