@@ -22,7 +22,6 @@ from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import EmailBook, Finder, StoreBusy, StoreUnavailable, Visibility
 from adapter.loyalty.programme import Programme, kinds_looked_for
-from adapter.ops.console.app import add_console
 from adapter.ops.console.ports import Parts
 from adapter.ops.crm_watch import CrmWatch
 from adapter.ops.health import management_application
@@ -213,6 +212,9 @@ class Service:
         )
         self.metrics.add_to(application)
         if self.settings.console.people:
+            # Here: where there is no console, nobody waits for what draws its pages.
+            from adapter.ops.console.app import add_console
+
             add_console(application, self._console_parts())
         return application
 

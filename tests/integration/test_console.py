@@ -516,3 +516,33 @@ async def test_a_click_checks_and_the_settings_in_force_are_masked(
         async with control.post(f"{crm.base_url}/_sandbox/faults", json=body) as response:
             assert response.status < 300
     assert "wrong crm perx" in (await rita.post("/console/check")).words
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\x00", "a\x00b", "%", "=" * 900, "fn=1&fn=2", "9" * 900, "\u202e\u200b", "' OR 1=1 --", "<script>"],
+)
+async def test_odd_texts_find_nothing_and_break_nothing(rita: Person, text: str) -> None:
+    await rita.get("/console/find")
+    found = await rita.post("/console/find", {"text": text})
+    assert found.status == 200
+    assert "<script" not in found.text
+
+
+async def test_odd_forms_break_nothing(olga: Person, adapter: Adapter) -> None:
+    operation = await held(adapter, times=0)
+    await olga.get("/console/held")
+    odd = "a\x00b"
+    for fields in (
+        [("id", "9" * 30), ("note", "x"), ("do", "recheck")],
+        [("id", operation.id), ("note", odd), ("do", "settle"), ("outcome", "done")],
+        [("id", operation.id), ("note", "x"), ("do", "settle"), ("outcome", "done"), ("customer", odd)],
+        [("id", operation.id), ("id", operation.id), ("note", "x"), ("do", "recheck")],
+        [("only", "9" * 30), ("note", "x"), ("do", "recheck")],
+    ):
+        assert (await olga.post("/console/held", fields)).status in (200, 404), fields
+    assert (await olga.post("/console/held", {"id": operation.id, "note": "x", "do": "no"})).status == 400
+    for form in ({"number": odd, "note": "x", "do": "block"}, {"card": odd, "note": "x", "do": "block"}):
+        assert (await olga.post("/console/pool/card", form)).status == 200
+    assert (await olga.get("/console/audit?before=99999999999999999999")).status == 200
+    assert (await olga.get("/console/operations/999999999999999999")).status == 404

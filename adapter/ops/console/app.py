@@ -16,7 +16,7 @@ from adapter.ops.console.held import Held
 from adapter.ops.console.history import History
 from adapter.ops.console.login import Doorkeeper, TooOften
 from adapter.ops.console.now import Now
-from adapter.ops.console.pages import Pages, excuses, see
+from adapter.ops.console.pages import Pages, excuses, see, whole
 from adapter.ops.console.ports import Parts
 from adapter.ops.console.question import Question
 from adapter.ops.console.sends import Sends
@@ -119,9 +119,7 @@ class Home(Pages):
         raise web.HTTPSeeOther(back if back.startswith(f"{ROOT}/") else f"{ROOT}/")
 
     async def audit(self, request: web.Request) -> web.Response:
-        before = (
-            int(text) if (text := request.query.get("before", "")).isdecimal() and len(text) < 19 else None
-        )
+        before = whole(request.query.get("before", ""))
         entries = list(await self.parts.audit.latest(_MOST + 1, before=before))
         more = entries[_MOST - 1].id if len(entries) > _MOST else None
         return self.page(request, "audit", entries=entries[:_MOST], more=more)

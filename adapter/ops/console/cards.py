@@ -147,7 +147,7 @@ class CardNumbers(Pages):
         number = (
             session.card_named(name) if name else one_line(str(posted.get("number", ""))).replace(" ", "")
         )
-        back = see(f"cards/{name}" if name else "pool")
+        back = see(f"cards/{name}" if name and number else "pool")
         if note is None:
             session.tell(say("Write why, in up to 500 characters: the note is kept for good."), good=False)
             raise back

@@ -17,8 +17,9 @@ from adapter.delivery.recheck import Asked, Recheck
 from adapter.loyalty.model import FOR_A_PERSON, OperationKind, OperationState
 from adapter.loyalty.review import AuditAction, CannotDecide, Item
 from adapter.ops.console.guard import SESSION
-from adapter.ops.console.pages import Pages, note_of, see
+from adapter.ops.console.pages import Pages, note_of, see, whole
 from contracts.kit.language import Language
+from crm_backends.inputs import one_line
 
 AT_ONCE = 50
 """Operations on one page."""
@@ -48,7 +49,7 @@ class Held(Pages):
 
     async def list(self, request: web.Request) -> web.Response:
         kind = _kind(request.query.get("kind", ""))
-        after = int(text) if (text := request.query.get("after", "")).isdecimal() and len(text) < 19 else 0
+        after = whole(request.query.get("after", "")) or 0
         items = await self.parts.desk.held(kind, AT_ONCE + 1, after=after)
         decided = await self.parts.desk.decisions(30)
         return self.page(
@@ -65,9 +66,9 @@ class Held(Pages):
     async def decide(self, request: web.Request) -> web.StreamResponse:
         who, say, session = self.must_decide(request), self.language_of(request), request[SESSION]
         posted = await request.post()
-        only = str(posted.get("only", ""))
-        back = see(f"operations/{only}" if only.isdecimal() else "held")
-        ids = [int(str(text)) for text in posted.getall("id", ()) if str(text).isdecimal()][:AT_ONCE]
+        only = whole(posted.get("only", ""))
+        back = see("held" if only is None else f"operations/{only}")
+        ids = [one for text in posted.getall("id", ()) if (one := whole(text)) is not None][:AT_ONCE]
         why = note_of(str(posted.get("note", "")))
         if not ids:
             session.tell(say("Nothing was chosen."), good=False)
@@ -154,7 +155,7 @@ class Held(Pages):
                     by=who,
                     note=why,
                     points=points,
-                    customer=str(posted.get("customer", "")).strip() or None,
+                    customer=one_line(str(posted.get("customer", "")))[:255] or None,
                     occasion=occasion_of(self.parts.settings),
                     correct="correct" in posted,
                 )

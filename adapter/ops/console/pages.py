@@ -81,6 +81,12 @@ def see(place: str) -> web.HTTPSeeOther:
     return web.HTTPSeeOther(f"{ROOT}/{place}")
 
 
+def whole(text: object) -> int | None:
+    """A number of an operation or of a place in a list, as the database can hold it."""
+    shown = str(text)
+    return int(shown) if shown.isascii() and shown.isdecimal() and len(shown) < 19 else None
+
+
 def note_of(text: str) -> str | None:
     """A note in one line; ``None`` when it says nothing, or too much."""
     note = " ".join(text.split())
