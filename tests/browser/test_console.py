@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from playwright.async_api import Page, expect
@@ -135,6 +136,45 @@ async def test_a_search_is_typed_and_followed_by_the_keyboard_alone(
         assert outline == "solid"
         await keyboard.press("Enter")
         await expect(page.get_by_role("heading", name="The person")).to_be_visible()
+
+
+async def test_a_file_of_numbers_is_imported_and_its_rejected_lines_downloaded(
+    base: str, opened: Open, tmp_path: Path
+) -> None:
+    file = tmp_path / "numbers.csv"
+    file.write_text("number\n" + "".join(f"77{value:06}\n" for value in range(3000)) + "7.7E+06\n")
+    async with opened("narrow", locale="en-GB") as watched:
+        page = watched.page
+        await log_in(page, base)
+        await page.get_by_role("link", name="Cards").click()
+        await page.get_by_label("CSV file").set_input_files(file)
+        await page.get_by_role("button", name="Import").click()
+        link = page.get_by_role("link", name="Download the rejected lines")
+        await expect(link).to_be_visible()  # the page looks anew by itself until it is over
+        await expect(page.locator("main")).to_contain_text("3 000".replace(" ", "\u202f"))
+        await watched.fits()
+        async with page.expect_download() as waiting:
+            await link.click()
+        rows = (await (await waiting.value).path()).read_text().splitlines()
+        assert rows[0] == "line,reason"
+        assert rows[1].startswith("3002,")
+
+
+async def test_now_looks_anew_by_itself_until_it_is_told_to_stand_still(
+    adapter: Adapter, base: str, opened: Open
+) -> None:
+    async with opened(locale="en-GB") as watched:
+        page = watched.page
+        await log_in(page, base)
+        await page.get_by_role("link", name="Now").click()
+        await expect(page.get_by_role("link", name="Stand still")).to_be_visible()
+        assert await page.locator("meta[http-equiv=refresh]").get_attribute("content") == (
+            "20; url=/console/now?again=1"
+        )
+        await page.get_by_role("link", name="Stand still").click()
+        await expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
+        await expect(page.locator("main")).to_contain_text("perx")
+        await watched.fits()
 
 
 @pytest.mark.parametrize("size", SIZES)
