@@ -52,17 +52,17 @@ def run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     made or half taken down does not see them. A signal that is ignored stays so.
     """
     came: list[int] = []
-    task: asyncio.Task[Any] | None = None
-
-    def stop(number: int, _frame: object) -> None:
-        # Not the loop's own handlers: while a loop is made or taken down they lose what another thread takes.
-        came.append(number)
-        if task is not None and not task.done():
-            task.get_loop().call_soon_threadsafe(task.cancel)
 
     async def stoppable() -> Result | None:
-        nonlocal task
-        task = asyncio.current_task()
+        loop = asyncio.get_running_loop()
+        task = cast("asyncio.Task[Any]", asyncio.current_task())
+
+        def stop(number: int) -> None:
+            came.append(number)
+            task.cancel()
+
+        for number in heeded:
+            loop.add_signal_handler(number, stop, number)
         with signals_taken():
             try:
                 return await main()
@@ -74,14 +74,10 @@ def run(main: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
     with signals_deferred():
         handlers = {number: signal.getsignal(number) for number in STOPPING}
         heeded = [number for number, handler in handlers.items() if handler is not signal.SIG_IGN]
-        for number in heeded:
-            signal.signal(number, stop)
-        try:
-            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                result = runner.run(stoppable())
-        finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            result = runner.run(stoppable())
+        for number, handler in handlers.items():  # the loop has put the defaults in their places
+            signal.signal(number, handler)
     if came:
         signal.raise_signal(came[0])
     return cast("Result", result)
