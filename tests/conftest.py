@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator
@@ -18,6 +19,10 @@ from adapter.process import embedded
 from adapter.store.migrate import migrate
 
 _numbers = itertools.count(1)
+
+# What a script starts in its background ignores Ctrl-C, and so would every process that is started here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # structlog's own beginning writes the values of all variables of a traceback, which takes seconds.
 structlog.configure(
