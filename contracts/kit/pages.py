@@ -5,8 +5,11 @@ It may not know what is on a page.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from ipaddress import ip_address
 from pathlib import Path
+
+from aiohttp import web
 
 FOLDER = Path(__file__).parent
 """Where ``pages.css`` is."""
@@ -22,6 +25,22 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 """On every answer of a page."""
+
+
+async def with_headers(answer: Awaitable[web.StreamResponse]) -> web.StreamResponse:
+    """The answer, or the refusal that is raised, with ``HEADERS`` where it has none of its own.
+
+    Raises ``web.HTTPException`` as ``answer`` does.
+    """
+    try:
+        response = await answer
+    except web.HTTPException as error:
+        response = error
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if isinstance(response, web.HTTPException):
+        raise response
+    return response
 
 
 def is_local(host: str) -> bool:

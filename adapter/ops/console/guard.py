@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from adapter.ops.console.sessions import Session, Sessions
-from contracts.kit.pages import HEADERS, is_local
+from contracts.kit.pages import is_local, with_headers
 
 COOKIE = "koshelek-console"
 ROOT = "/console"
@@ -35,15 +35,7 @@ class Guard:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            response = await self._answer(request, handler)
-        except web.HTTPException as error:
-            response = error
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        if isinstance(response, web.HTTPException):
-            raise response
-        return response
+        return await with_headers(self._answer(request, handler))
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         host = (request.url.host or "").strip("[]").lower()

@@ -10,7 +10,7 @@ import secrets
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from contracts.kit.pages import HEADERS, is_local
+from contracts.kit.pages import is_local, with_headers
 from contracts.suite.pages.sessions import Session, Sessions
 
 COOKIE = "klo-session"
@@ -28,15 +28,7 @@ class Guard:
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        try:
-            response = await self._answer(request, handler)
-        except web.HTTPException as error:
-            response = error
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        if isinstance(response, web.HTTPException):
-            raise response
-        return response
+        return await with_headers(self._answer(request, handler))
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._token is None and not is_local((request.url.host or "").strip("[]")):
