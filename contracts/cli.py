@@ -36,9 +36,7 @@ commands.add_to(app)
 
 @app.command()
 def sandbox(
-    name: Annotated[
-        str, typer.Argument(help="Which CRM: perx, pegke, xerts, retailcrm, uds, moysklad, kolibri.")
-    ],
+    name: Annotated[str, typer.Argument(help="Which CRM: perx, say; a wrong name lists all.")],
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 8090,

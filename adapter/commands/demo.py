@@ -24,7 +24,7 @@ from adapter.process import serving
 from adapter.process.database import database
 from adapter.process.listening import check_ports
 from adapter.process.signals import run as run_to_end
-from adapter.settings import CouponTriggers, Crm, NumberRange, Settings, with_overrides
+from adapter.settings import CannotRun, CouponTriggers, Crm, NumberRange, Settings, with_overrides
 from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
@@ -80,6 +80,9 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
 
     Raises ``CannotRun``.
     """
+    known = ("postgres", *CRMS, *CONNECTORS, "mixed")
+    if crm not in known:
+        raise CannotRun(f"there is no demo over {crm}; there are: {', '.join(known)}")
     check_ports(settings)
 
     async def ready(service: Service, port: int) -> None:

@@ -6,7 +6,7 @@ It may not know how anything is served. What takes long to import is imported wh
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -97,8 +97,10 @@ def demo(
         typer.Option(envvar="KOSHELEK_MANAGEMENT__PORT", min=0, max=65535, help="Port of the health page."),
     ] = 8081,
     crm: Annotated[
-        Literal["postgres", "perx", "pegke", "xerts", "mixed", "retailcrm", "uds", "moysklad"],
-        typer.Option(help="The CRM: in PostgreSQL, or stand-ins for vendors' servers, one or all mixed."),
+        str,
+        typer.Option(
+            help="The CRM: postgres, a driver or connector over its stand-in, or mixed; a wrong name lists all."
+        ),
     ] = "postgres",
 ) -> None:
     """Run a complete demo: embedded PostgreSQL, a demo programme, the API. Nothing else is needed."""
