@@ -99,7 +99,7 @@ def demo(
     crm: Annotated[
         str,
         typer.Option(
-            help="The CRM: postgres, mixed, or a driver or connector over its stand-in; a wrong name lists all."
+            help="The CRM: postgres, mixed, or one with a stand-in, perx say; a wrong name lists all."
         ),
     ] = "postgres",
 ) -> None:
