@@ -9,11 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright
+from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_playwright, expect
 
 from contracts.suite.config import Options
 from contracts.suite.pages.app import serving
 
+PATIENCE = 30_000
+"""Milliseconds for anything to happen, on a machine that may be busy."""
+expect.set_options(timeout=PATIENCE)
 SIZES = {"wide": (1300, 900), "narrow": (390, 844)}
 
 
@@ -68,7 +71,7 @@ def opened(browser: Browser) -> Open:
     async def opening(size: str = "wide", expects: str = "", **more: Any) -> AsyncIterator[Watched]:
         width, height = SIZES[size]
         context = await browser.new_context(viewport={"width": width, "height": height}, **more)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(PATIENCE)
         watched = Watched(await context.new_page())
 
         def complains(message: ConsoleMessage) -> None:

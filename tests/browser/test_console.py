@@ -119,7 +119,8 @@ async def test_a_search_is_typed_and_followed_by_the_keyboard_alone(
     async with opened(locale="en-GB") as watched:
         page, keyboard = watched.page, watched.page.keyboard
         await page.goto(f"{base}/console/find")
-        await keyboard.type(OLGA)  # the first field has the focus
+        await expect(page.get_by_label("Name")).to_be_focused()
+        await keyboard.type(OLGA)
         await keyboard.press("Tab")
         await keyboard.type(PASSWORDS[OLGA])
         await keyboard.press("Enter")
