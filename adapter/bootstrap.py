@@ -20,6 +20,7 @@ from adapter.delivery.worker import Worker
 from adapter.loyalty.crm_cards import CrmCards, OddNumbers
 from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
+from adapter.loyalty.personal_data import PersonalData
 from adapter.loyalty.ports import EmailBook, Finder, StoreBusy, StoreUnavailable, Visibility
 from adapter.loyalty.programme import Programme, kinds_looked_for
 from adapter.ops.console.ports import Parts
@@ -33,10 +34,12 @@ from adapter.store.cards import PostgresCards
 from adapter.store.consents import PostgresConsents
 from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
+from adapter.store.identities import Identities
 from adapter.store.migrate import latest_version, schema_version
 from adapter.store.monitoring import PostgresMonitoring
 from adapter.store.observed import PostgresObserved
 from adapter.store.operations import PostgresLedger
+from adapter.store.people import PostgresPeople
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
 from adapter.store.review import PostgresReview
@@ -45,7 +48,16 @@ from adapter.store.upkeep import PostgresUpkeep
 from adapter.store.visibility import PostgresVisibility
 from crm_backends.model import CrmCard
 from crm_backends.own_database import JoinsOurTables
-from crm_backends.ports import Backend, BackendError, Deadline, Finding, FindsByCard, KeepsCards, ProvesFit
+from crm_backends.ports import (
+    Backend,
+    BackendError,
+    Deadline,
+    Finding,
+    FindsByCard,
+    ForgetsPeople,
+    KeepsCards,
+    ProvesFit,
+)
 from crm_backends.registry import BackendContext
 
 if TYPE_CHECKING:
@@ -260,6 +272,19 @@ class Service:
         looked = await asyncio.gather(*(_looked_at(backend) for backend in self.backends))
         own = [] if problem is not None else await self.misfits()
         return [database, *(finding for some in looked for finding in some), *own]
+
+    @property
+    def personal_data(self) -> PersonalData:
+        """What is kept of one person, to be shown or removed."""
+        ours = [one for one in self.backends if isinstance(one, ForgetsPeople) and one.keeps_people]
+        return PersonalData(
+            users=self.programme.users,
+            region=self.settings.koshelek.region,
+            kept_identity=Identities(self.gateway).kept,
+            book=PostgresPeople(self.gateway),
+            ours=ours,
+            others=[one.name for one in self.backends if one not in ours],
+        )
 
     def start_watch(self) -> None:
         """Look at the CRMs in this process until ``close``."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,11 +24,9 @@ from contracts.kit.terminal import fail, say
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service
-    from crm_backends.ports import ForgetsPeople
+    from adapter.loyalty.personal_data import KnownPerson
 
 app = typer.Typer(help="Show and erase what is kept of a person.", no_args_is_help=True)
-
-_PATIENCE = 60.0  # seconds for one question to a CRM
 
 Phone = Annotated[str, typer.Option(help="The person's phone, with the country code.")]
 Customer = Annotated[
@@ -37,15 +34,6 @@ Customer = Annotated[
     typer.Option(help="The person's id in the users CRM, where the CRM has no such phone any more."),
 ]
 By = Annotated[str | None, typer.Option("--by", help="Who asks; default: your name on this machine.")]
-
-
-@dataclass(frozen=True, slots=True)
-class KnownPerson:
-    """What is known here of the person a command is about."""
-
-    customer_ids: list[str]
-    identities: list[str]
-    """By which registrations are known, as they are kept."""
 
 
 @app.command()
@@ -65,17 +53,8 @@ def export(
     found: dict[str, Any] = {}
 
     async def work(service: Service) -> None:
-        from adapter.store.people import PostgresPeople
-        from crm_backends.ports import Deadline
-
         person = await _find(service, phone, customer)
-        people = PostgresPeople(service.gateway)
-        found.update(await people.kept(person.customer_ids, person.identities, by=who))
-        for crm in _ours(service).values():
-            for customer_id in person.customer_ids:
-                tables = await crm.kept_of(customer_id, deadline=Deadline.after(_PATIENCE))
-                for table, rows in tables.items():
-                    found.setdefault(table, []).extend(rows)
+        found.update(await service.personal_data.export(person, by=who))
 
     with_service(settings, work)
     text = json.dumps(found, ensure_ascii=False, indent=2)
@@ -119,62 +98,36 @@ def erase(
 
 
 async def _erase(service: Service, person: KnownPerson, who: str) -> None:
-    from adapter.store.people import PostgresPeople, StillOpen
-    from crm_backends.ports import Deadline
+    from adapter.loyalty.personal_data import StillOpen
 
     try:
-        changed = await PostgresPeople(service.gateway).erase(person.customer_ids, person.identities, by=who)
+        erased = await service.personal_data.erase(person, by=who)
     except StillOpen as still:
         numbers = ", ".join(str(number) for number in still.ids[:10])
         fail(
             f"{len(still.ids)} operations of this person are not over ({numbers}); wait, or settle them "
             "(koshelek-adapter receipts show ID), then run this again"
         )
-    ours = _ours(service)
-    # Last: until then the person is found by the phone, so that this may be run again.
-    for crm in ours.values():
-        for customer_id in person.customer_ids:
-            await crm.forget(customer_id, deadline=Deadline.after(_PATIENCE))
-    for table, count in changed.items():
+    for table, count in erased.rows.items():
         say(f"{table}: {count}")
-    others = [backend.name for backend in service.backends if id(backend) not in ours]
-    if ours:
-        say(f"{len(person.customer_ids)} in the adapter's own CRM")
-    if others:
+    if erased.in_our_crm:
+        say(f"{erased.in_our_crm} in the adapter's own CRM")
+    if erased.others:
         ids = ", ".join(person.customer_ids) or "none found"
-        say(f"Erase the person in {', '.join(others)}, too (customer: {ids}), and in backups as they age.")
-
-
-def _ours(service: Service) -> dict[int, ForgetsPeople]:
-    """The CRMs whose tables are ours, by the identity of the object."""
-    from crm_backends.ports import ForgetsPeople
-
-    return {
-        id(backend): backend
-        for backend in service.backends
-        if isinstance(backend, ForgetsPeople) and backend.keeps_people
-    }
+        say(
+            f"Erase the person in {', '.join(erased.others)}, too (customer: {ids}), and in backups as they age."
+        )
 
 
 async def _find(service: Service, phone: str, given: list[str] | None) -> KnownPerson:
     """Who has this phone. Raises ``CannotRun``."""
+    from adapter.loyalty.personal_data import NoPhone
     from adapter.settings import CannotRun
-    from adapter.store.identities import Identities
-    from crm_backends.inputs import read_phone
-    from crm_backends.ports import BackendError, Deadline
+    from crm_backends.ports import BackendError
 
-    number = read_phone(phone, service.settings.koshelek.region)
-    if number is None:
-        fail("--phone: this is no phone; write it with the country code")
-    users = service.programme.users
     try:
-        found = await users.find(
-            phone=number, email=None, birth_date=None, deadline=Deadline.after(_PATIENCE)
-        )
+        return await service.personal_data.find(phone, given or ())
+    except NoPhone:
+        fail("--phone: this is no phone; write it with the country code")
     except BackendError as error:
         raise CannotRun(f"the users CRM does not tell who this is: {error}") from None
-    identities = [number, *[f"email:{one.profile.email}" for one in found if one.profile.email]]
-    hashed = Identities(service.gateway)
-    kept = [await hashed.kept(identity) for identity in identities]
-    ids = [*dict.fromkeys([*[one.customer_id for one in found], *(given or [])])]
-    return KnownPerson(ids, [*identities, *kept])

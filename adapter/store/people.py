@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from adapter.loyalty.model import FINAL
+from adapter.loyalty.personal_data import StillOpen
 from adapter.store.pool import Gateway
 
 if TYPE_CHECKING:
@@ -87,14 +88,6 @@ _NOTED = """
 """
 
 
-class StillOpen(Exception):
-    """Operations of the person are not over; while they are, they need what they carry."""
-
-    def __init__(self, ids: Sequence[int]) -> None:
-        super().__init__("operations are still open")
-        self.ids = ids
-
-
 @dataclass(frozen=True, slots=True)
 class _Person:
     ids: tuple[str, ...]
@@ -108,7 +101,7 @@ class _Person:
 
 
 class PostgresPeople:
-    """Raises ``StoreUnavailable`` from everything."""
+    """Implements ``adapter.loyalty.personal_data.PersonBook``."""
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
