@@ -1,7 +1,7 @@
 """What each part of the tests costs: ``pytest -p tests.costs`` ends with a table, most expensive file first.
 
-Processor time is that of the test's process and of the programs it started and waited for; PostgreSQL, started
-once for all, is not in it. It may not know what is tested.
+Processor time is that of the test's process and of the programs it started and waited for; PostgreSQL,
+started once for all, is not in it. It may not know what is tested.
 """
 
 from __future__ import annotations

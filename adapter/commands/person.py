@@ -114,9 +114,8 @@ async def _erase(service: Service, person: KnownPerson, who: str) -> None:
         say(f"{erased.in_our_crm} in the adapter's own CRM")
     if erased.others:
         ids = ", ".join(person.customer_ids) or "none found"
-        say(
-            f"Erase the person in {', '.join(erased.others)}, too (customer: {ids}), and in backups as they age."
-        )
+        names = ", ".join(erased.others)
+        say(f"Erase the person in {names}, too (customer: {ids}), and in backups as they age.")
 
 
 async def _find(service: Service, phone: str, given: list[str] | None) -> KnownPerson:

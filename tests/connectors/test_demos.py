@@ -1,4 +1,4 @@
-"""The demo over each connector's stand-in: its three curl lines, one receipt sent three times, the strict profile.
+"""The demo over each connector's stand-in: its curl lines, one receipt sent three times, the strict profile.
 
 One runs by default, all of them with ``pytest -m "long or not long" tests/connectors/test_demos.py``.
 """
