@@ -32,6 +32,7 @@ from adapter.store.audit import PostgresAudit
 from adapter.store.balances import PostgresBalances
 from adapter.store.cards import PostgresCards
 from adapter.store.consents import PostgresConsents
+from adapter.store.console_people import PostgresConsolePeople
 from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.identities import Identities
@@ -218,17 +219,29 @@ class Service:
         for pool in self._pools:
             renew_pool(pool, url, self.settings.database)
 
-    def management_application(self) -> web.Application:
+    async def management_application(self) -> web.Application:
+        """The management port; with the console where somebody may log in to it."""
         application = management_application(
             self.problem, self.watch.standings, needs_crm=self.settings.management.ready_needs_crm
         )
         self.metrics.add_to(application)
-        if self.settings.console.people:
+        if self.settings.console.people or await self._somebody_was_added():
             # Here: where there is no console, nobody waits for what draws its pages.
             from adapter.ops.console.app import add_console
 
             add_console(application, self._console_parts())
         return application
+
+    async def _somebody_was_added(self) -> bool:
+        """Whether ``koshelek-adapter people`` has let somebody in to the console.
+
+        While the database does not answer that may be so; the console lets in nobody it does not know.
+        """
+        try:
+            async with asyncio.timeout(_READY_PATIENCE):
+                return bool(await PostgresConsolePeople(self.gateway).people())
+        except (StoreUnavailable, TimeoutError):
+            return True
 
     def _console_parts(self) -> Parts:
         def crm_of(kind: OperationKind) -> str:
@@ -244,6 +257,8 @@ class Service:
             operations=self.operations,
             visibility=self.visibility,
             audit=PostgresAudit(self.gateway),
+            people=PostgresConsolePeople(self.gateway),
+            personal_data=self.personal_data,
             count=self.metrics.counted,
             waiting=self.metrics.monitoring.waiting,
             standings=self.watch.standings,

@@ -17,6 +17,7 @@ from adapter.commands import (
     decisions,
     hurry,
     operations,
+    people,
     person,
     requeue,
     run,
@@ -43,6 +44,7 @@ app.add_typer(operations.app, name="receipts")
 app.add_typer(database.app, name="database")
 app.add_typer(connector.app, name="connector")
 app.add_typer(person.app, name="person")
+app.add_typer(people.app, name="people")
 for command in (run.serve, run.worker, run.demo, check, healthcheck, handover, observed):
     app.command()(command)
 for decision in (requeue.recheck, requeue.requeue, hurry.hurry, decisions.settle, decisions.proof):

@@ -102,7 +102,7 @@ class PersonalData:
             for customer_id in person.customer_ids:
                 tables = await crm.kept_of(customer_id, deadline=Deadline.after(_PATIENCE))
                 for table, rows in tables.items():
-                    found.setdefault(table, []).extend(rows)
+                    found.setdefault(table, []).extend(dict(row) for row in rows)
         return found
 
     async def erase(self, person: KnownPerson, *, by: str) -> Erased:

@@ -94,6 +94,10 @@ class AuditAction(enum.StrEnum):
     BLOCKED = "blocked"
     UNBLOCKED = "unblocked"
     REPLACED = "replaced"
+    EXPORTED = "exported_person"
+    ERASED = "erased_person"
+    PERSON_ADDED = "person_added"
+    PERSON_REMOVED = "person_removed"
 
 
 @dataclass(frozen=True, slots=True)

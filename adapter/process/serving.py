@@ -32,7 +32,7 @@ async def _manage(service: Service, port: int) -> web.AppRunner:
     """Answer health and metrics on ``port`` of ``management.host``. Raises ``CannotRun``."""
     from aiohttp import web
 
-    runner = web.AppRunner(service.management_application(), access_log=None)
+    runner = web.AppRunner(await service.management_application(), access_log=None)
     try:
         await listen(runner, service.settings.management.host, port)
     except BaseException:

@@ -27,7 +27,7 @@ PEOPLE: list[dict[str, Any]] = [
 @asynccontextmanager
 async def management_port(service: Service) -> AsyncIterator[str]:
     """The management port of a service; its address, without a slash at the end."""
-    runner = web.AppRunner(service.management_application(), access_log=None, shutdown_timeout=0.5)
+    runner = web.AppRunner(await service.management_application(), access_log=None, shutdown_timeout=0.5)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -349,7 +349,7 @@ async def test_both_languages(olga: Person) -> None:
 
 
 async def test_now_tells_of_calls_crms_and_what_waits(adapter: Adapter) -> None:
-    runner = web.AppRunner(adapter.service.management_application(), access_log=None)
+    runner = web.AppRunner(await adapter.service.management_application(), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     history = runner.app[HISTORY]

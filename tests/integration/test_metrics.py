@@ -42,7 +42,7 @@ def value(found: Samples, name: str, **labels: str) -> float:
 
 async def scrape(adapter: Adapter) -> tuple[str, Samples]:
     """``/metrics`` of the management port."""
-    async with TestClient(TestServer(adapter.service.management_application())) as client:
+    async with TestClient(TestServer(await adapter.service.management_application())) as client:
         response = await client.get("/metrics")
         assert response.status == 200
         assert response.headers["Content-Type"].startswith("text/plain; version=")

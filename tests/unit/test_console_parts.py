@@ -45,12 +45,19 @@ def item(**more: object) -> Item:
     return Item(**(fields | more))  # type: ignore[arg-type]
 
 
+class Nobody:
+    """A book in which nobody stands."""
+
+    async def people(self) -> list[Person]:
+        return []
+
+
 # --- log-in ----------------------------------------------------------------------------------------------
 
 
 async def test_failures_are_forgotten_after_a_while_and_by_success() -> None:
     now = [0.0]
-    door = Doorkeeper([OLGA], lambda: now[0])
+    door = Doorkeeper([OLGA], Nobody(), lambda: now[0])
     for _ in range(MOST_BY_NAME - 1):
         assert await door.judge("olga", "wrong", "10.0.0.1") is None
     assert await door.judge("olga", "planted-password-of-olga", "10.0.0.1") == OLGA
@@ -64,7 +71,7 @@ async def test_failures_are_forgotten_after_a_while_and_by_success() -> None:
 
 
 async def test_one_address_that_tries_many_names_has_to_wait() -> None:
-    door = Doorkeeper([OLGA])
+    door = Doorkeeper([OLGA], Nobody())
     for number in range(MOST_BY_ADDRESS):
         assert await door.judge(f"name-{number}", "wrong", "10.0.0.1") is None
     with pytest.raises(TooOften):

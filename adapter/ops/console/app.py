@@ -17,6 +17,7 @@ from adapter.ops.console.history import History
 from adapter.ops.console.login import Doorkeeper, TooOften
 from adapter.ops.console.now import Now
 from adapter.ops.console.pages import Pages, excuses, see, whole
+from adapter.ops.console.personal import Personal
 from adapter.ops.console.ports import Parts
 from adapter.ops.console.question import Question
 from adapter.ops.console.sends import Sends
@@ -33,12 +34,16 @@ def add_console(application: web.Application, parts: Parts) -> None:
     settings = parts.settings
     sessions = Sessions(settings.console.idle_minutes * 60.0)
     hosts = frozenset({*settings.console.hosts, settings.management.host.lower()})
-    guard = Guard(sessions, hosts, https=settings.console.https)
+    doorkeeper = Doorkeeper(settings.console.people, parts.people)
+    guard = Guard(sessions, doorkeeper.person, hosts, https=settings.console.https)
     console = web.Application(middlewares=[guard.middleware, excuses])
     history = History(parts.count, parts.waiting)
     numbers = CardNumbers(parts)
-    subjects = (Held(parts), Question(parts), Now(parts, history), numbers, Sends(parts), Check(parts))
-    for pages in (Home(parts, guard, sessions), *subjects):
+    subjects = (
+        *(Held(parts), Question(parts), Now(parts, history), numbers),
+        *(Personal(parts), Sends(parts), Check(parts)),
+    )
+    for pages in (Home(parts, guard, doorkeeper), *subjects):
         console.add_routes(pages.routes())
     application.cleanup_ctx.append(numbers.until_closed)
     application[HISTORY] = history
@@ -62,11 +67,10 @@ def add_console(application: web.Application, parts: Parts) -> None:
 class Home(Pages):
     """What belongs to no subject."""
 
-    def __init__(self, parts: Parts, guard: Guard, sessions: Sessions) -> None:
+    def __init__(self, parts: Parts, guard: Guard, doorkeeper: Doorkeeper) -> None:
         super().__init__(parts)
         self._guard = guard
-        self._sessions = sessions
-        self._doorkeeper = Doorkeeper(parts.settings.console.people)
+        self._doorkeeper = doorkeeper
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -97,7 +101,7 @@ class Home(Pages):
             )
             return self.page(request, "login", problem=problem, next=following, status=429)
         # Whoever mistakes the fields types a password for a name: only a name that somebody has is kept.
-        known = name if self._doorkeeper.knows(name) else _UNKNOWN
+        known = name if await self._doorkeeper.person(name) is not None else _UNKNOWN
         if person is None:
             await self.parts.audit.note(known, AuditAction.LOGIN_FAILED)
             problem = say("Name or password is wrong.")

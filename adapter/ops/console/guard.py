@@ -6,12 +6,14 @@ It may not know what is on a page.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from adapter.ops.console.sessions import Session, Sessions
+from adapter.settings import Person
 from contracts.kit.pages import is_local, with_headers
 
 COOKIE = "koshelek-console"
@@ -27,9 +29,18 @@ _LARGEST_FORM = 64 * 1024
 class Guard:
     """Lets requests in."""
 
-    def __init__(self, sessions: Sessions, hosts: frozenset[str], *, https: bool) -> None:
-        """``hosts``: names it may be opened by, beside those of this machine."""
+    def __init__(
+        self,
+        sessions: Sessions,
+        known: Callable[[str], Awaitable[Person | None]],
+        hosts: frozenset[str],
+        *,
+        https: bool,
+    ) -> None:
+        """``known``: who has a name and may log in; ``hosts``: names it may be opened by, beside those of
+        this machine."""
         self._sessions = sessions
+        self._known = known
         self._hosts = hosts
         self._https = https
 
@@ -49,6 +60,11 @@ class Guard:
             return await handler(request)
         # A page that asks anew by itself is no sign of somebody who sits there.
         session = self._sessions.get(request.cookies.get(COOKIE, ""), used="again" not in request.query)
+        who = None if session is None else session.person
+        if session is not None and who is not None and await self._known(who.name) != who:
+            # Whoever was removed, or has another role or password by now, has to log in again.
+            self._sessions.end(session)
+            session = None
         before_login = request.path == LOGIN or request.path.startswith(_LANGUAGE)
         if session is None or (session.person is None and not before_login):
             if request.method != "GET":

@@ -10,12 +10,15 @@ import asyncio
 import hmac
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from adapter.loyalty.ports import StoreUnavailable
+from adapter.ops.console.ports import PeopleBook
 from adapter.settings import Person
 from adapter.settings.console_section import HASHED
 
@@ -25,6 +28,8 @@ MOST_BY_NAME = 10
 MOST_BY_ADDRESS = 20
 _MOST_REMEMBERED = 10_000
 _MOST_WAITING = 8
+_FRESH = 5.0
+"""Seconds for which people that were read are believed."""
 
 
 class TooOften(Exception):
@@ -65,10 +70,16 @@ class Failures:
 
 
 class Doorkeeper:
-    """Knows the people of the settings."""
+    """Knows the people of the settings, and those who were added since."""
 
-    def __init__(self, people: Sequence[Person], now: Callable[[], float] = time.monotonic) -> None:
-        self._people = {person.name: person for person in people}
+    def __init__(
+        self, people: Sequence[Person], book: PeopleBook, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._of_settings = {person.name: person for person in people}
+        self._book = book
+        self._now = now
+        self._people: Mapping[str, Person] = self._of_settings
+        self._read_at = float("-inf")
         self._hasher = PasswordHasher()
         self._nobodys = self._hasher.hash("of nobody")
         self._by_name = Failures(MOST_BY_NAME, now)
@@ -76,8 +87,14 @@ class Doorkeeper:
         self._one_at_a_time = asyncio.Lock()
         self._waiting = 0
 
-    def knows(self, name: str) -> bool:
-        return name in self._people
+    async def person(self, name: str, *, at_once: bool = False) -> Person | None:
+        """Whoever has this name and may log in; ``at_once``: also somebody who was let in just now."""
+        if at_once or self._now() - self._read_at > _FRESH:
+            with suppress(StoreUnavailable):  # those who were known stay known until it answers
+                added = {person.name: person for person in await self._book.people()}
+                self._people = {**added, **self._of_settings}
+                self._read_at = self._now()
+        return self._people.get(name)
 
     async def judge(self, name: str, password: str, address: str) -> Person | None:
         """The person, if the password is theirs. Raises ``TooOften``."""
@@ -89,17 +106,18 @@ class Doorkeeper:
         # Counted before it is judged, so that many at once are no way around.
         self._by_name.note(name)
         self._by_address.note(address)
+        person = await self.person(name, at_once=True)
         self._waiting += 1
         try:
             async with self._one_at_a_time:
-                right = await asyncio.to_thread(self._fits, self._people.get(name), password)
+                right = await asyncio.to_thread(self._fits, person, password)
         finally:
             self._waiting -= 1
         if not right:
             return None
         self._by_name.forget(name)
         self._by_address.forget(address)
-        return self._people[name]
+        return person
 
     def _fits(self, person: Person | None, password: str) -> bool:
         known = self._nobodys if person is None else person.password.get_secret_value()

@@ -24,6 +24,7 @@ NAVIGATION = (
     ("find", "A customer's question"),
     ("now", "Now"),
     ("pool", "Cards"),
+    ("personal", "Personal data"),
     ("sends", "What Koshelek sends"),
     ("check", "Check"),
     ("audit", "Audit list"),

@@ -13,13 +13,14 @@ from typing import Protocol, TextIO
 from adapter.delivery.ports import Review
 from adapter.loyalty.model import Card, OperationKind, OperationState
 from adapter.loyalty.observed import Observed
+from adapter.loyalty.personal_data import PersonalData
 from adapter.loyalty.ports import OperationReader, Visibility, VisibilityBook, Waiting
 from adapter.loyalty.programme import Programme
 from adapter.loyalty.review import AuditAction, AuditEntry, Event, Item
 from adapter.loyalty.stock import Brought, Stock
 from adapter.ops.crm_watch import Standing
 from adapter.ops.metrics import Counted
-from adapter.settings import Settings
+from adapter.settings import Person, Settings
 from crm_backends.ports import Finding
 
 
@@ -38,6 +39,12 @@ class AuditBook(Protocol):
 
     async def latest(self, limit: int, *, before: int | None = None) -> Sequence[AuditEntry]:
         """Newest first; ``before``: only those with a lower number."""
+
+
+class PeopleBook(Protocol):
+    """Who may log in beside the people of the settings."""
+
+    async def people(self) -> Sequence[Person]: ...
 
 
 class ReviewBoard(Review, Protocol):
@@ -110,6 +117,8 @@ class Parts:
     operations: OperationReader
     visibility: VisibilityBook
     audit: AuditBook
+    people: PeopleBook
+    personal_data: PersonalData
     count: Callable[[], Counted]
     waiting: Callable[[], Awaitable[Sequence[Waiting]]]
     standings: Callable[[], Mapping[str, Standing]]
