@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 from adapter import crms
 from adapter.api.app import PublicPort
-from adapter.api.auth import Authenticator, credentials_of
+from adapter.api.auth import Authenticator, Credential, credentials_of
 from adapter.crms import BoundCrms, can
 from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.housekeeping import Housekeeping
@@ -23,11 +23,11 @@ from adapter.loyalty.model import OperationKind
 from adapter.loyalty.personal_data import PersonalData
 from adapter.loyalty.ports import EmailBook, Finder, StoreBusy, StoreUnavailable, Visibility
 from adapter.loyalty.programme import Programme, kinds_looked_for
-from adapter.ops.console.ports import Parts
+from adapter.ops.console.ports import Looks, Parts
 from adapter.ops.crm_watch import CrmWatch
 from adapter.ops.health import management_application
 from adapter.ops.metrics import Metrics
-from adapter.settings import Binding, Koshelek, Settings
+from adapter.settings import Binding, Koshelek, Settings, with_overrides
 from adapter.store.audit import PostgresAudit
 from adapter.store.balances import PostgresBalances
 from adapter.store.cards import PostgresCards
@@ -51,7 +51,6 @@ from crm_backends.model import CrmCard
 from crm_backends.own_database import JoinsOurTables
 from crm_backends.ports import (
     Backend,
-    BackendError,
     Deadline,
     Finding,
     FindsByCard,
@@ -66,7 +65,6 @@ if TYPE_CHECKING:
 
 _WORKER_CONNECTIONS = 5
 _HOUSEKEEPING_CONNECTIONS = 2
-_CHECK_PATIENCE = 20.0  # seconds for one CRM
 _READY_PATIENCE = 1.0  # seconds for a connection
 
 
@@ -219,8 +217,20 @@ class Service:
         for pool in self._pools:
             renew_pool(pool, url, self.settings.database)
 
-    async def management_application(self) -> web.Application:
-        """The management port; with the console where somebody may log in to it."""
+    def trial_application(self, login: str, password: str) -> web.Application:
+        """The public port once more, for a suite that tries it beside the one that serves.
+
+        Nothing of it is counted. The lists of all users are left out: they may be long.
+        """
+        settings = with_overrides(self.settings, {"koshelek": {"get_all_users": False}})
+        programme = replace(self.programme, settings=settings)
+        return PublicPort(programme, Authenticator([Credential(login, password)])).application()
+
+    async def management_application(self, looks: Looks | None = None) -> web.Application:
+        """The management port; with the console where somebody may log in to it.
+
+        ``looks``: how the console's page Check looks at everything.
+        """
         application = management_application(
             self.problem, self.watch.standings, needs_crm=self.settings.management.ready_needs_crm
         )
@@ -229,7 +239,7 @@ class Service:
             # Here: where there is no console, nobody waits for what draws its pages.
             from adapter.ops.console.app import add_console
 
-            add_console(application, self._console_parts())
+            add_console(application, self._console_parts(looks))
         return application
 
     async def _somebody_was_added(self) -> bool:
@@ -243,7 +253,7 @@ class Service:
         except (StoreUnavailable, TimeoutError):
             return True
 
-    def _console_parts(self) -> Parts:
+    def _console_parts(self, looks: Looks | None) -> Parts:
         def crm_of(kind: OperationKind) -> str:
             backend, _ = self.crms.performing(kind)
             return "" if backend is None else backend.name
@@ -266,7 +276,7 @@ class Service:
             stock=stock.stock,
             bring=stock.bring,
             observed=PostgresObserved(self.gateway).all,
-            findings=self.findings,
+            looks=looks,
             database_problem=self.problem,
         )
 
@@ -279,14 +289,6 @@ class Service:
         """What in the partner's own files can never work."""
         speaking = [backend for backend in self.backends if isinstance(backend, ProvesFit)]
         return [finding for backend in speaking for finding in await backend.misfits()]
-
-    async def findings(self) -> list[Finding]:
-        """Look at the database, at every CRM and at the partner's own files; nothing is changed."""
-        problem = await self.problem()
-        database = Finding("database", problem is None, problem or "reached", "koshelek-adapter check")
-        looked = await asyncio.gather(*(_looked_at(backend) for backend in self.backends))
-        own = [] if problem is not None else await self.misfits()
-        return [database, *(finding for some in looked for finding in some), *own]
 
     @property
     def personal_data(self) -> PersonalData:
@@ -384,18 +386,6 @@ class Service:
                     await pool.close()
             except TimeoutError:
                 pool.terminate()
-
-
-async def _looked_at(backend: Backend) -> Sequence[Finding]:
-    try:
-        async with asyncio.timeout(_CHECK_PATIENCE):
-            found = await backend.check()
-    except (TimeoutError, BackendError) as error:
-        reason, _, remedy = (str(error) or "it did not answer in time").partition("; ")
-        found = [Finding("call", False, reason, remedy)]
-    return [
-        replace(one, subject=f"crm {backend.name}", detail=f"{one.subject}: {one.detail}") for one in found
-    ]
 
 
 def _told_of_cards(backend: object) -> KeepsCards | None:

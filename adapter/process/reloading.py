@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from adapter.process import tls
+from adapter.api import tls
 from adapter.settings import (
     Binding,
     CannotRun,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from adapter.process import reloading, tls
+from adapter.api import tls
+from adapter.process import reloading
 from adapter.process.listening import listen
 from adapter.process.signals import STOPPING
 from adapter.settings import CannotRun, Settings
@@ -32,7 +33,10 @@ async def _manage(service: Service, port: int) -> web.AppRunner:
     """Answer health and metrics on ``port`` of ``management.host``. Raises ``CannotRun``."""
     from aiohttp import web
 
-    runner = web.AppRunner(await service.management_application(), access_log=None)
+    from adapter.checking.looking import Looking
+
+    application = await service.management_application(Looking(service))
+    runner = web.AppRunner(application, access_log=None)
     try:
         await listen(runner, service.settings.management.host, port)
     except BaseException:

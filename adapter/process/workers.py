@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from adapter.process import logs, reloading, tls
+from adapter.api import tls
+from adapter.process import logs, reloading
 from adapter.process.database import database
 from adapter.process.file_limit import raise_file_limit
 from adapter.process.listening import check_ports

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from adapter.api.auth import hash_password
 from adapter.bootstrap import Service
+from adapter.checking.looking import Looking
 
 OLGA, RITA = "olga", "rita"
 PASSWORDS = {OLGA: "planted-password-of-olga", RITA: "planted-password-of-rita"}
@@ -27,7 +28,9 @@ PEOPLE: list[dict[str, Any]] = [
 @asynccontextmanager
 async def management_port(service: Service) -> AsyncIterator[str]:
     """The management port of a service; its address, without a slash at the end."""
-    runner = web.AppRunner(await service.management_application(), access_log=None, shutdown_timeout=0.5)
+    runner = web.AppRunner(
+        await service.management_application(Looking(service)), access_log=None, shutdown_timeout=0.5
+    )
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()

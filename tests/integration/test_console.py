@@ -518,6 +518,18 @@ async def test_a_click_checks_and_the_settings_in_force_are_masked(
     assert "wrong crm perx" in (await rita.post("/console/check")).words
 
 
+async def test_the_adapters_own_answers_are_tried_by_a_click_and_counted_nowhere(
+    adapter: Adapter, rita: Person
+) -> None:
+    await rita.get("/console/check")
+    before = adapter.service.metrics.counted()
+    page = await rita.post("/console/check", {"do": "contract"})
+    kept = re.search(r"contract 1\.3\.0: (\d+) of (\d+) checks kept", page.words)
+    assert kept is not None, page.words
+    assert kept[1] == kept[2] != "0"
+    assert adapter.service.metrics.counted() == before
+
+
 @pytest.mark.parametrize(
     "text",
     ["\x00", "a\x00b", "%", "=" * 900, "fn=1&fn=2", "9" * 900, "\u202e\u200b", "' OR 1=1 --", "<script>"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.process import tls
+from adapter.api import tls
 from adapter.settings import CannotRun, Server
 from tests.integration.processes import PASSWORD, environment, free_ports, run
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from adapter.commands.check.proof import proof_findings
+from adapter.checking.proof import proof_findings
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import Proof, Visibility
 

@@ -105,6 +105,16 @@ class CardDecisions(Protocol):
         """When a card was entered, and when it was issued."""
 
 
+class Looks(Protocol):
+    """How everything is looked at. Nothing is changed by it."""
+
+    async def findings(self) -> Sequence[Finding]:
+        """Settings, database, every CRM, and what the CRMs have proved."""
+
+    async def contract(self) -> Finding:
+        """Whether our own answers keep the contract, by the suite's read profile."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """Everything the pages show and change."""
@@ -129,8 +139,8 @@ class Parts:
     """Imports the lines of a file, and tells how far it is."""
     observed: Callable[[], Awaitable[Sequence[Observed]]]
     """What Koshelek sends that no setting names."""
-    findings: Callable[[], Awaitable[Sequence[Finding]]]
-    """Looks at the database and at every CRM."""
+    looks: Looks | None
+    """``None``: this process cannot look."""
     database_problem: Callable[[], Awaitable[str | None]]
 
     @property

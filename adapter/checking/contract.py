@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import secrets
+from typing import TYPE_CHECKING
+
 from aiohttp import web
 
 from adapter.api.server import PublicRunner
-from adapter.bootstrap import Service
 from contracts.suite import runner
 from contracts.suite.config import Options
 from contracts.suite.results import State, Weight
 from crm_backends.ports import Finding
 
+if TYPE_CHECKING:
+    from adapter.bootstrap import Service
 
-async def contract(service: Service, secret: str) -> Finding:
-    """Answer on a free port of the loopback, and let the suite judge."""
-    koshelek = service.settings.koshelek
-    application = PublicRunner(service.public_application(), language=koshelek.language, shutdown_timeout=1.0)
+
+async def contract(service: Service) -> Finding:
+    """Answer on a free port of the loopback under a password of its own, and let the suite judge."""
+    koshelek, password = service.settings.koshelek, secrets.token_urlsafe(24)
+    application = PublicRunner(
+        service.trial_application(koshelek.login, password), language=koshelek.language, shutdown_timeout=1.0
+    )
     try:
         await application.setup()
         await web.TCPSite(application, "127.0.0.1", 0).start()
@@ -25,7 +32,7 @@ async def contract(service: Service, secret: str) -> Finding:
             login=koshelek.login,
             api_version=koshelek.api_version,
         )
-        (target,) = (await runner.run(options, secret)).targets
+        (target,) = (await runner.run(options, password)).targets
     except (runner.CannotRun, OSError) as error:
         return Finding("contract", False, f"its own answers cannot be tested: {error}", "see the lines above")
     finally:
