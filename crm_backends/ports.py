@@ -4,6 +4,8 @@ A driver implements ``Users``, ``Points``, ``Coupons`` or any of them on one cla
 raise a ``BackendError``; writes always return a ``Written`` with one of four outcomes. This module may
 not know any concrete driver.
 
+All that an author may implement is in one module, to be read in one place.
+
 ::
 
     BackendError

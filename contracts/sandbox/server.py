@@ -1,6 +1,7 @@
 """What the stand-in servers have in common: routing and validation by OpenAPI, faults, ledger, control.
 
 A CRM's module derives from ``StandIn`` and says what its operations do. This module may not know any CRM.
+The way of a request, from its path over faults to the reply, is in one module, to be read in one go.
 The requests of a CRM's API and those under ``/_sandbox/`` never meet: the latter exist only here.
 """
 

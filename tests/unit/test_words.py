@@ -81,9 +81,9 @@ def test_a_class_of_the_service_has_a_name_of_its_own() -> None:
     assert set(DOUBLED) <= set(doubled), "an exception that is none any more"
 
 
-def test_a_long_module_of_the_adapter_says_why_in_its_first_lines() -> None:
+def test_a_long_module_says_why_in_its_first_lines() -> None:
     long = []
-    for path in modules("adapter"):
+    for path in modules("adapter", "crm_backends", "contracts"):
         lines = path.read_text(encoding="utf-8").splitlines()
         if len(lines) > LONGEST and not any("in one module" in line for line in lines[:15]):
             long.append(f"{path.relative_to(ROOT)}: {len(lines)}")

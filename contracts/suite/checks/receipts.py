@@ -1,4 +1,7 @@
-"""Method 10: the QR code of a cash receipt."""
+"""Method 10: the QR code of a cash receipt.
+
+A check for each clause of the method, all in one module, in the order of the clauses.
+"""
 
 from __future__ import annotations
 
