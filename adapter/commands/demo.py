@@ -29,7 +29,7 @@ from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
 from contracts.kit.listening import base_url
-from contracts.sandbox import moysklad, pegke, perx, retailcrm, uds, xerts
+from contracts.sandbox import loya, moysklad, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.people import PEOPLE
 from crm_backends import registry
 from crm_backends.inputs import wire_phone
@@ -66,6 +66,12 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "path": "/api/remap/1.2",
         "token": moysklad.TOKEN,
         "bonus_program": moysklad.PROGRAM,
+    },
+    "loya": {
+        "email": loya.EMAIL,
+        "password": loya.PASSWORD,
+        "api_key": loya.API_KEY,
+        "card_prefix": loya.PRINTED,
     },
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""

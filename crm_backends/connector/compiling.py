@@ -322,8 +322,9 @@ def _joined(base: Request, step: Step) -> Request:
             fields[name] = {**fields[name], **own[name]}
         elif name in own:
             fields[name] = own[name]
-    if "auth" in own:
-        fields["auth"] = own["auth"]
+    for name in ("auth", "takes_text"):
+        if name in own:
+            fields[name] = own[name]
     return Request.model_validate(fields)
 
 

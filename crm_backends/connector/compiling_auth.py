@@ -104,6 +104,7 @@ class AuthCompiler:
             form=self._fill(form, scope, (*path, body)),
             multipart=request.multipart is not None,
             auth=auth,
+            takes_text=request.takes_text is True,
             where=self._where(path),
         )
 

@@ -222,6 +222,15 @@ def merge(*values: object) -> dict[str, Any]:
     return merged
 
 
+def without(value: object, *names: object) -> dict[str, Any] | None:
+    """A mapping without the members of these names."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise Unfit(f"a mapping is wanted, this is {kind(value)}")
+    return {key: member for key, member in value.items() if key not in names}
+
+
 # -- numbers -------------------------------------------------------------------------------------------
 
 
@@ -330,6 +339,7 @@ PLAIN: Mapping[str, Function] = {
     "concat": concat,
     "unique": unique,
     "merge": merge,
+    "without": without,
     "abs": abs_,
     "round": round_,
     "kopecks": kopecks,

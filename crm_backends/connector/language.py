@@ -87,6 +87,9 @@ class Request(Part):
     form: Fields | None = None
     multipart: Fields | None = None
     auth: str | None = Field(None, description="One of `other_auth`, or `none`.")
+    takes_text: bool | None = Field(
+        None, description="A good answer may be text that is not JSON; body is that text then."
+    )
 
     @property
     def method_and_path(self) -> tuple[str, str] | None:

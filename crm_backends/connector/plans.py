@@ -42,6 +42,8 @@ class Sending:
     form: Fill | None
     multipart: bool
     auth: str | None
+    takes_text: bool
+    """Whether a good answer may be something else than JSON."""
     where: str
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from crm_backends.connector.plans import Part, Program, Proving
 from crm_backends.connector.scope import CannotTell
-from crm_backends.connector.sending import details_of
+from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.templates import Fill
 from crm_backends.connector.values import Unfit, number
 from crm_backends.http import Auth, Basic, Bearer, Both, ClientCredentials, HeaderKey, NoAuth, Reply
@@ -171,13 +171,12 @@ class _Login(TokenAuth):
 
 
 def _answered(answer: Reply, statics: Mapping[str, Any]) -> Mapping[str, Any]:
-    lowered = {name.lower(): text for name, text in answer.headers.items()}
     return {
         "settings": statics["settings"],
         "now": datetime.now(UTC),
         "body": answer.body,
         "status": answer.status,
-        "headers": lowered,
+        "headers": headers_of(answer),
     }
 
 

@@ -52,7 +52,7 @@ _CONTEXT: Mapping[str, str] = {
     "with": "in a request of `requests:`, what the step gives it",
     "body": "the last answer: JSON as it came, fractions exact",
     "status": "its HTTP status",
-    "headers": "its headers, by names in small letters",
+    "headers": "its headers, by names in small letters; several of one name with a comma between",
     "row": "one of the rows, in where and in result",
     "idempotency_key": "our key for this write, the same at every attempt",
     "since": "in reconcile: when the write was sent",

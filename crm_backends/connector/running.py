@@ -15,7 +15,7 @@ from typing import Any
 
 from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
 from crm_backends.connector.scope import CannotTell
-from crm_backends.connector.sending import details_of
+from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (
     BackendCredentials,
@@ -268,7 +268,7 @@ class Runner:
         context = run.context
         context["body"], context["status"] = reply.body, reply.status
         if self._looks_at_headers:
-            context["headers"] = {name.lower(): value for name, value in reply.headers.items()}
+            context["headers"] = headers_of(reply)
         try:
             said = decided(step.rulings, context)
             if said is not None:

@@ -1,4 +1,4 @@
-"""One call, filled with what it is about. It may not know what its answer means."""
+"""One call, filled with what it is about; an answer's headers. It may not know what an answer means."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from crm_backends.connector.plans import Sending
 from crm_backends.connector.scope import CannotTell, Context
 from crm_backends.connector.templates import flat
-from crm_backends.http import Details
+from crm_backends.http import Details, Reply
 from crm_backends.ports import Deadline
 
 
@@ -38,7 +38,18 @@ def details_of(
             raise CannotTell(f"{sending.where}: a field's name has a character that a form does not take")
     if sending.auth is not None:
         details["scope"] = sending.auth
+    if sending.takes_text:
+        details["liberal"] = True
     return sending.path(context), details
+
+
+def headers_of(reply: Reply) -> dict[str, str]:
+    """Headers as expressions see them: names in small letters, several of one name in one text."""
+    found: dict[str, str] = {}
+    for name, text in reply.headers.items():
+        lowered = name.lower()
+        found[lowered] = f"{found[lowered]}, {text}" if lowered in found else text
+    return found
 
 
 def _fields(made: dict[str, Any], more: dict[str, Any] | None) -> dict[str, Any]:

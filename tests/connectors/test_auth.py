@@ -211,6 +211,29 @@ async def test_a_token_out_of_a_cookie_goes_into_a_cookie() -> None:
         assert header(crm, "Cookie") == ["SESS=abc1"]
 
 
+async def test_a_login_may_answer_in_text_and_set_several_cookies() -> None:
+    more = login(
+        token="headers['set-cookie'] | split('SESS=') | last | split(';') | first",
+        send='{header: {Cookie: "SESS=${token}"}}',
+        lasts="none",
+    )
+    more += "    takes_text: true\n    ok: body == 'welcome'\n"
+
+    def answer(text: str) -> web.Response:
+        reply = web.Response(text=text)
+        for cookie in ("LANG=ru; Path=/", "SESS=abc; Path=/", "SEEN=1"):
+            reply.headers.add("Set-Cookie", cookie)
+        return reply
+
+    async with connected(more, api_key="s3cret") as (backend, crm):
+        crm.login = lambda number: answer("go away")
+        with pytest.raises(BackendCredentials):
+            await backend.get("7", deadline=soon())
+        crm.login = lambda number: answer("welcome")
+        await backend.get("7", deadline=soon())
+        assert header(crm, "Cookie") == ["SESS=abc"]
+
+
 async def test_a_token_in_the_query_is_renewed_too() -> None:
     async with connected(login(send='{query: {token: "${token}"}}'), api_key="s3cret") as (backend, crm):
         crm.answer = lambda request: {"id": 7} if request.query["token"] == "t2" else _again({"denied": True})

@@ -269,6 +269,27 @@ async def test_an_answer_without_what_is_wanted_leaves_a_write_in_doubt() -> Non
             assert written.outcome is outcome
 
 
+@pytest.mark.parametrize(
+    ("takes", "said", "outcome"),
+    [
+        ("", "attached", Outcome.UNKNOWN),
+        ("takes_text: true, ", "attached", Outcome.DONE),
+        ("takes_text: true, ", "no room", Outcome.REFUSED),
+        ("takes_text: true, ", "<html>", Outcome.UNKNOWN),
+        ("use: give, ", "attached", Outcome.DONE),
+    ],
+)
+async def test_an_answer_in_text_is_taken_where_the_connector_says_so(
+    takes: str, said: str, outcome: Outcome
+) -> None:
+    call = "" if "use" in takes else "put: /c, "
+    refused = "outcomes: [{when: body == 'no room', is: refused}]"
+    steps = f"      - {{commits: true, {call}{takes}ok: body == 'attached', {refused}}}\n"
+    requests = "requests: {give: {put: /c, takes_text: true}}\n"
+    async with played(credit(steps), Answer(200, said.encode()), more=requests) as crm:
+        assert (await give(crm.backend)).outcome is outcome
+
+
 async def test_without_time_nothing_is_sent() -> None:
     async with played(THREE + find("body")) as crm:
         late = Deadline.after(0)

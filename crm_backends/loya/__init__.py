@@ -1,0 +1,1 @@
+"""Loya, described in ``connector.yaml``; there is no code of its own."""
