@@ -8,13 +8,8 @@ packages cannot be had, ``Missing`` says why and the tests are skipped.
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import functools
-import hashlib
 import json
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,55 +19,22 @@ from typing import Any
 
 import aiohttp
 
+from tests.support import npm
+from tests.support.npm import Missing as Missing
+
 HERE = Path(__file__).parent
 VERSIONS = ("2", "3")
 _INSTALL_SECONDS = 300.0
 _START_SECONDS = 60.0
-_INSTALL = (
-    "npm", "install", "--no-package-lock", "--ignore-scripts", "--omit=optional", "--omit=dev",
-    "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1", "--fetch-timeout=30000",
-)  # fmt: skip
 
 
-class Missing(Exception):
-    """There is no LoopBack to be had here; the text says why."""
-
-
-@functools.cache
 def modules() -> Path:
     """The folder of the installed packages.
 
     Raises:
         Missing: Node or npm is not there, or the packages cannot be installed.
     """
-    for program in ("node", "npm"):
-        if shutil.which(program) is None:
-            raise Missing(f"{program} is not installed")
-    package = (HERE / "package.json").read_bytes()
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "koshelek-adapter-tests" / f"loopback-{hashlib.sha256(package).hexdigest()[:12]}"
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with open(folder.with_suffix(".lock"), "w", encoding="ascii") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)  # several processes run tests
-            if not folder.exists():
-                _install(package, folder)
-    except OSError as error:
-        raise Missing(f"its packages cannot be kept ({error.strerror})") from None
-    return folder / "node_modules"
-
-
-def _install(package: bytes, folder: Path) -> None:
-    """Install beside ``folder``, then give it its name: what was broken off is not taken for whole."""
-    fresh = Path(tempfile.mkdtemp(prefix="loopback-", dir=folder.parent))
-    try:
-        (fresh / "package.json").write_bytes(package)
-        subprocess.run(_INSTALL, cwd=fresh, check=True, capture_output=True, timeout=_INSTALL_SECONDS)
-        fresh.rename(folder)
-    except subprocess.SubprocessError as error:
-        raise Missing(f"npm cannot install its packages ({type(error).__name__})") from None
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+    return npm.modules(HERE / "package.json", _INSTALL_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -107,7 +69,7 @@ async def running(version: str, *words: str) -> AsyncIterator[LoopBack]:
     with tempfile.TemporaryFile() as errors:
         process = await asyncio.create_subprocess_exec(
             "node", str(HERE / "server.js"), version, *words,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=environment,
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors, env=environment,
         )  # fmt: skip
         try:
             assert process.stdout is not None

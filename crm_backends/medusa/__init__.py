@@ -1,0 +1,1 @@
+"""Medusa with its loyalty plugin, described in ``connector.yaml``; there is no code of its own."""
