@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from contracts.kit.listening import base_url
-from contracts.sandbox import kolibri, moysklad, pegke, perx, retailcrm, uds, xerts
+from contracts.sandbox import iiko, kolibri, moysklad, pegke, perx, retailcrm, uds, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
@@ -28,6 +28,7 @@ MODULES: Mapping[str, ModuleType] = {
     "retailcrm": retailcrm,
     "uds": uds,
     "moysklad": moysklad,
+    "iiko": iiko,
     "kolibri": kolibri,
 }
 
