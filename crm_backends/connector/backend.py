@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from crm_backends.connector.compiling import compiled
@@ -57,6 +57,7 @@ class ConnectorBackend(HttpDriver):
         self._statics = statics_of(self._program, settings)
         self._reader = Reader(programme)
         self._wire: WireOf = None
+        self._now = _this_moment
         client, self._runner = self._connected()
         super().__init__(client)
 
@@ -66,7 +67,10 @@ class ConnectorBackend(HttpDriver):
         client = HttpClient(self.name, self._settings, auth, self._wire)
         looks = any(_HEADERS.search(source.text) for source in self.loaded.sources)
         renews = can_renew(self._program)
-        return client, Runner(self.name, client, self._statics, renews=renews, looks_at_headers=looks)
+        runner = Runner(
+            self.name, client, self._statics, renews=renews, looks_at_headers=looks, now=lambda: self._now()
+        )
+        return client, runner
 
     @property
     def logins(self) -> frozenset[str]:
@@ -77,6 +81,10 @@ class ConnectorBackend(HttpDriver):
         """Send calls by something else, before ``open``: to replay or to show them."""
         self._wire = wire
         self._http, self._runner = self._connected()
+
+    def replace_clock(self, now: Callable[[], datetime]) -> None:
+        """Have expressions take ``now`` from something else, so that what is sent can be compared."""
+        self._now = now
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -199,6 +207,10 @@ class ConnectorBackend(HttpDriver):
         if found is None and self._at_once(plan, run) is None:
             raise HolderUnnamed(_UNNAMED.format(self.name))
         return found
+
+
+def _this_moment() -> datetime:
+    return datetime.now(UTC)
 
 
 def person_of(profile: Profile) -> dict[str, Any]:

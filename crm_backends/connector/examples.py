@@ -30,7 +30,9 @@ ZONE = ZoneInfo("Europe/Moscow")
 """The zone in which examples are told."""
 REGION = "RU"
 _PATIENCE = 5.0
-_SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+SINCE = datetime(2026, 1, 1, tzinfo=UTC)
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+"""What examples have for ``since`` and ``now``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,10 +143,10 @@ RECONCILE: Mapping[str, Make] = {
         c.profile, idempotency_key=c.key, deadline=c.deadline
     ),
     "points.credit": lambda b, c: b.reconcile_credit(
-        c.text("account"), c.credit, idempotency_key=c.key, since=_SINCE, before=None, deadline=c.deadline
+        c.text("account"), c.credit, idempotency_key=c.key, since=SINCE, before=None, deadline=c.deadline
     ),
     "coupons.redeem": lambda b, c: b.reconcile_redeem(
-        c.text("account"), c.text("code"), idempotency_key=c.key, since=_SINCE, deadline=c.deadline
+        c.text("account"), c.text("code"), idempotency_key=c.key, since=SINCE, deadline=c.deadline
     ),
 }
 
@@ -206,6 +208,7 @@ async def _run(
     context = BackendContext(database_url="", database_pool=None, timezone=ZONE, region=REGION)
     backend: Any = spec.build(settings, context)
     backend.replace_wire(lambda settings: replay)
+    backend.replace_clock(lambda: NOW)
     await backend.open()
     try:
         call = Call(example.input, example.key, Deadline.after(_PATIENCE))

@@ -71,6 +71,7 @@ class Pages(Part):
     next: Code | None = Field(None, description="The next cursor; nothing: there is no more.")
     last: Code | None = Field(None, description="True when there is no more.")
     most: int = Field(20, ge=1, le=100_000, description="Pages asked for at most.")
+    all: bool = Field(False, description="Read to the end, whatever is wanted: the newest may be last.")
 
 
 class Request(Part):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
@@ -55,7 +55,7 @@ class Runner:
     """Runs steps against one CRM.
 
     ``statics``: ``settings`` and ``secrets``. ``renews``: whether a refused token may be replaced.
-    ``looks_at_headers``: whether any expression does.
+    ``looks_at_headers``: whether any expression does. ``now``: the clock of expressions.
     """
 
     def __init__(
@@ -66,7 +66,9 @@ class Runner:
         *,
         renews: bool,
         looks_at_headers: bool,
+        now: Callable[[], datetime],
     ) -> None:
+        self._now = now
         self._looks_at_headers = looks_at_headers
         self._name = name
         self._client = client
@@ -76,7 +78,7 @@ class Runner:
 
     def begin(self, operation: str, deadline: Deadline, **names: Any) -> Run:
         """A run with these names in its context."""
-        run = Run(operation, {**self._statics, "now": datetime.now(UTC), **names}, deadline)
+        run = Run(operation, {**self._statics, "now": self._now(), **names}, deadline)
         run.context["steps"] = run.kept
         return run
 
@@ -108,7 +110,7 @@ class Runner:
         rows: list[Any] = []
         async for page in self.pages(step, step.paging, run):
             rows += page
-            if run.enough is not None and len(rows) >= run.enough:
+            if run.enough is not None and not step.paging.plan.all and len(rows) >= run.enough:
                 break
         if step.name:
             run.kept.setdefault(step.name, {})["rows"] = rows
@@ -147,7 +149,7 @@ class Runner:
             if position in seen:
                 raise BackendMisconfigured(f"{self._name}: {run.operation}: the same cursor came twice")
             before = rows
-        if run.enough is None:
+        if run.enough is None or plan.all:
             raise BackendMisconfigured(
                 f"{self._name}: {run.operation}: there are more than {plan.most} pages"
             )

@@ -493,6 +493,16 @@ async def test_no_page_is_asked_for_in_vain() -> None:
         assert len(await crm.backend.entries("a", limit=9, deadline=soon())) == 3
 
 
+async def test_all_pages_are_asked_for_where_the_newest_may_be_last() -> None:
+    pages = entries("{by: page, name: p, rows: body.rows, most: 3, all: true}")
+    async with played(pages, page(1, 2), page(3, 4), page()) as crm:
+        found = await crm.backend.entries("a", limit=2, deadline=soon())
+        assert [entry.amount for entry in found] == [4, 3]
+    async with played(pages, page(1), page(2), page(3), page(4)) as crm:
+        with pytest.raises(BackendMisconfigured, match="more than 3 pages"):
+            await crm.backend.entries("a", limit=2, deadline=soon())
+
+
 async def test_a_crm_that_does_not_page_gives_each_row_once() -> None:
     pages = entries("{by: page, name: p, rows: body.rows}")
     async with played(pages, page(1, 2), page(1, 2), page(1, 2)) as crm:

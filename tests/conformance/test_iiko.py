@@ -1,0 +1,87 @@
+"""The iiko connector's run of the conformance kit, over a relay to its stand-in."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import ClassVar
+
+import pytest
+
+from contracts.sandbox import iiko
+from contracts.sandbox.shop import Member
+from crm_backends import registry
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, NoSuchState, Rig
+from crm_backends.conformance.port_calls import new_card_number
+from crm_backends.model import CrmCardState, Holder
+from tests.conformance.skins import SkinRig, skin_rig
+
+WRONG = "planted-wrong-key"
+
+
+class IikoRig(SkinRig):
+    spec = registry.load("iiko")
+    secrets = (iiko.API_KEY, WRONG)
+    nobody = "00000000-0000-4000-8000-000000000000"
+    own: ClassVar[Mapping[str, object]] = {
+        "api_key": iiko.API_KEY,
+        "organization": iiko.ORGANIZATION,
+        "wallet": iiko.WALLET,
+    }
+    refused: ClassVar[Mapping[str, object]] = {"api_key": WRONG}
+    calls: ClassVar[Mapping[str, str]] = {
+        "users.register": "create_or_update",
+        "users.set_card": "card_add",
+        "points.credit": "topup",
+    }
+
+    def customer_id(self, member: Member) -> str:
+        return iiko.uid(member.id)
+
+    def member(self, account: str) -> Member:
+        (found,) = self.crm.shop.find(lambda member: iiko.uid(member.id) == account)
+        return found
+
+    async def purchase(self, account: str, at: datetime, amount_kopecks: int) -> None:
+        self.member(account).more["orders"].append((at, amount_kopecks))
+
+    async def give_card(self, holder: Holder) -> str:
+        number = new_card_number()
+        card = {"id": number, "track": f"B{number}", "number": number, "validToDate": None}
+        self.member(holder.users_reference).more["cards"].append(card)
+        return number
+
+    async def plastic(self) -> str | None:
+        return None
+
+    async def change_card(self, number: str, state: CrmCardState) -> str | None:
+        if state not in ("active", "inactive"):
+            raise NoSuchState
+        cards = [card for member in self.crm.shop.members.values() for card in member.more["cards"]]
+        (card,) = [card for card in cards if card["number"] == number]
+        card["validToDate"] = "2020-01-01 00:00:00.000" if state == "inactive" else None
+        return None
+
+    async def card_of(self, customer: str) -> tuple[str | None, str | None]:
+        cards = self.member(customer).more["cards"]
+        return (cards[-1]["number"], cards[-1]["track"]) if cards else (None, None)
+
+
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with skin_rig(IikoRig) as rig:
+        yield rig
+
+
+class TestGeneral(BaseGeneral):
+    pass
+
+
+class TestUsers(BaseUsers):
+    divergences: ClassVar[Mapping[str, str]] = {"U11": "iiko keeps no town"}
+
+
+class TestPoints(BasePoints):
+    divergences: ClassVar[Mapping[str, str]] = {
+        "P16": "iiko tells transactions guest by guest, so our key is not seen with another",
+    }
