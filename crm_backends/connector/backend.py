@@ -66,7 +66,15 @@ class ConnectorBackend(HttpDriver):
         client = HttpClient(self.name, self._settings, auth, self._wire)
         looks = any(_HEADERS.search(source.text) for source in self.loaded.sources)
         renews = can_renew(self._program)
-        return client, Runner(self.name, client, self._statics, renews=renews, looks_at_headers=looks)
+        runner = Runner(
+            self.name,
+            client,
+            self._statics,
+            renews=renews,
+            looks_at_headers=looks,
+            content=self._program.content,
+        )
+        return client, runner
 
     @property
     def logins(self) -> frozenset[str]:

@@ -73,6 +73,7 @@ class _Compiler(AuthCompiler):
             check=self._check(model.check),
             flows=flows,
             headers=headers if model.headers else None,
+            content=self._maybe(model.content, self._as_it_came(self._base), ("content",)),
         )
 
     def _check(self, check: Check) -> Sequence[Doing]:

@@ -292,6 +292,9 @@ class Connector(Part):
     other_auth: dict[Name, Flows] = {}
     headers: dict[str, str] = Field({}, description="Sent with each call, made anew for each attempt.")
     ok: Code | None = None
+    content: Code | None = Field(
+        None, description="What of an answer was asked for, such as body.result; expressions call it content."
+    )
     outcomes: list[Outcome] = Field([], description="After those of the step and of the operation.")
     requests: dict[Name, Request] = {}
     check: Check

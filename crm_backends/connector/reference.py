@@ -51,6 +51,7 @@ _CONTEXT: Mapping[str, str] = {
     "steps": "what earlier steps have saved: steps.name.field; of a step with pages also steps.name.rows",
     "with": "in a request of `requests:`, what the step gives it",
     "body": "the last answer: JSON as it came, fractions exact",
+    "content": "what of it was asked for, where the file says so by its key `content`",
     "status": "its HTTP status",
     "headers": "its headers, by names in small letters",
     "row": "one of the rows, in where and in result",

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
-from crm_backends.connector.scope import CannotTell
+from crm_backends.connector.scope import CannotTell, Expression
 from crm_backends.connector.sending import details_of
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (
@@ -55,7 +55,7 @@ class Runner:
     """Runs steps against one CRM.
 
     ``statics``: ``settings`` and ``secrets``. ``renews``: whether a refused token may be replaced.
-    ``looks_at_headers``: whether any expression does.
+    ``looks_at_headers``: whether any expression does. ``content``: what of an answer was asked for.
     """
 
     def __init__(
@@ -66,7 +66,9 @@ class Runner:
         *,
         renews: bool,
         looks_at_headers: bool,
+        content: Expression | None,
     ) -> None:
+        self._content = content
         self._looks_at_headers = looks_at_headers
         self._name = name
         self._client = client
@@ -112,7 +114,7 @@ class Runner:
                 break
         if step.name:
             run.kept.setdefault(step.name, {})["rows"] = rows
-        run.context["body"] = rows
+        run.context["body"] = run.context["content"] = rows
 
     async def pages(self, step: Doing, paging: Paging, run: Run) -> AsyncIterator[list[Any]]:
         """The rows of one page after another.
@@ -270,6 +272,8 @@ class Runner:
         if self._looks_at_headers:
             context["headers"] = {name.lower(): value for name, value in reply.headers.items()}
         try:
+            if self._content is not None:
+                context["content"] = self._content.value(context)
             said = decided(step.rulings, context)
             if said is not None:
                 return said
