@@ -63,7 +63,10 @@ class Pages(Part):
     """How to get the rest of a long list."""
 
     by: Literal["page", "offset", "cursor"]
-    name: str = Field(description="Name of the field that says which page.")
+    name: str | None = Field(
+        None,
+        description="Name of the field that says which page. Without it, the step sends `${page}` itself.",
+    )
     in_: Literal["query", "json", "form"] = Field("query", alias="in")
     rows: Code = Field(description="The rows of one answer.")
     first: int = Field(1, ge=0, description="Number of the first page (`by: page`).")

@@ -128,7 +128,9 @@ class Runner:
         seen: list[Any] = []
         before: list[Any] = []
         for _ in range(plan.most):
-            more: More = {plan.in_: {plan.name: position}} if position is not None else None
+            run.context["page"] = position
+            named = plan.name is not None and position is not None
+            more: More = {plan.in_: {str(plan.name): position}} if named else None
             self._look(step, run, await self._asked(step, run, more))
             rows = paging.rows.value(run.context)
             rows = [] if rows is None else rows

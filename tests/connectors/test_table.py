@@ -533,6 +533,27 @@ async def test_pages_of_all_kinds(pages: str, queries: list[dict[str, str]]) -> 
         assert [dict(one.query) for one in crm.replay.sent] == queries
 
 
+async def test_which_page_is_wanted_may_stand_anywhere_in_a_call() -> None:
+    more = """\
+requests:
+  call: {post: /rpc, json: {args: ["${with.search}"]}}
+"""
+    operations = """\
+  users.list_phones:
+    steps:
+      - use: call
+        with: {search: {limit: 2, offset: "${page}"}}
+        pages: {by: offset, size: 2, rows: body, last: (body | length) < 2}
+    rows: body
+    result: {phone: row.phone}
+"""
+    rows = [[{"phone": "+79161234567"}, {"phone": "+79161234568"}], [{"phone": "+79161234569"}]]
+    async with played(operations, *(answer(one) for one in rows), more=more) as crm:
+        assert len([phone async for batch in crm.backend.list_phones() for phone in batch]) == 3
+        bodies = [json.loads(sent.body) for sent in crm.replay.sent]
+        assert bodies == [{"args": [{"limit": 2, "offset": 0}]}, {"args": [{"limit": 2, "offset": 2}]}]
+
+
 async def test_no_page_is_asked_for_in_vain() -> None:
     pages = entries("{by: page, name: p, rows: body.rows, most: 2}")
     async with played(pages, page(1, 2), page(3, 4), page(5)) as crm:
