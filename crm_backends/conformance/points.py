@@ -146,7 +146,7 @@ class BasePoints(Conformance):
         """P9. A credit of an account nobody has is REFUSED as such."""
         async with nothing_changes(rig):
             written = await points(backend).credit(
-                rig.nobody, five(), idempotency_key=new_key(backend), deadline=soon()
+                rig.nobody, five(rig), idempotency_key=new_key(backend), deadline=soon()
             )
         assert_refused(written, Refusal.NO_SUCH_CUSTOMER)
 
@@ -199,7 +199,7 @@ class BasePoints(Conformance):
 
         account = await _new_account(rig, backend)
         await rig.move(account, Decimal(3))
-        done = await _Attempt.on(backend, account)
+        done = await _Attempt.on(rig, backend, account)
         await rig.lose_reply("points.credit")
         assert await done.send() == Written.unknown()
         await rig.move(account, Decimal(-3))
@@ -210,7 +210,7 @@ class BasePoints(Conformance):
         """P14. With reconciliation by probe, a credit that was done does not reconcile another like it."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
-        second = await _Attempt.on(backend, first.account)
+        second = await _Attempt.on(rig, backend, first.account)
         await rig.lose_request("points.credit")
         assert await second.send() == Written.unknown()
         assert (await second.reconcile()).outcome is not Outcome.DONE
@@ -220,7 +220,14 @@ class BasePoints(Conformance):
         """P15. A key that is known with another amount is a conflict, never done."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
-        other = replace(first, credit=replace(first.credit, points=Decimal(7)))
+        receipt = first.credit.receipt
+        assert receipt is not None
+        changed = (
+            {"points": Decimal(7)}
+            if rig.takes_points
+            else {"receipt": replace(receipt, total_kopecks=receipt.total_kopecks * 2)}
+        )
+        other = replace(first, credit=replace(first.credit, **changed))
         async with nothing_changes(rig):
             assert_refused(await other.reconcile(), Refusal.KEY_TAKEN)
             assert (await first.reconcile()).points == FIVE
@@ -266,13 +273,13 @@ class _Attempt:
     @classmethod
     async def of(cls, rig: Rig, backend: Backend, credit: Credit | None = None) -> _Attempt:
         """A credit for a new customer."""
-        return await cls.on(backend, await _new_account(rig, backend), credit)
+        return await cls.on(rig, backend, await _new_account(rig, backend), credit)
 
     @classmethod
-    async def on(cls, backend: Backend, account: str, credit: Credit | None = None) -> _Attempt:
+    async def on(cls, rig: Rig, backend: Backend, account: str, credit: Credit | None = None) -> _Attempt:
         compares = backend.reconciliation is Reconciliation.COMPARE
         before = await _balance(backend, account) if compares else None
-        return cls(backend, account, credit or five(), before)
+        return cls(backend, account, credit or five(rig), before)
 
     async def send(self) -> Written:
         return await points(self.backend).credit(

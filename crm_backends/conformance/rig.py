@@ -46,6 +46,8 @@ class Rig(abc.ABC):
     """Texts of the credentials that ``build`` puts into the settings, the refused ones included."""
     nobody: str
     """An id in this CRM's form that no customer has."""
+    takes_points: bool = True
+    """Whether a credit may say how many points. If not, the CRM's rules give five for 1250 roubles."""
 
     @abc.abstractmethod
     def build(self, *, credentials: bool = True) -> Backend:

@@ -69,6 +69,12 @@ class ConnectorBackend(HttpDriver):
         renews = can_renew(self._program)
         runner = Runner(
             self.name, client, self._statics, renews=renews, looks_at_headers=looks, now=lambda: self._now()
+            self.name,
+            client,
+            self._statics,
+            renews=renews,
+            looks_at_headers=looks,
+            content=self._program.content,
         )
         return client, runner
 

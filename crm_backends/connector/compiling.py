@@ -73,6 +73,7 @@ class _Compiler(AuthCompiler):
             check=self._check(model.check),
             flows=flows,
             headers=headers if model.headers else None,
+            content=self._maybe(model.content, self._as_it_came(self._base), ("content",)),
         )
 
     def _check(self, check: Check) -> Sequence[Doing]:
@@ -237,6 +238,8 @@ class _Compiler(AuthCompiler):
         allowed: frozenset[str],
     ) -> Doing:
         sent, answered = self._sent(scope), self._answered(scope)
+        if step.pages is not None:
+            sent = sent.with_names(page=None)
         request: Request = step
         at: Path = path
         given: Fill | None = None
@@ -253,6 +256,10 @@ class _Compiler(AuthCompiler):
                 given = self._templates.value(step.with_ or {}, sent, (*path, "with"))
                 inner = sent.with_names(**{"with": dict.fromkeys(step.with_ or {})})
                 request, at = _joined(base, step), ("requests", step.use)
+        if step.pages is not None and step.pages.name is None and not _says_which_page(step, request):
+            self._wrong(
+                (*path, "pages"), "nothing says which page is wanted", "write name: …, or send ${page}"
+            )
         rulings = [
             *self._rulings(step.outcomes, answered, (*path, "outcomes"), allowed),
             *self._rulings(shared[1], answered.with_names(steps=None), (*shared[0], "outcomes"), allowed),
@@ -306,6 +313,10 @@ class _Compiler(AuthCompiler):
             next=self._maybe(pages.next, scope, (*path, "next")),
             last=self._maybe(pages.last, scope, (*path, "last")),
         )
+
+
+def _says_which_page(*requests: Request) -> bool:
+    return any("page" in str(one.model_dump(exclude={"pages", "save", "ok"})) for one in requests)
 
 
 def _saves(step: Step) -> dict[str, Any]:

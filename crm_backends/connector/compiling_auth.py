@@ -19,7 +19,7 @@ from crm_backends.connector.templates import Fill, Templates
 
 _SECRETS = {"secrets": "a secret goes into what is sent, never into a condition or a result"}
 _NO_ANSWER = dict.fromkeys(
-    ("body", "status", "headers"),
+    ("body", "status", "headers", "content"),
     "there is no answer yet; save what is needed of an earlier step, and use steps.name.field",
 )
 _NO_ROW = {"row": "it is there where rows are looked at one by one: in where and in the result"}
@@ -73,8 +73,13 @@ class AuthCompiler:
         names = {name: shape for name, shape in scope.names.items() if name != "secrets"}
         return Scope(names, scope.functions, {**scope.elsewhere, **_SECRETS})
 
-    def _answered(self, scope: Scope) -> Scope:
+    def _as_it_came(self, scope: Scope) -> Scope:
+        """For what is told of an answer whatever it answers."""
         return self._decided(scope).with_names(**_ANSWER)
+
+    def _answered(self, scope: Scope) -> Scope:
+        came = self._as_it_came(scope)
+        return came if self._model.content is None else came.with_names(content=None)
 
     def _everywhere(self) -> Scope:
         """What is there at every answer."""
@@ -137,7 +142,7 @@ class AuthCompiler:
 
     def _login(self, login: Login, path: Path) -> Proving:
         scope = self._sent(self._base)
-        answered = self._everywhere()
+        answered = self._as_it_came(self._base)
         with_token = scope.with_names(token=None)
         sent = []
         flow = login.send

@@ -63,7 +63,10 @@ class Pages(Part):
     """How to get the rest of a long list."""
 
     by: Literal["page", "offset", "cursor"]
-    name: str = Field(description="Name of the field that says which page.")
+    name: str | None = Field(
+        None,
+        description="Name of the field that says which page. Without it, the step sends `${page}` itself.",
+    )
     in_: Literal["query", "json", "form"] = Field("query", alias="in")
     rows: Code = Field(description="The rows of one answer.")
     first: int = Field(1, ge=0, description="Number of the first page (`by: page`).")
@@ -296,6 +299,9 @@ class Connector(Part):
     other_auth: dict[Name, Flows] = {}
     headers: dict[str, str] = Field({}, description="Sent with each call, made anew for each attempt.")
     ok: Code | None = None
+    content: Code | None = Field(
+        None, description="What of an answer was asked for, such as body.result; expressions call it content."
+    )
     outcomes: list[Outcome] = Field([], description="After those of the step and of the operation.")
     requests: dict[Name, Request] = {}
     check: Check

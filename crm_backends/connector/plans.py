@@ -132,3 +132,5 @@ class Program:
     flows: Mapping[str | None, Sequence[Part]]
     """By name; without one, that of every call."""
     headers: Fill | None
+    content: Expression | None
+    """What of an answer was asked for, where the connector has a name for it."""

@@ -119,7 +119,7 @@ class UsersPort(ConnectorBackend):
                 yield self._phones_in(plan, run)
                 return
             async for rows in self._runner.pages(last, last.paging, run):
-                run.context["body"] = rows
+                run.context["body"] = run.context["content"] = rows
                 run.deadline = Deadline.after(patience)
                 if batch := self._phones_in(plan, run):
                     yield batch

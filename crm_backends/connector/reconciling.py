@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from crm_backends.connector.plans import Plan, Reconciling
-from crm_backends.connector.results import Reader, amount, text_or_nothing
+from crm_backends.connector.results import Reader, amount, text_or_nothing, whole
 from crm_backends.connector.running import Nothing, Run, Runner
 from crm_backends.connector.scope import CannotTell
 from crm_backends.ports import BackendMisconfigured, Refusal, Written
@@ -64,6 +64,9 @@ def _compared(plan: Plan, how: Reconciling, run: Run, context: dict[str, Any], r
         if value is not None and name in asked and value != asked[name]:
             return Written.refused(Refusal.KEY_TAKEN, f"{plan.name}: our key is known with another {name}")
     if plan.name == "points.credit":
+        total, receipt = told("total_kopecks", whole), asked["receipt"]
+        if None not in (total, receipt) and total != receipt["total_kopecks"]:
+            return Written.refused(Refusal.KEY_TAKEN, f"{plan.name}: our key is known with another receipt")
         if points is None:
             return Written.unknown(f"{plan.name}: what is found under our key does not tell its points")
         if asked["points"] is not None and points != asked["points"]:

@@ -16,6 +16,8 @@ from typing import Any
 from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
 from crm_backends.connector.scope import CannotTell
 from crm_backends.connector.sending import details_of, headers_of
+from crm_backends.connector.scope import CannotTell, Expression
+from crm_backends.connector.sending import details_of
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (
     BackendCredentials,
@@ -56,6 +58,7 @@ class Runner:
 
     ``statics``: ``settings`` and ``secrets``. ``renews``: whether a refused token may be replaced.
     ``looks_at_headers``: whether any expression does. ``now``: the clock of expressions.
+    ``looks_at_headers``: whether any expression does. ``content``: what of an answer was asked for.
     """
 
     def __init__(
@@ -69,6 +72,8 @@ class Runner:
         now: Callable[[], datetime],
     ) -> None:
         self._now = now
+        content: Expression | None,
+        self._content = content
         self._looks_at_headers = looks_at_headers
         self._name = name
         self._client = client
@@ -114,7 +119,7 @@ class Runner:
                 break
         if step.name:
             run.kept.setdefault(step.name, {})["rows"] = rows
-        run.context["body"] = rows
+        run.context["body"] = run.context["content"] = rows
 
     async def pages(self, step: Doing, paging: Paging, run: Run) -> AsyncIterator[list[Any]]:
         """The rows of one page after another.
@@ -128,7 +133,9 @@ class Runner:
         seen: list[Any] = []
         before: list[Any] = []
         for _ in range(plan.most):
-            more: More = {plan.in_: {plan.name: position}} if position is not None else None
+            run.context["page"] = position
+            named = plan.name is not None and position is not None
+            more: More = {plan.in_: {str(plan.name): position}} if named else None
             self._look(step, run, await self._asked(step, run, more))
             rows = paging.rows.value(run.context)
             rows = [] if rows is None else rows
@@ -272,6 +279,8 @@ class Runner:
         if self._looks_at_headers:
             context["headers"] = headers_of(reply)
         try:
+            if self._content is not None:
+                context["content"] = self._content.value(context)
             said = decided(step.rulings, context)
             if said is not None:
                 return said

@@ -224,6 +224,7 @@ RECONCILING: Mapping[str, Mapping[str, str]] = {
         "id": "what the CRM calls the entry",
         "points": "a number, to be compared; needed",
         "account": "to be compared, where the CRM tells it",
+        "total_kopecks": "of the receipt, to be compared where the CRM tells it",
     },
     "coupons.redeem": {
         "id": "what the CRM calls the entry",

@@ -88,6 +88,12 @@ MISTAKES = [
     ),
     (
         "get: /customers",
+        "get: /a, pages: {by: page, rows: body}",
+        "{by: page",
+        "nothing says which page is wanted; write name: …, or send ${page}",
+    ),
+    (
+        "get: /customers",
         'get: /a, outcomes: [{when: "status == 404", is: refused}]',
         "refused",
         '"refused" is not for this operation',

@@ -12,7 +12,7 @@ import pytest
 
 from crm_backends.http.messages import Fault, Reached
 from crm_backends.http.wire import Answer
-from crm_backends.model import Balance, ChannelConsents, Credit, Holder, PointsEntry, Profile
+from crm_backends.model import Balance, ChannelConsents, Credit, FiscalReceipt, Holder, PointsEntry, Profile
 from crm_backends.ports import (
     BackendCredentials,
     BackendMisconfigured,
@@ -371,6 +371,50 @@ requests:
         assert json.loads(sent.body) == {"method": "call", "args": ["shop", "s3cret", "partner", ["7"]]}
 
 
+CONTENT = """\
+  users.find:
+    steps:
+      - {name: known, get: /known, query: {phone: "${input.phone}"}, save: {ids: content}}
+      - {get: /people, query: {id: "${steps.known.ids[0]}"}}
+    rows: content
+    result: {id: row.id}
+"""
+
+
+@pytest.mark.parametrize(
+    ("content", "answers"),
+    [
+        ("body.result", [{"result": [7]}, {"result": [{"id": 7}]}]),
+        ("body", [[7], [{"id": 7}]]),
+    ],
+)
+async def test_what_an_answer_carries_has_a_name(content: str, answers: list[object]) -> None:
+    more = f"content: {content}\n"
+    async with played(CONTENT, *(answer(one) for one in answers), more=more) as crm:
+        found = await crm.backend.find(phone="+79161234567", email=None, birth_date=None, deadline=soon())
+        assert [one.customer_id for one in found] == ["7"]
+        assert [dict(sent.query) for sent in crm.replay.sent] == [{"phone": "+79161234567"}, {"id": "7"}]
+
+
+async def test_pages_are_what_an_answer_carries() -> None:
+    operations = """\
+  users.list_phones:
+    steps: [{get: /people, pages: {by: page, name: page, rows: content, last: (content | length) < 2}}]
+    rows: content
+    result: {phone: row.phone}
+"""
+    pages = [{"result": [{"phone": "+79161234567"}, {"phone": None}]}, {"result": [{"phone": "89161234568"}]}]
+    async with played(operations, *(answer(one) for one in pages), more="content: body.result\n") as crm:
+        listed = [phone async for batch in crm.backend.list_phones() for phone in batch]
+        assert listed == ["+79161234567", "+79161234568"]
+
+
+async def test_what_an_answer_carries_cannot_be_told_of_a_write() -> None:
+    operations = credit("      - {commits: true, post: /c, ok: content.done}\n")
+    async with played(operations, answer({"points": "many"}), more="content: body.points + 1\n") as crm:
+        assert await give(crm.backend) == Written.unknown()
+
+
 # -- reconciliation ------------------------------------------------------------------------------------
 
 PROBED = """\
@@ -413,6 +457,31 @@ async def test_a_doubt_is_settled_by_looking(orders: object, ends: Written, call
         )
         assert written == ends
         assert crm.sent == ["GET /orders", "POST /confirm/9"][:calls]
+
+
+@pytest.mark.parametrize(
+    ("total", "ends"),
+    [
+        (125000, Written.done("7", Decimal(5))),
+        (None, Written.done("7", Decimal(5))),
+        (125001, Written.refused(Refusal.KEY_TAKEN)),
+    ],
+)
+async def test_a_receipt_under_our_key_is_compared(total: int | None, ends: Written) -> None:
+    operations = PROBED.replace("account: row.customer", "total_kopecks: row.total")
+    order = {"ref": "KEY", "id": 7, "points": 5, "total": total}
+    receipt = FiscalReceipt("8710000101125654", "1", "1", 125000, SINCE, 1)
+    for points in (None, Decimal(5)):
+        async with played(operations, answer({"orders": [order]}), doubts="probe") as crm:
+            written = await crm.backend.reconcile_credit(
+                "c1",
+                Credit(points, "Purchase", receipt),
+                idempotency_key="KEY",
+                since=SINCE,
+                before=None,
+                deadline=soon(),
+            )
+            assert written == ends
 
 
 async def test_our_key_goes_in_the_form_the_crm_wants() -> None:
@@ -483,6 +552,27 @@ async def test_pages_of_all_kinds(pages: str, queries: list[dict[str, str]]) -> 
         found = await crm.backend.entries("a", limit=10, deadline=soon())
         assert [entry.amount for entry in found] == [3, 2, 1]
         assert [dict(one.query) for one in crm.replay.sent] == queries
+
+
+async def test_which_page_is_wanted_may_stand_anywhere_in_a_call() -> None:
+    more = """\
+requests:
+  call: {post: /rpc, json: {args: ["${with.search}"]}}
+"""
+    operations = """\
+  users.list_phones:
+    steps:
+      - use: call
+        with: {search: {limit: 2, offset: "${page}"}}
+        pages: {by: offset, size: 2, rows: body, last: (body | length) < 2}
+    rows: body
+    result: {phone: row.phone}
+"""
+    rows = [[{"phone": "+79161234567"}, {"phone": "+79161234568"}], [{"phone": "+79161234569"}]]
+    async with played(operations, *(answer(one) for one in rows), more=more) as crm:
+        assert len([phone async for batch in crm.backend.list_phones() for phone in batch]) == 3
+        bodies = [json.loads(sent.body) for sent in crm.replay.sent]
+        assert bodies == [{"args": [{"limit": 2, "offset": 0}]}, {"args": [{"limit": 2, "offset": 2}]}]
 
 
 async def test_no_page_is_asked_for_in_vain() -> None:
