@@ -68,13 +68,13 @@ class ConnectorBackend(HttpDriver):
         looks = any(_HEADERS.search(source.text) for source in self.loaded.sources)
         renews = can_renew(self._program)
         runner = Runner(
-            self.name, client, self._statics, renews=renews, looks_at_headers=looks, now=lambda: self._now()
             self.name,
             client,
             self._statics,
             renews=renews,
             looks_at_headers=looks,
             content=self._program.content,
+            now=lambda: self._now(),
         )
         return client, runner
 

@@ -54,7 +54,6 @@ _CONTEXT: Mapping[str, str] = {
     "content": "what of it was asked for, where the file says so by its key `content`",
     "status": "its HTTP status",
     "headers": "its headers, by names in small letters; several of one name with a comma between",
-    "headers": "its headers, by names in small letters",
     "page": "in what a step with pages sends: the page, the offset or the cursor; nothing before the first",
     "row": "one of the rows, in where and in result",
     "idempotency_key": "our key for this write, the same at every attempt",

@@ -14,10 +14,8 @@ from datetime import datetime
 from typing import Any
 
 from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
-from crm_backends.connector.scope import CannotTell
-from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.scope import CannotTell, Expression
-from crm_backends.connector.sending import details_of
+from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (
     BackendCredentials,
@@ -57,8 +55,8 @@ class Runner:
     """Runs steps against one CRM.
 
     ``statics``: ``settings`` and ``secrets``. ``renews``: whether a refused token may be replaced.
-    ``looks_at_headers``: whether any expression does. ``now``: the clock of expressions.
     ``looks_at_headers``: whether any expression does. ``content``: what of an answer was asked for.
+    ``now``: the clock of expressions.
     """
 
     def __init__(
@@ -69,11 +67,11 @@ class Runner:
         *,
         renews: bool,
         looks_at_headers: bool,
+        content: Expression | None,
         now: Callable[[], datetime],
     ) -> None:
-        self._now = now
-        content: Expression | None,
         self._content = content
+        self._now = now
         self._looks_at_headers = looks_at_headers
         self._name = name
         self._client = client

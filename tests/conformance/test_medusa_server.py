@@ -169,7 +169,7 @@ async def test_first_credits_at_once_open_one_account(rig: MedusaServerRig) -> N
         before = await rig.ledger()
         ends = await asyncio.gather(
             *(
-                points(backend).credit(account, five(), idempotency_key=new_key(backend), deadline=soon())
+                points(backend).credit(account, five(rig), idempotency_key=new_key(backend), deadline=soon())
                 for _ in range(5)
             )
         )
