@@ -29,7 +29,7 @@ from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
 from contracts.kit.listening import base_url
-from contracts.sandbox import iiko, loya, medusa, moysklad, pegke, perx, retailcrm, uds, xerts
+from contracts.sandbox import iiko, loya, medusa, moysklad, pegke, perx, retailcrm, square, uds, xerts
 from contracts.sandbox.people import PEOPLE
 from crm_backends import registry
 from crm_backends.inputs import wire_phone
@@ -74,6 +74,12 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "card_prefix": loya.PRINTED,
     },
     "medusa": {"api_key": medusa.API_KEY},
+    "square": {
+        "path": "/v2",
+        "token": square.TOKEN,
+        "program": square.PROGRAM,
+        "location": square.LOCATION,
+    },
     "iiko": {"api_key": iiko.API_KEY, "organization": iiko.ORGANIZATION, "wallet": iiko.WALLET},
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""

@@ -1,0 +1,1 @@
+"""Square Loyalty, described in ``connector.yaml``; there is no code of its own."""
