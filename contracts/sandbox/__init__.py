@@ -16,7 +16,19 @@ from typing import Any
 from aiohttp import web
 
 from contracts.kit.listening import base_url
-from contracts.sandbox import iiko, kolibri, loya, medusa, moysklad, pegke, perx, retailcrm, uds, xerts
+from contracts.sandbox import (
+    iiko,
+    kolibri,
+    loya,
+    medusa,
+    moysklad,
+    pegke,
+    perx,
+    premiumbonus,
+    retailcrm,
+    uds,
+    xerts,
+)
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
@@ -31,6 +43,7 @@ MODULES: Mapping[str, ModuleType] = {
     "loya": loya,
     "medusa": medusa,
     "iiko": iiko,
+    "premiumbonus": premiumbonus,
     "kolibri": kolibri,
 }
 
