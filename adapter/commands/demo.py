@@ -29,7 +29,19 @@ from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
 from contracts.kit.listening import base_url
-from contracts.sandbox import iiko, loya, medusa, moysklad, pegke, perx, retailcrm, square, uds, xerts
+from contracts.sandbox import (
+    iiko,
+    loya,
+    medusa,
+    moysklad,
+    pegke,
+    perx,
+    premiumbonus,
+    retailcrm,
+    square,
+    uds,
+    xerts,
+)
 from contracts.sandbox.people import PEOPLE
 from crm_backends import registry
 from crm_backends.inputs import wire_phone
@@ -81,8 +93,11 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "location": square.LOCATION,
     },
     "iiko": {"api_key": iiko.API_KEY, "organization": iiko.ORGANIZATION, "wallet": iiko.WALLET},
+    "premiumbonus": {"token": premiumbonus.TOKEN},
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""
+BY_RULES = frozenset({"premiumbonus"})
+"""Those whose CRM alone decides how many points a receipt gives."""
 _NOT_THERE = (Support.IMPOSSIBLE, Support.NOT_IMPLEMENTED)
 PERX_CODE = "COFFEE"
 """A promo code for a reward of Perx; its vouchers have codes, too, which are for the till."""
@@ -114,6 +129,8 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
             update: dict[str, Any] = {"crm": Crm.model_validate(_bindings(crm, running))}
             if "xerts" in running:
                 update["coupons"] = CouponTriggers(card_occasion="visit", receipt_occasion="receipt")
+            if crm in BY_RULES:
+                update["receipts"] = settings.receipts.model_copy(update={"points_by": "crm"})
             bound = settings.model_copy(update=update)
             await serving.serve_until_stopped(bound, url, ready=ready)
 

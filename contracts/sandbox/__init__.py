@@ -24,6 +24,7 @@ from contracts.sandbox import (
     moysklad,
     pegke,
     perx,
+    premiumbonus,
     retailcrm,
     square,
     uds,
@@ -44,6 +45,7 @@ MODULES: Mapping[str, ModuleType] = {
     "medusa": medusa,
     "square": square,
     "iiko": iiko,
+    "premiumbonus": premiumbonus,
     "kolibri": kolibri,
 }
 

@@ -28,6 +28,8 @@ class SkinRig(RelayedRig):
     """The connector's settings."""
     refused: ClassVar[Mapping[str, object]]
     """Those of them that a CRM refuses."""
+    switches: ClassVar[Mapping[str, Any]] = {}
+    """Of the stand-in."""
     keeps: ClassVar[frozenset[str]] = frozenset({"phone", "email", "birth_date", "sex"})
 
     def __init__(self, relay: Relay, sandbox: Sandbox) -> None:
@@ -86,7 +88,7 @@ class SkinRig(RelayedRig):
 @asynccontextmanager
 async def skin_rig(kind: type[SkinRig]) -> AsyncIterator[SkinRig]:
     """The rig; at its end no call may have been one that the API does not have."""
-    async with running(kind.spec.name) as sandbox:
+    async with running(kind.spec.name, **kind.switches) as sandbox:
         address = urlsplit(sandbox.base_url)
         async with Relay.to(address.hostname or "", address.port or 0) as relay:
             yield kind(relay, sandbox)

@@ -1,0 +1,196 @@
+"""Stand-in for Premium Bonus: buyers of a programme and their bonuses, the PB API for tills and sites.
+
+Facts: the vendor's description of 2026-04 (doc.premiumbonus.ru/pb). The fields of ``purchase-list``, and that
+nobody is told by "не найден" where an e-mail or a card is asked for, are read off programs of integrators.
+How a wrong token, an unknown number of a purchase and a buyer who is there already are told is not public:
+403, 400 and a sentence here. The same ``external_purchase_id`` twice is two purchases here. It may not know
+any client.
+
+Effects: ``users.register``, ``users.update``, ``points.credit``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from aiohttp import web
+
+from contracts.crm import Operation
+from contracts.sandbox.people import PEOPLE
+from contracts.sandbox.server import Call, Refused, Reply, Server, Switches
+from contracts.sandbox.shop import Member, Move
+from contracts.sandbox.skin import Route, Skin
+
+TOKEN = "premiumbonus-sandbox-token"  # noqa: S105 - made up, opens nothing but this server
+_PERSON = "surname name middle_name birth_date gender email"
+_PLAIN = {"surname": "last_name", "name": "first_name", "middle_name": "patronymic", "email": "email"}
+
+
+def digits(phone: str | None) -> str:
+    """A phone as Premium Bonus writes it."""
+    return (phone or "").lstrip("+")
+
+
+def _is_phone(text: str) -> bool:
+    return len(text) == 11 and text.startswith("7") and text.isdecimal()
+
+
+class PremiumBonusSwitches(Switches):
+    """How many bonuses a purchase gives."""
+
+    percent: Decimal = Decimal(5)
+
+
+class PremiumBonus(Skin):
+    """Buyers are told by their phone, 7 and ten digits."""
+
+    name: ClassVar[str] = "premiumbonus"
+    title: ClassVar[str] = "Premium Bonus (buyers and their bonuses)"
+    invalid_status: ClassVar[int] = 400
+    credentials: ClassVar[Mapping[str, str]] = {
+        "token": TOKEN,
+        "buyers": ", ".join(digits(person.phone) for person in PEOPLE),
+    }
+    routes: ClassVar[Mapping[str, Route]] = {
+        "buyer_groups": Route("POST /buyer-groups", json="sale_point_id"),
+        "buyer_info": Route("POST /buyer-info", json="identificator! external_id sale_point_id extra_fields"),
+        "buyer_register": Route("POST /buyer-register", json=f"phone! {_PERSON} phone_checked card_number"),
+        "buyer_edit": Route("POST /buyer-edit", json=f"phone! {_PERSON} card_number"),
+        "purchase_list": Route("POST /buyer/purchase-list", json="phone!"),
+        "purchase": Route(
+            "POST /purchase", json="phone! sale_point_id external_purchase_id items! purchase_status"
+        ),
+        "purchase_info": Route("POST /purchase-info", json="external_purchase_id!"),
+    }
+    switches: PremiumBonusSwitches
+
+    def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
+        if headers.get("Authorization") != TOKEN:
+            raise Refused(self.unauthorized())
+
+    def unauthorized(self) -> Reply:
+        return self.failure(403, "Доступ запрещён")
+
+    def failure(self, status: int, reason: str) -> Reply:
+        return Reply({"success": False, "error_description": reason, "logger": "Aa1aA1aa"}, status)
+
+    def buyer_groups(self, call: Call) -> Reply:
+        return self._well(list=[{"id": "3f04c71b-fbd7-4310-a84b-6fd34f0bd8ff", "name": "5%"}])
+
+    # -- buyers ----------------------------------------------------------------------------------------
+
+    def buyer_info(self, call: Call) -> Reply:
+        wanted = str(call.body["identificator"])
+        found = self.shop.find(lambda one: wanted in (digits(one.phone), one.email, one.more.get("card")))
+        if found:
+            return self._well(is_registered=True, **self._told(found[0]))
+        if not _is_phone(wanted):
+            self.refuse(400, "Покупатель не найден")
+        return self._well(is_registered=False, phone=wanted, identificator_type="phone")
+
+    def buyer_register(self, call: Call) -> Reply:
+        phone = call.body["phone"]
+        if not _is_phone(phone):
+            self.refuse(400, "Неверный формат телефона")
+        if self.shop.find(lambda one: digits(one.phone) == phone):
+            self.refuse(200, "Такой пользователь уже существует")
+        member = self.shop.add(phone=f"+{phone}")
+        self._set(member, call.body)
+        self.record(call, "users.register", customer=phone)
+        return self._well(is_register=True, **self._told(member))
+
+    def buyer_edit(self, call: Call) -> Reply:
+        member = self._buyer(call.body["phone"])
+        self._set(member, call.body)
+        self.record(call, "users.update", customer=call.body["phone"])
+        return self._well(is_register=True, **self._told(member))
+
+    def _buyer(self, phone: str) -> Member:
+        found = self.shop.find(lambda one: digits(one.phone) == phone)
+        return found[0] if found else self.refuse(400, "Покупатель не найден")
+
+    @staticmethod
+    def _set(member: Member, given: Mapping[str, Any]) -> None:
+        for name, attribute in _PLAIN.items():
+            if name in given:
+                setattr(member, attribute, given[name])
+        if "birth_date" in given:
+            member.birth_date = date.fromisoformat(given["birth_date"])
+        if "gender" in given:
+            member.sex = {"male": "m", "female": "f"}[given["gender"]]
+
+    @staticmethod
+    def _told(member: Member) -> dict[str, Any]:
+        return {
+            "blocked": member.more.get("blocked", False),
+            "client_id": str(member.id),
+            "phone": digits(member.phone),
+            "card_number": member.more.get("card"),
+            "surname": member.last_name,
+            "name": member.first_name,
+            "middle_name": member.patronymic,
+            "birth_date": member.birth_date.isoformat() if member.birth_date else None,
+            "gender": {"m": "male", "f": "female"}.get(member.sex or ""),
+            "email": member.email,
+            "city": {"id": "c", "name": member.city} if member.city else None,
+            "balance": member.points,
+            "bonus_inactive": 0,
+        }
+
+    # -- purchases -------------------------------------------------------------------------------------
+
+    def purchase(self, call: Call) -> Reply:
+        member = self._buyer(call.body["phone"])
+        total = sum((Decimal(str(item["amount"])) for item in call.body["items"]), Decimal(0))
+        points = round(total * self.switches.percent / 100, 2)
+        key = call.body.get("external_purchase_id")
+        move = self.shop.give(member, points, "purchase", key)
+        self.record(call, "points.credit", customer=call.body["phone"], amount=points, reference=key)
+        return self._well(
+            purchase_id=f"p{move.id}",
+            external_purchase_id=key,
+            purchase_amount=total,
+            payment_amount=total,
+            total_write_on_bonus=points,
+            total_write_off_bonus=0,
+            balance=member.points,
+            purchase_status="approved",
+        )
+
+    def purchase_info(self, call: Call) -> Reply:
+        key = call.body["external_purchase_id"]
+        for member, _ in self.shop.moves_under(key):
+            buyer = {"phone": digits(member.phone), "name": member.first_name}
+            return self._well(external_purchase_id=key, status="approved", buyer=buyer, items=[])
+        self.refuse(400, "Покупка не найдена")
+
+    def purchase_list(self, call: Call) -> Reply:
+        moves = reversed(self._buyer(call.body["phone"]).moves)
+        return self._well(list=[self._line(move) for move in moves])
+
+    @staticmethod
+    def _line(move: Move) -> dict[str, Any]:
+        return {
+            "id": f"p{move.id}",
+            "external_id": move.key,
+            "date": move.at.isoformat(),
+            "status": "approved",
+            "bonus_accumulated_write_on": max(move.points, Decimal(0)),
+            "bonus_present_write_on": 0,
+            "bonus_action_write_on": 0,
+            "bonus_accumulated_write_off": max(-move.points, Decimal(0)),
+            "bonus_present_write_off": 0,
+            "bonus_action_write_off": 0,
+        }
+
+    @staticmethod
+    def _well(**told: Any) -> Reply:
+        return Reply({"success": True, **told, "logger": "Aa1aA1aa"})
+
+
+def application(**switches: Any) -> web.Application:
+    """The server; its switches are those of ``PremiumBonusSwitches``."""
+    return Server(PremiumBonus(PremiumBonusSwitches(**switches))).application()

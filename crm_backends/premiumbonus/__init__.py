@@ -1,0 +1,1 @@
+"""Premium Bonus, described in ``connector.yaml``; there is no code of its own."""
