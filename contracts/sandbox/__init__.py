@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from contracts.kit.listening import base_url
-from contracts.sandbox import kolibri, loya, moysklad, pegke, perx, retailcrm, uds, xerts
+from contracts.sandbox import kolibri, loya, moysklad, pegke, perx, retailcrm, uds, voucherify, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
@@ -29,6 +29,7 @@ MODULES: Mapping[str, ModuleType] = {
     "uds": uds,
     "moysklad": moysklad,
     "loya": loya,
+    "voucherify": voucherify,
     "kolibri": kolibri,
 }
 
