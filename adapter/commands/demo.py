@@ -42,6 +42,7 @@ from contracts.sandbox import (
     uds,
     xerts,
 )
+from contracts.sandbox import loya, moysklad, pegke, perx, retailcrm, uds, voucherify, xerts
 from contracts.sandbox.people import PEOPLE
 from crm_backends import registry
 from crm_backends.inputs import wire_phone
@@ -94,6 +95,10 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
     },
     "iiko": {"api_key": iiko.API_KEY, "organization": iiko.ORGANIZATION, "wallet": iiko.WALLET},
     "premiumbonus": {"token": premiumbonus.TOKEN},
+    "voucherify": {
+        "app_id": voucherify.APP_ID,
+        "app_token": voucherify.APP_TOKEN,
+        "campaign": voucherify.CAMPAIGN,
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""
 BY_RULES = frozenset({"premiumbonus"})
@@ -127,7 +132,7 @@ def run(settings: Settings, crm: str, say: Callable[[str], None]) -> None:
         async with AsyncExitStack() as stack:
             running = {name: await stack.enter_async_context(sandbox.running(name)) for name in names}
             update: dict[str, Any] = {"crm": Crm.model_validate(_bindings(crm, running))}
-            if "xerts" in running:
+            if running.keys() & {"xerts", "voucherify"}:
                 update["coupons"] = CouponTriggers(card_occasion="visit", receipt_occasion="receipt")
             if crm in BY_RULES:
                 update["receipts"] = settings.receipts.model_copy(update={"points_by": "crm"})
@@ -147,7 +152,8 @@ def _bindings(crm: str, running: Mapping[str, sandbox.Sandbox]) -> dict[str, Any
         there = {"driver": crm, "base_url": address, **given}
         # Nobody can be registered there, so people are kept here.
         users = own if registry.load(crm).capabilities["users.register"].support in _NOT_THERE else there
-        return {"users": users, "points": there, "coupons": {"driver": "none"}}
+        coupons = there if "coupons" in registry.load(crm).ports else {"driver": "none"}
+        return {"users": users, "points": there, "coupons": coupons}
     drivers: dict[str, dict[str, Any]] = {}
     if "perx" in running:
         drivers["perx"] = {
@@ -225,14 +231,15 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
     coupons, bound = service.programme.coupons, service.settings.crm.bindings()["coupons"]
     if bound is not None and bound.driver == "perx":
         people["promo_code"] = PERX_CODE
-    elif coupons is not None and reference is not None:
+    elif coupons is not None and reference is not None and bound is not None:
         holder = Holder(ANNA, reference, Profile(phone=anna.phone))
         account = await coupons.coupons_account(holder, deadline=deadline)
         if account is not None:
             with suppress(BackendError):
                 await coupons.issue(account, "visit", idempotency_key="demo-visit", deadline=deadline)
                 offers = await coupons.offers(account, deadline=deadline)
-                codes = [offer.code for offer in offers if offer.code]
+                redeem = registry.load(bound.driver).capabilities["coupons.redeem"]
+                codes = [offer.code for offer in offers if offer.code and redeem.support not in _NOT_THERE]
                 people["promo_code"] = codes[0] if codes else None
     return people
 

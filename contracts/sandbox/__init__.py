@@ -30,6 +30,7 @@ from contracts.sandbox import (
     uds,
     xerts,
 )
+from contracts.sandbox import kolibri, loya, moysklad, pegke, perx, retailcrm, uds, voucherify, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
@@ -46,6 +47,7 @@ MODULES: Mapping[str, ModuleType] = {
     "square": square,
     "iiko": iiko,
     "premiumbonus": premiumbonus,
+    "voucherify": voucherify,
     "kolibri": kolibri,
 }
 

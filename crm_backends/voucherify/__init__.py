@@ -1,0 +1,1 @@
+"""Voucherify, described in ``connector.yaml``; there is no code of its own."""
