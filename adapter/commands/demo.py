@@ -40,9 +40,9 @@ from contracts.sandbox import (
     retailcrm,
     square,
     uds,
+    voucherify,
     xerts,
 )
-from contracts.sandbox import loya, moysklad, pegke, perx, retailcrm, uds, voucherify, xerts
 from contracts.sandbox.people import PEOPLE
 from crm_backends import registry
 from crm_backends.inputs import wire_phone
@@ -99,6 +99,7 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "app_id": voucherify.APP_ID,
         "app_token": voucherify.APP_TOKEN,
         "campaign": voucherify.CAMPAIGN,
+    },
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""
 BY_RULES = frozenset({"premiumbonus"})

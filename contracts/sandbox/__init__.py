@@ -28,9 +28,9 @@ from contracts.sandbox import (
     retailcrm,
     square,
     uds,
+    voucherify,
     xerts,
 )
-from contracts.sandbox import kolibri, loya, moysklad, pegke, perx, retailcrm, uds, voucherify, xerts
 from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
