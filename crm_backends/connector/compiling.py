@@ -38,6 +38,7 @@ from crm_backends.connector.vocabulary import (
     DECIDES,
     OF_ACCOUNTS,
     OF_READS,
+    OF_RECONCILE,
     OF_WRITES,
     RECONCILED,
     RECONCILING,
@@ -150,7 +151,7 @@ class _Compiler(AuthCompiler):
             self._wrong(path, f"{name} is not reconciled", f"only {', '.join(RECONCILED)} are")
             return None
         scope = scope.with_names(since=None)
-        looking = self._steps(reconcile.steps, scope, path, reconcile.outcomes, OF_READS)
+        looking = self._steps(reconcile.steps, scope, path, reconcile.outcomes, OF_RECONCILE)
         found = self._saved(reconcile.steps)
         for index, step in enumerate(reconcile.steps):
             if step.commits or step.prepares:

@@ -45,10 +45,16 @@ class Run:
     """Rows after which no further page is asked for."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What the steps have saved, by their names."""
+    settling: bool = False
+    """Whether it looks for what became of a write."""
 
 
 class Nothing(Exception):
     """A read has found that there is nothing like that."""
+
+
+class Unsettled(Exception):
+    """An answer does not tell what became of a write."""
 
 
 class Runner:
@@ -92,6 +98,7 @@ class Runner:
 
         Raises:
             Nothing: an answer says so.
+            Unsettled: the same, where the run looks for what became of a write.
             BackendError: as every read.
         """
         if not run.deadline.remaining():
@@ -168,6 +175,8 @@ class Runner:
         said = self._ruled(step, run, reply)
         if said in ("nothing", "no_such_customer"):
             raise Nothing
+        if said == "unknown" and run.settling:
+            raise Unsettled
         if said is None:
             raise self._by_status(run, reply)
         if said != "ok":

@@ -243,12 +243,13 @@ DECIDES: Mapping[str, str] = {
     "credentials": "the CRM refuses our credentials",
     "try_later": "the CRM cannot be asked now; nothing was done",
     "misconfigured": "the settings do not fit this CRM; nothing was done",
-    "unknown": "nobody can tell whether it was done (a write)",
+    "unknown": "nobody can tell whether it was done (a write, or reconcile)",
     "refused": "the CRM says no, for a reason of its own (a write)",
     **{refusal.value: "refused (a write)" for refusal in Refusal if refusal is not Refusal.OTHER},
 }
 """What an outcome may say."""
 OF_READS = frozenset({"ok", "nothing", "credentials", "try_later", "misconfigured", "no_such_customer"})
+OF_RECONCILE = OF_READS | {"unknown"}
 OF_ACCOUNTS = frozenset({"nothing", "holder_unnamed"})
 """What is decided of an account without asking."""
 OF_WRITES = frozenset(DECIDES) - {"nothing", "holder_unnamed"}

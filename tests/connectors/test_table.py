@@ -459,6 +459,19 @@ async def test_a_doubt_is_settled_by_looking(orders: object, ends: Written, call
         assert crm.sent == ["GET /orders", "POST /confirm/9"][:calls]
 
 
+async def test_a_look_may_say_that_it_cannot_tell() -> None:
+    saved = 'save: {id: "body.orders[0].id"}'
+    operations = PROBED.replace(saved, saved + ", outcomes: [{when: body.archived is true, is: unknown}]")
+    assert "archived" in operations
+    for archived, ends in ((True, Written.unknown()), (False, Written.not_sent())):
+        body = {"orders": [], "archived": archived}
+        async with played(operations, answer(body), doubts="probe") as crm:
+            written = await crm.backend.reconcile_credit(
+                "c1", FIVE, idempotency_key="KEY", since=SINCE, before=None, deadline=soon()
+            )
+            assert written == ends
+
+
 @pytest.mark.parametrize(
     ("total", "ends"),
     [
