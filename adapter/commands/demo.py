@@ -33,6 +33,7 @@ from contracts.sandbox import (
     iiko,
     loya,
     medusa,
+    mindbox,
     moysklad,
     pegke,
     perx,
@@ -99,6 +100,12 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "app_id": voucherify.APP_ID,
         "app_token": voucherify.APP_TOKEN,
         "campaign": voucherify.CAMPAIGN,
+    },
+    "mindbox": {
+        "endpoint": mindbox.ENDPOINT,
+        "secret_key": mindbox.SECRET_KEY,
+        "balance": mindbox.BALANCE,
+        "card_prefix": mindbox.PRINTED,
     },
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""

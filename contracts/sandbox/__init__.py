@@ -21,6 +21,7 @@ from contracts.sandbox import (
     kolibri,
     loya,
     medusa,
+    mindbox,
     moysklad,
     pegke,
     perx,
@@ -48,6 +49,7 @@ MODULES: Mapping[str, ModuleType] = {
     "iiko": iiko,
     "premiumbonus": premiumbonus,
     "voucherify": voucherify,
+    "mindbox": mindbox,
     "kolibri": kolibri,
 }
 

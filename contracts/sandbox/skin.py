@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
+from urllib.parse import parse_qsl
 
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict
@@ -28,7 +29,7 @@ class Route:
     """One call of the API. Names end in ! where they have to be there."""
 
     at: str
-    """``GET /customers/{id}``."""
+    """``GET /customers/{id}``; after a question mark a part of the query that tells this call from others."""
     query: str = ""
     form: str | None = None
     json: str | None = None
@@ -37,8 +38,10 @@ class Route:
     """Whether it needs no credentials."""
 
     def operation(self, name: str) -> Operation:
-        method, path = self.at.split(" ")
-        parameters = [_parameter(one, "query") for one in self.query.split()]
+        method, address = self.at.split(" ")
+        path, _, fixed = address.partition("?")
+        told = dict(parse_qsl(fixed))
+        parameters = [_parameter(one, "query") for one in (*told, *self.query.split())]
         parameters += [_parameter(f"{one}!", "path") for one in _in_braces(path)]
         bodies = {
             _KINDS[kind]: Draft202012Validator(_members(names))
@@ -49,7 +52,7 @@ class Route:
             id=name,
             method=method,
             path=path,
-            fixed_query={},
+            fixed_query=told,
             evidence="documentation",
             summary=self.about,
             security=() if self.open else (frozenset({"key"}),),

@@ -1,0 +1,1 @@
+"""Mindbox, described in ``connector.yaml``; there is no code of its own."""
