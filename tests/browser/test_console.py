@@ -18,6 +18,8 @@ from .conftest import SIZES, Open
 
 PHONE, NAME = "+79165550143", "Plantedname"
 
+pytestmark = pytest.mark.programs
+
 
 @pytest.fixture
 async def crm() -> AsyncIterator[Sandbox]:

@@ -16,6 +16,8 @@ from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
 
 from .conftest import Open
 
+pytestmark = pytest.mark.programs
+
 
 class Changing(Clean):
     """Answers numbers as numbers until it is mended."""

@@ -14,6 +14,8 @@ from tests.suite.test_reports import BREACH, EVERYTHING, exchange, result, run, 
 
 from .conftest import Open
 
+pytestmark = pytest.mark.programs
+
 
 def report(folder: Path, *results: object) -> str:
     path, *_ = write_reports(run(target(*results)), folder)  # type: ignore[arg-type]

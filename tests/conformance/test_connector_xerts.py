@@ -25,7 +25,7 @@ NOBODY_TO_ASK = {
     "C3": "a card is a device of its own, made with its first coupons; Xerts has nobody to ask about"
 }
 
-over_loopback = pytest.mark.timeout(400)
+OVER_LOOPBACK = [pytest.mark.programs, pytest.mark.timeout(400)]
 """The first test installs both, where they are not installed yet."""
 
 
@@ -82,11 +82,11 @@ class TestCoupons(OverStandIn, BaseCoupons):
     divergences: ClassVar[Mapping[str, str]] = NOBODY_TO_ASK
 
 
-@over_loopback
 class TestGeneralOverLoopBack(OverLoopBack, BaseGeneral):
+    pytestmark = OVER_LOOPBACK
     divergences: ClassVar[Mapping[str, str]] = NO_SUCH_NAME
 
 
-@over_loopback
 class TestCouponsOverLoopBack(OverLoopBack, BaseCoupons):
+    pytestmark = OVER_LOOPBACK
     divergences: ClassVar[Mapping[str, str]] = NOBODY_TO_ASK

@@ -20,7 +20,7 @@ from crm_backends.xerts import BACKEND, XertsBackend, XertsSettings
 from .. import loopback
 from ..loopback import LoopBack
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(400)]
 """The first test installs both, where they are not installed yet."""
 
 WRONG_KEY = "planted-wrong-key"

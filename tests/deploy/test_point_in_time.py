@@ -18,7 +18,7 @@ from tests.deploy.test_backup import PHONES, Shop, value
 from tests.faults.servers import Server, own_server
 from tests.integration.processes import run
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(300)]
 
 
 def owned(folder: Path, server: Server) -> Path:

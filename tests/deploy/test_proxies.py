@@ -18,7 +18,7 @@ from tests.deploy.fronts import PROGRAMS, Front, Place, running
 from tests.integration.processes import Running, call, free_ports
 from tests.suite.test_run_against_demo import broken, run_suite, skipped
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(300)]
 
 PHONE = "79161234567"
 NOT_ASKED = {"common.newer_methods_are_unknown", "offers_and_lists.lists_left_out_are_refused"}

@@ -198,6 +198,7 @@ except asyncpg.InvalidAuthorizationSpecificationError:
     ],
     ids=["blank", "Cyrillic", "signs", "long", "long Cyrillic"],
 )
+@pytest.mark.programs
 def test_a_data_folder_may_be_called_anything(name: str, user: str | None, home: Path) -> None:
     folder = home / name
     for _ in range(2):  # a new one, and one that exists

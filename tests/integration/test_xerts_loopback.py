@@ -26,7 +26,7 @@ from crm_backends.xerts.existence import Devices
 from .. import loopback
 from ..loopback import LoopBack
 
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.programs, pytest.mark.timeout(400)]
 """The first test installs both, where they are not installed yet."""
 
 MOSCOW = ZoneInfo("Europe/Moscow")

@@ -98,8 +98,8 @@ async def breaks_what_it_declares(name: str, runs: Runs) -> None:
 
 
 def some_of(services: Sequence[str]) -> list[Any]:
-    """Every twelfth that is not slow, for the default run; all of them with ``-m "long or not long"``."""
+    """One in thirty that is not slow, for the default run; all of them with ``-m "long or not long"``."""
     return [
-        pytest.param(service, marks=() if number % 12 == 1 and "slow" not in service else pytest.mark.long)
+        pytest.param(service, marks=() if number % 30 == 1 and "slow" not in service else pytest.mark.long)
         for number, service in enumerate(services)
     ]
