@@ -34,6 +34,7 @@ from contracts.sandbox import (
     loya,
     medusa,
     moysklad,
+    odoo,
     pegke,
     perx,
     premiumbonus,
@@ -72,6 +73,13 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
 
 
 CRMS = ("perx", "pegke", "xerts")
+_ODOO = {
+    "database": odoo.DATABASE,
+    "api_key": odoo.API_KEY,
+    "program": odoo.PROGRAM,
+    "product": odoo.PRODUCT,
+    "birth_date_field": odoo.BIRTH_DATE,
+}
 CONNECTORS: Mapping[str, Mapping[str, object]] = {
     "retailcrm": {"api_key": retailcrm.API_KEY, "site": retailcrm.SITE},
     "uds": {"path": "/partner/v2", "company_id": uds.COMPANY, "api_key": uds.API_KEY},
@@ -80,6 +88,8 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "token": moysklad.TOKEN,
         "bonus_program": moysklad.PROGRAM,
     },
+    "odoo": {**_ODOO, "user_id": odoo.USER},
+    "odoo19": _ODOO,
     "loya": {
         "email": loya.EMAIL,
         "password": loya.PASSWORD,
@@ -102,7 +112,7 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
     },
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""
-BY_RULES = frozenset({"premiumbonus"})
+BY_RULES = frozenset({"odoo", "odoo19", "premiumbonus"})
 """Those whose CRM alone decides how many points a receipt gives."""
 _NOT_THERE = (Support.IMPOSSIBLE, Support.NOT_IMPLEMENTED)
 PERX_CODE = "COFFEE"
