@@ -40,6 +40,7 @@ from contracts.sandbox import (
     premiumbonus,
     retailcrm,
     square,
+    talonone,
     uds,
     voucherify,
     xerts,
@@ -109,6 +110,11 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "app_id": voucherify.APP_ID,
         "app_token": voucherify.APP_TOKEN,
         "campaign": voucherify.CAMPAIGN,
+    },
+    "talonone": {
+        "api_key": talonone.API_KEY,
+        "program": talonone.PROGRAM,
+        "points_attribute": talonone.POINTS_ATTRIBUTE,
     },
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""

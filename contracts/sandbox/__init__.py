@@ -28,6 +28,7 @@ from contracts.sandbox import (
     premiumbonus,
     retailcrm,
     square,
+    talonone,
     uds,
     voucherify,
     xerts,
@@ -51,6 +52,7 @@ MODULES: Mapping[str, ModuleType] = {
     "iiko": iiko,
     "premiumbonus": premiumbonus,
     "voucherify": voucherify,
+    "talonone": talonone,
     "kolibri": kolibri,
 }
 
