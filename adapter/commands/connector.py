@@ -88,7 +88,8 @@ def try_(
     operation: Annotated[str, typer.Argument(help="Such as users.find.")],
     phone: Annotated[str | None, typer.Option(help="Short for --input phone=…")] = None,
     inputs: Annotated[
-        list[str] | None, typer.Option("--input", help="name=value of what the operation is asked.")
+        list[str] | None,
+        typer.Option("--input", help="name=value of what the operation is asked; receipt.total_kopecks=…"),
     ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="name=value of a setting; name_file=path of a secret.")
@@ -109,7 +110,7 @@ def try_(
 
     _, spec = _read(which)
     values, zone, region = _settings_for(spec, which, operation, config, _pairs(settings, "--set"))
-    asked: dict[str, Any] = dict(_pairs(inputs, "--input"))
+    asked = _with_members(_pairs(inputs, "--input"))
     if phone is not None:
         asked["phone"] = phone
     if isinstance(asked.get("phone"), str):
@@ -186,6 +187,20 @@ def _settings_for(
         fail("\n".join(f"{problem}; give it with --set, or in [crm] of --config" for problem in problems))
     except ValueError as error:  # SettingsError among them
         fail(str(error))
+
+
+def _with_members(pairs: dict[str, str]) -> dict[str, Any]:
+    """``receipt.total_kopecks`` is a member of ``receipt``."""
+    made: dict[str, Any] = {}
+    for name, value in pairs.items():
+        outer, dot, member = name.partition(".")
+        if not dot:
+            made[name] = value
+        elif not isinstance(inner := made.setdefault(outer, {}), dict):
+            fail(f"--input {outer} is either a value or has members")
+        else:
+            inner[member] = value
+    return made
 
 
 def _pairs(given: list[str] | None, option: str) -> dict[str, str]:

@@ -35,11 +35,13 @@ from contracts.sandbox import (
     medusa,
     mindbox,
     moysklad,
+    odoo,
     pegke,
     perx,
     premiumbonus,
     retailcrm,
     square,
+    talonone,
     uds,
     voucherify,
     xerts,
@@ -73,6 +75,13 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
 
 
 CRMS = ("perx", "pegke", "xerts")
+_ODOO = {
+    "database": odoo.DATABASE,
+    "api_key": odoo.API_KEY,
+    "program": odoo.PROGRAM,
+    "product": odoo.PRODUCT,
+    "birth_date_field": odoo.BIRTH_DATE,
+}
 CONNECTORS: Mapping[str, Mapping[str, object]] = {
     "retailcrm": {"api_key": retailcrm.API_KEY, "site": retailcrm.SITE},
     "uds": {"path": "/partner/v2", "company_id": uds.COMPANY, "api_key": uds.API_KEY},
@@ -81,6 +90,8 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "token": moysklad.TOKEN,
         "bonus_program": moysklad.PROGRAM,
     },
+    "odoo": {**_ODOO, "user_id": odoo.USER},
+    "odoo19": _ODOO,
     "loya": {
         "email": loya.EMAIL,
         "password": loya.PASSWORD,
@@ -106,10 +117,14 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "secret_key": mindbox.SECRET_KEY,
         "balance": mindbox.BALANCE,
         "card_prefix": mindbox.PRINTED,
+    "talonone": {
+        "api_key": talonone.API_KEY,
+        "program": talonone.PROGRAM,
+        "points_attribute": talonone.POINTS_ATTRIBUTE,
     },
 }
 """Connectors with a stand-in: their settings, and the path of the API below it."""
-BY_RULES = frozenset({"premiumbonus"})
+BY_RULES = frozenset({"odoo", "odoo19", "premiumbonus"})
 """Those whose CRM alone decides how many points a receipt gives."""
 _NOT_THERE = (Support.IMPOSSIBLE, Support.NOT_IMPLEMENTED)
 PERX_CODE = "COFFEE"

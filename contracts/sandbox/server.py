@@ -154,6 +154,10 @@ class StandIn(ABC):
     def add_customer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Add a customer for a test; raises ``ValueError`` where the values cannot be used."""
 
+    def meant(self, operation: Operation, body: Any) -> str:
+        """What faults and counts go by: the operation, or one that the body of the request names."""
+        return operation.id
+
     def reset(self) -> None:
         """As at the start: data, ledger, faults, tokens."""
         self.ledger.clear()
@@ -221,9 +225,10 @@ class Server:
 
     async def _serve(self, request: web.Request, operation: Operation) -> web.StreamResponse:
         body, unreadable = await _read_body(request, operation)
+        asked = self.stand_in.meant(operation, body)
         ledger = self.stand_in.ledger
-        ledger.calls[operation.id] += 1
-        fault = self.stand_in.faults.take(operation.id, has_token=bool(operation.security))
+        ledger.calls[asked] += 1
+        fault = self.stand_in.faults.take(asked, has_token=bool(operation.security))
         if fault is not None:
             ledger.faults[fault.fault] += 1
         await self._wait(fault)
@@ -234,9 +239,9 @@ class Server:
             if fault is not None:
                 reply = await self._afterwards(fault, reply)
         if reply is None:
-            ledger.answered(operation.id, "hang up")
+            ledger.answered(asked, "hang up")
             return _hang_up(request)
-        ledger.answered(operation.id, str(reply.status))
+        ledger.answered(asked, str(reply.status))
         return _response(reply)
 
     async def _wait(self, fault: Fault | None) -> None:

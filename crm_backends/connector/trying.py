@@ -45,9 +45,14 @@ async def try_operation(
     """
     if operation not in CALLS:
         raise WrongCall(f'there is no operation "{operation}"; known: {", ".join(sorted(CALLS))}')
-    unknown = sorted(set(asked) - set(SHAPES[operation].asked))
+    shape = SHAPES[operation]
+    unknown = sorted(set(asked) - set(shape.asked))
+    for name, value in asked.items():
+        if isinstance(value, Mapping) and not unknown:
+            unknown = sorted(f"{name}.{one}" for one in set(value) - set(shape.members.get(name, ())))
     if unknown:
-        names = ", ".join(sorted(SHAPES[operation].asked)) or "nothing"
+        members = [f"{name}.{one}" for name, inner in shape.members.items() for one in inner]
+        names = ", ".join(sorted([*(set(shape.asked) - set(shape.members)), *members])) or "nothing"
         raise WrongCall(f'{operation} is not asked by "{unknown[0]}", but by: {names}')
     secrets = [
         value.get_secret_value()

@@ -123,6 +123,14 @@ async def test_try_shows_requests_and_answers_and_masks_secrets(capsys: pytest.C
         (["users.fnd"], 'there is no operation "users.fnd"'),
         (["points.balance", "--input", "fone=1"], 'points.balance is not asked by "fone", but by: account'),
         (["points.balance", "--input", "x"], "--input takes name=value"),
+        (
+            ["points.credit", "--input", "receipt.x=1"],
+            'points.credit is not asked by "receipt.x", but by: acc',
+        ),
+        (
+            ["points.credit", "--input", "points=1", "--input", "points.x=1"],
+            "--input points is either a value or has members",
+        ),
     ],
 )
 def test_a_try_that_cannot_be_is_told(words: list[str], says: str) -> None:

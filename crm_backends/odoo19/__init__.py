@@ -1,0 +1,1 @@
+"""Odoo 19, described in ``connector.yaml``; there is no code of its own."""
