@@ -97,9 +97,12 @@ async def find_card(call: Call) -> answers.Json:
 
 
 async def set_consents(call: Call) -> answers.Json:
-    """KLO-2."""
+    """KLO-2. What names neither list would be lost without a word, and somebody's "no" with it."""
     number = call.card_number
-    body = requests.read(requests.ConsentsBody, await call.body())
+    given = await call.body()
+    if given and "allow" not in given and "deny" not in given:
+        raise Refused(Code.FIELD_MISSING, "allow")
+    body = requests.read(requests.ConsentsBody, given)
     await holder.set_consents(call.programme, number, body.consents(), call.deadline)
     return None
 

@@ -5,6 +5,7 @@ Called by delivery, which has marked the operation as sent. It decides nothing a
 
 from __future__ import annotations
 
+from adapter.delivery import amounts
 from adapter.loyalty.model import Operation, OperationKind
 from adapter.loyalty.payloads import (
     CardPayload,
@@ -49,7 +50,8 @@ async def perform(programme: Programme, operation: Operation, deadline: Deadline
         return Written.refused(Refusal.NO_SUCH_CUSTOMER)
     if isinstance(payload, ReceiptPayload) and programme.points is not None:
         credit = _credit(programme, payload)
-        return await programme.points.credit(account, credit, idempotency_key=key, deadline=deadline)
+        written = await programme.points.credit(account, credit, idempotency_key=key, deadline=deadline)
+        return amounts.compared(payload, written)
     if isinstance(payload, PromoCodePayload) and programme.coupons is not None:
         return await programme.coupons.redeem(account, payload.code, idempotency_key=key, deadline=deadline)
     if isinstance(payload, CouponsPayload) and programme.coupons is not None:
@@ -100,7 +102,7 @@ async def reconcile(programme: Programme, operation: Operation, deadline: Deadli
     points: object = programme.points
     coupons: object = programme.coupons
     if isinstance(payload, ReceiptPayload) and isinstance(points, ReconcilesCredit):
-        return await points.reconcile_credit(
+        found = await points.reconcile_credit(
             account,
             _credit(programme, payload),
             idempotency_key=operation.idempotency_key,
@@ -108,6 +110,7 @@ async def reconcile(programme: Programme, operation: Operation, deadline: Deadli
             before=operation.before,
             deadline=deadline,
         )
+        return amounts.compared(payload, found)
     if isinstance(payload, PromoCodePayload) and isinstance(coupons, ReconcilesRedeem):
         return await coupons.reconcile_redeem(
             account,

@@ -33,7 +33,6 @@ from adapter.loyalty.model import (
     OperationKind,
     OperationState,
 )
-from adapter.loyalty.payloads import ReceiptPayload
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.loyalty.programme import Programme, kinds_looked_for
 from adapter.loyalty.refusal_codes import refusal_code
@@ -232,10 +231,9 @@ def _storable(text: str | None) -> str | None:
 
 
 def _credible(operation: Operation, written: Written) -> Decimal | None:
-    """The points that the CRM says it credited; what cannot be, a negative number, is what was asked for."""
+    """The points that the CRM says it gave; what cannot be, a negative number, is none."""
     points = written.points
     if points is None or points >= 0:
         return points
-    log.warning("odd_points", operation=operation.id, kind=operation.kind)
-    payload = operation.payload
-    return payload.points if isinstance(payload, ReceiptPayload) else None
+    log.warning("odd_points", operation=operation.id, kind=operation.kind, points=f"{points:f}")
+    return None

@@ -5,6 +5,7 @@ It may not know how a request is read, nor where this is kept.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +13,6 @@ from typing import Literal
 
 from adapter.settings import Koshelek
 from adapter.settings.sections import CONTRACT_NAMES
-from contracts.kit.settings import nearest
 
 What = Literal["field", "parameter", "header", "verb", "path", "missing"]
 
@@ -50,6 +50,43 @@ _PROFILE = (
     *("phone", "msisdn", "email", "firstname", "patronymic", "surname", "birthdate", "sex"),
     *("countrycode", "locality"),
 )
+
+
+_PERSON = (
+    *("phone", "email", "firstName", "patronymic", "surname", "birthDate", "sex", "countryCode"),
+    "locality",
+)
+_NAMED: Mapping[str, Sequence[str]] = {
+    "find_card": ("msisdn", "email", "birthDate"),
+    "purchases": ("startDate", "endDate"),
+    "update_profile": _PERSON,
+    "issue_card": _PERSON,
+    "issue_reserved": _PERSON,
+    "set_consents": ("allow", "deny"),
+    "register_receipt": ("cardNumber", "msisdn"),
+    "use_promo_code": ("cardNumber", "msisdn"),
+}
+"""Names of the contract that a call reads, as ``koshelek.other_names`` spells them."""
+_SAME_THING: Mapping[str, Sequence[str]] = {
+    "msisdn": ("phone", "phonenumber", "mobile", "mobilephone", "tel", "telephone"),
+    "phone": ("phonenumber", "mobile", "mobilephone", "tel", "telephone"),
+    "email": ("mail", "emailaddress"),
+    "firstName": ("givenname", "forename"),
+    "patronymic": ("middlename",),
+    "surname": ("lastname", "familyname"),
+    "birthDate": ("birthday", "dateofbirth", "dob", "born"),
+    "sex": ("gender",),
+    "countryCode": ("country",),
+    "locality": ("city", "town"),
+    "startDate": ("from", "datefrom", "since", "begin", "begindate"),
+    "endDate": ("to", "dateto", "until", "till"),
+    "cardNumber": ("cardno", "loyaltycard"),
+    "allow": ("allowed", "enabled", "optin"),
+    "deny": ("denied", "disabled", "optout"),
+}
+"""Other words for the same thing, without blanks and marks."""
+_ALIKE = 0.85
+"""How much alike two spellings of one word are; ``lastname`` and ``firstname`` are less."""
 
 
 def places(koshelek: Koshelek, receipt_names: tuple[str, ...]) -> Mapping[str, MethodShape]:
@@ -104,8 +141,8 @@ def advice(shape: Shape, koshelek: Koshelek, base_path: str) -> str:
             )
         case "path":
             return _about_a_path(name, koshelek, base_path)
-    likely = nearest(name.rpartition(".")[2], CONTRACT_NAMES)
-    if likely is not None and likely.lower() == name.lower():
+    likely = _meant(shape)
+    if likely is None and name.lower() in (known.lower() for known in CONTRACT_NAMES):
         return "this call does not read it; it is passed over"
     if shape.call == "register_receipt":
         told = f'if it holds the text of the QR code, add "{name}" to koshelek.qr_fields'
@@ -116,6 +153,23 @@ def advice(shape: Shape, koshelek: Koshelek, base_path: str) -> str:
     if likely is None:
         return f"{told}; if it is a name of the contract under another one, see koshelek.other_names"
     return f'{told}; if it is {likely} under another name: koshelek.other_names = {{ {likely} = ["{name}"] }}'
+
+
+def _meant(shape: Shape) -> str | None:
+    """The name of the contract, among those that the call reads, for which this is plausibly another one.
+
+    Only the same word in another spelling, or another word for the same thing: ``lastName`` is much like
+    ``firstName``, and would put the one in the place of the other. What stands in a list cannot be named.
+    """
+    if "[]" in shape.name:
+        return None
+    leaf = "".join(filter(str.isalnum, shape.name.rpartition(".")[2].lower()))
+    for meant in _NAMED.get(shape.call, ()):
+        if leaf in _SAME_THING.get(meant, ()):
+            return meant
+    spelt = {name.lower(): name for name in _NAMED.get(shape.call, ())}
+    near = difflib.get_close_matches(leaf, list(spelt), n=1, cutoff=_ALIKE)
+    return spelt[near[0]] if near else None
 
 
 def _setting_of(call: str, name: str, koshelek: Koshelek) -> str:

@@ -19,12 +19,13 @@ from crm_backends.ports import (
     BackendUnavailable,
     Deadline,
     NotSupported,
+    Outcome,
     Refusal,
     Written,
 )
 from crm_backends.postgres import errors, rows, statements
 from crm_backends.postgres.database import CrmDatabase
-from crm_backends.postgres.operations import ON_CARDS
+from crm_backends.postgres.operations import ON_CARDS, SQL_OPERATIONS
 from crm_backends.postgres.settings import PostgresSettings
 from crm_backends.registry import BackendContext
 
@@ -179,7 +180,7 @@ class PostgresDriver:
             async with self._database.connection(limit) as connection:
                 statement = await self._fit(name, connection, limit)
                 if not limit.remaining():
-                    return Written.not_sent()
+                    return Written.not_sent("no time was left to send it")
                 arguments = statement.arguments(values)
                 try:
                     found = await self._database.fetch(connection, statement.text, arguments, limit)
@@ -190,9 +191,28 @@ class PostgresDriver:
                 except errors.UNREADABLE:
                     return Written.unknown(f"{statement.file}: what it returned cannot be read")
                 self._denied.pop(name, None)
-        except (BackendUnavailable, BackendCredentials):
-            return Written.not_sent()
-        return rows.written(found[0] if found else None, missing=missing)
+        except (BackendUnavailable, BackendCredentials) as error:
+            return Written.not_sent(str(error))
+        tells_points = "points" in SQL_OPERATIONS[name].required
+        written = rows.written(found, statement.file, missing=missing, tells_points=tells_points)
+        if written.outcome is Outcome.DONE and written.points is None and found[0].get("points") is not None:
+            self._tell_once(statement.file, "the column points holds what is no amount; it counts as none")
+        return written
+
+    def _only(self, name: str, found: Sequence[T], told: Callable[[T], object]) -> T | None:
+        """The one thing that a statement was to find; ``None``: nothing.
+
+        Rows that tell the same, as a join may make them, are one. ``told``: what has to be the same.
+
+        Raises:
+            BackendMisconfigured: they tell different things, and any of them might be somebody else's.
+        """
+        if len({told(one) for one in found}) > 1:
+            raise BackendMisconfigured(
+                f"{self._statements[name].file}: returned {len(found)} rows that differ, where one is meant; "
+                "let it select that one"
+            )
+        return found[0] if found else None
 
     def _dated(self, **values: object) -> dict[str, object]:
         """Values with ``today`` as the programme counts days."""

@@ -16,7 +16,7 @@ import asyncpg
 
 from crm_backends.ports import Finding
 from crm_backends.postgres import errors
-from crm_backends.postgres.operations import SQL_OPERATIONS, nearest
+from crm_backends.postgres.operations import SQL_OPERATIONS, USUAL, nearest
 from crm_backends.postgres.statements import Misfit, Statement
 
 if TYPE_CHECKING:
@@ -25,30 +25,6 @@ if TYPE_CHECKING:
     Connection = PoolConnectionProxy[asyncpg.Record]
 
 _PLANNED = "koshelek_check"
-_NEEDED: Mapping[str, Sequence[tuple[tuple[str, ...], str]]] = {
-    "users_find": [(("phone", "phone_digits", "phone_national"), "nobody is found by phone")],
-    "users_get": [(("customer",), "everybody would be the same person")],
-    "users_update": [(("customer",), "everybody would be changed")],
-    "points_balance": [(("account",), "everybody would have the same balance")],
-    "points_entries": [(("account",), "everybody would see the same movements")],
-    "points_purchases": [
-        (("account",), "everybody would see the same purchases"),
-        (("since", "since_at"), "all purchases would be read each time"),
-    ],
-    "points_credit": [
-        (("account",), "the points would go nowhere"),
-        (("idempotency_key",), "a receipt sent again would be credited again"),
-    ],
-    "coupons_redeem": [(("code",), "any code would do")],
-}
-"""Parameters without which a statement cannot do its work, and what would happen."""
-_USUAL = {
-    "users_register": "unless the phone is unique there, a registration sent again makes a second customer",
-    "coupons_issue": "coupons that are asked for again would be given again",
-    "coupons_redeem": "a code that is sent again would be used again, or refused as used",
-}
-"""Statements that hardly do without :idempotency_key, and why."""
-
 _LACKING = """
     SELECT 'TABLE' AS kind, c.oid::regclass::text AS name,
            ARRAY(SELECT privilege FROM unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'DELETE']) AS privilege
@@ -239,15 +215,9 @@ class Prover:
         self._tell(statement.file, f"returns {', '.join(unread)}, which nobody reads", remedy)
 
     def _look_at_parameters(self, statement: Statement) -> None:
-        for names, then in _NEEDED.get(statement.name, ()):
-            if not set(names) & set(statement.parameters):
-                wanted = " or ".join(f":{name}" for name in names)
-                self._wrong(Misfit(statement.file, f"does not use {wanted}: {then}", f"use {wanted} in it"))
-        usual = _USUAL.get(statement.name)
-        if usual is not None and "idempotency_key" not in statement.parameters:
-            self._tell(
-                statement.file, f"does not use :idempotency_key: {usual}", "keep it in a unique column"
-            )
+        parameter, then, remedy = USUAL.get(statement.name, ("", "", ""))
+        if parameter and parameter not in statement.parameters and not statement.is_ours:
+            self._tell(statement.file, f"does not use :{parameter}: {then}", remedy)
 
     def _wrong(self, misfit: Misfit) -> None:
         if misfit.remedy in self._granted:

@@ -19,7 +19,7 @@ class PostgresCoupons(PostgresDriver):
     async def coupons_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """Whose coupons these are; ``coupons_account.sql``."""
         found = await self._read("coupons_account", rows.holder_values(holder), deadline, rows.account)
-        return found[0] if found else None
+        return self._only("coupons_account", found, str)
 
     async def offers(self, account: str, *, deadline: Deadline) -> Sequence[Offer]:
         """General offers and the holder's own; ``coupons_offers.sql``."""

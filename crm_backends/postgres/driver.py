@@ -7,7 +7,6 @@ module of its own. It may not know the adapter, nor a table by name.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -191,13 +190,15 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
         """
         broken = [statement.misfit for statement in self._used if statement.misfit]
         found = [checking.finding_of(misfit) for misfit in (*self._misfits, *broken)]
-        if not found:
-            with contextlib.suppress(BackendError):
-                async with self._database.connection(
-                    Deadline.after(self._settings.statement_timeout)
-                ) as connection:
-                    found = await self._misfits_in(connection)
-        return found
+        if found:
+            return found
+        try:
+            async with self._database.connection(
+                Deadline.after(self._settings.statement_timeout)
+            ) as connection:
+                return await self._misfits_in(connection)
+        except BackendError:
+            return [checking.finding_of(lacks) for one in self._used if (lacks := one.lacking()) is not None]
 
     async def _look(
         self, look: Callable[[Connection], Awaitable[list[Finding]]], *, schema: bool = False

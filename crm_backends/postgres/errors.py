@@ -119,12 +119,17 @@ def after_write(file: str, error: Exception, *, unique_is_conflict: bool) -> Wri
         BackendMisconfigured: the statement does not fit the database; nothing was changed.
     """
     state = sqlstate(error)
+    said = f"{file}: the database refused it ({brief(error)})"
     if state == _UNIQUE_VIOLATION:
-        return Written.refused(Refusal.CONFLICT) if unique_is_conflict else Written.unknown()
+        if unique_is_conflict:
+            return Written.refused(Refusal.CONFLICT, said)
+        return Written.unknown(
+            f"{said}: the key may be there already; ON CONFLICT … DO UPDATE gives back what is there"
+        )
     if state[:2] in _MISFIT:
         raise BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)})") from None
     if state[:2] in _REFUSED:
-        return Written.refused()
+        return Written.refused(reason=said)
     if state[:2] in _ROLLED_BACK and state not in _IN_DOUBT:
-        return Written.not_sent()
-    return Written.unknown()
+        return Written.not_sent(f"{file}: the database rolled it back ({brief(error)})")
+    return Written.unknown(f"{file}: no answer from the database ({brief(error)})")

@@ -6,7 +6,7 @@ It may not know a file, nor a connection.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 # Kinds of result columns -> names of PostgreSQL types that fit.
@@ -166,6 +166,77 @@ SQL_OPERATIONS: Mapping[str, SqlOperation] = {
 
 ON_CARDS = ("users_find_by_card", "users_set_card")
 """Operations that a partner's database may do without: ours are meant for people who are found by ours."""
+
+
+_PHONES = tuple(_PHONE)
+_NAMES = tuple(_HOLDER)
+INDISPENSABLE: Mapping[str, Sequence[tuple[tuple[str, ...], str]]] = {
+    "users_find": [(_PHONES, "nobody is found by phone")],
+    "users_get": [(("customer",), "everybody would be the same person")],
+    "users_register": [(_PHONES, "everybody would be registered as the same person")],
+    "users_update": [(("customer",), "everybody would be changed")],
+    "users_set_consents": [
+        (("customer",), "everybody's consents would be changed"),
+        (("deny",), "who forbids a channel would not be heard"),
+    ],
+    "users_find_by_card": [(("number",), "every number would be the same card")],
+    "users_set_card": [
+        (("customer",), "every card would go to the same customer"),
+        (("number",), "every customer would have the same card"),
+    ],
+    "points_account": [(_NAMES, "everybody's points would go to one account")],
+    "points_balance": [(("account",), "everybody would have the same balance")],
+    "points_entries": [(("account",), "everybody would see the same movements")],
+    "points_purchases": [
+        (("account",), "everybody would see the same purchases"),
+        (("since", "since_at"), "all purchases would be read each time"),
+    ],
+    "points_credit": [
+        (("account",), "the points would go nowhere, or to somebody else"),
+        (("idempotency_key",), "a receipt sent again would be credited again"),
+        (
+            ("points", "total_kopecks", "fiscal_drive", "fiscal_document", "fiscal_sign"),
+            "every receipt would be credited alike",
+        ),
+    ],
+    "coupons_account": [(_NAMES, "everybody's coupons would go to one account")],
+    "coupons_issue": [(("account",), "the coupons would go nowhere, or to somebody else")],
+    "coupons_redeem": [
+        (("account",), "nobody knows for whom the code is used"),
+        (("code",), "any code would do"),
+        (("idempotency_key",), "a code sent again would be used again, or refused as used"),
+    ],
+}
+"""Parameters without which an operation mixes people or money up, any one of each group; and what follows."""
+USUAL: Mapping[str, tuple[str, str, str]] = {
+    "users_register": (
+        "idempotency_key",
+        "unless the phone is unique there, a registration sent again makes a second customer",
+        "keep it in a unique column",
+    ),
+    "coupons_issue": (
+        "idempotency_key",
+        "coupons that are asked for again would be given again",
+        "keep it in a unique column",
+    ),
+    "coupons_offers": (
+        "account",
+        "everybody is shown the same offers",
+        "right for offers that are everybody's; else select those of this account",
+    ),
+}
+"""Parameters an operation can do without in a few databases only: which, what follows, what to do."""
+
+
+def what_lacks(name: str, used: Iterable[str]) -> tuple[str, str] | None:
+    """Which indispensable parameters ``name`` does not use, and what to do; ``None``: it uses them."""
+    there = set(used)
+    lacking = [(names, then) for names, then in INDISPENSABLE.get(name, ()) if not there & set(names)]
+    if not lacking:
+        return None
+    wanted = [" or ".join(f":{one}" for one in names) for names, _ in lacking]
+    said = ", nor ".join(f"{one}: {then}" for one, (_, then) in zip(wanted, lacking, strict=True))
+    return f"does not use {said}", f"use {' and '.join(wanted)} in it"
 
 
 NEEDED = ("users_find", "users_get", "points_account", "coupons_account")

@@ -20,12 +20,12 @@ class PostgresPoints(PostgresDriver):
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """Whose points these are; ``points_account.sql``."""
         found = await self._read("points_account", rows.holder_values(holder), deadline, rows.account)
-        return found[0] if found else None
+        return self._only("points_account", found, str)
 
     async def balance(self, account: str, *, deadline: Deadline) -> Balance:
         """Points on the account; ``points_balance.sql``. Zero where it returns no row."""
         found = await self._read("points_balance", self._dated(account=account), deadline, rows.balance)
-        return found[0] if found else rows.NO_POINTS
+        return self._only("points_balance", found, lambda balance: balance) or rows.NO_POINTS
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
         """Movements, newest first; ``points_entries.sql``."""

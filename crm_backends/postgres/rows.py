@@ -7,6 +7,7 @@ e-mails by ``crm_backends.inputs``. This module may not know any connection, and
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
@@ -37,6 +38,10 @@ from crm_backends.ports import Refusal, Written
 
 NO_POINTS = Balance(total=Decimal(0), available=Decimal(0))
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
+OUTCOMES = ("done", *(str(refusal) for refusal in Refusal))
+"""What the column ``outcome`` of a write may say."""
+_WORD = re.compile(r"[A-Za-z_]{1,30}")
+"""What may be quoted of an outcome that is none: no name of a person, no number."""
 
 
 class RowError(ValueError):
@@ -238,21 +243,31 @@ def _as_text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def written(row: asyncpg.Record | None, *, missing: Refusal) -> Written:
+def written(found: Sequence[asyncpg.Record], file: str, *, missing: Refusal, tells_points: bool) -> Written:
     """The outcome a write's row tells; ``missing`` is what no row means.
 
-    A row that cannot be read leaves the outcome unknown: the statement has been executed.
+    What cannot be read leaves the outcome unknown, for the statement has been executed: more than one row, a
+    word that is no outcome, and where it ``tells_points``, an amount that is none.
     """
-    if row is None:
-        return Written.refused(missing)
+    if not found:
+        return Written.refused(missing, f"{file}: returned no row, which means {missing}")
+    if len(found) > 1:
+        return Written.unknown(f"{file}: returned {len(found)} rows, and one is read: see what it changed")
+    row = found[0]
     outcome = row.get("outcome", "done")
     if outcome != "done":
-        with contextlib.suppress(ValueError):
-            return Written.refused(Refusal(outcome))
-        return Written.unknown()
-    return Written.done(
-        crm_reference=_text(row, "reference"), points=_points(row, "points"), message=_text(row, "message")
-    )
+        if outcome not in OUTCOMES:
+            word = (
+                f"{outcome!r}" if _WORD.fullmatch(outcome or "") else f"of the shape {inputs.shape(outcome)}"
+            )
+            said = "null" if outcome is None else word
+            return Written.unknown(f"{file}: its outcome is {said}; the words are {', '.join(OUTCOMES)}")
+        return Written.refused(Refusal(outcome), f"{file}: its outcome is {outcome}")
+    points = _points(row, "points")
+    if tells_points and (points is None or points < 0):
+        said = "null" if row["points"] is None else "no number" if points is None else "negative"
+        return Written.unknown(f"{file}: its column points is {said}; return what was put on the account")
+    return Written.done(crm_reference=_text(row, "reference"), points=points, message=_text(row, "message"))
 
 
 def find_values(phone: str | None, email: str | None, birth_date: date | None) -> dict[str, object]:

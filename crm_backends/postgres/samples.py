@@ -30,6 +30,8 @@ T = TypeVar("T")
 _PHONES, _PEOPLE, _ENTRIES = 300, 5, 50
 _LIST_TIMEOUT = 60.0  # seconds: a partner's ORDER BY may sort everybody
 _DAYS = 365
+_STRANGERS = 3
+"""So many people of the list, who all have one account, are no family."""
 _WRITES = "25006"  # refused in a read-only transaction
 
 
@@ -47,6 +49,8 @@ class Samples:
     findings: list[Finding] = field(default_factory=list)
     _read: Counter[str] = field(default_factory=Counter)
     _said: set[tuple[str, str]] = field(default_factory=set)
+    _accounts: dict[str, dict[str, set[str]]] = field(default_factory=dict)
+    """Per operation that names accounts: the account, and whose it is said to be."""
 
     async def run(self) -> list[Finding]:
         """Read and judge; each thing that is wrong is told once.
@@ -58,6 +62,7 @@ class Samples:
         for person in people:
             await self._money(person)
             await self._offers(person)
+        self._judge_accounts()
         if self._read["people"]:
             read = ", ".join(f"{count} {what}" for what, count in self._read.items())
             self.findings.append(Finding("sample rows", True, f"{read} read"))
@@ -289,7 +294,34 @@ class Samples:
                 "name it by :users_reference where it is the same database",
             )
             return None
-        return str(found[0]["account"]) if found else None
+        if not found:
+            return None
+        named = {str(row["account"]) for row in found}
+        if len(named) > 1:
+            self._say(
+                operation,
+                f"returns {len(named)} accounts for one customer, and only one can be meant",
+                "name it by :users_reference, which is one customer's alone",
+                fails=True,
+            )
+            return None
+        account = named.pop()
+        self._accounts.setdefault(operation, {}).setdefault(account, set()).add(person.users_reference)
+        return account
+
+    def _judge_accounts(self) -> None:
+        """One account of several customers: somebody's points would go to another."""
+        for operation, owners in self._accounts.items():
+            people = sum(map(len, owners.values()))
+            most = max(map(len, owners.values()))
+            if most > 1:
+                self._say(
+                    operation,
+                    f"returns one account for {most} of {people} customers",
+                    "compare :users_reference, :phone or :card_number with a column; right only where people "
+                    "share an account",
+                    fails=most == people and people >= _STRANGERS,
+                )
 
     # -- reading -----------------------------------------------------------------------------------------
 

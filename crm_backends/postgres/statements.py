@@ -13,7 +13,14 @@ from pathlib import Path
 
 from crm_backends.paths import in_full
 from crm_backends.postgres.binding import PLACEHOLDER, BindError, bind
-from crm_backends.postgres.operations import KINDS, NEEDED, SQL_OPERATIONS, WANTED, nearest
+from crm_backends.postgres.operations import (
+    KINDS,
+    NEEDED,
+    SQL_OPERATIONS,
+    WANTED,
+    nearest,
+    what_lacks,
+)
 
 OWN_SQL = Path(__file__).parent / "sql"
 _UNSUPPORTED = re.compile(r"^[ \t]*--[ \t]*unsupported:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
@@ -62,7 +69,8 @@ class Statement:
         )
 
     def compare(self, columns: Iterable[tuple[str, str]]) -> Misfit | None:
-        """Hold the columns the server announces, as (name, PostgreSQL type), against the table."""
+        """Hold the columns the server announces, as (name, PostgreSQL type), against the table; then the
+        parameters."""
         operation = SQL_OPERATIONS[self.name]
         found = dict(columns)
         for column in operation.required:
@@ -82,7 +90,12 @@ class Statement:
                     f"returns the column {column} as {found[column]}",
                     f"return {WANTED[kind]}, with a cast where it is needed",
                 )
-        return None
+        return self.lacking()
+
+    def lacking(self) -> Misfit | None:
+        """That it mixes people or money up, for want of a parameter."""
+        found = what_lacks(self.name, self.parameters)
+        return None if found is None else Misfit(self.file, *found)
 
 
 @functools.cache
@@ -175,7 +188,7 @@ def _read(name: str, replacement: Path | None) -> Statement:
         misfit = Misfit(file, f"cannot be read ({type(error).__name__})", "make it a readable UTF-8 file")
     else:
         return Statement(name, file, text, parameters, is_ours=replacement is None)
-    return Statement(name, file, "", (), misfit)
+    return Statement(name, file, "", (), misfit, is_ours=replacement is None)
 
 
 def _declined(name: str, file: str, reason: str) -> Statement:

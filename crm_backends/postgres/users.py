@@ -84,7 +84,7 @@ class PostgresUsers(PostgresDriver):
         """One customer; ``users_get.sql``."""
         values = {"customer": customer_id}
         found = await self._read("users_get", values, deadline, self._customer("users_get"))
-        return found[0] if found else None
+        return self._only("users_get", found, lambda customer: customer.customer_id)
 
     async def register(self, profile: Profile, *, idempotency_key: str, deadline: Deadline) -> Written:
         """Create a customer, or get the one that has the phone; ``users_register.sql``."""
@@ -101,7 +101,8 @@ class PostgresUsers(PostgresDriver):
             if written.refusal is not Refusal.CONFLICT:
                 break
         if written.outcome is Outcome.DONE and written.crm_reference is None:
-            return Written.unknown()  # somebody was registered, but the SQL does not say who
+            file = self._statements["users_register"].file
+            return Written.unknown(f"{file}: its column reference is null; return the customer's key")
         return written
 
     async def update(self, customer: str, profile: Profile, *, deadline: Deadline) -> Written:
@@ -132,7 +133,9 @@ class PostgresUsers(PostgresDriver):
         found = await self._read(
             "users_find_by_card", {"number": number}, deadline, lambda row: self.crm_card(row, number)
         )
-        return found[0] if found else None
+        return self._only(
+            "users_find_by_card", found, lambda card: card.customer and card.customer.customer_id
+        )
 
     async def find_many_by_card(
         self, numbers: Sequence[str], join: str, *, deadline: Deadline

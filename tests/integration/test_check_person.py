@@ -166,6 +166,22 @@ _WRONG: dict[str, tuple[str, str, str]] = {
         "AND :idempotency_key IS NOT NULL RETURNING amount AS points",
         "the balance changed by 1 instead of 0",
     ),
+    "ten times as much": (
+        "points_credit",
+        "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
+        "SELECT id, :points * 10, :points * 10, :description, :idempotency_key FROM crm.customers "
+        "WHERE id = :account::bigint "
+        "ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference RETURNING amount AS points",
+        "done, but it says that it credited 10 of 1 points asked for and the balance changed by 10 instead",
+    ),
+    "another amount told": (
+        "points_credit",
+        "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
+        "SELECT id, :points, :points, :description, :idempotency_key FROM crm.customers "
+        "WHERE id = :account::bigint "
+        "ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference RETURNING 999 AS points",
+        "done, but it says that it credited 999 of 1 points asked for",
+    ),
     "another amount believed": (
         "points_credit",
         "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
@@ -212,6 +228,30 @@ async def test_a_crm_that_breaks_the_promise_is_found_out(case: str, shop: Any) 
     wrong = [line for line in found if line["state"] == "fail"]
     assert any(says in line["detail"] for line in wrong), wrong
     assert all(line["remedy"] for line in wrong)
+
+
+@pytest.mark.parametrize("case", ["ten times as much", "another amount told"])
+async def test_after_another_amount_nothing_else_is_blamed(case: str, shop: Any) -> None:
+    check, _ = shop
+    name, sql, _ = _WRONG[case]
+    _, found = check("--writes", "--yes", **{name: sql})
+    (wrong,) = [line for line in found if line["state"] == "fail"]
+    assert wrong["remedy"].startswith("points_credit: put just :points on the account")
+
+
+async def test_nothing_is_written_where_the_check_has_failed(shop: Any) -> None:
+    check, connection = shop
+    before = await counts(connection)
+    to_the_first = (
+        "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description, reference) "
+        "SELECT min(id), :points, :points, :description, :idempotency_key FROM crm.customers "
+        "RETURNING amount AS points"
+    )
+    done, found = check("--writes", "--yes", points_credit=to_the_first)
+    assert done.status == 1
+    assert "takes nothing back" not in done.err  # nobody is asked either
+    assert told(found, "writes")["detail"].startswith("nothing is written: a line above says")
+    assert await counts(connection) == before
 
 
 async def test_points_may_be_given_to_somebody_who_is_there(shop: Any) -> None:

@@ -607,3 +607,42 @@ async def test_a_reference_known_with_other_contents_is_held_for_a_person(unhurr
         assert await looked_at(unhurried, operation) is None
     assert await reason(unhurried) == CONFLICT
     assert (await receipt(unhurried)).state is OperationState.HELD
+
+
+@pytest.mark.parametrize("told", ["999", "0", "-5", "620"])
+@pytest.mark.parametrize("how", [Reconciliation.KEY, Reconciliation.PROBE, Reconciliation.COMPARE])
+async def test_another_amount_than_asked_for_is_held_and_never_told_as_credited(
+    told: str, how: Reconciliation, unhurried: Adapter, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the driver: what comes back is compared with what was asked, 62 points."""
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = ScriptedCrm([Written.done(points=Decimal(told))], [])
+    with crm(unhurried, scripted, how):
+        assert await looked_at(unhurried, operation) is None
+    assert await reason(unhurried) == CONFLICT
+    held = await receipt(unhurried)
+    assert (held.state, held.points) == (OperationState.HELD, None)
+    shown = await PostgresReview(unhurried.service.gateway).show(operation.id)
+    assert shown is not None
+    said = f"62 points were asked for, and the CRM says that it credited {told}"
+    assert shown[0].detail == said
+    assert said in capsys.readouterr().out
+
+
+async def test_another_amount_found_for_a_doubt_is_held(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = ScriptedCrm([LOST], [Written.done(points=Decimal(7))])
+    with crm(unhurried, scripted, Reconciliation.PROBE):
+        for _ in range(50):
+            if await looked_at(unhurried, operation) is None:
+                break
+            await asyncio.sleep(0.05)
+    assert await reason(unhurried) == CONFLICT
+
+
+async def test_an_amount_in_fewer_decimals_is_credited_as_the_crm_says(unhurried: Adapter) -> None:
+    (operation,) = await recorded_receipts(unhurried, 1)
+    scripted = ScriptedCrm([Written.done(points=Decimal("62.00"))], [])
+    with crm(unhurried, scripted, Reconciliation.KEY):
+        assert await looked_at(unhurried, operation) is None
+    assert (await receipt(unhurried)).state is OperationState.DONE

@@ -50,6 +50,22 @@ async def test_malformed_consents_name_the_field(adapter: Adapter, body: object,
     assert await _consents(adapter) == {}
 
 
+@pytest.mark.parametrize("body", [{"sms": False}, {"sms": "maybe"}, {"channels": {"deny": ["sms"]}}])
+async def test_consents_in_neither_list_are_refused_and_not_lost(adapter: Adapter, body: object) -> None:
+    """A "no" in a form that nobody reads was answered 200, and forgotten."""
+    number = await adapter.issue(phone=new_phone())
+    answer = await adapter.call("PUT", f"/v1/card/{number}/communication", body)
+    assert answer.code == Code.FIELD_MISSING
+    assert "allow" in answer.body["description"]
+
+
+@pytest.mark.parametrize("body", [{}, {"allow": [], "deny": []}, {"deny": []}, {"allow": ["pigeon"]}])
+async def test_consents_that_change_nothing_are_answered(adapter: Adapter, body: object) -> None:
+    number = await adapter.issue(phone=new_phone())
+    answer = await adapter.call("PUT", f"/v1/card/{number}/communication", body)
+    assert (answer.status, answer.body) == (200, None)
+
+
 async def test_card_info_shows_points_newest_first_without_zeros(adapter: Adapter) -> None:
     number = await adapter.issue(phone="79161112233")
     customer = await adapter.sql("SELECT id FROM crm.customers")

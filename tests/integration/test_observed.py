@@ -170,3 +170,45 @@ def test_other_names_are_of_the_contract(tmp_path: Path) -> None:
     file.write_text('[koshelek.other_names]\nbirth_date = ["born"]\n')
     with pytest.raises(SettingsError, match='the contract has no "birth_date"; did you mean "birthDate"'):
         read_settings(file)
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "meant"),
+    [
+        ("update_profile", "lastName", "surname"),
+        ("update_profile", "birth_date", "birthDate"),
+        ("update_profile", "person.surename", "surname"),
+        ("issue_card", "Gender", "sex"),
+        ("find_card", "phone", "msisdn"),
+        ("register_receipt", "holder.card_number", "cardNumber"),
+        ("set_consents", "denied", "deny"),
+        ("purchases", "date_from", "startDate"),
+    ],
+)
+def test_another_name_for_the_same_thing_is_advised(call: str, name: str, meant: str) -> None:
+    told = advice(Shape(call, "field", name), Koshelek(), "")
+    assert f'koshelek.other_names = {{ {meant} = ["{name}"] }}' in told
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [
+        ("update_profile", "communication[].state"),  # once: startDate
+        ("update_profile", "phones[].phone"),  # nothing reads within a list
+        ("update_profile", "name"),
+        ("update_profile", "shopName"),
+        ("update_profile", "lastVisit"),
+        ("update_profile", "startdate2"),
+        ("card_info", "lastName"),
+        ("find_card", "partnerId"),
+        ("register_receipt", "dateTime"),
+    ],
+)
+def test_a_name_that_is_only_alike_is_not_advised(call: str, name: str) -> None:
+    assert "other_names = {" not in advice(Shape(call, "field", name), Koshelek(), "")
+
+
+def test_a_name_of_the_contract_that_the_call_does_not_read_is_passed_over() -> None:
+    assert advice(Shape("set_consents", "field", "phone"), Koshelek(), "") == (
+        "this call does not read it; it is passed over"
+    )

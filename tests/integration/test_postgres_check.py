@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from crm_backends.ports import Finding
 from crm_backends.postgres import PostgresBackend, PostgresSettings
+from crm_backends.postgres.operations import INDISPENSABLE, SQL_OPERATIONS, USUAL
 from crm_backends.registry import BackendContext
 
 SCHEMA = """
@@ -45,7 +46,8 @@ FILES = {
     "INSERT INTO shop.clients (no, tel, mail) SELECT no, :phone, :email FROM new RETURNING no AS reference",
     "users_update": "UPDATE shop.clients SET mail = coalesce(:email, mail) WHERE no = :customer::int "
     "RETURNING no AS reference",
-    "users_set_consents": "SELECT no AS reference FROM shop.clients WHERE no = :customer::int",
+    "users_set_consents": "SELECT no AS reference FROM shop.clients "
+    "WHERE no = :customer::int AND cardinality(:deny) >= 0",
     "users_list_phones": "SELECT tel AS phone FROM shop.clients",
     "points_account": "SELECT no AS account FROM shop.clients WHERE no = :users_reference::int",
     "points_balance": "SELECT coalesce(sum(points), 0) AS total, coalesce(sum(points), 0) AS available "
@@ -58,8 +60,8 @@ FILES = {
     "VALUES (:account::int, coalesce(:points, 0), :description, :idempotency_key) "
     "ON CONFLICT (doc) DO UPDATE SET doc = EXCLUDED.doc WHERE kept.client = EXCLUDED.client RETURNING points",
     "coupons_account": "SELECT no AS account FROM shop.clients WHERE no = :users_reference::int",
-    "coupons_offers": "SELECT 1 AS reference, 'Tea' AS title",
-    "coupons_issue": "SELECT 1 AS reference WHERE :idempotency_key IS NOT NULL",
+    "coupons_offers": "SELECT 1 AS reference, 'Tea' AS title WHERE :account <> ''",
+    "coupons_issue": "SELECT 1 AS reference WHERE :idempotency_key IS NOT NULL AND :account <> ''",
     "coupons_redeem": "SELECT shop.use_code(:account::int, :code, :idempotency_key) AS outcome",
 }
 RIGHTS = """
@@ -77,15 +79,18 @@ class Shop:
     def __init__(self, admin: asyncpg.Connection[asyncpg.Record], url: str, folder: Path) -> None:
         self.admin, self._url, self._folder = admin, url, folder
 
-    async def check(self, **files: str) -> Sequence[Finding]:
-        """What ``check`` says as the role, with these files in place of the good ones."""
+    def driver(self, **files: str) -> PostgresBackend:
+        """One that works as the role, with these files in place of the good ones."""
         for name, sql in (FILES | files).items():
             (self._folder / f"{name}.sql").write_text(sql, encoding="utf-8")
         settings = PostgresSettings(
             url=SecretStr(self._url.replace("://postgres:@", "://adapter:@")), sql_dir=self._folder
         )
-        zone = ZoneInfo("Europe/Moscow")
-        driver = PostgresBackend(settings, BackendContext("", None, zone, "RU"))
+        return PostgresBackend(settings, BackendContext("", None, ZoneInfo("Europe/Moscow"), "RU"))
+
+    async def check(self, **files: str) -> Sequence[Finding]:
+        """What ``check`` says."""
+        driver = self.driver(**files)
         before = await self._contents()
         found = await driver.check()
         assert await self._contents() == before  # it changes nothing
@@ -311,6 +316,98 @@ async def test_rows_and_statements_that_are_not_right_are_told(
     found = await shop.check(**{name: sql})
     said = [one for one in wrong(found) if one.subject.endswith(f"{name}.sql")]
     assert any(says in one.detail and remedy in one.remedy for one in said), found
+
+
+PERSON_BY_CARD = f"SELECT 'active' AS state, {PERSON} FROM shop.clients"
+MIXED_UP = {
+    "users_find": (f"SELECT {PERSON} FROM shop.clients LIMIT 1", ":phone or :phone_digits"),
+    "users_get": (f"SELECT {PERSON} FROM shop.clients LIMIT 1", ":customer"),
+    "users_register": (
+        "INSERT INTO shop.clients (no, tel, mail) VALUES (9, '1', :idempotency_key) RETURNING 9 AS reference",
+        ":phone or :phone_digits",
+    ),
+    "users_update": ("UPDATE shop.clients SET mail = :email RETURNING no AS reference", ":customer"),
+    "users_set_consents": (
+        "UPDATE shop.clients SET sex = sex WHERE :allow = :deny RETURNING no AS reference",
+        ":customer",
+    ),
+    "users_find_by_card": (f"{PERSON_BY_CARD} LIMIT 1", ":number"),
+    "users_set_card": (
+        "UPDATE shop.clients SET sex = :number WHERE no = 1 RETURNING no AS reference",
+        ":customer",
+    ),
+    "points_account": ("SELECT no AS account FROM shop.clients ORDER BY no LIMIT 1", ":users_reference"),
+    "points_balance": ("SELECT 1 AS total, 1 AS available", ":account"),
+    "points_entries": ("SELECT points AS amount, note AS description, at FROM shop.moves", ":account"),
+    "points_purchases": (
+        "SELECT at, item, kopecks AS amount_kopecks FROM shop.lines WHERE at >= :since_at",
+        ":account",
+    ),
+    "points_credit": (
+        "INSERT INTO shop.moves (client, points, note, doc) VALUES (1, :points, :description, "
+        ":idempotency_key) RETURNING points",
+        ":account",
+    ),
+    "coupons_account": ("SELECT 1 AS account", ":users_reference"),
+    "coupons_issue": ("SELECT 1 AS reference WHERE :idempotency_key IS NOT NULL", ":account"),
+    "coupons_redeem": ("SELECT shop.use_code(:account::int, :code, 'x') AS outcome", ":idempotency_key"),
+}
+"""Files that mix people or money up, each without one parameter."""
+
+
+@pytest.mark.parametrize("name", MIXED_UP)
+async def test_a_file_that_mixes_people_up_is_wrong_and_stops_serve(name: str, shop: Shop) -> None:
+    sql, lacking = MIXED_UP[name]
+    (said,) = [one for one in await shop.check(**{name: sql}) if not one.ok]
+    assert said.subject.endswith(f"{name}.sql")
+    assert "does not use" in said.detail
+    assert lacking in said.detail
+    assert said.remedy.startswith("use ")
+    (misfit,) = await shop.driver(**{name: sql}).misfits()  # of these serve ends
+    assert (misfit.subject, misfit.detail) == (said.subject, said.detail)
+
+
+async def test_what_mixes_people_up_is_found_though_the_database_is_away(tmp_path: Path) -> None:
+    (tmp_path / "points_account.sql").write_text(MIXED_UP["points_account"][0], encoding="utf-8")
+    away = PostgresSettings(url=SecretStr("postgresql://u@127.0.0.1:1/x"), sql_dir=tmp_path)
+    driver = PostgresBackend(away, BackendContext("", None, ZoneInfo("Europe/Moscow"), "RU"))
+    (misfit,) = await driver.misfits()
+    assert "everybody's points would go to one account" in misfit.detail
+
+
+def test_no_operation_for_one_person_can_do_without_naming_it() -> None:
+    """Whatever is supplied to tell one person, account, card or code from others cannot be left out."""
+    tells_apart = {"customer", "account", "number", "code", "users_reference", "phone"}
+    for name, operation in SQL_OPERATIONS.items():
+        needed = {one for group, _ in INDISPENSABLE.get(name, ()) for one in group}
+        optional = {USUAL[name][0]} if name in USUAL else set()
+        changes_a_phone = {"phone"} if name == "users_update" else set()
+        assert set(operation.parameters) & tells_apart <= needed | optional | changes_a_phone, name
+
+
+async def test_offers_of_everybody_are_asked_about_and_no_more(shop: Shop) -> None:
+    found = await shop.check(coupons_offers="SELECT 1 AS reference, 'Tea' AS title")
+    one = about(found, "coupons_offers.sql")
+    assert (one.ok, one.warning) == (True, True)
+    assert "everybody is shown the same offers" in one.detail
+    assert "offers that are everybody's" in one.remedy
+
+
+async def test_an_account_that_is_everybodys_is_found_though_the_parameter_is_used(shop: Shop) -> None:
+    first = "SELECT no AS account FROM shop.clients WHERE :users_reference <> '' ORDER BY no LIMIT 1"
+    one = about(await shop.check(points_account=first), "points_account.sql")
+    assert not one.ok
+    assert "returns one account for 3 of 3 customers" in one.detail
+    every = "SELECT no AS account FROM shop.clients WHERE :users_reference <> ''"
+    one = about(await shop.check(points_account=every), "points_account.sql")
+    assert not one.ok
+    assert "returns 3 accounts for one customer" in one.detail
+
+
+async def test_an_account_that_two_share_is_asked_about(shop: Shop) -> None:
+    shared = "SELECT greatest(no, 2) AS account FROM shop.clients WHERE no = :users_reference::int"
+    one = about(await shop.check(points_account=shared), "points_account.sql")
+    assert (one.ok, one.detail) == (True, "returns one account for 2 of 3 customers")
 
 
 async def test_dates_that_python_does_not_have_are_told(shop: Shop) -> None:

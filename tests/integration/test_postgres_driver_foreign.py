@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -119,7 +119,7 @@ SQL = {
     "coupons_redeem": """
         SELECT CASE code WHEN 'ALT' THEN 'code_expired' WHEN 'TOR' THEN 'offen' ELSE 'done' END AS outcome,
                punkte AS points
-        FROM codes WHERE code = upper(:code) AND :account <> ''""",
+        FROM codes WHERE code = upper(:code) AND :account <> '' AND :idempotency_key <> ''""",
 }
 
 
@@ -179,7 +179,7 @@ async def test_all_files_fit_and_no_schema_is_made(
     assert "not in sql_dir: the CRM is not told the numbers of new cards" in told
     # What is said of these files is true: they keep no promise for what comes twice.
     warned = {Path(finding.subject).stem for finding in found if finding.warning}
-    assert warned == {"users_register", "coupons_redeem"}
+    assert warned == {"users_register"}
     assert await database.fetchval("SELECT to_regnamespace('crm')") is None
 
 
@@ -316,6 +316,76 @@ async def test_a_credit_counts_once(crm: PostgresBackend) -> None:
     assert refused == Written.refused(Refusal.OTHER)
     nobody = await crm.credit("K-9", Credit(Decimal(1), "x"), idempotency_key="op-3", deadline=soon())
     assert nobody == Written.refused(Refusal.OTHER)
+
+
+@pytest.mark.parametrize(
+    ("sql", "says"),
+    [
+        ("SELECT NULL::int AS points", "its column points is null"),
+        ("SELECT 'NaN'::numeric AS points", "its column points is no number"),
+        ("SELECT -5 AS points", "its column points is negative"),
+        ("SELECT 5 AS points FROM generate_series(1, 2)", "returned 2 rows, and one is read"),
+        (
+            "SELECT 5 AS points, 'okay' AS outcome",
+            "its outcome is 'okay'; the words are done, other, conflict",
+        ),
+        (
+            "SELECT 5 AS points, 'Anna 89161234567' AS outcome",
+            'its outcome is of the shape "xxxx 99999999999"',
+        ),
+        ("SELECT 5 AS points, NULL AS outcome", "its outcome is null"),
+    ],
+)
+async def test_what_cannot_be_read_of_a_credit_is_never_done(
+    fresh_database: str, database: asyncpg.Connection[asyncpg.Record], tmp_path: Path, sql: str, says: str
+) -> None:
+    """A doubt with its reason: the file, what it returned, and what it may return."""
+    where = "WHERE :account <> '' AND :idempotency_key <> '' AND :points > 0"
+    (tmp_path / "points_credit.sql").write_text(f"SELECT * FROM ({sql}) AS told {where}", encoding="utf-8")
+    settings = PostgresSettings(url=SecretStr(fresh_database), sql_dir=tmp_path)
+    driver = PostgresBackend(settings, BackendContext("", None, ZONE, "RU"))
+    await driver.open()
+    written = await driver.credit("K-1", Credit(Decimal(5), "x"), idempotency_key="k", deadline=soon())
+    await driver.close()
+    assert written == Written.unknown()
+    assert "points_credit.sql: " in (written.reason or "")
+    assert says in (written.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "sql"),
+    [
+        ("points_account", "SELECT nr AS account FROM kunden WHERE :users_reference <> ''"),
+        ("coupons_account", "SELECT nr AS account FROM kunden WHERE :users_reference <> ''"),
+        ("points_balance", "SELECT n AS total, n AS available "
+         "FROM generate_series(1, 2) AS n WHERE :account <> ''"),
+        ("users_get", f"{CUSTOMER} WHERE :customer <> ''"),
+        ("users_find_by_card", "SELECT 'active' AS state, nr AS reference, '' AS phone FROM kunden "
+         "WHERE :number <> ''"),
+    ],
+)  # fmt: skip
+async def test_of_several_rows_where_one_is_meant_none_is_taken(
+    fresh_database: str,
+    database: asyncpg.Connection[asyncpg.Record],
+    tmp_path: Path,
+    name: str,
+    sql: str,
+) -> None:
+    (tmp_path / f"{name}.sql").write_text(sql, encoding="utf-8")
+    settings = PostgresSettings(url=SecretStr(fresh_database), sql_dir=tmp_path)
+    driver = PostgresBackend(settings, BackendContext("", None, ZONE, "RU"))
+    await driver.open()
+    holder = Holder("1", "K-1", Profile(phone="+79001234567"))
+    asked: dict[str, Callable[[], Awaitable[object]]] = {
+        "points_account": lambda: driver.points_account(holder, deadline=soon()),
+        "coupons_account": lambda: driver.coupons_account(holder, deadline=soon()),
+        "points_balance": lambda: driver.balance("K-1", deadline=soon()),
+        "users_get": lambda: driver.get("K-1", deadline=soon()),
+        "users_find_by_card": lambda: driver.find_by_card("1", deadline=soon()),
+    }
+    with pytest.raises(BackendMisconfigured, match=rf"{name}\.sql: returned 2 rows that differ"):
+        await asked[name]()
+    await driver.close()
 
 
 async def test_coupons_are_given_listed_and_used(

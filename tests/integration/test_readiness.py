@@ -160,6 +160,7 @@ _BROKEN = {
     ),
     "users_get": ("SELECT id AS reference, phone FROM shop.clients", '"shop.clients" does not exist'),
     "points_balance": ("SELECT 1 AS total", "returns no column available"),
+    "points_account": ("SELECT 1 AS account", "everybody's points would go to one account"),
     "points_entries": ("SELECT :acount", "did you mean :account?"),
     "points_balnce": ("SELECT 1", "did you mean points_balance.sql?"),
 }
@@ -198,7 +199,7 @@ def test_what_a_port_needs_that_another_crm_serves_is_not_looked_at(
         "users_get": "SELECT :customer AS reference, '+79000000000' AS phone",
         "users_register": f"{person}, :idempotency_key",
         "users_update": "SELECT :customer AS reference",
-        "users_set_consents": "SELECT :customer AS reference",
+        "users_set_consents": "SELECT :customer AS reference WHERE :allow <> :deny",
         "users_list_phones": "SELECT '+79000000000' AS phone",
     }.items():
         (tmp_path / "sql" / f"{name}.sql").write_text(sql, encoding="utf-8")

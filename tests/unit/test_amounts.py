@@ -1,4 +1,4 @@
-"""Amounts as CRMs tell them."""
+"""Amounts as CRMs tell them, and whether they are those that were asked for."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from adapter.delivery.amounts import is_rounded
 from crm_backends.inputs import amount_of
 
 
@@ -25,3 +26,25 @@ def test_an_amount_is_read_as_it_stands(told: object, amount: str) -> None:
 )
 def test_what_no_account_can_hold_is_none(told: object) -> None:
     assert amount_of(told) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("5", "5"), ("5", "5.00"), ("100", "1E+2"), ("5.125", "5.13"), ("5.125", "5.1"), ("5.5", "6"),
+        ("5.5", "6.00"), ("5.5", "5"), ("0.5", "0"), ("0", "0"), (None, "0"), (None, "999"),
+    ],
+)  # fmt: skip
+def test_an_amount_in_fewer_decimals_is_the_one_asked_for(asked: str | None, told: str) -> None:
+    assert is_rounded(Decimal(told), None if asked is None else Decimal(asked))
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("5", "999"), ("5", "0"), ("5", "-5"), ("5", "6"), ("5", "4.5"), ("5", "50"), ("5", "5.01"),
+        ("5", "NaN"), ("0.5", "-0.5"), ("10", "20"), (None, "-1"), (None, "Infinity"),
+    ],
+)  # fmt: skip
+def test_another_amount_is_not_the_one_asked_for(asked: str | None, told: str) -> None:
+    assert not is_rounded(Decimal(told), None if asked is None else Decimal(asked))

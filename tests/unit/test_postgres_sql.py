@@ -123,7 +123,7 @@ def test_a_missing_folder_and_an_unreadable_file_are_said(tmp_path: Path) -> Non
 
 
 def test_columns_are_compared_by_name_and_type() -> None:
-    statement = Statement("points_balance", "points_balance.sql", "", ())
+    statement = Statement("points_balance", "points_balance.sql", "", ("account",))
     assert statement.compare([("total", "numeric"), ("available", "int8")]) is None
     missing = statement.compare([("total", "numeric"), ("availabel", "numeric")])
     assert missing is not None
@@ -132,6 +132,11 @@ def test_columns_are_compared_by_name_and_type() -> None:
     wrong = statement.compare([("total", "numeric"), ("available", "text")])
     assert wrong is not None
     assert wrong.problem == "returns the column available as text"
+    everybodys = Statement("points_balance", "points_balance.sql", "", ("today",))
+    mixed_up = everybodys.compare([("total", "numeric"), ("available", "int8")])
+    assert mixed_up is not None
+    assert mixed_up.problem == "does not use :account: everybody would have the same balance"
+    assert mixed_up.remedy == "use :account in it"
 
 
 def _server_error(state: str) -> Exception:

@@ -63,7 +63,16 @@ async def _with_service(settings: Settings, url: str, wanted: LookedAt, tell: Te
         if wanted.phone is not None:
             for finding in await Walk(service, wanted.phone, settings.koshelek.get_all_users).run():
                 tell(finding)
-        if wanted.writes and wanted.agreed(beforehand(service, wanted.phone)):
+        if wanted.writes and not well:
+            tell(
+                Finding(
+                    "writes",
+                    False,
+                    "nothing is written: a line above says that a CRM is wrong",
+                    "mend what it names, then call check --writes again",
+                )
+            )
+        elif wanted.writes and wanted.agreed(beforehand(service, wanted.phone)):
             for finding in await Writes(service, wanted.phone).run():
                 tell(finding)
     finally:

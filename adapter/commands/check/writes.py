@@ -200,19 +200,33 @@ class Writes:
         if written.outcome is not Outcome.DONE:
             self._tell("credit", _told("is not done", written), _LOOK, ok=False)
             return
-        rose = await ledger.rose(written.points or _POINTS)
-        self._tell(
-            "credit",
-            f"done, and seen in the balance after {ledger.seconds:.1f} s"
-            if rose is None
-            else f"done, but {rose}",
-            "points_credit: RETURNING the points that were put on the account",
-            ok=rose is None,
-        )
+        if not await self._is_what_was_asked(ledger, credit, written):
+            return  # whatever follows would only repeat it
         if programme.reconciliation[OperationKind.RECEIPT] is Reconciliation.KEY:
             await self._one_effect(ledger, credit, reference)
         else:
             await self._looked_up(ledger, account, credit, reference)
+
+    async def _is_what_was_asked(self, ledger: _Ledger, credit: Credit, written: Written) -> bool:
+        """Whether the CRM put on the account what it was asked for, and says so."""
+        expected = credit.points or written.points or _POINTS
+        rose = await ledger.rose(expected)
+        said = written.points if credit.points is not None else None
+        if rose is None and said in (None, credit.points):
+            self._tell("credit", f"done, and seen in the balance after {ledger.seconds:.1f} s")
+            return True
+        says = (
+            f"it says that it credited {points_text(said)} of {points_text(credit.points)} points asked for"
+            if said is not None and credit.points is not None and said != credit.points
+            else ""
+        )
+        self._tell(
+            "credit",
+            f"done, but {' and '.join(filter(None, (says, rose)))}",
+            "points_credit: put just :points on the account, and return AS points what was put there",
+            ok=False,
+        )
+        return False
 
     async def _one_effect(self, ledger: _Ledger, credit: Credit, reference: str) -> None:
         """The promise of a CRM that honours our reference: the adapter sends a doubtful credit again."""
