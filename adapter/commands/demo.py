@@ -117,6 +117,7 @@ CONNECTORS: Mapping[str, Mapping[str, object]] = {
         "secret_key": mindbox.SECRET_KEY,
         "balance": mindbox.BALANCE,
         "card_prefix": mindbox.PRINTED,
+    },
     "talonone": {
         "api_key": talonone.API_KEY,
         "program": talonone.PROGRAM,
