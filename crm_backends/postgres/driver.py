@@ -43,6 +43,10 @@ _WITHOUT = {
     "users_set_card": "not in sql_dir: the CRM is not told the numbers of new cards",
 }
 """What it means that a file is not there."""
+_DECLINED = {
+    "points_balance": "write it where customers have points: without it every card shows a balance of 0",
+}
+"""What somebody should look at who declines an operation."""
 
 
 class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
@@ -153,6 +157,8 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
                 f"{name}.sql",
                 True,
                 f"declined: {why}" if self._statements[name].unsupported else _WITHOUT[name],
+                _DECLINED.get(name, ""),
+                warning=name in _DECLINED,
             )
             for name, why in self._absent.items()
             if name.partition("_")[0] in self._ports
