@@ -143,7 +143,7 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
 
     async def _prove(self, connection: Connection) -> list[Finding]:
         async with connection.transaction(readonly=True):
-            proof = checking.Prover(connection, self._used, self._settings.statement_timeout)
+            proof = checking.Prover(connection, self._used, self._settings.statement_timeout, self._zone)
             found = await proof.run()
             good = {name: self._statements[name] for name in proof.columns}
             seconds = self._settings.statement_timeout
@@ -177,7 +177,7 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
         for name, (until, seen) in list(self._denied.items()):
             statement = self._statements[name]
             async with connection.transaction(readonly=True):
-                proof = checking.Prover(connection, [statement], self._settings.statement_timeout)
+                proof = checking.Prover(connection, [statement], self._settings.statement_timeout, self._zone)
                 lacking = [finding for finding in await proof.run() if not finding.ok]
             if lacking:
                 self._denied[name] = (until, True)

@@ -231,6 +231,26 @@ async def test_receipts_at_once_and_a_till_that_takes_points_leave_the_running_b
     assert info["card"]["bonus"]["total"] == str(380 + 10 * 50 - 50)
 
 
+async def test_points_are_to_be_spent_at_once_whatever_the_zone_of_the_server(
+    folder: Path, shop: asyncpg.Connection[asyncpg.Record], fresh_database: str
+) -> None:
+    """In UTC a credit once was usable three hours later only, and a purchase was told three hours late."""
+    name = await shop.fetchval("SELECT quote_ident(current_database())")
+    await shop.execute(f"ALTER DATABASE {name} SET timezone = 'UTC'")
+    port, management = free_ports(2)
+    env = {"KOSHELEK_MANAGEMENT__PORT": str(management)}
+    with Running("serve", "--port", str(port), cwd=folder, env=env) as serving:
+        await asyncio.to_thread(serving.wait_for, '"ready"')
+        served = Shop(port, shop, fresh_database)
+        body = {"cardNumber": "2900000010024", "qrCode": served.receipt(7)}
+        assert (await served.good("POST", "/v1/promo/qrCode", body))["status"] == "credited"
+        bonus = (await served.good("GET", "/v1/card/2900000010024"))["card"]["bonus"]
+        assert (bonus["total"], bonus["available"]) == ("430", "430")
+        noted = await shop.fetchval("SELECT at FROM shop.bonus ORDER BY id DESC LIMIT 1")
+        moscow = datetime.now(ZoneInfo("Europe/Moscow")).replace(tzinfo=None)
+        assert abs(noted - moscow) < timedelta(minutes=2)
+
+
 async def test_promo_codes_keep_their_limits(served: Shop) -> None:
     for phone in (ANNA, "79000000003"):
         await served.good("POST", "/v1/card/anonymous", {"phone": phone})
