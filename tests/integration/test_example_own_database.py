@@ -59,6 +59,23 @@ def check(folder: Path, *options: str) -> list[dict[str, str]]:
     return found
 
 
+async def test_the_additions_come_whole_or_not_at_all_though_the_role_is_there(
+    shop: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    """A role is the whole server's: the second database once got half of it, and could not be mended."""
+    additions = (EXAMPLE / "additions.sql").read_text(encoding="utf-8")
+    await shop.execute("DROP SCHEMA shop CASCADE")
+    await shop.execute((EXAMPLE / "schema.sql").read_text(encoding="utf-8"))
+    await shop.execute("ALTER TABLE shop.promo RENAME TO promos")  # is met near the end
+    with pytest.raises(asyncpg.UndefinedObjectError):
+        await shop.execute(additions)
+    await shop.execute("ROLLBACK")
+    assert await shop.fetchval("SELECT to_regproc('shop.last_ten')") is None
+    await shop.execute("ALTER TABLE shop.promos RENAME TO promo")
+    await shop.execute(additions)
+    assert await shop.fetchval("SELECT has_table_privilege('koshelek', 'shop.bonus', 'INSERT')")
+
+
 async def test_check_finds_nothing_to_say(folder: Path) -> None:
     found = check(folder)
     # The role of this try may do too much with the adapter's own tables, which is told.
