@@ -14,13 +14,15 @@ import argon2
 from adapter.api import tls
 from adapter.checking.own_database import own_database
 from adapter.checking.proof import proof_findings
+from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import StoreUnavailable
-from adapter.settings import SHORTEST_PASSWORD, CannotRun, Settings
+from adapter.settings import SHORTEST_PASSWORD, CannotRun, Receipts, Settings
 from crm_backends.ports import Backend, BackendError, Finding
 
 if TYPE_CHECKING:
     from adapter.bootstrap import Service
 
+_ROUNDED = {"down": "rounded down", "half_up": "rounded half up", "up": "rounded up"}
 _PATIENCE = 20.0  # seconds for one CRM
 _RENEW = timedelta(days=14)
 """A certificate that ends sooner is warned of."""
@@ -43,6 +45,9 @@ async def of_service(service: Service) -> AsyncIterator[Finding]:
             yield replace(finding, subject=f"crm {backend.name}", detail=detail)
     for finding in proof_findings(await service.shown()):
         yield finding
+    programme = service.programme
+    if programme.points is not None and OperationKind.RECEIPT not in programme.cannot:
+        yield Finding("points", True, _earning(service.settings.receipts))
     unbound = [port for port, backend in service.by_port.items() if backend is None]
     if unbound:
         yield Finding("crm", True, f"no CRM for {', '.join(unbound)}")
@@ -67,6 +72,18 @@ async def of_running(service: Service) -> list[Finding]:
     except StoreUnavailable as error:
         found.append(Finding("database", False, f"does not answer: {error}", "koshelek-adapter check"))
     return found
+
+
+def _earning(rule: Receipts) -> str:
+    """Who reckons what a receipt is worth, and by which rule."""
+    if rule.points_by == "crm":
+        return 'what a receipt is worth is reckoned by the CRM (receipts.points_by = "crm")'
+    most = "" if rule.maximum_points is None else f", at most {rule.maximum_points:f} a receipt"
+    return (
+        f"{rule.rate:f} for each rouble of a receipt, in steps of {rule.step:f}, "
+        f"{_ROUNDED[rule.rounding]}{most}: reckoned here by the rule of receipts "
+        "(receipts.points_by, receipts.rate)"
+    )
 
 
 def _password(settings: Settings) -> Finding:

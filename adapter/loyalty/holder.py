@@ -77,7 +77,11 @@ async def _account_shown(programme: Programme, card: Card, port: Port, deadline:
 
 
 async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Balance, Sequence[PointsEntry]]:
-    """Balance and movements; zero and an empty list where the CRM cannot tell them."""
+    """Balance and movements; zero and an empty list where the CRM cannot tell them.
+
+    The contract has no card without a balance (KLO-3-03, evidence: one), and the card is worth more to its
+    holder than an error. ``check`` warns of it.
+    """
     try:
         balance = await points.balance(account, deadline=deadline)
     except NotSupported:

@@ -10,7 +10,9 @@ import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
 
 import asyncpg
 
@@ -53,6 +55,11 @@ _BODIES = """
      WHERE p.pronamespace = to_regnamespace($1) AND p.proname = $2
        AND NOT p.prosecdef AND l.lanname IN ('sql', 'plpgsql')
 """
+# The second is what a session here begins with, unless it says otherwise.
+_ZONES = """
+    SELECT current_setting('TimeZone') AS here, reset_val AS elsewhere
+      FROM pg_settings WHERE name = 'TimeZone'
+"""
 _IS_FUNCTION = "SELECT EXISTS (SELECT FROM pg_proc WHERE pronamespace = to_regnamespace($1) AND proname = $2)"
 _ALLOWED = "SELECT has_table_privilege(to_regclass($1), $2) WHERE to_regclass($1) IS NOT NULL"
 _WRITES_INTO = re.compile(r"\b(INSERT\s+INTO|UPDATE|DELETE\s+FROM)\s+(?:ONLY\s+)?(\w+\.\w+)", re.IGNORECASE)
@@ -69,6 +76,8 @@ class Prover:
     statements: Sequence[Statement]
     timeout: float
     """Seconds for one statement."""
+    zone: ZoneInfo
+    """In which the programme counts days, and a time without a zone is read."""
     findings: list[Finding] = field(default_factory=list)
     columns: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
     """Of each statement that fits and may be executed: name and PostgreSQL type of what it returns."""
@@ -88,6 +97,7 @@ class Prover:
         for statement in self.statements:
             await self._prove(statement)
         await self._prove_functions()
+        await self._compare_zones()
         self._tell_how_many()
         wrong = sum(not finding.ok for finding in self.findings)
         if self.columns:
@@ -203,6 +213,30 @@ class Prover:
                     grant = f"GRANT USAGE ON SEQUENCE {sequence} TO {self.role};"
                     self.findings.append(Finding(f"INSERT {name}", False, problem, grant))
 
+    async def _compare_zones(self) -> None:
+        """Where times without a zone are read: do others write them in the zone in which they are read?"""
+        theirs = {statement.name: statement.file for statement in self.statements if not statement.is_ours}
+        naive = [
+            f"{column} of {name}.sql"
+            for name in theirs
+            for column, kind in self.columns.get(name, ())
+            if kind == "timestamp"
+        ]
+        if not naive:
+            return
+        row = await self.connection.fetchrow(_ZONES)
+        ours = datetime.now(self.zone).utcoffset()
+        for name, whose in (("here", "this session counts"), ("elsewhere", "other programs count")):
+            if row is not None and _offset(str(row[name])) != ours:
+                self._tell(
+                    "time zone",
+                    f"{', '.join(naive)}: times without a zone are read as {self.zone.key}, and {whose} in "
+                    f"{row[name]}",
+                    f"ALTER DATABASE … SET timezone = '{self.zone.key}' if now() writes them; "
+                    "or AT TIME ZONE in the file, which gives them their own",
+                )
+                return
+
     def _look_at_columns(self, statement: Statement) -> None:
         operation = SQL_OPERATIONS[statement.name]
         read = [*operation.required, *operation.optional]
@@ -235,6 +269,14 @@ class Prover:
 
     def _tell(self, subject: str, detail: str, warning: str = "") -> None:
         self.findings.append(Finding(subject, True, detail, warning, warning=bool(warning)))
+
+
+def _offset(zone: str) -> timedelta | None:
+    """How far a zone of the server is from UTC now; ``None``: it has a name of its own making."""
+    try:
+        return datetime.now(ZoneInfo(zone)).utcoffset()
+    except (ValueError, KeyError, OSError):
+        return None
 
 
 def finding_of(misfit: Misfit) -> Finding:

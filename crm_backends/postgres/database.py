@@ -47,6 +47,7 @@ class CrmDatabase:
     def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:
         self._settings = settings
         url = settings.url
+        self._zone = context.timezone
         self._url = (url.get_secret_value(), "url") if url else (context.database_url, "database.url")
         self.shared = url is None
         """Whether it is the adapter's own."""
@@ -83,11 +84,24 @@ class CrmDatabase:
                 min_size=0,
                 max_size=self._settings.pool_size,
                 reset=_keep,
+                init=self._in_our_zone,
                 **self._connecting(),
             )
 
     def _connecting(self) -> dict[str, Any]:
-        return {"statement_cache_size": 0 if self.pooler else 100}
+        names = {"application_name": "koshelek-adapter"}
+        if self.pooler:  # which keeps what a session begins with, and nothing else
+            names["timezone"] = self._zone.key
+        return {"statement_cache_size": 0 if self.pooler else 100, "server_settings": names}
+
+    async def _in_our_zone(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """Let ``now()`` and a column without a zone mean the programme's local time, as the driver reads it.
+
+        Not when connecting, so that the zone the session would have had can still be told.
+        """
+        if not self.pooler:
+            with contextlib.suppress(asyncpg.InvalidParameterValueError):  # check tells that it has another
+                await connection.execute(f"SET timezone = '{self._zone.key}'")
 
     async def close(self) -> None:
         """Close our own pool; the adapter's is left alone."""

@@ -43,6 +43,10 @@ _WITHOUT = {
     "users_set_card": "not in sql_dir: the CRM is not told the numbers of new cards",
 }
 """What it means that a file is not there."""
+_DECLINED = {
+    "points_balance": "write it where customers have points: without it every card shows a balance of 0",
+}
+"""What somebody should look at who declines an operation."""
 
 
 class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
@@ -139,7 +143,7 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
 
     async def _prove(self, connection: Connection) -> list[Finding]:
         async with connection.transaction(readonly=True):
-            proof = checking.Prover(connection, self._used, self._settings.statement_timeout)
+            proof = checking.Prover(connection, self._used, self._settings.statement_timeout, self._zone)
             found = await proof.run()
             good = {name: self._statements[name] for name in proof.columns}
             seconds = self._settings.statement_timeout
@@ -153,6 +157,8 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
                 f"{name}.sql",
                 True,
                 f"declined: {why}" if self._statements[name].unsupported else _WITHOUT[name],
+                _DECLINED.get(name, ""),
+                warning=name in _DECLINED,
             )
             for name, why in self._absent.items()
             if name.partition("_")[0] in self._ports
@@ -171,7 +177,7 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
         for name, (until, seen) in list(self._denied.items()):
             statement = self._statements[name]
             async with connection.transaction(readonly=True):
-                proof = checking.Prover(connection, [statement], self._settings.statement_timeout)
+                proof = checking.Prover(connection, [statement], self._settings.statement_timeout, self._zone)
                 lacking = [finding for finding in await proof.run() if not finding.ok]
             if lacking:
                 self._denied[name] = (until, True)

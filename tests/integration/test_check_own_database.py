@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import asyncpg
+import pytest
 
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
@@ -105,6 +106,25 @@ async def test_a_range_that_is_used_up_is_told_and_one_that_soon_will_be(
     assert (line["state"], line["detail"]) == ("warn", "0 in the pool, 1 ranges with 10 left")
     none = few.replace("60", "50")
     assert told(check(tmp_path, database, none), "card numbers")["state"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ("", "0.05 for each rouble of a receipt, in steps of 1, rounded down: reckoned here"),
+        (
+            "[receipts]\nrate = 0.01\nrounding = 'up'\nmaximum_points = 500\n",
+            "0.01 for each rouble of a receipt, in steps of 1, rounded up, at most 500 a receipt",
+        ),
+        ("[receipts]\npoints_by = 'crm'\n", "is reckoned by the CRM"),
+    ],
+)
+async def test_who_reckons_the_points_is_told_with_the_rate(
+    settings: str, says: str, tmp_path: Path, database: str
+) -> None:
+    line = told(check(tmp_path, database, settings), "points")
+    assert line["state"] == "ok"
+    assert says in line["detail"]
 
 
 async def test_what_was_drawn_is_not_left_and_is_no_plastic(tmp_path: Path, database: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from adapter.commands.check.person import Walk
 from adapter.errors import Code
 from crm_backends.ports import Support
 from crm_backends.postgres.operations import SQL_OPERATIONS
@@ -66,6 +67,24 @@ async def test_the_driver_and_check_tell_why(folder: Path, start: StartAdapter) 
         found["statements"].detail
         == f"{len(SQL_OPERATIONS) - 7} of {len(SQL_OPERATIONS) - 7} fit and may be executed"
     )
+
+
+async def test_a_balance_that_is_declined_is_zero_for_koshelek_and_a_warning_for_us(
+    tmp_path: Path, start: StartAdapter
+) -> None:
+    """The contract has no card without a balance; nobody has to take the zero for the truth."""
+    (tmp_path / "points_balance.sql").write_text(DECLINED, encoding="utf-8")
+    adapter = await start(crm={"driver": "postgres", "sql_dir": tmp_path, "manage_schema": True})
+    await adapter.sql("INSERT INTO crm.customers (phone) VALUES ('+79161112233')")
+    card = await adapter.issue(phone="79161112233")
+    assert (await adapter.get(f"/v1/card/{card}")).body["card"]["bonus"]["total"] == "0"
+    (backend,) = adapter.service.backends
+    (said,) = [one for one in await backend.check() if one.subject == "points_balance.sql"]
+    assert (said.ok, said.warning) == (True, True)
+    assert "a balance of 0" in said.remedy
+    told = {one.subject: one for one in await Walk(adapter.service, "79161112233", lists=False).run()}
+    assert told["balance"].warning
+    assert "the card would show a balance of 0" in told["balance"].detail
 
 
 @pytest.mark.parametrize("name", ["users_find", "users_get", "points_account"])

@@ -59,6 +59,23 @@ def check(folder: Path, *options: str) -> list[dict[str, str]]:
     return found
 
 
+async def test_the_additions_come_whole_or_not_at_all_though_the_role_is_there(
+    shop: asyncpg.Connection[asyncpg.Record],
+) -> None:
+    """A role is the whole server's: the second database once got half of it, and could not be mended."""
+    additions = (EXAMPLE / "additions.sql").read_text(encoding="utf-8")
+    await shop.execute("DROP SCHEMA shop CASCADE")
+    await shop.execute((EXAMPLE / "schema.sql").read_text(encoding="utf-8"))
+    await shop.execute("ALTER TABLE shop.promo RENAME TO promos")  # is met near the end
+    with pytest.raises(asyncpg.UndefinedObjectError):
+        await shop.execute(additions)
+    await shop.execute("ROLLBACK")
+    assert await shop.fetchval("SELECT to_regproc('shop.last_ten')") is None
+    await shop.execute("ALTER TABLE shop.promos RENAME TO promo")
+    await shop.execute(additions)
+    assert await shop.fetchval("SELECT has_table_privilege('koshelek', 'shop.bonus', 'INSERT')")
+
+
 async def test_check_finds_nothing_to_say(folder: Path) -> None:
     found = check(folder)
     # The role of this try may do too much with the adapter's own tables, which is told.
@@ -229,6 +246,26 @@ async def test_receipts_at_once_and_a_till_that_takes_points_leave_the_running_b
     assert await _balances_hold(served.crm)
     info = await served.good("GET", f"/v1/card/{card}")
     assert info["card"]["bonus"]["total"] == str(380 + 10 * 50 - 50)
+
+
+async def test_points_are_to_be_spent_at_once_whatever_the_zone_of_the_server(
+    folder: Path, shop: asyncpg.Connection[asyncpg.Record], fresh_database: str
+) -> None:
+    """In UTC a credit once was usable three hours later only, and a purchase was told three hours late."""
+    name = await shop.fetchval("SELECT quote_ident(current_database())")
+    await shop.execute(f"ALTER DATABASE {name} SET timezone = 'UTC'")
+    port, management = free_ports(2)
+    env = {"KOSHELEK_MANAGEMENT__PORT": str(management)}
+    with Running("serve", "--port", str(port), cwd=folder, env=env) as serving:
+        await asyncio.to_thread(serving.wait_for, '"ready"')
+        served = Shop(port, shop, fresh_database)
+        body = {"cardNumber": "2900000010024", "qrCode": served.receipt(7)}
+        assert (await served.good("POST", "/v1/promo/qrCode", body))["status"] == "credited"
+        bonus = (await served.good("GET", "/v1/card/2900000010024"))["card"]["bonus"]
+        assert (bonus["total"], bonus["available"]) == ("430", "430")
+        noted = await shop.fetchval("SELECT at FROM shop.bonus ORDER BY id DESC LIMIT 1")
+        moscow = datetime.now(ZoneInfo("Europe/Moscow")).replace(tzinfo=None)
+        assert abs(noted - moscow) < timedelta(minutes=2)
 
 
 async def test_promo_codes_keep_their_limits(served: Shop) -> None:

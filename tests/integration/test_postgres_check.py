@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -10,7 +11,7 @@ import asyncpg
 import pytest
 from pydantic import SecretStr
 
-from crm_backends.ports import Finding
+from crm_backends.ports import Deadline, Finding
 from crm_backends.postgres import PostgresBackend, PostgresSettings
 from crm_backends.postgres.operations import INDISPENSABLE, SQL_OPERATIONS, USUAL
 from crm_backends.registry import BackendContext
@@ -408,6 +409,53 @@ async def test_an_account_that_two_share_is_asked_about(shop: Shop) -> None:
     shared = "SELECT greatest(no, 2) AS account FROM shop.clients WHERE no = :users_reference::int"
     one = about(await shop.check(points_account=shared), "points_account.sql")
     assert (one.ok, one.detail) == (True, "returns one account for 2 of 3 customers")
+
+
+NAIVE = (
+    "SELECT points AS amount, note AS description, at::timestamp AS at FROM shop.moves "
+    "WHERE client = :account::int ORDER BY at DESC LIMIT :limit"
+)
+
+
+async def _server_zone(shop: Shop, zone: str) -> None:
+    name = await shop.admin.fetchval("SELECT quote_ident(current_database())")
+    await shop.admin.execute(f"ALTER DATABASE {name} SET timezone = '{zone}'")
+
+
+async def test_times_without_a_zone_that_others_write_in_another_one_are_told(shop: Shop) -> None:
+    await _server_zone(shop, "Etc/UTC")
+    one = about(await shop.check(points_entries=NAIVE), "time zone")
+    assert (one.ok, one.warning) == (True, True)
+    assert one.detail == (
+        "at of points_entries.sql: times without a zone are read as Europe/Moscow, "
+        "and other programs count in Etc/UTC"
+    )
+    assert "ALTER DATABASE … SET timezone = 'Europe/Moscow'" in one.remedy
+
+
+@pytest.mark.parametrize("zone", ["Europe/Moscow", "Europe/Minsk"])  # three hours from UTC, both
+async def test_a_zone_that_counts_alike_is_no_matter(shop: Shop, zone: str) -> None:
+    await _server_zone(shop, zone)
+    assert wrong(await shop.check(points_entries=NAIVE)) == []
+
+
+async def test_times_with_a_zone_are_the_same_in_every_one(shop: Shop) -> None:
+    await _server_zone(shop, "Asia/Vladivostok")
+    assert wrong(await shop.check()) == []
+
+
+async def test_sessions_count_in_the_zone_of_the_programme(shop: Shop) -> None:
+    """What now() writes into a column without a zone is read back as the moment it was."""
+    await _server_zone(shop, "Etc/UTC")
+    driver = shop.driver(
+        points_entries="SELECT 1 AS amount, current_setting('application_name') AS description, "
+        "localtimestamp AS at WHERE :account <> '' LIMIT :limit"
+    )
+    await driver.open()
+    (entry,) = await driver.entries("1", limit=1, deadline=Deadline.after(20))
+    await driver.close()
+    assert abs(entry.at - datetime.now(UTC)) < timedelta(minutes=1)
+    assert entry.description == "koshelek-adapter"
 
 
 async def test_dates_that_python_does_not_have_are_told(shop: Shop) -> None:

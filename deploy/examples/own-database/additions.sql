@@ -1,6 +1,7 @@
--- What the shop's database gets besides, once, by its owner: three columns, four indexes, four functions, and a role.
--- Nothing that is there changes its meaning; the till goes on as before.
--- Run it with the shop's owner:  psql -v ON_ERROR_STOP=1 -f additions.sql shop
+-- What the shop's database gets besides, once, by its owner: three columns, each unique, two more indexes, four
+-- functions, and a role. Nothing that is there changes its meaning; the till goes on as before. All of it or nothing:
+-- what breaks it off leaves no trace. Run it with the shop's owner:  psql -v ON_ERROR_STOP=1 -f additions.sql shop
+BEGIN;
 
 -- 1. Phones in one form. Ten digits after the country code tell two ways of writing one number from two numbers.
 CREATE FUNCTION shop.last_ten(phone text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS
@@ -117,10 +118,17 @@ END
 $$;
 
 -- 6. The adapter's role: it reads, and writes what it writes. Set a password:  \password koshelek
-CREATE ROLE koshelek LOGIN;
+--    A role is the whole server's, so another database may have brought it already.
+DO $$ BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'koshelek') THEN
+        CREATE ROLE koshelek LOGIN;
+    END IF;
+END $$;
 GRANT USAGE ON SCHEMA shop TO koshelek;
 GRANT SELECT ON ALL TABLES IN SCHEMA shop TO koshelek;
 GRANT INSERT, UPDATE ON shop.client, shop.card TO koshelek;
 GRANT INSERT ON shop.bonus, shop.promo_use TO koshelek;
 GRANT UPDATE ON shop.promo TO koshelek;  -- for the lock
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA shop TO koshelek;
+
+COMMIT;

@@ -1,3 +1,5 @@
+SET timezone = 'Europe/Moscow';  -- this session may have begun before the database had it
+
 -- A few invented customers to try with; their phones are of a range that is never given out.
 INSERT INTO shop.client (last_name, first_name, middle_name, phone, email, born, gender, city, sms, status) VALUES
     ('Иванова', 'Анна', 'Петровна', '8 (900) 000-00-01', 'Anna@example.com', '1990-05-17', 'Ж', 'Москва', true, 'gold'),

@@ -4,6 +4,9 @@
 
 CREATE SCHEMA shop;
 
+-- Its times have no zone; the till writes them with now(), in the zone of this database.
+DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = ''Europe/Moscow''', current_database()); END $$;
+
 CREATE TABLE shop.client (
     id           serial PRIMARY KEY,
     last_name    text NOT NULL DEFAULT '',
