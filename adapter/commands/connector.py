@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -98,6 +99,15 @@ def try_(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Stop before what would change something.")
     ] = False,
+    reconcile: Annotated[
+        bool,
+        typer.Option(
+            "--reconcile", help="Look for what became of such a write with this key, and send none."
+        ),
+    ] = False,
+    since: Annotated[
+        datetime | None, typer.Option(help="When that write was sent; default: a day ago.")
+    ] = None,
     config: ConfigFile = None,
 ) -> None:
     """Call one operation and show each request, each answer, and what was made of them; secrets are masked.
@@ -117,7 +127,11 @@ def try_(
         asked["phone"] = read_phone(asked["phone"], region) or fail("that is no phone")
     context = BackendContext(database_url="", database_pool=None, timezone=zone, region=region)
     try:
-        well = asyncio.run(try_operation(spec, values, context, operation, asked, key, say, dry=dry_run))
+        sent = None
+        if reconcile:
+            sent = datetime.now(UTC) - timedelta(days=1) if since is None else since.replace(tzinfo=zone)
+        trying = try_operation(spec, values, context, operation, asked, key, say, dry=dry_run, sent=sent)
+        well = asyncio.run(trying)
     except WrongCall as error:
         fail(str(error))
     if not well:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from pydantic import BaseModel
+
 from crm_backends.connector.compiling import compiled
 from crm_backends.connector.moments import Programme
 from crm_backends.connector.plans import Plan, Program
@@ -19,7 +21,7 @@ from crm_backends.connector.reconciling import reconciled
 from crm_backends.connector.results import Reader, amount, text_or_nothing
 from crm_backends.connector.running import Nothing, Run, Runner, decided
 from crm_backends.connector.scope import CannotTell
-from crm_backends.http import HttpClient, HttpSettings
+from crm_backends.http import Auth, HttpClient, HttpSettings
 from crm_backends.http.driver import HttpDriver, Probe, ProbeFailed
 from crm_backends.http.wire import Exchanger
 from crm_backends.model import Holder, Profile
@@ -77,6 +79,16 @@ class ConnectorBackend(HttpDriver):
             now=lambda: self._now(),
         )
         return client, runner
+
+    def proof_of(self, settings: BaseModel) -> Auth | None:
+        """See ``HttpDriver``; secrets may stand in any part of a call."""
+        if not isinstance(settings, type(self._settings)):
+            return None
+        statics = statics_of(self._program, settings)
+        proof = auth_of(self._program, statics)
+        self._settings, self._statics = settings, statics
+        self._runner.replace_statics(statics)
+        return proof
 
     @property
     def logins(self) -> frozenset[str]:

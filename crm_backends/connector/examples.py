@@ -42,6 +42,8 @@ class Call:
     asked: Mapping[str, Any]
     key: str
     deadline: Deadline
+    since: datetime = SINCE
+    """When the write was sent that is looked for."""
 
     def text(self, name: str) -> Any:
         return self.asked.get(name)
@@ -143,10 +145,10 @@ RECONCILE: Mapping[str, Make] = {
         c.profile, idempotency_key=c.key, deadline=c.deadline
     ),
     "points.credit": lambda b, c: b.reconcile_credit(
-        c.text("account"), c.credit, idempotency_key=c.key, since=SINCE, before=None, deadline=c.deadline
+        c.text("account"), c.credit, idempotency_key=c.key, since=c.since, before=None, deadline=c.deadline
     ),
     "coupons.redeem": lambda b, c: b.reconcile_redeem(
-        c.text("account"), c.text("code"), idempotency_key=c.key, since=SINCE, deadline=c.deadline
+        c.text("account"), c.text("code"), idempotency_key=c.key, since=c.since, deadline=c.deadline
     ),
 }
 

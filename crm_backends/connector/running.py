@@ -85,6 +85,10 @@ class Runner:
         self._renews = renews
         self._lines: dict[object, tuple[asyncio.Lock, int]] = {}
 
+    def replace_statics(self, statics: Mapping[str, Any]) -> None:
+        """Have ``settings`` and ``secrets`` be these, for operations that begin from now on."""
+        self._statics = statics
+
     def begin(self, operation: str, deadline: Deadline, **names: Any) -> Run:
         """A run with these names in its context."""
         run = Run(operation, {**self._statics, "now": self._now(), **names}, deadline)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from pydantic import SecretStr
 
-from crm_backends.connector.examples import CALLS, Call, plain
+from crm_backends.connector.examples import CALLS, RECONCILE, Call, plain
 from crm_backends.connector.recorded import Shown
 from crm_backends.connector.vocabulary import SHAPES
 from crm_backends.http import HttpSettings
@@ -37,14 +38,19 @@ async def try_operation(
     say: Callable[[str], None],
     *,
     dry: bool,
+    sent: datetime | None = None,
 ) -> bool:
     """Call it, say what happens, and whether it went well.
+
+    ``sent``: look instead for what became of such a write, which was sent then.
 
     Raises:
         WrongCall: the operation or an input is not known.
     """
     if operation not in CALLS:
         raise WrongCall(f'there is no operation "{operation}"; known: {", ".join(sorted(CALLS))}')
+    if sent is not None and operation not in RECONCILE:
+        raise WrongCall(f"{operation} is never looked for; only {', '.join(RECONCILE)} are")
     shape = SHAPES[operation]
     unknown = sorted(set(asked) - set(shape.asked))
     for name, value in asked.items():
@@ -67,7 +73,10 @@ async def try_operation(
     backend.replace_wire(shown)
     await backend.open()
     try:
-        result = await CALLS[operation](backend, Call(asked, key, Deadline.after(_PATIENCE)))
+        if sent is None:
+            result = await CALLS[operation](backend, Call(asked, key, Deadline.after(_PATIENCE)))
+        else:
+            result = await RECONCILE[operation](backend, Call(asked, key, Deadline.after(_PATIENCE), sent))
     except BackendError as error:
         say(f"= {type(error).__name__}: {error}")
         return False

@@ -85,6 +85,8 @@ class HttpClient:
         self._make_wire = wire
         self.settings = settings
         self._auth = auth or NoAuth()
+        self._former: list[Auth] = []
+        """Those that were replaced; calls that are under way may still look at them."""
         self._breaker = Breaker(name, settings.breaker_failures, settings.breaker_pause)
         self._bulkhead = Bulkhead(settings.concurrency, settings.queue_timeout)
         self._wire: Exchanger | None = None
@@ -99,8 +101,14 @@ class HttpClient:
         self._wire = (self._make_wire or Wire)(self.settings)
         self._is_open = True
 
+    def replace_auth(self, auth: Auth) -> None:
+        """Prove by this from the next call on; calls under way end with what they began with."""
+        self._former.append(self._auth)
+        self._auth = auth
+
     async def close(self) -> None:
-        await self._auth.close()
+        for auth in (*self._former, self._auth):
+            await auth.close()
         if self._wire is not None:
             await self._wire.close()
         self._is_open = False

@@ -13,6 +13,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, cast
 
+from pydantic import BaseModel
+
+from crm_backends.http.auth import Auth
 from crm_backends.http.client import HttpClient, watched_write
 from crm_backends.ports import (
     BackendCredentials,
@@ -85,6 +88,25 @@ class HttpDriver(abc.ABC):
     def waiting(self) -> int:
         """See ``TellsLoad``."""
         return self._http.waiting
+
+    def proof_of(self, settings: BaseModel) -> Auth | None:
+        """The proof of these settings, which differ from ours in secrets alone.
+
+        ``None``: something besides the proof is made of one that differs. Raises ``BackendMisconfigured``
+        where it cannot be sent.
+        """
+        return None
+
+    def renew(self, settings: BaseModel) -> bool:
+        """See ``TakesNewSecrets``: calls prove by the new secrets from now on."""
+        try:
+            proof = self.proof_of(settings)
+        except BackendMisconfigured:
+            return False
+        if proof is None:
+            return False
+        self._http.replace_auth(proof)
+        return True
 
     @abc.abstractmethod
     def probes(self) -> Iterable[Probe]:

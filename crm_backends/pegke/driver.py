@@ -13,8 +13,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import phonenumbers
+from pydantic import BaseModel
 
-from crm_backends.http import HttpClient, HttpDriver, Probe, port_write
+from crm_backends.http import Auth, HttpClient, HttpDriver, Probe, port_write
 from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
 from crm_backends.pegke import checking, tokens
 from crm_backends.pegke.capabilities import capabilities
@@ -38,6 +39,7 @@ class PegkeBackend(HttpDriver):
         """Raises ``BackendMisconfigured`` where a credential cannot be sent in a header."""
         zone = context.timezone if settings.history_timezone is None else ZoneInfo(settings.history_timezone)
         replies = PegkeReplies(settings, zone)
+        self._replies = replies
         self._auth = tokens.auth_of(settings, replies)
         super().__init__(HttpClient(NAME, settings, self._auth))
         self._settings = settings
@@ -46,6 +48,13 @@ class PegkeBackend(HttpDriver):
         balance, history = self._requests.has_balance, self._requests.has_history
         self.capabilities = capabilities(balance=balance, history=history)
         self.reconciliation = Reconciliation.COMPARE if balance else Reconciliation.MANUAL
+
+    def proof_of(self, settings: BaseModel) -> Auth | None:
+        """See ``HttpDriver``."""
+        if not isinstance(settings, PegkeSettings):
+            return None
+        self._auth = tokens.auth_of(settings, self._replies)
+        return self._auth
 
     def probes(self) -> Iterable[Probe]:
         """See ``checking``."""

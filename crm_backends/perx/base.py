@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from crm_backends.http import HttpClient, HttpDriver
+from pydantic import BaseModel
+
+from crm_backends.http import Auth, HttpClient, HttpDriver
 from crm_backends.model import Customer
 from crm_backends.outcomes import Written
 from crm_backends.perx import identity
@@ -30,6 +32,13 @@ class PerxDriver(HttpDriver):
         self._zone = context.timezone
         self._region = context.region
         self._requests = PerxRequests(self._http, settings)
+
+    def proof_of(self, settings: BaseModel) -> Auth | None:
+        """See ``HttpDriver``. Identifiers made of another ``identifier_secret`` would be other customers'."""
+        before = self._settings.identifier_secret
+        if not isinstance(settings, PerxSettings) or settings.identifier_secret != before:
+            return None
+        return auth_of(settings)
 
     async def _by_phone(self, phone: str, deadline: Deadline) -> Customer | None:
         """The customer of this phone, unless Perx says that the customer has another."""

@@ -13,7 +13,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import uuid5
 
-from crm_backends.http import HttpClient, HttpDriver, Probe, Reply, port_write
+from pydantic import BaseModel
+
+from crm_backends.http import Auth, HttpClient, HttpDriver, Probe, Reply, port_write
 from crm_backends.model import Holder, Offer
 from crm_backends.ports import (
     BackendCredentials,
@@ -56,6 +58,13 @@ class XertsBackend(HttpDriver):
         """Uses of codes that ended as unknown, by our key, and when they were first sent."""
         self.reconciliation = Reconciliation.MANUAL if settings.promo == "activate" else Reconciliation.PROBE
         self.capabilities = capabilities(settings)
+
+    def proof_of(self, settings: BaseModel) -> Auth | None:
+        """See ``HttpDriver``; the password is for ``check`` and the commands alone."""
+        if not isinstance(settings, XertsSettings):
+            return None
+        self._settings = settings
+        return settings.key()
 
     @property
     def harmless_again(self) -> frozenset[str]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from adapter.commands.connector import app
-from contracts.sandbox import kolibri, pegke, running
+from contracts.sandbox import kolibri, moysklad, pegke, running
+from contracts.sandbox.people import PEOPLE
 from crm_backends.connector import shipped
+from crm_backends.inputs import wire_phone
 from tests.connectors.making import connector
 
 PEGKE = Path(__file__).parent / "pegke_merchant.yaml"
@@ -117,9 +120,34 @@ async def test_try_shows_requests_and_answers_and_masks_secrets(capsys: pytest.C
         assert sandbox.ledger().count("points_credited") == 1
 
 
+async def test_try_looks_for_what_became_of_a_write() -> None:
+    async with running("moysklad") as sandbox:
+        settings = {
+            "base_url": f"{sandbox.base_url}/api/remap/1.2",
+            "token": moysklad.TOKEN,
+            "bonus_program": moysklad.PROGRAM,
+        }
+        given = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+        phone = wire_phone(PEOPLE[0].phone)
+        found = await asyncio.to_thread(run, "try", "moysklad", "users.find", "--phone", phone, *given)
+        match = re.search(r'"customer_id": "([^"]+)"', found)
+        assert match is not None, found
+        given += ["--input", f"account={match[1]}", "--input", "points=5"]
+        credit = ["try", "moysklad", "points.credit", *given, "--key"]
+        assert '"outcome": "done"' in await asyncio.to_thread(run, *credit, "KEYTHATISTHERE0000000001")
+        looked = await asyncio.to_thread(run, *credit, "KEYTHATISTHERE0000000001", "--reconcile")
+        assert '"outcome": "done"' in looked
+        assert "> POST" not in looked
+        assert '"outcome": "not_sent"' in await asyncio.to_thread(
+            run, *credit, "KEYTHATISNOTTHERE0000001", "--reconcile"
+        )
+        assert sandbox.ledger().count("points.credit") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (["points.balance", "--reconcile"], "points.balance is never looked for; only users.register"),
         (["users.fnd"], 'there is no operation "users.fnd"'),
         (["points.balance", "--input", "fone=1"], 'points.balance is not asked by "fone", but by: account'),
         (["points.balance", "--input", "x"], "--input takes name=value"),
