@@ -182,6 +182,11 @@ _WRONG: dict[str, tuple[str, str, str]] = {
         "ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference RETURNING 999 AS points",
         "done, but it says that it credited 999 of 1 points asked for",
     ),
+    "a word that is no outcome": (
+        "points_credit",
+        "SELECT :points AS points, 'okay' AS outcome WHERE :account <> '' AND :idempotency_key <> ''",
+        "points_credit.sql: its outcome is 'okay'; the words are done, ",
+    ),
     "another amount believed": (
         "points_credit",
         "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "

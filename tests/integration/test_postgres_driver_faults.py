@@ -166,6 +166,18 @@ async def test_a_database_that_is_down_fails_no_start_and_nothing_is_sent(make: 
     assert await driver.credit("1", FIVE, idempotency_key="op", deadline=soon()) == Written.not_sent()
 
 
+async def test_a_refusal_by_no_row_and_a_database_that_is_away_say_why(make: Make) -> None:
+    away = make("postgresql://u:p@127.0.0.1:1/x")
+    written = await away.credit("1", FIVE, idempotency_key="op", deadline=soon())
+    assert written == Written.not_sent()
+    assert written.reason
+    driver = make()
+    await driver.open()
+    written = await driver.credit("999", FIVE, idempotency_key="op", deadline=soon())
+    assert written == Written.refused(Refusal.NO_SUCH_CUSTOMER)
+    assert written.reason == "points_credit.sql: returned no row, which means no_such_customer"
+
+
 async def test_a_driver_that_was_not_opened_or_has_no_time_sends_nothing(make: Make) -> None:
     driver = make()
     assert await driver.credit("1", FIVE, idempotency_key="op", deadline=soon()) == Written.not_sent()

@@ -181,6 +181,18 @@ def test_a_unique_violation_is_a_conflict_of_people_but_a_doubt_about_values() -
 URL = "postgresql://shop:79001234567@db.local/shop"
 
 
+@pytest.mark.parametrize("state", ["23505", "23514", "P0001", "40001", "57014", "08006"])
+@pytest.mark.parametrize("unique_is_conflict", [True, False])
+def test_every_end_of_a_write_says_file_and_sqlstate(state: str, unique_is_conflict: bool) -> None:
+    """An operation that was put off or refused once stood on the list without a word of why."""
+    error = _server_error(state)
+    written = errors.after_write("points_credit.sql", error, unique_is_conflict=unique_is_conflict)
+    assert written.reason is not None
+    assert written.reason.startswith("points_credit.sql: ")
+    assert f"SQLSTATE {state}" in written.reason
+    assert "79001234567" not in written.reason
+
+
 def test_no_message_carries_what_the_server_wrote() -> None:
     for state in ("42703", "22P02", "53300", "28P01", "3D000"):
         for error in (

@@ -328,7 +328,8 @@ _LOOK = "the CRM's own log, and the page of the driver, say what it wants"
 
 def _told(what: str, written: Written) -> str:
     why = f" ({written.refusal})" if written.refusal is not None else ""
-    return f"{what}: told as {written.outcome}{why}"
+    reason = f": {written.reason}" if written.reason else ""
+    return f"{what}: told as {written.outcome}{why}{reason}"
 
 
 class _Ledger:
