@@ -313,7 +313,7 @@ def refused(statement: Statement, error: Exception) -> Misfit:
             statement.file,
             f"{missing} does not exist in this database",
             "see that url leads to the right database; write files of these names in sql_dir, or decline "
-            "them there with the line -- unsupported: why; manage_schema = true creates the schema crm instead",
+            "them there with the line -- unsupported: why; or let manage_schema = true create the schema crm",
             without_schema=True,
         )
     if missing is not None:
