@@ -30,6 +30,19 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+_LABELS = {"reference": "key"}
+"""Fields that are called otherwise where a person reads them: it is what the CRM knows the operation by."""
+_IN_WORDS = {
+    (
+        "may_double",
+        True,
+    ): "yes: it may be in the CRM already, so look there (recheck) before it is sent again",
+    ("may_double", False): "no: it never got there, and can be sent again (requeue)",
+}
+_HOW_IT_ENDS = (
+    "-> koshelek-adapter receipts recheck {id} asks the CRM; if you looked for the key there yourself: "
+    "settle {id} --as credited or refused; requeue {id} sends it again"
+)
 _MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 
 Kind = Annotated[OperationKind | None, typer.Option("--kind", help="Only these.")]
@@ -50,7 +63,7 @@ def held(
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show what waits for a person, oldest first, and why."""
+    """Show what waits for a person, oldest first: why, and the key to look for in the CRM."""
     from adapter.store.review import PostgresReview
 
     found: list[Item] = []
@@ -59,7 +72,9 @@ def held(
         found.extend(await PostgresReview(gateway).held(kind, limit + 1))
 
     with_database(desk_settings(config, data_dir), work)
-    _print(found, limit, as_json, reveal, nothing="nothing waits for a person")
+    _print(found, limit, as_json, reveal, nothing="nothing waits for a person", key=True)
+    if found and not as_json:
+        say(_HOW_IT_ENDS.format(id="ID"))
 
 
 @app.command("list")
@@ -124,11 +139,13 @@ def show(
         return
     for name, value in fields.items():
         if value is not None:
-            say(f"{name:<14} {value}")
+            say(f"{_LABELS.get(name, name):<14} {_IN_WORDS.get((name, value), value)}")
     for event in events:
         note = f": {event.note}" if event.note else ""
         change = f"{event.from_state} -> {event.to_state}, attempt {event.attempt}"
         say(f"{_moment(event.at)}  {change}, by {event.who or 'the service'}{note}")
+    if item.state in FOR_A_PERSON:
+        say(_HOW_IT_ENDS.format(id=item.id))
 
 
 @app.command("purge")
@@ -166,7 +183,9 @@ def desk_settings(config: Path | None, data_dir: Path | None) -> Settings:
     return settings_of_database(config, data_dir)
 
 
-def _print(items: Sequence[Item], limit: int, as_json: bool, reveal: bool, *, nothing: str) -> None:
+def _print(
+    items: Sequence[Item], limit: int, as_json: bool, reveal: bool, *, nothing: str, key: bool = False
+) -> None:
     rows = [_fields(item, reveal) for item in items[:limit]]
     if len(items) > limit:
         typer.echo(f"only {limit} are shown, there are more (--limit)", err=True)
@@ -175,18 +194,18 @@ def _print(items: Sequence[Item], limit: int, as_json: bool, reveal: bool, *, no
     elif not rows:
         typer.echo(nothing)
     else:
-        _table(rows)
+        _table(rows, key)
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> None:
+def _table(rows: Sequence[dict[str, Any]], key: bool) -> None:
     """The columns that say something, one line an operation."""
-    columns = ["id", "kind", "state", "recorded", "waiting", "card", "points", "attempt", "reason", "code"]
-    columns.append("detail")
+    columns = ["id", "kind", "state", "recorded", "waiting", "card", "points", "attempt"]
+    columns += [*(["reference"] if key else []), "reason", "code", "detail"]
     if any("total" in row for row in rows):
         columns += ["total", "fn", "i", "fp"]
     shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
     texts = [
-        shown,
+        [_LABELS.get(name, name) for name in shown],
         *[["" if row.get(name) is None else visible(str(row[name])) for name in shown] for row in rows],
     ]
     widths = [max(len(line[place]) for line in texts) for place in range(len(shown))]

@@ -169,6 +169,8 @@ def _kept(item: Item, asked: Asked) -> str:
     told = _sentence(item, asked)
     if asked.answer in ("not_found", "cannot_tell", "nobody_to_ask"):
         told += "; if it is not there, requeue it --without-asking"
+    elif asked.answer == "conflict" and asked.written is None:
+        told += "; once that is mended there, requeue it --without-asking"
     return told
 
 

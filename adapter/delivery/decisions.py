@@ -36,7 +36,7 @@ class Asking:
         operation = await self.operations.get(item.id)
         if operation is None or operation.state is not OperationState.HELD:
             return Asked(Rechecked.CANNOT_TELL, detail="it is not held any more")
-        asked = await self.recheck.ask(operation)
+        asked = await self.recheck.ask(operation, held_for=item.reason)
         written = asked.written
         if asked.answer is Rechecked.FOUND and written is not None:
             try:

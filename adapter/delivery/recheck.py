@@ -7,7 +7,7 @@ import enum
 from dataclasses import dataclass
 
 from adapter.delivery.crm_call import reconcile
-from adapter.loyalty.model import Operation
+from adapter.loyalty.model import CONFLICT, Operation
 from adapter.loyalty.ports import Proof, StoreUnavailable, Visibility, VisibilityBook
 from adapter.loyalty.programme import Programme, kinds_looked_for
 from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Refusal, Written
@@ -48,11 +48,13 @@ class Recheck:
     call_timeout: float
     """Seconds one question may take."""
 
-    async def ask(self, operation: Operation) -> Asked:
-        """What became of ``operation``. Raises ``StoreUnavailable``."""
+    async def ask(self, operation: Operation, *, held_for: str | None = None) -> Asked:
+        """What became of ``operation``, which waits for a person for this reason. Raises
+        ``StoreUnavailable``."""
         how = self.programme.reconciliation[operation.kind]
         if how is Reconciliation.KEY:
-            return Asked(Rechecked.HARMLESS)
+            # What is there under the key would only come back again, as it did.
+            return Asked(Rechecked.CONFLICT if held_for == CONFLICT else Rechecked.HARMLESS)
         # A balance tells nothing once others have had the account.
         if how is not Reconciliation.PROBE:
             return Asked(Rechecked.NOBODY_TO_ASK)

@@ -75,7 +75,7 @@ class PostgresDriver:
 
     def _must_be_written(self, name: str) -> None:
         if name in self._absent:
-            raise NotSupported(f"postgres: {self._absent[name]}")
+            raise NotSupported(f"postgres: {name}: {self._absent[name]}")
 
     def _limit(self, deadline: Deadline) -> Deadline:
         return Deadline.after(min(self._settings.statement_timeout, deadline.remaining()))

@@ -83,6 +83,8 @@ class Prover:
     """Of each statement that fits and may be executed: name and PostgreSQL type of what it returns."""
     role: str = ""
     _rights: dict[str, set[str]] = field(default_factory=dict)
+    _without_schema: list[Misfit] = field(default_factory=list)
+    """Of our own files, that the schema they speak of is not there."""
     _granted: dict[str, int] = field(default_factory=dict)
     """Remedies that were told, and for how many files more each would do."""
 
@@ -96,6 +98,7 @@ class Prover:
         self.role = str(await self.connection.fetchval("SELECT quote_ident(current_user)"))
         for statement in self.statements:
             await self._prove(statement)
+        self.findings += [finding_of(misfit) for misfit in gathered(self._without_schema)]
         await self._prove_functions()
         await self._compare_zones()
         self._tell_how_many()
@@ -254,6 +257,9 @@ class Prover:
             self._tell(statement.file, f"does not use :{parameter}: {then}", remedy)
 
     def _wrong(self, misfit: Misfit) -> None:
+        if misfit.without_schema:
+            self._without_schema.append(misfit)
+            return
         if misfit.remedy in self._granted:
             self._granted[misfit.remedy] += 1
             return
@@ -283,17 +289,38 @@ def finding_of(misfit: Misfit) -> Finding:
     return Finding(misfit.file, False, misfit.problem, misfit.remedy)
 
 
+def gathered(misfits: Sequence[Misfit]) -> list[Misfit]:
+    """Misfits, those of our own files told as one where they lack the schema they speak of."""
+    ours = [misfit for misfit in misfits if misfit.without_schema]
+    if not ours:
+        return list(misfits)
+    files = ", ".join(misfit.file for misfit in ours)
+    subject, ends = (ours[0].file, "") if len(ours) == 1 else (f"{len(ours)} files", f": {files}")
+    told = Misfit(
+        subject,
+        f"the adapter's own SQL is used where sql_dir has no file of that name, and {ours[0].problem}{ends}",
+        ours[0].remedy,
+    )
+    return [told, *(misfit for misfit in misfits if not misfit.without_schema)]
+
+
 def refused(statement: Statement, error: Exception) -> Misfit:
     """What is wrong with a statement that the server does not take."""
     missing = errors.undefined_object(error)
     problem = f"the database refuses it ({errors.brief(error)})"
+    if missing is not None and statement.is_ours:
+        return Misfit(
+            statement.file,
+            f"{missing} does not exist in this database",
+            "see that url leads to the right database; write files of these names in sql_dir, or decline "
+            "them there with the line -- unsupported: why; or let manage_schema = true create the schema crm",
+            without_schema=True,
+        )
     if missing is not None:
         return Misfit(
             statement.file,
             f"{problem}: {missing} does not exist",
-            "correct the name, grant the right to see it, or let manage_schema create the schema crm"
-            if statement.is_ours
-            else "correct the name in the file, or create it in the database",
+            "correct the name in the file, or create it in the database",
         )
     if errors.sqlstate(error) in ("26000", "42P05"):
         return Misfit(statement.file, problem, "a pooler stands between: set pooler = true")

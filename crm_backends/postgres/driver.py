@@ -217,7 +217,8 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
                 self._database.at_hand(),
                 self._database.connection(limit, schema=schema) as connection,
             ):
-                findings.insert(0, Finding("database", True, f"connected, {_version(connection)}"))
+                where = await self._where(connection)
+                findings.insert(0, Finding("database", True, f"{where}, {_version(connection)}"))
                 if self._settings.sql_dir is None or self._settings.sql_dir.is_dir():
                     findings += await look(connection)
         except BackendError as error:
@@ -225,16 +226,30 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
             findings.insert(0, Finding("database", False, reason, remedy))
         return findings
 
+    async def _where(self, connection: Connection) -> str:
+        """Where it is connected to, as the server tells it: a URL, or a variable, may lead elsewhere."""
+        try:
+            row = await connection.fetchrow(
+                "SELECT current_database() AS name, current_user::text AS role, "
+                "current_setting('port') AS port, host(inet_server_addr()) AS address"
+            )
+        except errors.DATABASE_ERRORS as error:
+            raise errors.on_read("database", error) from None
+        if row is None:
+            return "connected"
+        server = f"port {row['port']} of {row['address'] or 'this machine'}"
+        return f"connected to {row['name']} on {server} as {row['role']}"
+
     async def _misfits_in(self, connection: Connection) -> list[Finding]:
         """Statements that were not seen to fit before and do not, for good."""
-        found: list[Finding] = []
+        found: list[statements.Misfit] = []
         for statement in self._used:
             left_to_us = statement.is_ours and self._settings.sql_dir is not None
             if statement.name not in self._fitting and not left_to_us:
                 misfit = await self._misfit(connection, statement)
                 if misfit is not None:
-                    found.append(checking.finding_of(misfit))
-        return found
+                    found.append(misfit)
+        return [checking.finding_of(misfit) for misfit in checking.gathered(found)]
 
     async def _misfit(
         self, connection: Connection, statement: statements.Statement

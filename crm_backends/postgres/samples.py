@@ -66,6 +66,16 @@ class Samples:
         if self._read["people"]:
             read = ", ".join(f"{count} {what}" for what, count in self._read.items())
             self.findings.append(Finding("sample rows", True, f"{read} read"))
+        elif "users_find" in self.statements and "users_list_phones" not in self.statements:
+            self.findings.append(
+                Finding(
+                    "sample rows",
+                    True,
+                    "nothing was tried: people are taken from users_list_phones, which is not here",
+                    "koshelek-adapter check --phone tries one customer",
+                    warning=True,
+                )
+            )
         elif "users_find" in self.statements and not self.findings:
             self.findings.append(Finding("sample rows", True, "there is nobody yet to try with"))
         return self.findings

@@ -23,7 +23,11 @@ from crm_backends.postgres.operations import (
 )
 
 OWN_SQL = Path(__file__).parent / "sql"
-_UNSUPPORTED = re.compile(r"^[ \t]*--[ \t]*unsupported:[ \t]*(.*?)[ \t]*$", re.IGNORECASE | re.MULTILINE)
+_UNSUPPORTED = re.compile(
+    r"^[ \t]*--[ \t]*unsupported(?:[ \t]*:[ \t]*(.*?))?[ \t]*$", re.IGNORECASE | re.MULTILINE
+)
+"""``-- unsupported: why``; the reason may be left out, and the colon with it."""
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,8 @@ class Misfit:
     file: str
     problem: str
     remedy: str
+    without_schema: bool = False
+    """A file of ours, in a database that has not what it speaks of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +177,9 @@ def _replacements(sql_dir: Path) -> tuple[dict[str, Path], list[Misfit]]:
         near = nearest(path.stem, SQL_OPERATIONS)
         remedy = f"did you mean {near}.sql?" if near else f"the files are: {', '.join(SQL_OPERATIONS)}"
         misfits.append(Misfit(str(path), "is not the name of an operation", remedy))
+    for path in sorted(sql_dir.iterdir()):
+        if path.suffix != ".sql" and path.suffix.lower() == ".sql":
+            misfits.append(Misfit(str(path), "is not read", f"call it {path.stem}.sql, in small letters"))
     return theirs, misfits
 
 
@@ -181,6 +190,13 @@ def _read(name: str, replacement: Path | None) -> Statement:
         sql = path.read_text(encoding="utf-8-sig")
         if declined := _UNSUPPORTED.search(sql):
             return _declined(name, file, declined[1])
+        if not _COMMENT.sub("", sql).strip("; \t\r\n"):
+            empty = Misfit(
+                file,
+                "there is no SQL in it",
+                "write the statement; or -- unsupported: why, where this database does not do it",
+            )
+            return Statement(name, file, "", (), empty, is_ours=replacement is None)
         text, parameters = bind(sql, SQL_OPERATIONS[name].parameters)
     except BindError as error:
         misfit = Misfit(file, str(error), "correct the parameter's name")
@@ -191,7 +207,7 @@ def _read(name: str, replacement: Path | None) -> Statement:
     return Statement(name, file, "", (), misfit, is_ours=replacement is None)
 
 
-def _declined(name: str, file: str, reason: str) -> Statement:
+def _declined(name: str, file: str, reason: str | None) -> Statement:
     misfit = None
     if name in NEEDED:
         misfit = Misfit(file, "cannot be declined: nobody could be found without it", "write its SQL")

@@ -91,6 +91,7 @@ async def test_a_person_is_walked_through_what_koshelek_would_ask(shop: Any) -> 
     assert '"total": "215", "available": "215"' in balance
     assert " and 2 more" in balance
     assert '"amount": "199900"' in told(found, "purchases")["detail"]
+    assert "the newest for 1999.00 roubles" in told(found, "purchases")["detail"]
     assert told(found, "offers")["detail"].startswith("[]")
     assert told(found, "getAllUsers")["detail"].startswith("told, as number 1 of the list")
 
@@ -182,6 +183,11 @@ _WRONG: dict[str, tuple[str, str, str]] = {
         "ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference RETURNING 999 AS points",
         "done, but it says that it credited 999 of 1 points asked for",
     ),
+    "a word that is no outcome": (
+        "points_credit",
+        "SELECT :points AS points, 'okay' AS outcome WHERE :account <> '' AND :idempotency_key <> ''",
+        "points_credit.sql: its outcome is 'okay'; the words are done, ",
+    ),
     "another amount believed": (
         "points_credit",
         "INSERT INTO crm.points_ledger AS kept (customer_id, amount, remaining, description, reference) "
@@ -252,6 +258,32 @@ async def test_nothing_is_written_where_the_check_has_failed(shop: Any) -> None:
     assert "takes nothing back" not in done.err  # nobody is asked either
     assert told(found, "writes")["detail"].startswith("nothing is written: a line above says")
     assert await counts(connection) == before
+
+
+async def test_what_is_declined_is_not_tried_and_the_rest_goes_on(shop: Any) -> None:
+    check, connection = shop
+    before = await counts(connection)
+    done, found = check("--writes", "--yes", users_register="-- unsupported: at the till only")
+    assert done.status == 0
+    line = told(found, "registration")
+    assert line["state"] == "warn"
+    assert "not tried: this CRM does not do it (postgres: users_register: at the till only)" in line["detail"]
+    assert await counts(connection) == before
+    done, found = check("--writes", "--yes", "--phone", PHONE)  # still declined, and not needed
+    assert done.status == 0
+    assert [line["state"] for line in found if line["subject"] == "credit"] == ["ok"] * 4
+    _, found = check("--writes", "--yes", "--phone", PHONE, points_balance="-- unsupported: slow")
+    assert "points_balance: slow" in told(found, "credit")["detail"]
+
+
+async def test_made_up_people_are_named_to_be_removed(shop: Any) -> None:
+    check, connection = shop
+    _, found = check("--writes", "--yes")
+    line = told(found, "left behind")["detail"]
+    made = await connection.fetch(
+        "SELECT id, phone FROM crm.customers WHERE phone LIKE '+7900000%' ORDER BY id"
+    )
+    assert line == "made-up people: " + ", ".join(f"{row['phone']} ({row['id']})" for row in made)
 
 
 async def test_points_may_be_given_to_somebody_who_is_there(shop: Any) -> None:

@@ -498,6 +498,14 @@ async def test_an_empty_database_is_no_error(shop: Shop) -> None:
     assert "there is nobody yet to try with" in [one.detail for one in found]
 
 
+async def test_without_a_list_of_people_it_is_said_that_nothing_was_tried(shop: Shop) -> None:
+    """It once said that there was nobody, with a table full of people."""
+    (one,) = wrong(await shop.check(users_list_phones="-- unsupported: too many"))
+    assert (one.subject, one.ok) == ("sample rows", True)
+    assert "nothing was tried" in one.detail
+    assert "check --phone" in one.remedy
+
+
 async def test_behind_a_pooler_the_same_is_looked_at(shop: Shop, tmp_path: Path) -> None:
     settings = PostgresSettings(url=SecretStr(shop._url), sql_dir=tmp_path, pooler=True)
     await shop.check()

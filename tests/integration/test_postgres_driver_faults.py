@@ -29,6 +29,7 @@ from crm_backends.ports import (
 )
 from crm_backends.postgres import PostgresSettings
 from crm_backends.postgres.driver import PostgresBackend
+from crm_backends.postgres.operations import SQL_OPERATIONS
 from crm_backends.registry import BackendContext
 
 PHONE = "+79001234567"
@@ -120,8 +121,38 @@ async def test_check_works_before_open_and_changes_nothing(
     driver = make()
     findings = await driver.check()
     assert findings[0].ok
-    assert len(bad(findings)) == 17
+    assert findings[0].detail.startswith("connected to ")
+    (missing,) = bad(findings)  # one cause, one line
+    assert missing.subject == "17 files"
+    assert '"crm.customers" does not exist in this database' in missing.detail
+    assert "users_find.sql, users_get.sql" in missing.detail
+    assert "see that url leads to the right database" in missing.remedy
     assert await admin.fetchval("SELECT to_regnamespace('crm')") is None
+
+
+async def test_a_file_of_ours_among_theirs_is_called_ours(
+    fresh_database: str, admin: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> None:
+    for name in SQL_OPERATIONS:
+        if name != "points_entries":
+            (tmp_path / f"{name}.sql").write_text("-- unsupported\n", encoding="utf-8")
+    settings = PostgresSettings(url=SecretStr(fresh_database), sql_dir=tmp_path)
+    driver = PostgresBackend(settings, BackendContext("", None, ZoneInfo("Europe/Moscow"), "RU"))
+    said = {Path(one.subject).name: one for one in bad(await driver.check())}
+    ours = said["points_entries.sql"]
+    assert "the adapter's own SQL is used where sql_dir has no file of that name" in ours.detail
+    assert "them there with the line -- unsupported: why" in ours.remedy
+
+
+async def test_check_says_where_it_is_connected(
+    make: Make, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """As the server tells it: a variable of the environment may lead elsewhere than the URL says."""
+    name = await admin.fetchval("SELECT current_database()")
+    port = await admin.fetchval("SELECT current_setting('port')")
+    (first, *_) = await make().check()
+    assert first.detail.startswith(f"connected to {name} on port {port} of ")
+    assert " as postgres, PostgreSQL 1" in first.detail
 
 
 async def test_check_of_a_database_that_is_down_says_so(make: Make) -> None:
@@ -164,6 +195,18 @@ async def test_a_database_that_is_down_fails_no_start_and_nothing_is_sent(make: 
     with pytest.raises(BackendUnavailable):
         await anext(driver.list_phones())
     assert await driver.credit("1", FIVE, idempotency_key="op", deadline=soon()) == Written.not_sent()
+
+
+async def test_a_refusal_by_no_row_and_a_database_that_is_away_say_why(make: Make) -> None:
+    away = make("postgresql://u:p@127.0.0.1:1/x")
+    written = await away.credit("1", FIVE, idempotency_key="op", deadline=soon())
+    assert written == Written.not_sent()
+    assert written.reason
+    driver = make()
+    await driver.open()
+    written = await driver.credit("999", FIVE, idempotency_key="op", deadline=soon())
+    assert written == Written.refused(Refusal.NO_SUCH_CUSTOMER)
+    assert written.reason == "points_credit.sql: returned no row, which means no_such_customer"
 
 
 async def test_a_driver_that_was_not_opened_or_has_no_time_sends_nothing(make: Make) -> None:

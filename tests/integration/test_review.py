@@ -15,7 +15,7 @@ import pytest
 
 from adapter.errors import Code
 from adapter.loyalty.idempotency_keys import new_key
-from adapter.loyalty.model import CERTAINLY_NOT_SENT, NewOperation, OperationState
+from adapter.loyalty.model import CERTAINLY_NOT_SENT, CONFLICT, IN_DOUBT, NewOperation, OperationState
 from adapter.loyalty.payloads import RegistrationPayload
 from adapter.loyalty.review import CannotDecide
 from adapter.process.embedded import EmbeddedServer
@@ -131,8 +131,12 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
     await send(adapter)  # not held
     printed = await receipts("held")
     assert [line.split()[0] for line in printed.out.splitlines()] == [
-        "id", str(first.id), str(second), str(third.id)
+        "id", str(first.id), str(second), str(third.id), "->"
     ]  # fmt: skip
+    heading, line = printed.out.splitlines()[:2]
+    assert "key" in heading.split()
+    assert first.reference in line
+    assert "receipts recheck ID asks the CRM" in printed.out
     assert f"***{first.card[-4:]}" in printed.out
     cut = await receipts("held", "--json", "--limit", "1")
     shown = json.loads(cut.out)
@@ -291,6 +295,36 @@ async def test_one_that_never_got_through_needs_no_yes_unless_there_was_a_doubt_
     assert (await receipts("requeue", str(doubted.id), *blindly)).status == 1
     done = await receipts("requeue", str(sent.id), "--note", "CRM is back")
     assert (done.status, done.err) == (0, "")
+
+
+async def test_what_is_to_be_done_is_said_where_it_is_shown(adapter: Adapter, receipts: Command) -> None:
+    sent = await held_receipt(adapter)
+    shown = (await receipts("show", str(sent.id))).out.splitlines()
+    assert f"{'key':<14} {sent.reference}" in shown
+    assert any(line.startswith("may_double     yes: it may be in the CRM already") for line in shown)
+    assert shown[-1].startswith(f"-> koshelek-adapter receipts recheck {sent.id} asks the CRM")
+
+
+async def test_a_conflict_is_not_called_harmless_where_the_crm_honours_the_key(
+    adapter: Adapter, receipts: Command
+) -> None:
+    """Sent again it would only come back as the same conflict."""
+    sent, doubtful = await send(adapter), await send(adapter)
+    for one, reason in ((sent, CONFLICT), (doubtful, IN_DOUBT)):
+        begun = await adapter.service.operations.begin(one.id)
+        assert begun is not None
+        await adapter.service.operations.end(
+            begun, OperationState.HELD, reason=reason, detail="points_credit.sql: its outcome is key_taken"
+        )
+    asked = (await receipts("recheck", "--all-held")).out
+    assert f"operation {sent.id}: the CRM knows our reference with other contents" in asked
+    assert f"operation {doubtful.id}: sent again it has no second effect" in asked
+    done = await receipts("requeue", str(sent.id), "--note", "why not")
+    assert done.status == 1
+    assert "once that is mended there, requeue it --without-asking" in done.err
+    assert (
+        await receipts("requeue", str(sent.id), "--without-asking", "--yes", "--note", "mended")
+    ).status == 0
 
 
 async def test_all_held_are_sent_again_and_others_left_alone(adapter: Adapter, receipts: Command) -> None:

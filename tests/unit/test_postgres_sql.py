@@ -122,6 +122,45 @@ def test_a_missing_folder_and_an_unreadable_file_are_said(tmp_path: Path) -> Non
     assert "UnicodeDecodeError" in misfit.problem
 
 
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("-- unsupported: the till does it", "the till does it"),
+        ("-- Unsupported : no", "no"),
+        ("--unsupported:", "declined by its file, which gives no reason"),
+        ("-- unsupported", "declined by its file, which gives no reason"),
+    ],
+)
+def test_an_operation_is_declined_by_a_line(tmp_path: Path, line: str, reason: str) -> None:
+    (tmp_path / "coupons_issue.sql").write_text(f"-- Coupons.\n{line}\n", encoding="utf-8")
+    known, _ = load(tmp_path)
+    assert (known["coupons_issue"].unsupported, known["coupons_issue"].misfit) == (reason, None)
+
+
+def test_a_comment_about_what_is_unsupported_declines_nothing(tmp_path: Path) -> None:
+    sql = "-- unsupported phones are left out\nSELECT 1 AS phone"
+    (tmp_path / "users_list_phones.sql").write_text(sql, encoding="utf-8")
+    known, _ = load(tmp_path)
+    assert not known["users_list_phones"].unsupported
+
+
+@pytest.mark.parametrize("text", ["", "\n", ";", "-- to be written\n", "/* later\n */ ;\n"])
+def test_a_file_without_sql_says_so(tmp_path: Path, text: str) -> None:
+    (tmp_path / "points_entries.sql").write_text(text, encoding="utf-8")
+    misfit = load(tmp_path)[0]["points_entries"].misfit
+    assert misfit is not None
+    assert misfit.problem == "there is no SQL in it"
+    assert "-- unsupported: why" in misfit.remedy
+
+
+def test_a_file_that_is_not_read_for_its_ending_is_named(tmp_path: Path) -> None:
+    (tmp_path / "points_entries.SQL").write_text("SELECT 1", encoding="utf-8")
+    (tmp_path / "users_find.sql.bak").write_text("SELECT 1", encoding="utf-8")
+    (misfit,) = load(tmp_path)[1]
+    assert misfit.file.endswith("points_entries.SQL")
+    assert misfit.remedy == "call it points_entries.sql, in small letters"
+
+
 def test_columns_are_compared_by_name_and_type() -> None:
     statement = Statement("points_balance", "points_balance.sql", "", ("account",))
     assert statement.compare([("total", "numeric"), ("available", "int8")]) is None
@@ -179,6 +218,18 @@ def test_a_unique_violation_is_a_conflict_of_people_but_a_doubt_about_values() -
 
 
 URL = "postgresql://shop:79001234567@db.local/shop"
+
+
+@pytest.mark.parametrize("state", ["23505", "23514", "P0001", "40001", "57014", "08006"])
+@pytest.mark.parametrize("unique_is_conflict", [True, False])
+def test_every_end_of_a_write_says_file_and_sqlstate(state: str, unique_is_conflict: bool) -> None:
+    """An operation that was put off or refused once stood on the list without a word of why."""
+    error = _server_error(state)
+    written = errors.after_write("points_credit.sql", error, unique_is_conflict=unique_is_conflict)
+    assert written.reason is not None
+    assert written.reason.startswith("points_credit.sql: ")
+    assert f"SQLSTATE {state}" in written.reason
+    assert "79001234567" not in written.reason
 
 
 def test_no_message_carries_what_the_server_wrote() -> None:

@@ -17,6 +17,7 @@ from adapter.process.database import database
 from adapter.process.signals import run
 from adapter.settings import CannotRun, Settings
 from adapter.store.migrate import latest_version
+from crm_backends.database import place_of
 from crm_backends.ports import Finding
 
 Tell = Callable[[Finding], None]
@@ -41,7 +42,7 @@ def look(settings: Settings, wanted: LookedAt, tell: Tell) -> None:
     created: list[str] = []
     try:
         with database(settings, join=True, upgrade=False, created=created.append) as url:
-            tell(Finding("database", True, "reached"))
+            tell(Finding("database", True, f"reached: {place_of(url)}"))
             made = ", created just now: the database was empty" if created else ""
             tell(Finding("schema", True, f"version {latest_version()}{made}"))
             run(lambda: _with_service(settings, url, wanted, tell))

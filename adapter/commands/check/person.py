@@ -10,6 +10,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, TypeVar
 
 from adapter.api import answers
@@ -210,7 +211,10 @@ class Walk:
             lambda deadline: points.purchases(account, since=since, until=today, deadline=deadline),
         )
         if bought is not None:
-            self._tell_list("purchases", [answers.purchase_json(one, zone) for one in bought[0]], bought[1])
+            lines, took = bought
+            if lines:  # roubles that were taken for kopecks are seen at a glance
+                took = f", the newest for {Decimal(lines[0].amount_kopecks) / 100:.2f} roubles{took}"
+            self._tell_list("purchases", [answers.purchase_json(one, zone) for one in lines], took)
 
     async def _offers(self, customer: Customer, card: Card) -> None:
         coupons = self.service.programme.coupons

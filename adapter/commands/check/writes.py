@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
+from typing import TypeVar
 
 from adapter.api.answers import points_text
 from adapter.bootstrap import Service
@@ -23,6 +24,7 @@ from crm_backends.ports import (
     BackendError,
     Deadline,
     Finding,
+    NotSupported,
     Outcome,
     Points,
     ReconcilesCredit,
@@ -30,6 +32,8 @@ from crm_backends.ports import (
     Refusal,
     Written,
 )
+
+T = TypeVar("T")
 
 _PATIENCE = 30.0
 _SHOWS_AFTER = 20.0
@@ -67,16 +71,32 @@ class Writes:
     phone: str | None
     """Of somebody who is there already, to give the points to; ``None``: made-up people."""
     findings: list[Finding] = field(default_factory=list)
+    _made: list[str] = field(default_factory=list)
+    """Made-up people who were registered: phone and how the CRM calls them."""
 
     async def run(self) -> list[Finding]:
+        people = await self._tried("registration", self._people) or []
+        if people and self.service.programme.points is not None:
+            await self._tried("credit", lambda: self._credits(people))
+        if self._made:
+            self._tell("left behind", f"made-up people: {', '.join(self._made)}", "remove them in the CRM")
+        return self.findings
+
+    async def _tried(self, what: str, work: Callable[[], Awaitable[T]]) -> T | None:
+        """What came of one part; ``None`` where it was broken off, which is told."""
         try:
-            people = await self._people()
-            if people and self.service.programme.points is not None:
-                await self._credits(people)
+            return await work()
+        except NotSupported as error:
+            self._tell(
+                what,
+                f"not tried: this CRM does not do it ({error})",
+                "a registration is not needed with --phone; points are tried where the CRM tells a balance",
+                warning=True,
+            )
         except BackendError as error:
             reason, _, remedy = str(error).partition("; ")
-            self._tell("writes", f"broken off: {reason}", remedy or "see the lines about this CRM", ok=False)
-        return self.findings
+            self._tell(what, f"broken off: {reason}", remedy or "see the lines about this CRM", ok=False)
+        return None
 
     # -- people ----------------------------------------------------------------------------------------
 
@@ -91,6 +111,7 @@ class Writes:
             self._tell("registration", _told("is not done", written), _LOOK, ok=False)
             return []
         self._tell("registration", "a new customer is made")
+        self._made.append(f"{first} ({written.crm_reference})")
         again = await users.register(
             Profile(phone=first), idempotency_key=reference, deadline=Deadline.after(_PATIENCE)
         )
@@ -134,6 +155,8 @@ class Writes:
         elif written.outcome is Outcome.REFUSED:
             self._tell("registration", "a known reference with another phone is refused")
         else:
+            if written.crm_reference is not None:
+                self._made.append(f"{phone} ({written.crm_reference})")
             self._tell(
                 "registration",
                 _told("a known reference with another phone", written),
@@ -154,6 +177,7 @@ class Writes:
             )
         )
         made = {one.crm_reference for one in written if one.outcome is Outcome.DONE}
+        self._made.extend(f"{phone} ({reference})" for reference in sorted(filter(None, made)))
         found = await users.find(phone=phone, email=None, birth_date=None, deadline=Deadline.after(_PATIENCE))
         good = len(made) == 1 and len(found) == 1
         self._tell(
@@ -328,7 +352,8 @@ _LOOK = "the CRM's own log, and the page of the driver, say what it wants"
 
 def _told(what: str, written: Written) -> str:
     why = f" ({written.refusal})" if written.refusal is not None else ""
-    return f"{what}: told as {written.outcome}{why}"
+    reason = f": {written.reason}" if written.reason else ""
+    return f"{what}: told as {written.outcome}{why}{reason}"
 
 
 class _Ledger:
