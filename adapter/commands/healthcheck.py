@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     import urllib.error
 
 
+_ITS_PORT = "start serve, or name the port it has for management (--port, management.port)"
+
+
 @plainly
 def healthcheck(
     config: ConfigFile = None,
@@ -36,9 +39,10 @@ def healthcheck(
     except urllib.error.HTTPError as error:
         fail(f"{url}: {_reason(error) or f'answers {error.code}'}")
     except (OSError, http.client.HTTPException) as error:
-        fail(f"{url} does not answer: {getattr(error, 'reason', None) or type(error).__name__}")
+        reason = getattr(error, "reason", None) or type(error).__name__
+        fail(f"{url} does not answer: {reason}; {_ITS_PORT}")
     except (ValueError, KeyError, TypeError):
-        fail(f"{url}: something else answers there")
+        fail(f"{url}: something else answers there; {_ITS_PORT}")
     typer.echo(status)
 
 

@@ -13,6 +13,7 @@ from adapter.settings.loading import (
     Settings,
     names_database,
     read_settings,
+    secret_files,
     settings_path,
     with_overrides,
 )
@@ -57,6 +58,7 @@ __all__ = [
     "SettingsError",
     "names_database",
     "read_settings",
+    "secret_files",
     "secret_names",
     "settings_path",
     "shape_of",

@@ -169,9 +169,12 @@ def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
         try:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise SettingsError([f"{path}: cannot read the settings file: {error.strerror}"]) from None
+            remedy = "name it with --config, or write one: koshelek-adapter config new"
+            problem = f"{path}: cannot read the settings file: {error.strerror}; {remedy}"
+            raise SettingsError([problem]) from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise SettingsError([f"{path}: not a TOML file: {error}"]) from None
+            remedy = "correct it there; config new writes a file to begin with"
+            raise SettingsError([f"{path}: not a TOML file: {error}; {remedy}"]) from None
     problems = list(_unknown_variables(os.environ))
     sections = list(Settings.model_fields)
     for key in [key for key in values if key not in sections]:
@@ -190,6 +193,29 @@ def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
         raise SettingsError(problems)
     settings.crm.bindings()
     return with_overrides(settings, overrides or {})
+
+
+def secret_files(path: Path | None) -> dict[str, Path]:
+    """The files that secrets are taken from, by the settings that they hold (``database.url``).
+
+    For a file that ``read_settings`` has read; the environment counts over it.
+    """
+    values = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+    found = dict(_files_in(values, ()))
+    for name, value in os.environ.items():
+        upper = name.upper()
+        if value and upper.startswith(ENV_PREFIX) and upper.endswith("_FILE"):
+            key = upper.removeprefix(ENV_PREFIX).removesuffix("_FILE").lower().replace("__", ".")
+            found[key] = Path(value)
+    return found
+
+
+def _files_in(values: Mapping[str, Any], place: tuple[str, ...]) -> Iterator[tuple[str, Path]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _files_in(value, (*place, name))
+        elif name.endswith("_file") and isinstance(value, str):
+            yield ".".join((*place, name.removesuffix("_file"))), Path(value)
 
 
 def with_overrides(settings: Settings, overrides: Mapping[str, Any]) -> Settings:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from adapter.checking.secret_files import open_to_others
 from adapter.loyalty.numbers import range_number
 from adapter.settings import NumberRange
 from tests.integration.processes import PASSWORD, run
@@ -141,3 +143,41 @@ async def test_what_was_drawn_is_not_left_and_is_no_plastic(tmp_path: Path, data
     found = check(tmp_path, database, '[[cards.ranges]]\nprefix = "2900"\nlast = 60\n')
     assert told(found, "cards.ranges.0")["detail"].startswith("1 numbers ahead were imported")
     assert told(found, "card numbers")["detail"] == "0 in the pool, 1 ranges with 57 left"
+
+
+def test_secrets_that_others_may_read_are_told(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    paths = {}
+    for key, mode in (("koshelek.password", 0o600), ("database.url", 0o644), ("crm.url", 0o440)):
+        paths[key] = tmp_path / key
+        paths[key].write_text("secret", encoding="utf-8")
+        paths[key].chmod(mode)
+    told = list(open_to_others(paths))
+    reached = all(one.stat().st_mode & 0o011 for one in tmp_path.parents)
+    assert len(told) == reached
+    if reached:
+        assert told[0].warning
+        assert "database.url_file" in told[0].detail
+        assert "crm.url_file" in told[0].detail
+        assert "koshelek.password" not in told[0].detail
+    tmp_path.chmod(0o700)
+    assert list(open_to_others(paths)) == []
+
+
+async def test_a_remedy_names_the_file_that_the_url_stands_in(tmp_path: Path, database: str) -> None:
+    for name, url in (("own", database), ("shop", "postgresql://u:planted@127.0.0.1:1/shop")):
+        (tmp_path / name).write_text(url, encoding="utf-8")
+        (tmp_path / name).chmod(0o600)
+    settings = (
+        f'[koshelek]\npassword = "{PASSWORD}"\n[database]\nurl_file = "own"\n'
+        "[crm]\ndriver = 'postgres'\nurl_file = 'shop'\nsql_dir = '.'\n"
+    )
+    (tmp_path / "koshelek-adapter.toml").write_text(settings, encoding="utf-8")
+    done = await asyncio.to_thread(run, "check", "--json", cwd=tmp_path)
+    found = list(map(json.loads, done.out.splitlines()))
+    assert "correct host and port in url (in shop)" in told(found, "crm postgres")["remedy"]
+    (tmp_path / "own").write_text("postgresql://u:planted@127.0.0.1:1/own", encoding="utf-8")
+    done = await asyncio.to_thread(run, "check", "--json", cwd=tmp_path)
+    (line,) = [line for line in map(json.loads, done.out.splitlines()) if line["state"] == "fail"]
+    assert "database.url (in own)" in line["remedy"]
+    assert "planted" not in done.text

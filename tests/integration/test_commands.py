@@ -276,7 +276,8 @@ def test_a_settings_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = run("serve", "--config", "absent.toml", cwd=tmp_path)
     assert (done.status, done.err) == (
         1,
-        "error: absent.toml: cannot read the settings file: No such file or directory\n",
+        "error: absent.toml: cannot read the settings file: No such file or directory; "
+        "name it with --config, or write one: koshelek-adapter config new\n",
     )
 
 

@@ -42,7 +42,7 @@ def folder(
     """A copy of the example with its secrets."""
     copy = tmp_path / "own-database"
     shutil.copytree(EXAMPLE, copy)
-    (copy / "secrets").mkdir()
+    (copy / "secrets").mkdir(0o700)
     for name, secret in {
         "koshelek-password": PASSWORD,
         "database-url": database,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -43,15 +44,25 @@ def check(
     unless --writes is given; only an empty database gets its tables, and a line says so.
     """
     from adapter.process import logs
-    from adapter.settings import CannotRun, SettingsError, read_settings, settings_path, with_overrides
+    from adapter.settings import (
+        CannotRun,
+        SettingsError,
+        read_settings,
+        secret_files,
+        settings_path,
+        with_overrides,
+    )
     from crm_backends.ports import Finding
 
     logs.silence()
     well = True
+    files: dict[str, Path] = {}
 
     def tell(finding: Finding) -> None:
         nonlocal well
         well &= finding.ok
+        if files:
+            finding = naming_its_file(finding, files)
         typer.echo(json.dumps(_as_data(finding), ensure_ascii=False) if as_json else _as_text(finding))
 
     path = settings_path(config)
@@ -68,6 +79,12 @@ def check(
         tell(Finding("settings", False, reason, remedy))
         raise typer.Exit(1) from None
     tell(Finding("settings", True, f"{path or 'defaults and environment'}"))
+
+    from adapter.checking.secret_files import naming_its_file, open_to_others
+
+    files.update(secret_files(path))
+    for finding in open_to_others(files):
+        tell(finding)
 
     from adapter.commands.check.findings import LookedAt, look
 
