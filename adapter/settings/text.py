@@ -91,6 +91,7 @@ def sample() -> str:
         f"# Each key may also come from the environment, which wins: {ENV_PREFIX}SERVER__PORT=8080.",
         "# There a list or a table is written as JSON.",
         "# Each secret may be given as <key>_file instead: the path of a file that holds it.",
+        "# Relative paths count from the folder in which the command runs.",
         "",
     ]
     for section, model in _sections():
@@ -103,6 +104,11 @@ def sample() -> str:
                 lines.append(f'password = "{secrets.token_urlsafe(24)}"')
             else:
                 lines.append(f"# {key} = {_shown(info.default)}")
+        if section == "crm":
+            lines.append(
+                "# The keys of the driver come here, too, such as url_file and sql_dir of postgres; its"
+            )
+            lines.append("# page lists them, and so does: koshelek-adapter config reference")
         lines.append("")
     lines += ["# Card numbers that the adapter makes, as many of these as you like.", "# [[cards.ranges]]"]
     lines += _sample_of(NumberRange)

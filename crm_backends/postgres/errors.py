@@ -49,10 +49,15 @@ _UNDEFINED = re.compile(
 )
 
 
+_DENIED = re.compile(r"^permission denied for (?:[a-z]+ ){0,2}[A-Za-z_][\w.]{0,62}$")
+
+
 def brief(error: Exception) -> str:
-    """Class name and SQLSTATE of an error, nothing that the server wrote."""
+    """Class name and SQLSTATE of an error, nothing that the server wrote, but for what a right lacks on."""
     state = sqlstate(error)
-    return f"{type(error).__name__}, SQLSTATE {state}" if state else type(error).__name__
+    denied = _DENIED.match(str(getattr(error, "message", "") or "")) if state == NO_RIGHT else None
+    said = f": {denied[0]}" if denied else ""
+    return f"{type(error).__name__}, SQLSTATE {state}{said}" if state else type(error).__name__
 
 
 def sqlstate(error: Exception) -> str:

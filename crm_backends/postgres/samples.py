@@ -1,7 +1,7 @@
 """Sample rows of a PostgreSQL CRM, read by the very statements and judged: what would Koshelek get?
 
 A few people of the list are found, with their points, purchases and offers. Of a value its shape is shown,
-never what it says.
+never what it says. All is in one module: each judgement is a few lines over the same few rows.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime, timedelta
@@ -287,6 +288,23 @@ async def test_promo_codes_keep_their_limits(served: Shop) -> None:
     assert await served.code("POST", "/v1/promo/code", {"cardNumber": first, "code": "OLD"}) == "703"
     assert await served.code("POST", "/v1/promo/code", {"cardNumber": first, "code": "NONE"}) == "701"
     assert await _balances_hold(served.crm)
+
+
+async def test_the_lines_of_the_page_are_answered_each(served: Shop, folder: Path) -> None:
+    """Every method of the contract once, with the body the page gives it."""
+    page = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if line.startswith("curl ")]
+    assert len(lines) == 12
+    today = f"{datetime.now(ZoneInfo('Europe/Moscow')):%Y%m%dT0000}"
+    for line in lines:
+        words = shlex.split(line.replace('"$(date +%Y%m%dT0000)"', today).replace("$A", "/v1"))
+        verb = words[words.index("-X") + 1] if "-X" in words else "GET"
+        body = json.loads(words[words.index("-d") + 1]) if "-d" in words else None
+        (path,) = [word for word in words if word.startswith("/v1/")]
+        answer = await served.call(verb, path, body)
+        assert answer.status == 200, (line, answer.raw)
+        if path == "/v1/promo/qrCode":
+            assert answer.json["points"] == "61"
 
 
 async def test_profile_consents_purchases_and_lists(served: Shop) -> None:

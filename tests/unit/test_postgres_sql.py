@@ -232,6 +232,26 @@ def test_every_end_of_a_write_says_file_and_sqlstate(state: str, unique_is_confl
     assert "79001234567" not in written.reason
 
 
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ("permission denied for table bonus", "SQLSTATE 42501: permission denied for table bonus"),
+        (
+            "permission denied for materialized view shop_all",
+            "permission denied for materialized view shop_all",
+        ),
+        ("permission denied for Anna +79001234567", "SQLSTATE 42501"),
+        ("no rights for +79001234567", "SQLSTATE 42501"),
+    ],
+)
+def test_a_right_that_lacks_is_told_with_what_it_lacks_on(message: str, said: str) -> None:
+    error = asyncpg.PostgresError.new({"C": "42501", "M": message})
+    assert isinstance(error, asyncpg.PostgresError)
+    told = errors.brief(error)
+    assert said in told
+    assert "79001234567" not in told
+
+
 def test_no_message_carries_what_the_server_wrote() -> None:
     for state in ("42703", "22P02", "53300", "28P01", "3D000"):
         for error in (

@@ -86,6 +86,12 @@ def test_the_sample_explains_every_key() -> None:
                 assert re.search(rf"^# {re.escape(info.description)}\n(# )?{key} = ", text, re.MULTILINE), key
 
 
+def test_the_sample_says_where_the_keys_of_a_driver_come_and_what_paths_count_from() -> None:
+    _, _, crm = settings_text.sample().partition("\n[crm]\n")
+    assert "url_file and sql_dir of postgres" in crm.partition("\n\n")[0]
+    assert "Relative paths count from the folder in which the command runs" in settings_text.sample()
+
+
 def test_the_table_holds_every_key_with_its_meaning() -> None:
     rows = settings_text.table().splitlines()
     keys = [
