@@ -227,7 +227,9 @@ def _fields(item: Item, reveal: bool) -> dict[str, Any]:
         "card": masked(item.card_number, 4),
         "attempt": item.attempt,
         "recorded": _moment(item.recorded_at),
-        "sent": _moment(item.sent_at),
+        # Put back, it certainly did not get there: it was tried then, and not sent.
+        "sent": None if item.state is OperationState.RECORDED else _moment(item.sent_at),
+        "tried": _moment(item.sent_at) if item.state is OperationState.RECORDED else None,
         "held": _moment(item.held_at),
         "finished": _moment(item.finished_at),
         "waiting": None,

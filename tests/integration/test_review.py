@@ -151,6 +151,7 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
         "attempt": 1,
         "recorded": "",
         "sent": "",
+        "tried": None,
         "held": "",
         "finished": None,
         "waiting": "0 min",
@@ -295,6 +296,18 @@ async def test_one_that_never_got_through_needs_no_yes_unless_there_was_a_doubt_
     assert (await receipts("requeue", str(doubted.id), *blindly)).status == 1
     done = await receipts("requeue", str(sent.id), "--note", "CRM is back")
     assert (done.status, done.err) == (0, "")
+
+
+async def test_what_was_put_back_was_tried_and_not_sent(adapter: Adapter, receipts: Command) -> None:
+    sent = await send(adapter)
+    begun = await adapter.service.operations.begin(sent.id)
+    assert begun is not None
+    during = json.loads((await receipts("show", str(sent.id), "--json")).out)
+    assert (during["sent"] is None, during["tried"]) == (False, None)
+    assert await adapter.service.operations.again(begun, "nothing listens on db:5432")
+    after = json.loads((await receipts("show", str(sent.id), "--json")).out)
+    assert (after["sent"], after["tried"]) == (None, during["sent"])
+    assert after["detail"] == "nothing listens on db:5432"
 
 
 async def test_what_is_to_be_done_is_said_where_it_is_shown(adapter: Adapter, receipts: Command) -> None:
