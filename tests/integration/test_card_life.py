@@ -628,8 +628,8 @@ FILES = {
     "users_register": "INSERT INTO kunden (telefon) VALUES (substr(:phone, 6)) RETURNING nr AS reference",
     "users_update": "SELECT nr AS reference FROM kunden WHERE nr = :customer::int",
     "points_account": "SELECT :users_reference AS account",
-    "points_balance": "SELECT 0::numeric AS total, 0::numeric AS available",
-    "points_entries": "SELECT 0::numeric AS amount, '' AS description, now() AS at WHERE false",
+    "points_balance": "SELECT 0::numeric AS total, 0::numeric AS available WHERE :account <> ''",
+    "points_entries": "SELECT 0::numeric AS amount, '' AS description, now() AS at WHERE :account = ''",
 }
 CARD_FILES = {
     "users_find_by_card": """
