@@ -1,4 +1,7 @@
-"""Builds everything from settings: the only module that knows the concrete classes."""
+"""Builds everything from settings: puts the concrete stores behind the ports that the other rooms ask.
+
+It may not know any driver by name.
+"""
 
 from __future__ import annotations
 
@@ -281,7 +284,7 @@ class Service:
         )
 
     async def shown(self) -> Mapping[OperationKind, Visibility]:
-        """What the CRMs have shown, of each kind that is settled by looking."""
+        """What the CRMs have shown, of each kind whose doubts are reconciled by looking."""
         known = await self.visibility.known()
         return {kind: known.get(kind, Visibility()) for kind in kinds_looked_for(self.programme)}
 

@@ -11,16 +11,16 @@ from decimal import Decimal
 
 
 class Outcome(enum.StrEnum):
-    """How a write ended. UNKNOWN is the default of doubt; NOT_SENT is a whitelist."""
+    """How a write ended. When in doubt UNKNOWN; NOT_SENT only in the cases that ``HTTP.md`` lists."""
 
     DONE = "done"
     """The CRM confirmed it."""
     REFUSED = "refused"
     """The CRM understood and said no; final."""
     NOT_SENT = "not_sent"
-    """It cannot have reached the CRM; may be sent again."""
+    """It cannot have been done: it never left, or the CRM turned it away (429). It may be sent again."""
     UNKNOWN = "unknown"
-    """It may have reached the CRM; has to be reconciled, is never sent again blindly."""
+    """It may have been done. It has to be reconciled and is never sent again blindly."""
 
 
 class Refusal(enum.StrEnum):

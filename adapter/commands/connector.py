@@ -46,7 +46,7 @@ def list_connectors() -> None:
             if capability.support in (Support.FULL, Support.PARTIAL)
         ]
         say(f"{name}: {spec.summary}")
-        say(f"  verified by: {spec.verified_by}; doubts are settled by: {spec.reconciliation}")
+        say(f"  verified by: {spec.verified_by}; doubts are reconciled by: {spec.reconciliation}")
         say(f"  can: {', '.join(there)}")
 
 

@@ -49,9 +49,7 @@ def settle(
     ] = None,
     customer: Annotated[
         str | None,
-        typer.Option(
-            "--customer", help="The CRM's reference of the person, for a registration that is done."
-        ),
+        typer.Option("--customer", help="The CRM's id of the person, for a registration that is done."),
     ] = None,
     correct: Annotated[
         bool,
@@ -156,4 +154,4 @@ def proof(
             f"at worst after {one['worst_seconds']:g} s, last {one['last_found'] or 'never'}"
         )
     if not shown:
-        say("no doubt is settled by looking in a CRM here, so there is nothing to prove")
+        say("no doubt is reconciled by looking in a CRM here, so there is nothing to prove")

@@ -231,14 +231,14 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
     deadline = Deadline.after(10)
     found = await users.find(phone=anna.phone, email=None, birth_date=None, deadline=deadline)
     if found:
-        reference: str | None = found[0].customer_id
+        customer_id: str | None = found[0].customer_id
     else:
         profile = Profile(phone=anna.phone, email=anna.email, first_name="Anna", birth_date=anna.birth_date)
-        reference = (await users.register(profile, idempotency_key="demo", deadline=deadline)).crm_reference
+        customer_id = (await users.register(profile, idempotency_key="demo", deadline=deadline)).crm_reference
     emails = service.programme.emails
-    if emails is not None and reference is not None:
-        await emails.note(reference, anna.email)
-    row: Row = (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, reference)
+    if emails is not None and customer_id is not None:
+        await emails.note(customer_id, anna.email)
+    row: Row = (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, customer_id)
     gateway = Gateway(service.pool, 5.0)
     await import_rows(gateway, [row], ImportReport(), lambda done: None)
     people: dict[str, Any] = {
@@ -255,8 +255,8 @@ async def load_stand_ins(service: Service) -> dict[str, Any]:
     coupons, bound = service.programme.coupons, service.settings.crm.bindings()["coupons"]
     if bound is not None and bound.driver == "perx":
         people["promo_code"] = PERX_CODE
-    elif coupons is not None and reference is not None and bound is not None:
-        holder = Holder(ANNA, reference, Profile(phone=anna.phone))
+    elif coupons is not None and customer_id is not None and bound is not None:
+        holder = Holder(ANNA, customer_id, Profile(phone=anna.phone))
         account = await coupons.coupons_account(holder, deadline=deadline)
         if account is not None:
             with suppress(BackendError):
@@ -277,8 +277,8 @@ async def load(service: Service) -> dict[str, Any]:
     async with service.pool.acquire() as connection, connection.transaction():
         await connection.execute(sql)
     rows: list[Row] = [
-        (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, await _reference(service, "+79000000001")),
-        (BLOCKED, BLOCKED, "EAN_13", CardState.BLOCKED.value, await _reference(service, "+79000000002")),
+        (ANNA, ANNA, "EAN_13", CardState.ACTIVE.value, await _customer_id(service, "+79000000001")),
+        (BLOCKED, BLOCKED, "EAN_13", CardState.BLOCKED.value, await _customer_id(service, "+79000000002")),
     ]
     await import_rows(Gateway(service.pool, 5.0), rows, ImportReport(), lambda done: None)
     return {
@@ -307,7 +307,7 @@ async def _plastic(service: Service) -> str:
     return number
 
 
-async def _reference(service: Service, phone: str) -> str:
+async def _customer_id(service: Service, phone: str) -> str:
     found = await service.programme.users.find(
         phone=phone, email=None, birth_date=None, deadline=Deadline.after(5)
     )

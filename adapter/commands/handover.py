@@ -66,8 +66,8 @@ WORDS = {
         behaviour="How it answers",
         answers="Every call is answered within {deadline:g} s; bodies up to {body} bytes are read.",
         unauthorized="A wrong login or password: status {status} with the envelope.",
-        repeats="Any call may be repeated: a receipt and a card count once; a promo code that comes again "
-        "within {replay:g} s gets the first answer.",
+        repeats="Any call may be repeated: a receipt and a card count once; so does a promo code that "
+        "comes again within {replay:g} s.",
         codes="Errors: 422 with code and description in {language}. The codes are attached (`config codes`).",
         zone="Times of receipts are of the zone {zone}.",
         reserve={
@@ -103,8 +103,8 @@ WORDS = {
         behaviour="Как отвечает сервис",
         answers="Ответ на любой вызов — не позже чем через {deadline:g} с; тело запроса — до {body} байт.",
         unauthorized="Неверный логин или пароль: статус {status} с телом code/description.",
-        repeats="Любой вызов можно повторить: чек и карта учитываются один раз; на промокод, присланный "
-        "снова в течение {replay:g} с, приходит первый ответ.",
+        repeats="Любой вызов можно повторить: чек и карта учитываются один раз; промокод, присланный "
+        "снова в течение {replay:g} с, — тоже.",
         codes="Ошибки: 422 с полями code и description, язык: {language}; коды приложены (`config codes`).",
         zone="Время чеков — в часовом поясе {zone}.",
         reserve={

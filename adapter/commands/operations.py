@@ -157,7 +157,7 @@ def purge(
 ) -> None:
     """Remove the details of operations that ended more than retention.bodies_days ago.
 
-    Who, what, how it ended and the points stay, so that a repeated call gets its first answer.
+    Who, what, how it ended and the points stay, so that a repeated call is not carried out again.
     """
     from adapter.store.upkeep import PostgresUpkeep
 

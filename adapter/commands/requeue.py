@@ -98,19 +98,19 @@ def _asking(service: Service, who: str, why: str) -> Asking:
 _SENTENCES = {
     "found": "found in the CRM; it is done now, nothing was sent",
     "found_twice": "found in the CRM MORE THAN ONCE ({entries}); take one back there, then settle it",
-    "conflict": "the CRM knows our reference with other contents; look there at {reference}",
+    "conflict": "the CRM knows our key with other contents; look there at {key}",
     "absent": "not in the CRM",
     "not_found": "not found, but this CRM has not proved that it finds our writes (receipts proof)",
     "cannot_tell": "the CRM cannot tell",
     "harmless": "sent again it has no second effect in this CRM; requeue it",
-    "nobody_to_ask": "this CRM cannot be asked; look there at {reference}",
+    "nobody_to_ask": "this CRM cannot be asked; look there at {key}",
     "no_answer": "the CRM gave no answer",
 }
 
 
 def _sentence(item: Item, asked: Asked) -> str:
     entries = ", ".join(asked.written.entries) if asked.written is not None else ""
-    told = _SENTENCES[asked.answer].format(entries=entries, reference=item.reference)
+    told = _SENTENCES[asked.answer].format(entries=entries, key=item.reference)
     return f"operation {item.id}: {told}" + (f" ({asked.detail})" if asked.detail else "")
 
 
@@ -195,7 +195,7 @@ def _confirm(doubtful: Sequence[Item]) -> None:
     more = f" and {len(doubtful) - 10} more" if len(doubtful) > 10 else ""
     typer.echo(
         f"{len(doubtful)} may have reached the CRM already ({some}{more}); sent again, points may be "
-        "credited twice. Look them up in the CRM by their reference; what is there can be settled instead.",
+        "credited twice. Look them up in the CRM by their keys; what is there can be settled instead.",
         err=True,
     )
     typer.confirm("Send again?", abort=True, err=True)

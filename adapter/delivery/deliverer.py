@@ -1,7 +1,7 @@
 """One attempt to deliver one operation, and what its outcome leads to.
 
 ``sent`` is written before the call and no database connection is held during it. Only a write that certainly
-did not reach the CRM is tried again. What came of it is written by ``endings``; what nobody can tell is seen
+was not done is tried again. What came of it is written by ``endings``; what nobody can tell is seen
 to by ``doubts``.
 """
 

@@ -153,7 +153,7 @@ class Endings:
         return True
 
     async def _put_back(self, operation: Operation, written: Written) -> None:
-        """It certainly has not reached the CRM: it comes again, unless that has gone on for too long."""
+        """It certainly was not done: it comes again, unless that has gone on for too long."""
         if self.is_late(operation):
             await self.hold_unsent(operation, written.reason)
         elif await self.ledger.again(operation, written.reason):

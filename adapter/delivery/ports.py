@@ -59,9 +59,9 @@ class DeliveryLedger(Protocol):
         """
 
     async def again(self, operation: Operation, detail: str | None = None) -> bool:
-        """Put an operation that certainly has not reached the CRM back to recorded.
+        """Put an operation that certainly was not done back to recorded.
 
-        ``detail``: why it did not, in words of ours that quote nothing.
+        ``detail``: why it was not, in words of ours that quote nothing.
         """
 
     async def explain(self, operation: Operation, detail: str) -> None:
@@ -94,7 +94,7 @@ class DeliveryLedger(Protocol):
         clock was put back.
 
         The lease ends with ``release``, or after ``seconds`` should its holder be gone; but never while the
-        operation may have reached the CRM, for nothing else may touch the balance before that is reconciled.
+        operation may have been done, for nothing else may touch the balance before that is reconciled.
         """
 
     async def release(self, operation: Operation, keep: float = 0.0) -> bool:

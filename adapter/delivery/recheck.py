@@ -20,7 +20,7 @@ class Rechecked(enum.StrEnum):
     """It is there, once."""
     FOUND_TWICE = "found_twice"
     CONFLICT = "conflict"
-    """Something else is there under our reference."""
+    """Something else is there under our key."""
     ABSENT = "absent"
     """It is not there, and the CRM has proved that it would be found."""
     NOT_FOUND = "not_found"

@@ -59,18 +59,18 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
     if owner is not None and (known is None or known.customer_id != owner.customer_id):
         known = await _must_be_the_owner(programme, owner, profile, deadline)
     if known is None:
-        reference = await _register(programme, profile, deadline)
-        known = Customer(reference, profile)
-        owned = await _owned(programme, reference)
-        card = await _card_for(programme, reference, number, owned, deadline)
+        customer_id = await _register(programme, profile, deadline)
+        known = Customer(customer_id, profile)
+        owned = await _owned(programme, customer_id)
+        card = await _card_for(programme, customer_id, number, owned, deadline)
     else:
-        reference = known.customer_id
-        owned = await persons_card(programme, known, await _owned(programme, reference), deadline)
+        customer_id = known.customer_id
+        owned = await persons_card(programme, known, await _owned(programme, customer_id), deadline)
         await _fill_gaps(programme, known, profile, deadline)
-        card = await _card_for(programme, reference, number, owned, deadline)
+        card = await _card_for(programme, customer_id, number, owned, deadline)
     email = known.profile.email or profile.email
     if programme.emails is not None and email is not None:
-        await programme.emails.note(reference, email)
+        await programme.emails.note(customer_id, email)
     if card.state is CardState.BLOCKED:
         raise Refused(Code.CARD_BLOCKED)
     await remember_accounts(programme, card, known, deadline)
@@ -117,28 +117,28 @@ async def _must_be_the_owner(
 
 
 async def _card_for(
-    programme: Programme, reference: str, number: str | None, owned: Card | None, deadline: Deadline
+    programme: Programme, customer_id: str, number: str | None, owned: Card | None, deadline: Deadline
 ) -> Card:
     """The card ``owned`` or, if that is ``None``, the given number or the next free number."""
     if number is not None or programme.crm_cards is None:
-        return await programme.cards.issue(reference, number)
+        return await programme.cards.issue(customer_id, number)
     if owned is not None:
         return owned
     vacant = await vacant_number(programme, deadline)
     try:
-        return await programme.cards.issue(reference, vacant.number)
+        return await programme.cards.issue(customer_id, vacant.number)
     except Refused:
         await programme.cards.release(vacant.number)
         # A parallel call was faster: the card that it gave the person is theirs.
-        owned = await _owned(programme, reference)
+        owned = await _owned(programme, customer_id)
         if owned is None:
             raise
         return owned
 
 
-async def _owned(programme: Programme, reference: str) -> Card | None:
+async def _owned(programme: Programme, customer_id: str) -> Card | None:
     """The card of this customer in the registry."""
-    return next(iter(await programme.cards.of_customers([reference])), None)
+    return next(iter(await programme.cards.of_customers([customer_id])), None)
 
 
 async def _recognise(programme: Programme, profile: Profile, deadline: Deadline) -> Customer | None:
@@ -205,7 +205,7 @@ def _is_still(customer: Customer | None, profile: Profile, registration: Operati
 
 
 async def _register(programme: Programme, profile: Profile, deadline: Deadline) -> str:
-    """Register the person once, through the ledger; returns the CRM's reference.
+    """Register the person once, through the ledger; returns their id in the users CRM.
 
     Raises ``Refused``: REGISTRATION_REFUSED, CONFLICT, STILL_WORKING, NOT_SUPPORTED.
     """

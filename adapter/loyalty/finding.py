@@ -92,10 +92,10 @@ async def people_with(
     found = await users.find(phone=phone, email=email, birth_date=birth_date, deadline=deadline)
     if emails is None or email is None:
         return found
-    reference = await emails.owner(email)
-    if reference is None or any(person.customer_id == reference for person in found):
+    customer_id = await emails.owner(email)
+    if customer_id is None or any(person.customer_id == customer_id for person in found):
         return found
-    by_email = await users.get(reference, deadline=deadline)
+    by_email = await users.get(customer_id, deadline=deadline)
     return found if by_email is None else [*found, by_email]
 
 

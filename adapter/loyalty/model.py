@@ -93,7 +93,7 @@ class OperationState(enum.StrEnum):
     """Where an operation stands.
 
     recorded → sent → done | refused | unknown. Sent and unknown go back to recorded if the operation
-    certainly did not reach the CRM. Unknown → sent if our key makes sending again harmless. Unknown → done |
+    certainly was not done. Unknown → sent if our key makes sending again harmless. Unknown → done |
     refused once the doubt is reconciled. Recorded, sent and unknown → held if that takes too long, or if only
     a person can tell; held → recorded | unknown | done | refused as the person decides. Unknown and done →
     doubled if the CRM shows the operation more than once; doubled → done | refused as the person decides.

@@ -69,7 +69,7 @@ class CardRegistry(Protocol):
     async def owners(self, *, after: str, limit: int) -> Sequence[str]:
         """Customers (ids of the users CRM) who own a card, sorted; only ids that sort after ``after``."""
 
-    async def remember_account(self, number: str, port: Port, reference: str) -> None:
+    async def remember_account(self, number: str, port: Port, account: str) -> None:
         """Note the account that another CRM keeps for the owner of this card."""
 
 

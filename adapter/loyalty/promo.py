@@ -14,9 +14,9 @@ from crm_backends.ports import Deadline
 async def use_promo_code(programme: Programme, card: Card, code: str, deadline: Deadline) -> Operation:
     """Record the use of ``code`` and wait for the CRM's answer. Case and outer blanks of a code do not count.
 
-    The same code for the same card within ``promo.replay`` seconds is a repeated call and gets the first
-    answer; later it is a second use. The result is done or still under way. Raises ``Refused``: a code whose
-    name begins with PROMO, or NOT_SUPPORTED.
+    The same code for the same card again leads to the same operation and its answer. ``promo.replay`` seconds
+    after it was done it is a second use, with an operation of its own. The result is done or still under way.
+    Raises ``Refused``: a code whose name begins with PROMO, or NOT_SUPPORTED.
     """
     if programme.coupons is None or OperationKind.PROMO_CODE in programme.cannot:
         raise Refused(Code.NOT_SUPPORTED)

@@ -1,7 +1,7 @@
 """Register a cash receipt for a card: KLO-10.
 
-Every accepted receipt is recorded durably before it is answered. The first card wins; the same receipt
-again gets the first answer again.
+Every accepted receipt is recorded durably before it is answered. The first card wins. The same receipt again
+leads to the same operation and gets the answer that is true of it by then.
 """
 
 from __future__ import annotations

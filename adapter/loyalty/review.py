@@ -37,6 +37,7 @@ class Item:
     kind: OperationKind
     state: OperationState
     reference: str
+    """Our idempotency key, to be looked for in the CRM."""
     card_number: str | None
     attempt: int
     recorded_at: datetime
@@ -55,7 +56,7 @@ class Item:
     payload: Payload | None
     """Private; ``None`` of a registration, and where it was removed."""
     may_double: bool
-    """Whether it may have reached the CRM, so that sending again may do it twice."""
+    """Whether it may have been done, so that sending again may do it twice."""
 
 
 @dataclass(frozen=True, slots=True)

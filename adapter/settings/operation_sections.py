@@ -58,8 +58,8 @@ class Promo(Section):
     )
     replay: Seconds = Field(
         60.0,
-        description="Seconds within which the same code for the same card is a repeated call and gets the "
-        "first answer again; later it is a second use (inferred).",
+        description="Seconds within which the same code for the same card, once it has been used, is a "
+        "repeated call and counts once; later it is a second use (inferred).",
     )
 
 

@@ -138,12 +138,12 @@ class PostgresCards(CardLife):
             rows = await connection.fetch(_OWNERS, after, limit)
         return [row["users_reference"] for row in rows]
 
-    async def remember_account(self, number: str, port: Port, reference: str) -> None:
+    async def remember_account(self, number: str, port: Port, account: str) -> None:
         async with self._gateway.connection() as connection:
             await connection.execute(
                 f"UPDATE koshelek.cards SET {port}_reference = $2 WHERE number = $1",  # noqa: S608
                 number,
-                reference,
+                account,
             )
 
     async def count_free(self) -> int:

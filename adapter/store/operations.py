@@ -178,8 +178,8 @@ class PostgresLedger:
     ) -> Operation | None:
         """Mark an operation as sent, before the call. ``None``: it is not to be sent.
 
-        ``before`` is kept for a reconciliation by comparing. ``resendable``: kinds whose CRM honours our
-        reference, so that an unknown outcome is settled by sending the same write again.
+        ``before`` is kept for a reconciliation by comparing. ``resendable``: kinds whose CRM honours our key,
+        so that an unknown outcome is reconciled by sending the same write again.
         """
         return await self._beginning(_Sending(operation_id, tuple(resendable), before))
 
@@ -204,7 +204,7 @@ class PostgresLedger:
         clock was put back.
 
         The lease ends with ``release``, or after ``seconds`` should its holder be gone; but never while the
-        operation may have reached the CRM, for nothing else may touch the balance before that is settled.
+        operation may have been done, for nothing else may touch the balance before that is reconciled.
         """
         async with self.gateway.connection() as connection:
             row = await connection.fetchrow(
@@ -231,9 +231,9 @@ class PostgresLedger:
         return tag in ("UPDATE 1", "DELETE 1")
 
     async def again(self, operation: Operation, detail: str | None = None) -> bool:
-        """Put an operation that certainly has not reached the CRM back to recorded.
+        """Put an operation that certainly was not done back to recorded.
 
-        ``detail``: why it did not, in words of ours that quote nothing.
+        ``detail``: why it was not, in words of ours that quote nothing.
         """
         async with self.gateway.connection() as connection:
             tag = await connection.execute(

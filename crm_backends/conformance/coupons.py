@@ -138,7 +138,7 @@ class BaseCoupons(Conformance):
         assert set(ends) == {ends[0]}
 
     @needs("coupons.redeem")
-    async def test_a_redemption_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
+    async def test_a_redemption_whose_answer_is_lost_is_reconciled(self, rig: Rig, backend: Backend) -> None:
         """C13. A redemption whose answer is lost is UNKNOWN, reconciled as declared, and happened once."""
         use = await _Use.of(rig, backend)
         async with effects(rig, "coupons.redeem", 1):

@@ -92,7 +92,7 @@ class BaseGeneral(Conformance):
             assert isinstance(backend, protocol) == (port in rig.spec.ports), port
             assert bool(there) == (port in rig.spec.ports), f"{port}: {there}"
 
-    async def test_it_has_what_its_settlement_promises(self, backend: Backend) -> None:
+    async def test_it_has_what_its_reconciliation_promises(self, backend: Backend) -> None:
         """G2. A driver rated probe or compare can reconcile each of its writes that need it."""
         for operation, protocol in _RECONCILES.items():
             wanted = is_there(backend, operation) and backend.reconciliation in (

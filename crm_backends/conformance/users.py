@@ -200,7 +200,9 @@ class BaseUsers(CardScenarios):
         assert [one.phone async for batch in users(backend).list_users() for one in batch] == phones
 
     @needs("users.register")
-    async def test_a_registration_whose_answer_is_lost_is_settled(self, rig: Rig, backend: Backend) -> None:
+    async def test_a_registration_whose_answer_is_lost_is_reconciled(
+        self, rig: Rig, backend: Backend
+    ) -> None:
         """U16. A registration whose answer is lost is UNKNOWN, reconciled as declared, and happened once."""
         person, key = new_person(), new_key(backend)
         async with effects(rig, "users.register", 1):

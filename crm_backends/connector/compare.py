@@ -1,4 +1,4 @@
-"""Settling a doubtful credit by comparing balances, and movements where they can be read.
+"""Reconciles a doubtful credit by comparing balances, and movements where they can be read.
 
 For CRMs that keep nothing of ours beside a credit. It may not know how anything is asked.
 """

@@ -142,7 +142,7 @@ class Step(Request):
 
 
 class GoOn(Part):
-    """Where a doubt is settled by doing the rest."""
+    """Where a doubt is reconciled by doing the rest."""
 
     when: Code
     at: Name = Field(description="The step to go on at.")
@@ -197,7 +197,7 @@ class Example(Part):
     exchanges: list[Exchange] = []
     result: Sent | None = None
     outcome: str | None = Field(None, description="How a write ends, or the error a read raises.")
-    reconcile: bool = Field(False, description="It is the settling of a doubt.")
+    reconcile: bool = Field(False, description="It reconciles a doubt.")
 
 
 class Operation(Part):
@@ -293,7 +293,7 @@ class Connector(Part):
     settings: dict[Name, Setting] = {}
     key_length: int = Field(26, ge=16, le=26, description="Characters of our key that this CRM keeps.")
     doubts: Literal["key", "probe", "compare", "manual"] = Field(
-        description="How a write that nobody answered is settled, the best that is true of all of them."
+        description="How a write that nobody answered is reconciled, the best that is true of all of them."
     )
     auth: Flows | None = None
     other_auth: dict[Name, Flows] = {}

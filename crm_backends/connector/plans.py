@@ -78,7 +78,7 @@ class Giving:
 
 @dataclass(frozen=True, slots=True)
 class Reconciling:
-    """How a doubt is settled."""
+    """How a doubt is reconciled."""
 
     steps: Sequence[Doing]
     go_on: Sequence[tuple[Expression, int]]
@@ -97,7 +97,7 @@ class Plan:
     steps: Sequence[Doing]
     giving: Giving
     reconciling: Reconciling | None
-    """Absent where the doubt cannot be settled by looking."""
+    """Absent where the doubt cannot be reconciled by looking."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 from crm_backends.connector.plans import Plan, Reconciling
 from crm_backends.connector.results import Reader, amount, text_or_nothing, whole
-from crm_backends.connector.running import Nothing, Run, Runner, Unsettled
+from crm_backends.connector.running import CannotReconcile, Nothing, Run, Runner
 from crm_backends.connector.scope import CannotTell
 from crm_backends.ports import BackendMisconfigured, Refusal, Written
 
@@ -28,7 +28,7 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
     how = plan.reconciling
     if how is None:
         return Written.unknown(f"{plan.name}: the connector does not say how to find out")
-    run.settling = True
+    run.reconciling = True
     try:
         await runner.read(how.steps, run)
         for condition, number in how.go_on:
@@ -38,7 +38,7 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
         found = [_compared(plan, how, run, context, reader) for context in contexts]
     except Nothing:
         return Written.not_sent()
-    except Unsettled:
+    except CannotReconcile:
         return Written.unknown(f"{plan.name}: what the CRM answers does not tell")
     except CannotTell as error:
         raise BackendMisconfigured(str(error)) from None

@@ -45,7 +45,7 @@ class Run:
     """Rows after which no further page is asked for."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What the steps have saved, by their names."""
-    settling: bool = False
+    reconciling: bool = False
     """Whether it looks for what became of a write."""
 
 
@@ -53,7 +53,7 @@ class Nothing(Exception):
     """A read has found that there is nothing like that."""
 
 
-class Unsettled(Exception):
+class CannotReconcile(Exception):
     """An answer does not tell what became of a write."""
 
 
@@ -102,7 +102,7 @@ class Runner:
 
         Raises:
             Nothing: an answer says so.
-            Unsettled: the same, where the run looks for what became of a write.
+            CannotReconcile: the same, where the run looks for what became of a write.
             BackendError: as every read.
         """
         if not run.deadline.remaining():
@@ -179,8 +179,8 @@ class Runner:
         said = self._ruled(step, run, reply)
         if said in ("nothing", "no_such_customer"):
             raise Nothing
-        if said == "unknown" and run.settling:
-            raise Unsettled
+        if said == "unknown" and run.reconciling:
+            raise CannotReconcile
         if said is None:
             raise self._by_status(run, reply)
         if said != "ok":

@@ -214,7 +214,7 @@ SHAPES: Mapping[str, Shape] = {
 PORTS = ("users", "points", "coupons")
 ACCOUNTS = ("points.account", "coupons.account")
 RECONCILED = ("users.register", "points.credit", "coupons.redeem")
-"""Writes whose doubts are settled by looking, where the CRM does not honour our key."""
+"""Writes whose doubts are reconciled by looking, where the CRM does not honour our key."""
 RECONCILING: Mapping[str, Mapping[str, str]] = {
     "users.register": {
         "id": "the customer; needed",

@@ -1,4 +1,4 @@
-"""One CRM for each way of settling a doubt, with a ledger of what was really done and ways to fall ill.
+"""One CRM for each way of reconciling a doubt, with a ledger of what was really done and ways to fall ill.
 
 The CRM is always reached over a bad line (``proxy``). It may not know what the adapter believes.
 """
@@ -37,7 +37,7 @@ _PATIENCE = (
 """Of every HTTP driver here: seconds, short, so that faults are over soon."""
 _ON_THE_LINE, _AT_THE_DOOR = 0.7, 0.5
 """Seconds after which a request to a stand-in is given up where it lies. Together less than
-``reconcile_after``: what has not been done when its doubt is settled will never be."""
+``reconcile_after``: what has not been done when its doubt is reconciled will never be."""
 
 
 class Crm(ABC):
@@ -159,7 +159,7 @@ class SandboxCrm(Crm):
     )
     switches: Mapping[str, Any] = MappingProxyType({})
     is_looked_at = True
-    """Whether doubts are settled by looking at it. Then it does nothing that was asked long ago."""
+    """Whether doubts are reconciled by looking at it. Then it does nothing that was asked long ago."""
     sandbox: Sandbox
 
     def __init__(self, people: int, *, punctual: bool = True, **switches: Any) -> None:
@@ -211,7 +211,7 @@ class SandboxCrm(Crm):
 
 
 class ProbeCrm(SandboxCrm):
-    """Perx: our reference can be looked up; sent twice it counts twice."""
+    """Perx: our key can be looked up; sent twice it counts twice."""
 
     rating: Rating = "probe"
     name, credit = "perx", "submitLoyaltyTransaction"

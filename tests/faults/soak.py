@@ -1,7 +1,7 @@
 """All faults at random, under load, and then the account: ``python -m tests.faults.soak --receipts 100000``.
 
-Two adapters and two workers on a PostgreSQL of their own deliver receipts to a CRM for each way of settling a
-doubt, while processes are killed at random points, stopped, frozen and given wrong clocks, the database is
+Two adapters and two workers on a PostgreSQL of their own deliver receipts to a CRM for each way to reconcile
+a doubt, while processes are killed at random, stopped, frozen and given wrong clocks, the database is
 restarted, its sessions ended and its clock moved by an hour, lines are cut, and the CRM fails before and
 after the work, shows it late, stands still and then does what had queued up, and finishes what was cut off.
 A caller repeats what failed, as Koshelek does, and notes every answer. Then the faults end, everything comes
@@ -285,7 +285,7 @@ async def soak_one(
     pause: float = 1.0,
     patience: float = 900.0,
 ) -> Outcome:
-    """Soak one way of settling. At most ``seconds`` of load; then up to ``patience`` until all is at rest."""
+    """Soak one way of reconciling. At most ``seconds`` of load; then up to ``patience`` until all rests."""
     with own_server({"max_connections": "300", "log_min_messages": "panic"}) as server:
         for name in ("adapter", "crm"):
             await server.execute(f"CREATE DATABASE {name}")

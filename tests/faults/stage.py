@@ -70,7 +70,7 @@ DELIVERY: dict[str, object] = {
     "retries_per_second": 200.0,
     "housekeeping": 2.0,
 }
-"""Of the section [delivery]: short, so that doubts are settled within seconds."""
+"""Of the section [delivery]: short, so that doubts are reconciled within seconds."""
 TAKE_OVER = 2.0
 """Seconds after which a dead worker's jobs are taken over; in the service it is longer."""
 

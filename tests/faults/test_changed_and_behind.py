@@ -1,4 +1,4 @@
-"""CRMs beyond the documented conditions: they keep our reference otherwise, or show late what they have done.
+"""CRMs beyond the documented conditions: they keep our key otherwise, or show late what they have done.
 
 Nothing is doubled or lost, and what cannot be told is held. No CRM has read what we expect of it.
 """

@@ -29,7 +29,7 @@ HOUR, WEEK = 3600.0, 7 * 86_400.0
     ],
 )
 async def test_a_clock_jumps_under_load(ahead: float, scene: SetStage) -> None:
-    """Of one adapter and one worker; the others keep the time. Doubts are settled, none is held."""
+    """Of one adapter and one worker; the others keep the time. Doubts are reconciled, none is held."""
     stage = await scene("compare")
     jumping = Plan(clock=ahead, patience=TAKE_OVER)
     await asyncio.gather(stage.adapter(jumping), stage.worker(jumping), stage.adapter(), stage.worker())

@@ -1,7 +1,7 @@
 """A model of the ledger: any order of sending, delivering, dying, lost replies, time and people's decisions.
 
 The PostgreSQL, the use case, the deliverer and the desk are the real ones. The CRM is a fake at the port: it
-can lose what a real one can, and knows for certain what it has done. For every way of settling a doubt: never
+can lose what a real one can, and knows what it has done. For every way of reconciling a doubt: never
 two effects for a receipt, one for each that counts as credited, none for one that was refused.
 """
 

@@ -320,7 +320,7 @@ async def test_a_late_answer_leaves_the_credit_in_doubt(sandbox: Sandbox, backen
 
 
 @pytest.mark.parametrize("operation", ["listTransactionsHistory", "listVouchers", "searchUserAccount"])
-async def test_a_settlement_that_cannot_ask_claims_nothing(
+async def test_a_reconciliation_that_cannot_ask_claims_nothing(
     sandbox: Sandbox, backend: PerxBackend, operation: str
 ) -> None:
     sandbox.fault("error_before", operation, times=None)

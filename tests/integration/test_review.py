@@ -330,7 +330,7 @@ async def test_a_conflict_is_not_called_harmless_where_the_crm_honours_the_key(
             begun, OperationState.HELD, reason=reason, detail="points_credit.sql: its outcome is key_taken"
         )
     asked = (await receipts("recheck", "--all-held")).out
-    assert f"operation {sent.id}: the CRM knows our reference with other contents" in asked
+    assert f"operation {sent.id}: the CRM knows our key with other contents" in asked
     assert f"operation {doubtful.id}: sent again it has no second effect" in asked
     done = await receipts("requeue", str(sent.id), "--note", "why not")
     assert done.status == 1
