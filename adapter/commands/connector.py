@@ -142,9 +142,9 @@ def try_(
 @plainly
 def schema() -> None:
     """Print the JSON schema of connectors' files, for editors."""
-    from crm_backends.connector.language import Connector
+    from crm_backends.connector.schema import json_schema
 
-    typer.echo(json.dumps(Connector.model_json_schema(by_alias=True), indent=2))
+    typer.echo(json.dumps(json_schema(), indent=2))
 
 
 @app.command()

@@ -265,7 +265,9 @@ class Flow(Part):
         return self
 
 
-Flows = Annotated[list[Flow], BeforeValidator(_in_a_list), Field(min_length=1)]
+Flows = Annotated[
+    list[Flow], BeforeValidator(_in_a_list, json_schema_input_type=Flow | list[Flow]), Field(min_length=1)
+]
 
 
 class Check(Part):
