@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -30,6 +31,7 @@ ZONE = ZoneInfo("Europe/Moscow")
 """The zone in which examples are told."""
 REGION = "RU"
 _PATIENCE = 5.0
+_KEY = "KEY0000000000000000000001"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 """What examples have for ``since`` and ``now``."""
@@ -116,6 +118,17 @@ def fit(operation: str, asked: Mapping[str, Any]) -> None:
     for name, text in shape.asked.items():
         if name in _NEEDED and operation not in ACCOUNTS and asked.get(name) is None:
             raise UnfitInput(f"{operation} needs the input {name}" + (f" ({text})" if text else ""))
+
+
+def key_for(loaded: Loaded, given: str | None, otherwise: str) -> str:
+    """The key of a write, as ``serve`` would make it: no longer than the CRM takes.
+
+    Raises ``UnfitInput``: the given one is no such key.
+    """
+    most = loaded.model.key_length
+    if given is not None and not re.fullmatch(f"[A-Z0-9]{{1,{most}}}", given):
+        raise UnfitInput(f"a key of this connector has at most {most} capital letters and digits")
+    return given or otherwise[:most]
 
 
 _NEEDED = frozenset({"customer", "account", "number", "code", "occasion", "since", "until"})
@@ -280,6 +293,10 @@ async def _run(
         fit(name, example.input)
     except UnfitInput as error:
         return [problem(str(error), "input")]
+    try:
+        key = key_for(loaded, example.key, _KEY)
+    except UnfitInput as error:
+        return [problem(str(error), "key")]
     calls = RECONCILE if example.reconcile else CALLS
     if name not in calls:
         return [problem("it cannot be reconciled")]
@@ -295,7 +312,7 @@ async def _run(
     backend.replace_clock(lambda: NOW)
     await backend.open()
     try:
-        call = Call(example.input, example.key, Deadline.after(_PATIENCE))
+        call = Call(example.input, key, Deadline.after(_PATIENCE))
         result = await calls[name](backend, call)
     except BackendError as error:
         result = error

@@ -245,3 +245,32 @@ def test_what_the_crm_has_nothing_of_is_told_in_the_file_s_own_words(tmp_path: P
     assert f"{other} cannot be done here: later" in run("try", file, other, *BASE, status=1)
     if port != "users":
         assert f"no {port} here" in run("try", file, f"{port}.account", *BASE, status=1)
+
+
+SHORT = """\
+  points.credit:
+    steps: [{post: /c, commits: true, json: {doc: "${idempotency_key}"}}]
+    examples:
+      - title: a short key
+        input: {account: "1", points: 5}
+        exchanges:
+          - expect: {post: /c, json: {doc: KEY00000000000000000}}
+            answer: {}
+"""
+
+
+def test_a_key_is_as_short_as_serve_makes_it(tmp_path: Path) -> None:
+    file = tmp_path / "crm.yaml"
+    text = connector(SHORT, "key_length: 20\n")
+    file.write_text(text, encoding="utf-8")
+    assert "well; 1 examples ran" in run("check", file)
+    given = ("points.credit", "--input", "account=1", "--input", "points=5", "--dry-run", *BASE)
+    assert '"doc": "KOSHELEKTRYKEY000000"' in run("try", file, *given, status=0)
+    output = run("try", file, *given, "--key", "A" * 21, status=1)
+    assert "a key of this connector has at most 20 capital letters and digits" in output
+    assert "at most 20 capital" in run("try", file, *given, "--key", "a1", status=1)
+    file.write_text(text.replace("        input:", "        key: K-1\n        input:"), encoding="utf-8")
+    assert f'{file}:13:14: example "a short key" of points.credit: a key of' in run("check", file, status=1)
+    docs = run("docs")
+    assert "capital letters and digits" in docs
+    assert "makes keys as short" in docs
