@@ -95,7 +95,9 @@ def try_(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="name=value of a setting; name_file=path of a secret.")
     ] = None,
-    key: Annotated[str, typer.Option(help="The idempotency key of a write.")] = _KEY,
+    key: Annotated[
+        str | None, typer.Option(help="The idempotency key of a write; always the same where none is given.")
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Stop before what would change something.")
     ] = False,
@@ -114,11 +116,12 @@ def try_(
 
     Settings come from [crm] of the settings file, where that names this connector, and from --set.
     """
+    from crm_backends.connector.examples import UnfitInput, key_for
     from crm_backends.connector.trying import WrongCall, try_operation
     from crm_backends.inputs import read_phone
     from crm_backends.registry import BackendContext
 
-    _, spec = _read(which)
+    loaded, spec = _read(which)
     values, zone, region = _settings_for(spec, which, operation, config, _pairs(settings, "--set"))
     asked = _with_members(_pairs(inputs, "--input"))
     if phone is not None:
@@ -130,9 +133,10 @@ def try_(
         sent = None
         if reconcile:
             sent = datetime.now(UTC) - timedelta(days=1) if since is None else since.replace(tzinfo=zone)
-        trying = try_operation(spec, values, context, operation, asked, key, say, dry=dry_run, sent=sent)
+        ours = key_for(loaded, key, _KEY)
+        trying = try_operation(spec, values, context, operation, asked, ours, say, dry=dry_run, sent=sent)
         well = asyncio.run(trying)
-    except WrongCall as error:
+    except (WrongCall, UnfitInput) as error:
         fail(str(error))
     if not well:
         raise typer.Exit(1)
@@ -142,9 +146,9 @@ def try_(
 @plainly
 def schema() -> None:
     """Print the JSON schema of connectors' files, for editors."""
-    from crm_backends.connector.language import Connector
+    from crm_backends.connector.schema import json_schema
 
-    typer.echo(json.dumps(Connector.model_json_schema(by_alias=True), indent=2))
+    typer.echo(json.dumps(json_schema(), indent=2))
 
 
 @app.command()

@@ -25,7 +25,14 @@ from crm_backends.model import (
     Profile,
     Purchase,
 )
-from crm_backends.ports import BackendUnavailable, Deadline, HolderUnnamed, NotSupported, Points
+from crm_backends.ports import (
+    BackendCredentials,
+    BackendUnavailable,
+    Deadline,
+    HolderUnnamed,
+    NotSupported,
+    Points,
+)
 
 ENTRIES_SHOWN = 50
 """Movements of points shown in a card info. The contract does not say how many."""
@@ -57,7 +64,7 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
         if account is None:
             return CardInfo(card, _NOTHING, ())
         balance, entries = await _points(programme.points, account, deadline)
-    except BackendUnavailable:
+    except (BackendUnavailable, BackendCredentials):  # the card's holder is to blame for neither
         last = await _last_balance(programme, card)
         if last is None:
             raise
@@ -94,7 +101,7 @@ async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Bal
 
 
 async def _last_balance(programme: Programme, card: Card) -> Balance | None:
-    """The last balance the CRM told, for when it does not answer. ``None``: that was too long ago."""
+    """The last balance the CRM told, for when it does not tell one. ``None``: that was too long ago."""
     if programme.balances is None:
         return None
     return await programme.balances.last_known(card.number, programme.settings.crm.stale_after)

@@ -46,8 +46,8 @@ class Crm(BaseModel):
     )
     stale_after: Annotated[float, Field(ge=0)] = Field(
         86_400.0,
-        description="While a CRM does not answer, the last balance it told is shown if it is at most so many "
-        "seconds old; 0: never.",
+        description="While a CRM does not answer, or refuses the adapter's credentials, the last balance it "
+        "told is shown if it is at most so many seconds old; 0: never.",
     )
     users: CrmPort = CrmPort()
     points: CrmPort = CrmPort()

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from crm_backends.connector.problems import Path, Problem
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.recorded import Replay, Sent, answer_of, read_form
 from crm_backends.connector.values import sendable
-from crm_backends.connector.vocabulary import RECEIPT, SHAPES
+from crm_backends.connector.vocabulary import ACCOUNTS, RECEIPT, SHAPES
 from crm_backends.model import ChannelConsents, Credit, FiscalReceipt, Holder, Profile
 from crm_backends.ports import BackendError, Deadline, Outcome, Written
 from crm_backends.registry import BackendContext, BackendSpec
@@ -30,14 +31,19 @@ ZONE = ZoneInfo("Europe/Moscow")
 """The zone in which examples are told."""
 REGION = "RU"
 _PATIENCE = 5.0
+_KEY = "KEY0000000000000000000001"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 """What examples have for ``since`` and ``now``."""
 
 
+class UnfitInput(ValueError):
+    """An operation cannot be asked like that; the message names the input, and no value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of an operation with what it is asked."""
+    """One call of an operation with what it is asked. Its members raise ``UnfitInput``."""
 
     asked: Mapping[str, Any]
     key: str
@@ -51,8 +57,8 @@ class Call:
     @property
     def profile(self) -> Profile:
         given = {name: self.asked.get(name) for name in Profile.__dataclass_fields__}
-        if isinstance(given["birth_date"], str):
-            given["birth_date"] = date.fromisoformat(given["birth_date"])
+        if given["birth_date"] is not None:
+            given["birth_date"] = self.day("birth_date")
         return Profile(**given)
 
     @property
@@ -64,31 +70,121 @@ class Call:
         points = self.asked.get("points")
         receipt = self.asked.get("receipt")
         return Credit(
-            points=None if points is None else Decimal(str(points)),
+            points=None if points is None else _read("points", points, _amount),
             description=self.asked.get("description") or "Purchase",
             receipt=None if receipt is None else _receipt(receipt),
         )
 
     @property
     def consents(self) -> ChannelConsents:
-        told = {name: self.asked.get(name) for name in ("sms", "email", "call", "push")}
-        allow = frozenset(name for name, value in told.items() if value is True)
-        deny = frozenset(name for name, value in told.items() if value is False)
-        return ChannelConsents(allow, deny)  # type: ignore[arg-type]
+        told = {
+            name: _read(name, value, _yes_or_no)
+            for name in ("sms", "email", "call", "push")
+            if (value := self.asked.get(name)) is not None
+        }
+        allow = frozenset(name for name, value in told.items() if value)
+        return ChannelConsents(allow, frozenset(told) - allow)  # type: ignore[arg-type]
 
     def day(self, name: str) -> date:
-        return date.fromisoformat(str(self.asked.get(name)))
+        return _read(name, self.asked.get(name), _day)
+
+    @property
+    def limit(self) -> int:
+        return _read("limit", self.asked.get("limit") or 10, _whole)
+
+
+def fit(operation: str, asked: Mapping[str, Any]) -> None:
+    """See that an operation can be asked like that: the names are known, and those it needs are there.
+
+    Raises ``UnfitInput``.
+    """
+    shape = SHAPES[operation]
+    unknown = sorted(set(asked) - set(shape.asked))
+    for name, inner in asked.items():
+        if name in shape.members and isinstance(inner, Mapping):
+            unknown += sorted(f"{name}.{one}" for one in set(inner) - set(shape.members[name]))
+        elif name in shape.members:
+            raise UnfitInput(f"input {name}: it has members: {', '.join(shape.members[name])}")
+        elif isinstance(inner, Mapping) and name in shape.asked:
+            unknown += sorted(f"{name}.{one}" for one in inner)
+    if unknown:
+        members = [f"{name}.{one}" for name, inner in shape.members.items() for one in inner]
+        known = sorted([*(set(shape.asked) - set(shape.members)), *members])
+        raise UnfitInput(
+            f'{operation} is not asked by "{unknown[0]}", but by: {", ".join(known) or "nothing"}'
+        )
+    if operation == "users.find" and asked.get("phone") is None and asked.get("email") is None:
+        raise UnfitInput("users.find needs the input phone or email")
+    for name, text in shape.asked.items():
+        if name in _NEEDED and operation not in ACCOUNTS and asked.get(name) is None:
+            raise UnfitInput(f"{operation} needs the input {name}" + (f" ({text})" if text else ""))
+
+
+def key_for(loaded: Loaded, given: str | None, otherwise: str) -> str:
+    """The key of a write, as ``serve`` would make it: no longer than the CRM takes.
+
+    Raises ``UnfitInput``: the given one is no such key.
+    """
+    most = loaded.model.key_length
+    if given is not None and not re.fullmatch(f"[A-Z0-9]{{1,{most}}}", given):
+        raise UnfitInput(f"a key of this connector has at most {most} capital letters and digits")
+    return given or otherwise[:most]
+
+
+_NEEDED = frozenset({"customer", "account", "number", "code", "occasion", "since", "until"})
+"""Inputs without which no operation is asked, but that for an account."""
+Read = TypeVar("Read")
+
+
+def _read(name: str, value: Any, read: Callable[[str], Read]) -> Read:
+    try:
+        return read(str(value))
+    except (ValueError, ArithmeticError, KeyError):
+        raise UnfitInput(f"input {name}: {_WANTED[read]}") from None
+
+
+def _amount(text: str) -> Decimal:
+    amount = Decimal(text)
+    if not amount.is_finite():
+        raise ValueError
+    return amount
+
+
+def _whole(text: str) -> int:
+    return int(text)
+
+
+def _day(text: str) -> date:
+    return date.fromisoformat(text)
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def _yes_or_no(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+_WANTED: Mapping[Callable[[str], Any], str] = {
+    _amount: "a number is wanted, such as 12.50",
+    _whole: "a whole number is wanted",
+    _day: "a day is wanted, such as 2026-01-31",
+    _moment: "a moment is wanted, such as 2026-01-31T12:00:00+03:00",
+    _yes_or_no: "true or false is wanted",
+}
 
 
 def _receipt(told: Mapping[str, Any]) -> FiscalReceipt:
     values = {**dict.fromkeys(RECEIPT), **told}
+    issued = str(values["issued_at"] or "2026-01-01T12:00:00+03:00")
     return FiscalReceipt(
         fiscal_drive=str(values["fiscal_drive"] or "8710000101125654"),
         document=str(values["document"] or "1"),
         sign=str(values["sign"] or "1"),
-        total_kopecks=int(values["total_kopecks"] or 0),
-        issued_at=datetime.fromisoformat(str(values["issued_at"] or "2026-01-01T12:00:00+03:00")),
-        calculation_type=int(values["calculation_type"] or 1),
+        total_kopecks=_read("receipt.total_kopecks", values["total_kopecks"] or 0, _whole),
+        issued_at=_read("receipt.issued_at", issued, _moment),
+        calculation_type=_read("receipt.calculation_type", values["calculation_type"] or 1, _whole),
     )
 
 
@@ -120,9 +216,7 @@ CALLS: Mapping[str, Make] = {
     ),
     "points.account": lambda b, c: b.points_account(c.holder, deadline=c.deadline),
     "points.balance": lambda b, c: b.balance(c.text("account"), deadline=c.deadline),
-    "points.entries": lambda b, c: b.entries(
-        c.text("account"), limit=int(c.text("limit") or 10), deadline=c.deadline
-    ),
+    "points.entries": lambda b, c: b.entries(c.text("account"), limit=c.limit, deadline=c.deadline),
     "points.purchases": lambda b, c: b.purchases(
         c.text("account"), since=c.day("since"), until=c.day("until"), deadline=c.deadline
     ),
@@ -195,9 +289,14 @@ async def _run(
     def problem(cause: str, *inner: str | int) -> Problem:
         return Problem(loaded.place((*path, *inner)), f'example "{example.title}" of {name}: {cause}')
 
-    unknown = sorted(set(example.input) - set(SHAPES[name].asked))
-    if unknown:
-        return [problem(f'there is no input "{unknown[0]}"', "input", unknown[0])]
+    try:
+        fit(name, example.input)
+    except UnfitInput as error:
+        return [problem(str(error), "input")]
+    try:
+        key = key_for(loaded, example.key, _KEY)
+    except UnfitInput as error:
+        return [problem(str(error), "key")]
     calls = RECONCILE if example.reconcile else CALLS
     if name not in calls:
         return [problem("it cannot be reconciled")]
@@ -213,12 +312,12 @@ async def _run(
     backend.replace_clock(lambda: NOW)
     await backend.open()
     try:
-        call = Call(example.input, example.key, Deadline.after(_PATIENCE))
+        call = Call(example.input, key, Deadline.after(_PATIENCE))
         result = await calls[name](backend, call)
     except BackendError as error:
         result = error
-    except (ValueError, TypeError, KeyError, ArithmeticError) as error:
-        return [problem(f"the input does not fit ({type(error).__name__})", "input")]
+    except UnfitInput as error:
+        return [problem(str(error), "input")]
     finally:
         await backend.close()
     found = [problem(cause, "exchanges", index) for index, cause in _compared(example.exchanges, replay.sent)]

@@ -193,7 +193,7 @@ class Example(Part):
     title: str
     settings: dict[str, Sent] = {}
     input: dict[str, Sent] = {}
-    key: str = "KEY0000000000000000000001"
+    key: str | None = Field(None, description="The idempotency key; KEY and zeros where none is given.")
     exchanges: list[Exchange] = []
     result: Sent | None = None
     outcome: str | None = Field(None, description="How a write ends, or the error a read raises.")
@@ -265,7 +265,9 @@ class Flow(Part):
         return self
 
 
-Flows = Annotated[list[Flow], BeforeValidator(_in_a_list), Field(min_length=1)]
+Flows = Annotated[
+    list[Flow], BeforeValidator(_in_a_list, json_schema_input_type=Flow | list[Flow]), Field(min_length=1)
+]
 
 
 class Check(Part):
@@ -291,7 +293,13 @@ class Connector(Part):
     extends: str | None = Field(None, description="A shipped connector, or a file beside this one.")
     base_url: str | None = Field(None, description="Where the CRM is, where that is the same for all.")
     settings: dict[Name, Setting] = {}
-    key_length: int = Field(26, ge=16, le=26, description="Characters of our key that this CRM keeps.")
+    key_length: int = Field(
+        26,
+        ge=16,
+        le=26,
+        description="Characters that this CRM takes of a key. The adapter makes keys as short as that; the "
+        "connector cuts nothing.",
+    )
     doubts: Literal["key", "probe", "compare", "manual"] = Field(
         description="How a write that nobody answered is reconciled, the best that is true of all of them."
     )

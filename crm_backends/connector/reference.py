@@ -56,7 +56,8 @@ _CONTEXT: Mapping[str, str] = {
     "headers": "its headers, by names in small letters; several of one name with a comma between",
     "page": "in what a step with pages sends: the page, the offset or the cursor; nothing before the first",
     "row": "one of the rows, in where and in result",
-    "idempotency_key": "our key for this write, the same at every attempt",
+    "idempotency_key": "our key for this write, the same at every attempt: capital letters and digits, 26 "
+    "of them or as many as `key_length` says",
     "since": "in reconcile: when the write was sent",
     "token": "in login's send: the token",
     "now": "this moment",

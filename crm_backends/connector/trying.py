@@ -13,12 +13,12 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from crm_backends.connector.examples import CALLS, RECONCILE, Call, plain
+from crm_backends.connector.examples import CALLS, RECONCILE, Call, UnfitInput, fit, plain
 from crm_backends.connector.recorded import Shown
-from crm_backends.connector.vocabulary import SHAPES
+from crm_backends.connector.vocabulary import ACCOUNTS
 from crm_backends.http import HttpSettings
 from crm_backends.http.wire import Exchanger, Wire
-from crm_backends.ports import BackendError, Deadline, Written
+from crm_backends.ports import OPERATIONS, BackendError, Deadline, Support, Written
 from crm_backends.registry import BackendContext, BackendSpec
 
 _PATIENCE = 60.0
@@ -51,15 +51,12 @@ async def try_operation(
         raise WrongCall(f'there is no operation "{operation}"; known: {", ".join(sorted(CALLS))}')
     if sent is not None and operation not in RECONCILE:
         raise WrongCall(f"{operation} is never looked for; only {', '.join(RECONCILE)} are")
-    shape = SHAPES[operation]
-    unknown = sorted(set(asked) - set(shape.asked))
-    for name, value in asked.items():
-        if isinstance(value, Mapping) and not unknown:
-            unknown = sorted(f"{name}.{one}" for one in set(value) - set(shape.members.get(name, ())))
-    if unknown:
-        members = [f"{name}.{one}" for name, inner in shape.members.items() for one in inner]
-        names = ", ".join(sorted([*(set(shape.asked) - set(shape.members)), *members])) or "nothing"
-        raise WrongCall(f'{operation} is not asked by "{unknown[0]}", but by: {names}')
+    if (why := _why_not(spec, operation)) is not None:
+        raise WrongCall(f"{operation} cannot be done here: {why}")
+    try:
+        fit(operation, asked)
+    except UnfitInput as error:
+        raise WrongCall(f"{error}; --input NAME=VALUE gives one") from None
     secrets = [
         value.get_secret_value()
         for name in type(settings).model_fields
@@ -80,8 +77,8 @@ async def try_operation(
     except BackendError as error:
         say(f"= {type(error).__name__}: {error}")
         return False
-    except (ValueError, TypeError, AttributeError) as error:
-        raise WrongCall(f"the input does not fit ({error})") from None
+    except UnfitInput as error:
+        raise WrongCall(str(error)) from None
     finally:
         await backend.close()
     for line in f"= {json.dumps(plain(result), ensure_ascii=False, indent=2)}".splitlines():
@@ -89,3 +86,17 @@ async def try_operation(
     if isinstance(result, Written) and result.reason:
         say(f"  because: {result.reason}")
     return True
+
+
+def _why_not(spec: BackendSpec[Any], operation: str) -> str | None:
+    """Why this CRM cannot do an operation, in the words of its connector."""
+    port = operation.partition(".")[0]
+    asked = (
+        operation
+        if operation in spec.capabilities
+        else next(one for one in OPERATIONS if one.startswith(port))
+    )
+    capability = spec.capabilities[asked]
+    if operation in ACCOUNTS and port in spec.ports:
+        return None
+    return capability.note if capability.support in (Support.IMPOSSIBLE, Support.NOT_IMPLEMENTED) else None

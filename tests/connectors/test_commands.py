@@ -43,7 +43,7 @@ def test_a_new_connector_is_well_from_the_beginning(tmp_path: Path) -> None:
         ('{phone: "79001234567"}', '{phone: "9001234567"}', 'the query is {"phone": "79001234567"}'),
         ("outcome: not_sent", "outcome: done", "it ends as not_sent"),
         ("status: 404, json", "status: 400, json", "it ends with BackendMisconfigured"),
-        ("input: {phone:", "input: {fone:", 'there is no input "fone"'),
+        ("input: {phone:", "input: {fone:", 'users.find is not asked by "fone"'),
         (
             "- {expect: {get: /customers/8}",
             "- {expect: {get: /customers/9}",
@@ -188,3 +188,89 @@ async def test_a_token_is_not_shown_either() -> None:
         assert '"sid": "•••"' in output
         assert sid not in output
         assert '    "customer_id": "101",' in output
+
+
+BASE = ("--set", "base_url=https://x.example")
+ASKED = """\
+  users.find: {steps: [{get: /c}], rows: body, result: {id: row.id}}
+  users.set_consents: {steps: [{post: /c, commits: true}]}
+  points.entries: {steps: [{get: /c}], rows: body, result: {amount: row.a, at: row.at}}
+  points.purchases: {steps: [{get: /c}], rows: body, result: {at: row.at, amount_kopecks: row.a}}
+  points.balance: {steps: [{get: /c}], result: {total: body.t}}
+  points.credit: {steps: [{post: /c, commits: true}]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["points.credit", "account=1", "points=1,5"], "input points: a number is wanted, such as 12.50"),
+        (["points.credit", "account=1", "points=abc"], "input points: a number is wanted"),
+        (["points.credit", "account=1", "points=nan"], "input points: a number is wanted"),
+        (
+            ["points.credit", "account=1", "points=5", "receipt.total_kopecks=1.5"],
+            "input receipt.total_kopecks:",
+        ),
+        (
+            ["points.credit", "account=1", "points=5", "receipt.issued_at=today"],
+            "input receipt.issued_at: a mom",
+        ),
+        (["points.credit", "account=1", "points=5", "receipt=9"], "input receipt: it has members"),
+        (["points.purchases", "account=1", "since=x", "until=2026-01-01"], "input since: a day is wanted"),
+        (["points.entries", "account=1", "limit=many"], "input limit: a whole number is wanted"),
+        (["points.credit", "points=5"], "points.credit needs the input account (its id); --input NAME=VALUE"),
+        (["points.balance"], "points.balance needs the input account"),
+        (["users.set_consents", "customer=1", "sms=yes"], "input sms: true or false is wanted"),
+        (["users.find"], "users.find needs the input phone or email"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_named(tmp_path: Path, words: list[str], says: str) -> None:
+    file = tmp_path / "crm.yaml"
+    file.write_text(connector(ASKED), encoding="utf-8")
+    operation, *inputs = words
+    given = [word for one in inputs for word in ("--input", one)]
+    output = run("try", file, operation, *given, *BASE, status=1)
+    assert says in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize("port", ["users", "points", "coupons"])
+def test_what_the_crm_has_nothing_of_is_told_in_the_file_s_own_words(tmp_path: Path, port: str) -> None:
+    file = tmp_path / "crm.yaml"
+    other = {"users": "points.balance", "points": "users.get", "coupons": "users.get"}[port]
+    file.write_text(connector(f'  {other}: {{not_written: "later"}}\n'), encoding="utf-8")
+    word = {"users": "users.get", "points": "points.balance", "coupons": "coupons.offers"}[port]
+    output = run("try", file, word, *BASE, status=1)
+    assert f"{word} cannot be done here: no {'people' if port == 'users' else port} here" in output
+    assert f"{other} cannot be done here: later" in run("try", file, other, *BASE, status=1)
+    if port != "users":
+        assert f"no {port} here" in run("try", file, f"{port}.account", *BASE, status=1)
+
+
+SHORT = """\
+  points.credit:
+    steps: [{post: /c, commits: true, json: {doc: "${idempotency_key}"}}]
+    examples:
+      - title: a short key
+        input: {account: "1", points: 5}
+        exchanges:
+          - expect: {post: /c, json: {doc: KEY00000000000000000}}
+            answer: {}
+"""
+
+
+def test_a_key_is_as_short_as_serve_makes_it(tmp_path: Path) -> None:
+    file = tmp_path / "crm.yaml"
+    text = connector(SHORT, "key_length: 20\n")
+    file.write_text(text, encoding="utf-8")
+    assert "well; 1 examples ran" in run("check", file)
+    given = ("points.credit", "--input", "account=1", "--input", "points=5", "--dry-run", *BASE)
+    assert '"doc": "KOSHELEKTRYKEY000000"' in run("try", file, *given, status=0)
+    output = run("try", file, *given, "--key", "A" * 21, status=1)
+    assert "a key of this connector has at most 20 capital letters and digits" in output
+    assert "at most 20 capital" in run("try", file, *given, "--key", "a1", status=1)
+    file.write_text(text.replace("        input:", "        key: K-1\n        input:"), encoding="utf-8")
+    assert f'{file}:13:14: example "a short key" of points.credit: a key of' in run("check", file, status=1)
+    docs = run("docs")
+    assert "capital letters and digits" in docs
+    assert "makes keys as short" in docs

@@ -324,13 +324,15 @@ async def test_where_the_crm_cannot_list_phones_the_owners_of_cards_are_listed(
     assert (await adapter.get("/v1/card/getAllUsers")).code == Code.CRM_DOWN
 
 
+@pytest.mark.parametrize("status", [500, 401, 403])
 async def test_the_card_is_shown_with_the_last_balance_while_the_crm_is_away(
-    adapter: Adapter, crms: Crms
+    adapter: Adapter, crms: Crms, status: int
 ) -> None:
+    """Or refuses the adapter's credentials: the holder of the card is not to blame for either."""
     number = await enrol(adapter, crms)
     await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number})
     assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["total"] == "62"
-    crms.pegke.fault("error_before", "*", times=None)
+    crms.pegke.fault("error_before", "*", times=None, status=status)
     for _ in range(3):
         shown = await adapter.get(f"/v1/card/{number}")
         assert shown.body["card"]["bonus"] == {"total": "62", "available": "62", "bonuses": []}
