@@ -59,6 +59,7 @@ from crm_backends.ports import (
     FindsByCard,
     ForgetsPeople,
     KeepsCards,
+    MayReckonItself,
     ProvesFit,
 )
 from crm_backends.registry import BackendContext
@@ -291,7 +292,25 @@ class Service:
     async def misfits(self) -> list[Finding]:
         """What in the partner's own files can never work."""
         speaking = [backend for backend in self.backends if isinstance(backend, ProvesFit)]
-        return [finding for backend in speaking for finding in await backend.misfits()]
+        found = [finding for backend in speaking for finding in await backend.misfits()]
+        return [*found, *self.unasked_points()]
+
+    def unasked_points(self) -> list[Finding]:
+        """That the CRM credits by a rule of its own what the adapter has reckoned by its rule: every receipt
+        would be held for another amount than was asked for."""
+        points: object = self.by_port["points"]
+        file = points.reckons_in if isinstance(points, MayReckonItself) else None
+        if file is None or self.settings.receipts.points_by == "crm":
+            return []
+        return [
+            Finding(
+                file,
+                False,
+                'does not use :points, and receipts.points_by is "rule": it would credit another amount than '
+                "it is asked for, and every such receipt would be held",
+                'set receipts.points_by = "crm" where the file reckons; else put :points on the account',
+            )
+        ]
 
     @property
     def personal_data(self) -> PersonalData:

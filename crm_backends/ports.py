@@ -151,6 +151,15 @@ class ProvesFit(Protocol):
 
 
 @runtime_checkable
+class MayReckonItself(Protocol):
+    """A driver in whose files a partner may reckon every credit anew, whatever points it is asked for."""
+
+    @property
+    def reckons_in(self) -> str | None:
+        """The file that does not use the points of a credit; ``None``: it uses them."""
+
+
+@runtime_checkable
 class ForgetsPeople(Protocol):
     """A driver whose tables we keep ourselves, so that it can show and remove a person."""
 

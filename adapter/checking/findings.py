@@ -48,6 +48,8 @@ async def of_service(service: Service) -> AsyncIterator[Finding]:
     programme = service.programme
     if programme.points is not None and OperationKind.RECEIPT not in programme.cannot:
         yield Finding("points", True, _earning(service.settings.receipts))
+    for finding in service.unasked_points():
+        yield replace(finding, subject="crm points", detail=f"{finding.subject}: {finding.detail}")
     unbound = [port for port, backend in service.by_port.items() if backend is None]
     if unbound:
         yield Finding("crm", True, f"no CRM for {', '.join(unbound)}")

@@ -88,6 +88,13 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
         named_by = ("users_find", "users_get", "users_register", "points_account", "coupons_account")
         return self._ours(*named_by)
 
+    @property
+    def reckons_in(self) -> str | None:
+        """See ``MayReckonItself``."""
+        statement = self._statements["points_credit"]
+        used = "points_credit" not in self._absent and not statement.misfit
+        return statement.file if used and "points" not in statement.parameters else None
+
     # -- life ------------------------------------------------------------------------------------------
 
     async def open(self) -> None:

@@ -166,6 +166,25 @@ _BROKEN = {
 }
 
 
+def test_a_file_that_reckons_by_itself_needs_the_setting_for_it(
+    tmp_path: Path, database: str, ports: tuple[int, int]
+) -> None:
+    """Else every receipt would be held, for another amount than was asked for."""
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "points_credit.sql").write_text(
+        "SELECT :total_kopecks / 10000 AS points WHERE :account <> :idempotency_key", encoding="utf-8"
+    )
+    settings = "[crm]\nsql_dir = 'sql'\nmanage_schema = true\n"
+    write(tmp_path, database, settings)
+    for done in (run("serve", "--port", str(*free_ports(1)), cwd=tmp_path), run("check", cwd=tmp_path)):
+        assert done.status == 1
+        assert "points_credit.sql: does not use :points" in done.text
+        assert 'receipts.points_by = "crm"' in done.text
+    write(tmp_path, database, f"[receipts]\npoints_by = 'crm'\n{settings}")
+    with serve(tmp_path, ports) as serving:
+        serving.wait_for('"ready"')
+
+
 @pytest.mark.parametrize("name", _BROKEN)
 def test_a_broken_sql_file_stops_the_start(name: str, tmp_path: Path, database: str) -> None:
     sql, says = _BROKEN[name]
