@@ -16,7 +16,7 @@ from aiohttp import web
 from adapter import crms
 from adapter.api.app import PublicPort
 from adapter.api.auth import Authenticator, Credential, credentials_of
-from adapter.crms import BoundCrms, can
+from adapter.crms import BoundCrms, can, unasked_points
 from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.housekeeping import Housekeeping
 from adapter.delivery.worker import Worker
@@ -59,7 +59,6 @@ from crm_backends.ports import (
     FindsByCard,
     ForgetsPeople,
     KeepsCards,
-    MayReckonItself,
     ProvesFit,
 )
 from crm_backends.registry import BackendContext
@@ -293,24 +292,7 @@ class Service:
         """What in the partner's own files can never work."""
         speaking = [backend for backend in self.backends if isinstance(backend, ProvesFit)]
         found = [finding for backend in speaking for finding in await backend.misfits()]
-        return [*found, *self.unasked_points()]
-
-    def unasked_points(self) -> list[Finding]:
-        """That the CRM credits by a rule of its own what the adapter has reckoned by its rule: every receipt
-        would be held for another amount than was asked for."""
-        points: object = self.by_port["points"]
-        file = points.reckons_in if isinstance(points, MayReckonItself) else None
-        if file is None or self.settings.receipts.points_by == "crm":
-            return []
-        return [
-            Finding(
-                file,
-                False,
-                'does not use :points, and receipts.points_by is "rule": it would credit another amount than '
-                "it is asked for, and every such receipt would be held",
-                'set receipts.points_by = "crm" where the file reckons; else put :points on the account',
-            )
-        ]
+        return [*found, *unasked_points(self.by_port["points"], self.settings.receipts)]
 
     @property
     def personal_data(self) -> PersonalData:

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import Port
-from adapter.settings import Binding, CannotRun, Crm
+from adapter.settings import Binding, CannotRun, Crm, Receipts
 from crm_backends import registry
 from crm_backends.database import place_of
 from crm_backends.own_database import KeepsOneCustomerId, SharesDatabase
@@ -24,7 +24,9 @@ from crm_backends.ports import (
     KEY_LENGTH,
     Backend,
     Coupons,
+    Finding,
     LimitsKeys,
+    MayReckonItself,
     NamesAccounts,
     NoticesAbsence,
     Points,
@@ -248,3 +250,20 @@ def _fingerprint(binding: Binding) -> str:
     if isinstance(url, SecretStr):
         where = place_of(url.get_secret_value())  # a new password makes no new CRM
     return hashlib.sha256(f"{binding.driver} {where}".encode()).hexdigest()[:16]
+
+
+def unasked_points(points: object, rule: Receipts) -> list[Finding]:
+    """That the CRM credits by a rule of its own what the adapter has reckoned: every receipt would be held for
+    another amount than was asked for."""
+    file = points.reckons_in if isinstance(points, MayReckonItself) else None
+    if file is None or rule.points_by == "crm":
+        return []
+    return [
+        Finding(
+            file,
+            False,
+            'does not use :points, and receipts.points_by is "rule": it would credit another amount than '
+            "it is asked for, and every such receipt would be held",
+            'set receipts.points_by = "crm" where the file reckons; else put :points on the account',
+        )
+    ]

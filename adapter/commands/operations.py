@@ -230,6 +230,7 @@ def _fields(item: Item, reveal: bool) -> dict[str, Any]:
         # Put back, it certainly did not get there: it was tried then, and not sent.
         "sent": None if item.state is OperationState.RECORDED else _moment(item.sent_at),
         "tried": _moment(item.sent_at) if item.state is OperationState.RECORDED else None,
+        "next": _moment(item.next_at),
         "held": _moment(item.held_at),
         "finished": _moment(item.finished_at),
         "waiting": None,

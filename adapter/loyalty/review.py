@@ -57,6 +57,9 @@ class Item:
     """Private; ``None`` of a registration, and where it was removed."""
     may_double: bool
     """Whether it may have been done, so that sending again may do it twice."""
+    next_at: datetime | None = None
+    """When it is looked at next, of one operation that is shown; ``None``: it waits for nothing, or that was
+    not asked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
@@ -98,6 +99,18 @@ async def hurry(
     """
     tag = await connection.execute(_HURRY, DELIVER, kind)
     return int(tag.split()[-1])
+
+
+_NEXT = """
+    SELECT min(execute_after) FROM koshelek.pgqueuer
+     WHERE entrypoint = $1 AND status = 'queued' AND payload = convert_to($2::text, 'UTF8')
+"""
+
+
+async def next_try(connection: Connection, operation_id: int) -> datetime | None:
+    """When an operation that was put off is looked at next; ``None``: it waits for nothing."""
+    found: datetime | None = await connection.fetchval(_NEXT, DELIVER, str(operation_id))
+    return found
 
 
 # -- the housekeeping's statements, which read and change pgqueuer's own tables ----------------------------

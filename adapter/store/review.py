@@ -6,6 +6,7 @@ data stays in the database: of a registration's profile nothing is ever selected
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from decimal import Decimal
@@ -29,7 +30,7 @@ from adapter.loyalty.refusal_codes import refusal_code
 from adapter.loyalty.review import CannotDecide, Event, Item, Settled
 from adapter.store.operation_rows import json_text, payload_of
 from adapter.store.pool import Gateway
-from adapter.store.queue import AGAIN, enqueue
+from adapter.store.queue import AGAIN, enqueue, next_try
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
@@ -184,7 +185,8 @@ class PostgresReview:
                 """,
                 operation_id,
             )
-        return found[0], [_event(row) for row in rows]
+            next_at = await next_try(connection, operation_id)
+        return dataclasses.replace(found[0], next_at=next_at), [_event(row) for row in rows]
 
     async def of_receipt(self, fiscal_drive: str, document: str, sign: str) -> list[Item]:
         """Operations of this receipt, newest first: the living one, and any that was refused before."""

@@ -152,6 +152,7 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
         "recorded": "",
         "sent": "",
         "tried": None,
+        "next": None,
         "held": "",
         "finished": None,
         "waiting": "0 min",
@@ -308,6 +309,9 @@ async def test_what_was_put_back_was_tried_and_not_sent(adapter: Adapter, receip
     after = json.loads((await receipts("show", str(sent.id), "--json")).out)
     assert (after["sent"], after["tried"]) == (None, during["sent"])
     assert after["detail"] == "nothing listens on db:5432"
+    put_off = "UPDATE koshelek.pgqueuer SET execute_after = '2040-01-02 03:04:05+00' WHERE payload = $1"
+    await adapter.sql(put_off, str(sent.id).encode())
+    assert f"{'next':<14} 2040-01-02T03:04:05Z" in (await receipts("show", str(sent.id))).out.splitlines()
 
 
 async def test_what_is_to_be_done_is_said_where_it_is_shown(adapter: Adapter, receipts: Command) -> None:
