@@ -1,7 +1,8 @@
 """One function per method of the contract: request in, use case, JSON out.
 
-A handler returns data, never a response: the envelope, string typing, the log line and the content type
-are made in a single place (``adapter.api.app``) and cannot be forgotten here.
+A handler returns data, never a response: for every call ``adapter.api.app`` makes the envelope, the string
+typing, the log line and the content type, so that none can be forgotten here. Only what never becomes a call
+(107: no HTTP; 901: a defect outside a call) is answered by ``adapter.api.server``.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """The last questions before a doubt that is missing is sent again.
 
-It has been missing for long enough, by a CRM that once proved that it finds what it was given. That may be
-otherwise by now, and a CRM that answers questions may still have its writes queued up. So something that it
-confirmed lately is looked for at this very moment; and unless it has answered a write since, only one is
-sent, after three times the wait, and the others wait for what becomes of that. It may not know any driver.
+It has been missing for long enough, in a CRM that earlier found our writes. That may be otherwise by now, and
+a CRM that answers questions may still have its writes queued up. So a control operation, one that this CRM
+confirmed lately, is looked up at this very moment. And unless the CRM has answered a write since, only one
+doubt is sent again, after three times the wait; the others wait for what becomes of that one. It may not know
+any driver.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, 
 
 log = structlog.get_logger("delivery")
 
-_LOOKED_FOR = 5.0
-"""Seconds for which what was found of the witness holds for other doubts."""
+_CONTROL_HOLDS = 5.0
+"""Seconds for which a control operation that was found is reused for other doubts."""
 
 
 @dataclass(slots=True, repr=False)
@@ -38,9 +39,9 @@ class Absence:
     _wrote: dict[OperationKind, float] = field(default_factory=dict)
     """When the CRM last answered a write of ours."""
     _tried: dict[OperationKind, float] = field(default_factory=dict)
-    """When one was last sent again without knowing that the CRM answers writes."""
+    """When a doubt was last sent again without knowing that the CRM answers writes."""
     _confirmed: dict[OperationKind, float] = field(default_factory=dict)
-    """When something that it has was last found there on purpose."""
+    """When a control operation was last found in the CRM."""
 
     def wrote(self, kind: OperationKind) -> None:
         """The CRM has just answered a write."""
@@ -54,7 +55,8 @@ class Absence:
             StoreUnavailable: the database cannot be asked.
         """
         kind = operation.kind
-        if self.reconciliation[kind] is Reconciliation.PROBE and not await self._finds_others(kind, patience):
+        is_looked_up = self.reconciliation[kind] is Reconciliation.PROBE
+        if is_looked_up and not await self._finds_control(kind, patience):
             raise Later(timedelta(seconds=patience))
         now = time.monotonic()
         answered = now - self._wrote.get(kind, float("-inf")) < missing_for
@@ -66,21 +68,21 @@ class Absence:
             raise Later(timedelta(seconds=patience))
         self._tried[kind] = now
 
-    async def _finds_others(self, kind: OperationKind, patience: float) -> bool:
-        """Whether something else that it confirmed is found at this moment; true where there is nothing."""
+    async def _finds_control(self, kind: OperationKind, patience: float) -> bool:
+        """Whether the CRM finds a control operation at this moment; true where there is none to look up."""
         now = time.monotonic()
-        if now - self._confirmed.get(kind, float("-inf")) < _LOOKED_FOR:
+        if now - self._confirmed.get(kind, float("-inf")) < _CONTROL_HOLDS:
             return True
-        witness = await self.ledger.witness(kind, patience)
-        if witness is None:
+        control = await self.ledger.control_operation(kind, patience)
+        if control is None:
             return True
         try:
-            written = await self.ask(witness, Deadline.after(self.proofs.settings.call_timeout))
+            written = await self.ask(control, Deadline.after(self.proofs.settings.call_timeout))
         except BackendError:
             return False
         if written.outcome is Outcome.NOT_SENT:
-            log.error("crm_misses_what_it_confirmed", operation=witness.id, kind=kind)
-            self.proofs.look_for(witness, time.monotonic())
+            log.error("crm_misses_what_it_confirmed", operation=control.id, kind=kind)
+            self.proofs.look_for(control, time.monotonic())
             return False
         self._confirmed[kind] = now
         return True

@@ -46,8 +46,8 @@ class DatabaseClock:
     def age(self, moment: datetime) -> float:
         """Seconds since ``moment`` of the database's clock, no more than both clocks vouch for.
 
-        A moment before this process began to look, or before the database's clock jumped, is as old as that
-        is at least.
+        For a moment before this process began to look, or before the database's clock jumped, the age counts
+        from then on: it is at least as old as that.
         """
         if self._steady_since is None:
             return 0.0

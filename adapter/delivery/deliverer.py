@@ -1,8 +1,8 @@
 """One attempt to deliver one operation, and what its outcome leads to.
 
 ``sent`` is written before the call and no database connection is held during it. Only a write that certainly
-was not done is tried again. What came of it is written by ``endings``; what nobody can tell is seen
-to by ``doubts``.
+was not done is tried again. What came of it is written by ``endings``; an unknown
+outcome is reconciled by ``doubts``.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ class Deliverer:
         if operation is not None:
             written = await self._send(operation, deadline)
             if written.outcome is Outcome.REFUSED and operation.doubted:
-                written = await self.doubts.what_it_came_to(operation, written)
+                written = await self.doubts.outcome_of_earlier_attempt(operation, written)
             await self.endings.conclude(operation, written, "sent")
         elif (now := await self._get(operation_id)) is not None:
-            await self.doubts.see_to(now, tries)
+            await self.doubts.advance_without_sending(now, tries)
 
     async def _get(self, operation_id: int) -> Operation | None:
         before = time.monotonic()
@@ -159,7 +159,7 @@ class Deliverer:
                 if known.outcome in (Outcome.DONE, Outcome.REFUSED):
                     log.warning("known_before_it_was_sent", operation=operation.id, kind=operation.kind)
                     return known
-                if known.outcome is Outcome.UNKNOWN and await self._should_tell(operation):
+                if known.outcome is Outcome.UNKNOWN and await self._lookup_is_reliable(operation):
                     return Written.not_sent(known.reason or "the CRM cannot tell whether it has it already")
                 if not deadline.remaining():
                     return Written.not_sent("no time was left to send it")
@@ -175,9 +175,9 @@ class Deliverer:
             log.exception("delivery_failed", operation=operation.id, reason=type(error).__name__)
             return Written.unknown("a defect of the adapter; see the log")
 
-    async def _should_tell(self, operation: Operation) -> bool:
-        """Whether this CRM has shown that it can tell what it has; of a sale left to its rules it need
-        not."""
+    async def _lookup_is_reliable(self, operation: Operation) -> bool:
+        """Whether this CRM has shown that it finds what it has; of a sale whose points it computes itself it
+        need not."""
         payload = operation.payload
         by_rules = not isinstance(payload, ReceiptPayload) or payload.points is None
         return not by_rules and (await self.proofs.of(operation.kind)).proof is Proof.PROVED

@@ -54,9 +54,9 @@ class Doubts:
     """Whether the CRM answers those who look for a doubt."""
     look_up: Callable[[Operation, Deadline], Awaitable[Written]]
 
-    async def see_to(self, operation: Operation, tries: int) -> None:
-        """An operation that is not to be sent now: sent by somebody who is either still at it or gone, or in
-        doubt, or over already.
+    async def advance_without_sending(self, operation: Operation, tries: int) -> None:
+        """Bring an operation on that is not to be sent now: one that another process has marked as sent, and
+        is at it still or gone; one in doubt; one that is over already.
 
         Raises:
             Later: it is not over.
@@ -148,15 +148,16 @@ class Doubts:
     def _was_late(self, operation: Operation) -> float:
         """Seconds for which what is there now was certainly missing while the CRM answered.
 
-        Up to the last look: what came after is our own pause, and would make the next one ever longer.
+        Measured to the last look-up: our own waiting since then must not count as the CRM's delay.
         """
         missing_for = self.clock.age(operation.answering_since or operation.recorded_at)
         answered_for = max(missing_for, self.answering[operation.kind].seconds())
         looked_ago = self.clock.age(operation.looked_at or operation.recorded_at)
         return max(0.0, min(self._age(operation), answered_for) - looked_ago)
 
-    async def what_it_came_to(self, operation: Operation, refused: Written) -> Written:
-        """What an attempt that was in doubt came to, late, where the next one is refused because of it."""
+    async def outcome_of_earlier_attempt(self, operation: Operation, refused: Written) -> Written:
+        """DONE where an earlier attempt, which was in doubt, was done after all: the CRM refused this one
+        only because of that. UNKNOWN where the CRM cannot be asked, else ``refused``."""
         if self.programme.reconciliation[operation.kind] is not Reconciliation.PROBE:
             return refused
         try:

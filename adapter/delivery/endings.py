@@ -108,7 +108,12 @@ class Endings:
             )(self._write_once, operation, written)
         if written.entries and ended is not None:
             _say_doubled(operation, written)
-        if done and step == "sent" and ended is not None and await self._looks_for_it(operation, done_at):
+        if (
+            done
+            and step == "sent"
+            and ended is not None
+            and await self._start_control_lookup(operation, done_at)
+        ):
             return
         await self.accounts.release(operation, moved=done)
 
@@ -129,18 +134,18 @@ class Endings:
             detail=written.reason,
         )
 
-    async def _looks_for_it(self, operation: Operation, done_at: float) -> bool:
-        """Have the operation that is done looked for, if it is one of those; it keeps its account
-        meanwhile."""
+    async def _start_control_lookup(self, operation: Operation, done_at: float) -> bool:
+        """Look the operation, which is done, up in the background if it is its turn; whether it is. It keeps
+        its account meanwhile."""
         kind = operation.kind
         if kind not in kinds_looked_for(self.programme):
             return False
         # Sent again after a doubt: should the first have been done as well, late, then that is seen.
         compares = self.accounts.are_compared(kind)
-        again = operation.doubted and compares
-        if operation.doubted and not again:
+        check_for_double = operation.doubted and compares
+        if operation.doubted and not compares:
             self.proofs.watch(operation, await self.proofs.patience(kind))
-        if not await self.proofs.is_due(kind) and not again:
+        if not await self.proofs.is_due(kind) and not check_for_double:
             return False
         keep = functools.partial(self.ledger.release, operation)
         self.proofs.look_for(
@@ -148,7 +153,7 @@ class Endings:
             done_at,
             lambda: self.accounts.release(operation, moved=True),
             keep=keep if compares else None,
-            not_before=await self.proofs.patience(kind) if again else 0.0,
+            not_before=await self.proofs.patience(kind) if check_for_double else 0.0,
         )
         return True
 

@@ -79,8 +79,9 @@ class DeliveryLedger(Protocol):
     async def found_twice(self, operation: Operation, entries: Sequence[str]) -> bool:
         """An operation that is done was found in the CRM more than once: it waits for a person now."""
 
-    async def witness(self, kind: OperationKind, older: float) -> Operation | None:
-        """One of the last operations of this kind that the CRM confirmed, at least ``older`` seconds ago."""
+    async def control_operation(self, kind: OperationKind, older: float) -> Operation | None:
+        """One of the last operations of this kind that the CRM confirmed, at least ``older`` seconds ago: it
+        must be found there, so a look-up that misses it proves nothing."""
 
     async def written_since(self, operation: Operation) -> bool:
         """Whether the CRM has answered a write of this kind that was sent after this operation was."""

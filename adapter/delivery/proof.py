@@ -1,6 +1,6 @@
-"""Absence is proof only when it has been proved: the positive control.
+"""Looks up what the CRM has confirmed: "not found" counts only after it has found writes that are there.
 
-Before "not found" may lead to sending again, the CRM has shown that it finds what it was given, and how soon.
+A write that is not found may be sent again only if this CRM has shown that it finds our writes, and how soon.
 So some of what it has confirmed is looked for as if it were in doubt: the first ones, then one in a hundred,
 and at least one an hour while there is traffic. What is learnt is kept in the store, for all processes. It
 may not know any driver, nor what is done with a doubt.
@@ -54,10 +54,10 @@ class Proofs:
     found: Found
     _known: Mapping[OperationKind, Visibility] = field(default_factory=dict)
     _known_at: float = float("-inf")
-    _credits: Counter[OperationKind] = field(default_factory=Counter)
-    """Confirmed since one was looked for."""
-    _owed: dict[OperationKind, int] = field(default_factory=dict)
-    """So many have to be confirmed before the next is looked for: a hundred for each look that the last
+    _confirmed: Counter[OperationKind] = field(default_factory=Counter)
+    """Operations confirmed since one was looked for."""
+    _confirmations_until_next_look: dict[OperationKind, int] = field(default_factory=dict)
+    """So many have to be confirmed until the next is looked for: a hundred for each look that the last one
     took."""
     _looked_at: dict[OperationKind, float] = field(default_factory=dict)
     _running: set[asyncio.Task[None]] = field(default_factory=set)
@@ -91,7 +91,8 @@ class Proofs:
         )
 
     async def patience(self, kind: OperationKind) -> float:
-        """Seconds for which a doubt of this kind waits, and then once more while the CRM answers."""
+        """Seconds that a doubt of this kind waits before it is looked for; not found, it must stay missing
+        for as long again while the CRM answers."""
         worst = (await self.of(kind)).worst_seconds
         now = time.monotonic()
         missing = (now - since for its_kind, since in self._missing.values() if its_kind is kind)
@@ -99,7 +100,7 @@ class Proofs:
 
     async def is_due(self, kind: OperationKind) -> bool:
         """Whether the operation that was just confirmed is one to be looked for."""
-        self._credits[kind] += 1
+        self._confirmed[kind] += 1
         visibility = await self.of(kind)
         if len(self._running) >= _AT_ONCE or visibility.proof is Proof.REFUTED:
             return False
@@ -109,9 +110,12 @@ class Proofs:
         if kind not in self._looked_at:
             self._looked_at[kind] = now  # another process may have looked for one just now
         waited = now - self._looked_at[kind]
-        if self._credits[kind] < self._owed.get(kind, _ONE_IN) and waited < _AT_LEAST_EVERY:
+        if (
+            self._confirmed[kind] < self._confirmations_until_next_look.get(kind, _ONE_IN)
+            and waited < _AT_LEAST_EVERY
+        ):
             return False
-        self._credits[kind], self._looked_at[kind] = 0, now
+        self._confirmed[kind], self._looked_at[kind] = 0, now
         return True
 
     def look_for(
@@ -213,7 +217,7 @@ class Proofs:
             # Others may have doubts as well, and must not take for absent what is only late.
             await self._learn(await self.book.missing(kind, seconds), kind)
             pause = min(max(_FIRST_PAUSE, seconds / 2), _LONGEST_PAUSE)
-        self._owed[kind] = _ONE_IN * max(1, looks)
+        self._confirmations_until_next_look[kind] = _ONE_IN * max(1, looks)
 
     async def _keep(
         self, keep: Callable[[float], Awaitable[bool]] | None, kind: OperationKind, pause: float

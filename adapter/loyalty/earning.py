@@ -34,7 +34,11 @@ def admit(receipt: FiscalReceipt, rule: Receipts, now: datetime) -> None:
 
 
 def points_for(receipt: FiscalReceipt, rule: Receipts) -> Decimal | None:
-    """Points this receipt earns, or ``None`` when the CRM computes them."""
+    """Points this receipt earns by the rule of ``[receipts]``.
+
+    ``None`` with ``receipts.points_by = "crm"``: the driver then gets a ``Credit`` without points, and the
+    rule is the CRM's own (in a database: the SQL of ``points_credit``).
+    """
     if rule.points_by == "crm":
         return None
     if receipt.calculation_type != _SALE:

@@ -110,7 +110,7 @@ KEEP_LEASE = """
 
 # The last few hundred operations tell enough, and are found by their ids.
 _LATEST = f"(SELECT {COLUMNS} FROM koshelek.operations ORDER BY id DESC LIMIT 500) AS latest"  # noqa: S608
-WITNESS = f"""
+CONTROL_OPERATION = f"""
     SELECT {COLUMNS}, now() AS read_at FROM {_LATEST}
      WHERE kind = $1 AND state = 'done' AND NOT doubted AND request <> '{{}}'
        AND finished_at < now() - $2::interval

@@ -29,6 +29,7 @@ from adapter.store.ledger_sql import (
     AGAIN,
     BEGIN,
     BY_IDS,
+    CONTROL_OPERATION,
     DROP_LEASE,
     END,
     EXPLAIN,
@@ -40,7 +41,6 @@ from adapter.store.ledger_sql import (
     OVER,
     RECORD,
     RETIRE,
-    WITNESS,
     WRITTEN_SINCE,
 )
 from adapter.store.operation_rows import balance_json, json_text, new_json, operation_of, recorded
@@ -253,10 +253,10 @@ class PostgresLedger:
                 detail,
             )
 
-    async def witness(self, kind: OperationKind, older: float) -> Operation | None:
+    async def control_operation(self, kind: OperationKind, older: float) -> Operation | None:
         """One of the last operations of this kind that the CRM confirmed, at least ``older`` seconds ago."""
         async with self.gateway.connection() as connection:
-            row = await connection.fetchrow(WITNESS, kind, timedelta(seconds=older))
+            row = await connection.fetchrow(CONTROL_OPERATION, kind, timedelta(seconds=older))
         return operation_of(row) if row else None
 
     async def written_since(self, operation: Operation) -> bool:

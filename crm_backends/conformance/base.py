@@ -1,8 +1,8 @@
 """What all scenarios share: the open driver, what it declares, and what it declares to do otherwise.
 
 A test class states under ``divergences`` what its driver does otherwise, and why. Such a scenario still
-runs and has to fail: a divergence that no longer is one is an error too. So has an overridden one a reason.
-This module may not know any port's scenarios.
+runs and has to fail: a divergence that no longer is one is an error too. An overridden scenario
+needs a reason as well. This module may not know any port's scenarios.
 """
 # ruff: noqa: S101
 

@@ -56,7 +56,7 @@ class CardScenarios(Conformance):
 
     @needs("users.find_by_card")
     async def test_a_number_the_crm_does_not_know_is_nothing(self, rig: Rig, backend: Backend) -> None:
-        """U21. A number the CRM does not know is nothing to it."""
+        """U21. ``find_by_card`` returns None for a number that the CRM does not know."""
         await rig.give_card(await rig.new_customer(new_person()))
         assert await by_card(backend).find_by_card(new_card_number(), deadline=soon()) is None
 
@@ -124,7 +124,7 @@ class CardScenarios(Conformance):
 
     @needs("users.set_card")
     async def test_the_card_a_customer_has_is_not_overwritten(self, rig: Rig, backend: Backend) -> None:
-        """U27. A customer's card stays, unless the one set takes its place; what comes late is REFUSED."""
+        """U27. A customer's card stays, unless the one set takes its place; an older card is REFUSED."""
         customer = (await rig.new_customer(new_person())).users_reference
         first, second = new_card_number(), new_card_number()
         assert (await set_card(backend, customer, first, soon())).outcome is Outcome.DONE

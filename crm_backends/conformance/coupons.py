@@ -35,7 +35,7 @@ class BaseCoupons(Conformance):
     async def test_it_does_what_it_declares_and_refuses_the_rest(
         self, rig: Rig, backend: Backend, operation: str
     ) -> None:
-        """C1. An operation declared as there is done; any other is refused before anything is sent."""
+        """C1. Every operation a driver declares is carried out; any other is refused before it is sent."""
         await assert_as_declared(rig, backend, operation)
 
     async def test_a_holder_has_an_account_of_their_own(self, rig: Rig, backend: Backend) -> None:
@@ -79,7 +79,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.issue")
     async def test_an_occasion_nobody_planned_gives_nothing(self, rig: Rig, backend: Backend) -> None:
-        """C6. An occasion nobody planned gives nothing: DONE or REFUSED, never UNKNOWN."""
+        """C6. An occasion that is not configured gives nothing: DONE or REFUSED, never UNKNOWN."""
         account = await _new_account(rig, backend)
         async with nothing_changes(rig):
             written = await coupons(backend).issue(
@@ -130,7 +130,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.redeem", Reconciliation.KEY)
     async def test_a_redemption_sent_many_times_takes_effect_once(self, rig: Rig, backend: Backend) -> None:
-        """C12. With reconciliation by key, one key sent five times at once takes effect once."""
+        """C12. Rated KEY, one key sent five times at once takes effect once."""
         use = await _Use.of(rig, backend)
         async with effects(rig, "coupons.redeem", 1):
             ends = await asyncio.gather(*(use.send() for _ in range(5)))
@@ -180,7 +180,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.issue", Reconciliation.KEY)
     async def test_a_key_of_another_holders_coupons_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """C16. A key that is known with the coupons of another holder is a conflict, never done."""
+        """C16. A key that the CRM has stored for another holder's coupons is a conflict, never done."""
         occasion, key = await rig.occasion(), new_key(backend)
         one, other = await _new_account(rig, backend), await _new_account(rig, backend)
         port = coupons(backend)
@@ -193,7 +193,7 @@ class BaseCoupons(Conformance):
 
     @needs("coupons.redeem", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_key_of_another_redemption_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """C17. A key that is known with another holder or another code is a conflict, never done."""
+        """C17. A key that the CRM has stored for another holder or code is a conflict, never done."""
         first = await _Use.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         others = [

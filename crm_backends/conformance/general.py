@@ -77,7 +77,7 @@ class BaseGeneral(Conformance):
     """What every driver has to show."""
 
     async def test_what_it_can_do_is_declared_completely(self, rig: Rig, backend: Backend) -> None:
-        """G1. Every operation has a capability, and what is not all there has a note."""
+        """G1. Every operation has a capability, and every one that is not FULL has a note."""
         for capabilities in (rig.spec.capabilities, backend.capabilities):
             assert set(capabilities) == set(OPERATIONS)
             for operation, capability in capabilities.items():
@@ -93,7 +93,7 @@ class BaseGeneral(Conformance):
             assert bool(there) == (port in rig.spec.ports), f"{port}: {there}"
 
     async def test_it_has_what_its_reconciliation_promises(self, backend: Backend) -> None:
-        """G2. A driver rated probe or compare can reconcile each of its writes that need it."""
+        """G2. A driver rated PROBE or COMPARE can reconcile each of its writes that need it."""
         for operation, protocol in _RECONCILES.items():
             wanted = is_there(backend, operation) and backend.reconciliation in (
                 Reconciliation.PROBE,

@@ -45,7 +45,7 @@ class BasePoints(Conformance):
     async def test_it_does_what_it_declares_and_refuses_the_rest(
         self, rig: Rig, backend: Backend, operation: str
     ) -> None:
-        """P1. An operation declared as there is done; any other is refused before anything is sent."""
+        """P1. Every operation a driver declares is carried out; any other is refused before it is sent."""
         await assert_as_declared(rig, backend, operation)
 
     async def test_a_holder_has_an_account_of_their_own(self, rig: Rig, backend: Backend) -> None:
@@ -152,7 +152,7 @@ class BasePoints(Conformance):
 
     @needs("points.credit", Reconciliation.KEY)
     async def test_a_credit_sent_many_times_takes_effect_once(self, rig: Rig, backend: Backend) -> None:
-        """P10. With reconciliation by key, one key sent five times at once takes effect once."""
+        """P10. Rated KEY, one key sent five times at once takes effect once."""
         attempt = await _Attempt.of(rig, backend)
         async with effects(rig, "points.credit", 1):
             ends = await asyncio.gather(*(attempt.send() for _ in range(5)))
@@ -207,7 +207,7 @@ class BasePoints(Conformance):
 
     @needs("points.credit", Reconciliation.PROBE)
     async def test_one_credit_is_not_taken_for_another(self, rig: Rig, backend: Backend) -> None:
-        """P14. With reconciliation by probe, a credit that was done does not reconcile another like it."""
+        """P14. Rated PROBE, a credit is not mistaken for another of the same amount."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         second = await _Attempt.on(rig, backend, first.account)
@@ -217,7 +217,7 @@ class BasePoints(Conformance):
 
     @needs("points.credit", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_key_of_another_amount_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """P15. A key that is known with another amount is a conflict, never done."""
+        """P15. A key that the CRM has stored with another amount is a conflict, never done."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         receipt = first.credit.receipt
@@ -234,7 +234,7 @@ class BasePoints(Conformance):
 
     @needs("points.credit", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_key_of_another_account_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """P16. A key that is known with another account is a conflict, never done."""
+        """P16. A key that the CRM has stored for another account is a conflict, never done."""
         first = await _Attempt.of(rig, backend)
         assert (await first.send()).outcome is Outcome.DONE
         other = replace(first, account=await _new_account(rig, backend))

@@ -54,7 +54,7 @@ class BaseUsers(CardScenarios):
     async def test_it_does_what_it_declares_and_refuses_the_rest(
         self, rig: Rig, backend: Backend, operation: str
     ) -> None:
-        """U1. An operation declared as there is done; any other is refused before anything is sent."""
+        """U1. Every operation a driver declares is carried out; any other is refused before it is sent."""
         await assert_as_declared(rig, backend, operation)
 
     @needs("users.find")
@@ -236,7 +236,7 @@ class BaseUsers(CardScenarios):
 
     @needs("users.register", Reconciliation.KEY, Reconciliation.PROBE)
     async def test_a_key_of_another_person_is_a_conflict(self, rig: Rig, backend: Backend) -> None:
-        """U18. A key that is known with another person is a conflict, never done."""
+        """U18. A key that the CRM has stored for another person is a conflict, never done."""
         key = new_key(backend)
         first = await users(backend).register(new_person(), idempotency_key=key, deadline=soon())
         assert first.outcome is Outcome.DONE

@@ -16,7 +16,7 @@ from crm_backends.connector.moments import Programme
 from crm_backends.connector.plans import Plan
 from crm_backends.connector.scope import CannotTell, Expression
 from crm_backends.connector.values import Unfit, kind, number, text_of
-from crm_backends.inputs import UnreadablePhone, kept_phone, read_email, sex_of
+from crm_backends.inputs import UnreadablePhone, read_crm_phone, read_email, sex_of
 from crm_backends.model import (
     CRM_CARD_STATES,
     Balance,
@@ -66,7 +66,7 @@ class Reader:
     def phone(self, value: Any) -> str | None:
         text = text_or_nothing(value)
         try:
-            return kept_phone(text, self._region)
+            return read_crm_phone(text, self._region)
         except UnreadablePhone:
             raise Unfit("the text is no phone") from None
 

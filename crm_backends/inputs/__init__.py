@@ -11,8 +11,8 @@ from crm_backends.inputs.personal import birth_date_of, day_of, sex_of
 from crm_backends.inputs.phones import (
     UnreadablePhone,
     are_e164,
-    kept_phone,
     national_digits,
+    read_crm_phone,
     read_phone,
     wire_phone,
 )
@@ -25,9 +25,9 @@ __all__ = [
     "birth_date_of",
     "day_of",
     "is_left_out",
-    "kept_phone",
     "national_digits",
     "one_line",
+    "read_crm_phone",
     "read_email",
     "read_phone",
     "sex_of",

@@ -37,7 +37,9 @@ class UnreadablePhone(ValueError):
 
 
 def read_phone(text: str, region: str) -> str | None:
-    """E.164 with the plus sign, or ``None`` when ``text`` is no phone.
+    """A phone that a caller or an operator gives: E.164 with the plus sign, or ``None`` when it is no phone.
+
+    For the API, the console and the command line; what a CRM's row holds is read by ``read_crm_phone``.
 
     The wire form is digits with the country code and no plus (KLO-1); a plus, ``tel:``, punctuation and a
     national number of ``region`` are understood too (inferred). Ten bare digits are most likely one of those,
@@ -69,11 +71,11 @@ def read_phone(text: str, region: str) -> str | None:
     return abroad or at_home or _in_full(digits, as_they_are=True)
 
 
-def kept_phone(text: str | None, region: str) -> str | None:
-    """The phone a CRM keeps, in E.164; ``None`` where it keeps none.
+def read_crm_phone(text: str | None, region: str) -> str | None:
+    """The phone in a row or an answer of a CRM, in E.164; ``None`` where it keeps none.
 
-    A CRM keeps phones as people typed them in its own country, so digits without a plus are a number of
-    ``region`` first.
+    For drivers; what a caller gives is read by ``read_phone``. A CRM keeps phones as people typed them in its
+    own country, so digits without a plus are a number of ``region`` first.
 
     Raises:
         UnreadablePhone: there is a value with digits, and it is no phone.

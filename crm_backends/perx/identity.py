@@ -156,7 +156,7 @@ def customer(
 def _phone(text: str | None, region: str) -> str | None:
     """In E.164; what is no phone counts as none."""
     try:
-        return inputs.kept_phone(text, region)
+        return inputs.read_crm_phone(text, region)
     except inputs.UnreadablePhone:
         return None
 

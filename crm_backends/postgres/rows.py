@@ -219,7 +219,7 @@ def phones(batch: Sequence[asyncpg.Record], region: str, left_out: LeftOut) -> l
     found = []
     for value in kept:
         try:
-            phone = inputs.kept_phone(value, region)
+            phone = inputs.read_crm_phone(value, region)
         except inputs.UnreadablePhone as error:
             left_out.add(error)
             continue

@@ -91,7 +91,7 @@ class Samples:
         for row in found:
             value = row["phone"]
             try:
-                phone = inputs.kept_phone(value, self.region)
+                phone = inputs.read_crm_phone(value, self.region)
             except inputs.UnreadablePhone as error:
                 wrong[str(error)] += 1
                 continue
@@ -144,7 +144,7 @@ class Samples:
 
     def _phone(self, row: asyncpg.Record) -> str | None:
         try:
-            return inputs.kept_phone(row["phone"], self.region)
+            return inputs.read_crm_phone(row["phone"], self.region)
         except inputs.UnreadablePhone:
             return None
 

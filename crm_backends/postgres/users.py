@@ -225,7 +225,7 @@ class PostgresUsers(PostgresDriver):
 
         def form(row: asyncpg.Record) -> Customer:
             try:
-                phone = inputs.kept_phone(row["phone"], region)
+                phone = inputs.read_crm_phone(row["phone"], region)
             except inputs.UnreadablePhone as error:
                 phone = None
                 file = self._statements[operation].file

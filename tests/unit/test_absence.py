@@ -34,11 +34,11 @@ def operation(number: int, state: OperationState = OperationState.UNKNOWN) -> Op
 
 
 class Ledger:
-    def __init__(self, witness: Operation | None, *, written: bool) -> None:
-        self._witness, self._written = witness, written
+    def __init__(self, control: Operation | None, *, written: bool) -> None:
+        self._control, self._written = control, written
 
-    async def witness(self, kind: OperationKind, older: float) -> Operation | None:
-        return self._witness
+    async def control_operation(self, kind: OperationKind, older: float) -> Operation | None:
+        return self._control
 
     async def written_since(self, operation: Operation) -> bool:
         return self._written
@@ -55,7 +55,7 @@ class Proofs:
 
 
 def make(
-    answers: Sequence[Written | Exception] = (), *, witness: bool = False, written: bool = False
+    answers: Sequence[Written | Exception] = (), *, control: bool = False, written: bool = False
 ) -> tuple[Absence, Proofs]:
     left = iter(answers)
 
@@ -65,7 +65,7 @@ def make(
             raise answer
         return answer
 
-    ledger: Any = Ledger(operation(1, OperationState.DONE) if witness else None, written=written)
+    ledger: Any = Ledger(operation(1, OperationState.DONE) if control else None, written=written)
     proofs: Any = Proofs()
     return Absence(ledger, proofs, {KIND: Reconciliation.PROBE}, ask), proofs
 
@@ -104,13 +104,13 @@ def test_one_that_was_tried_in_vain_is_followed_by_another_later(clock: LeapingC
 
 
 def test_a_crm_that_misses_what_it_confirmed_gets_nothing_again(clock: LeapingClock) -> None:
-    asked, proofs = make([Written.not_sent(), Written.done()], witness=True, written=True)
+    asked, proofs = make([Written.not_sent(), Written.done()], control=True, written=True)
     assert not may_be_sent(clock, asked, 2, PATIENCE)
     assert [found.id for found in proofs.looked_for] == [1]
     assert may_be_sent(clock, asked, 2, PATIENCE)
 
 
 def test_a_crm_that_cannot_be_asked_gets_nothing_again(clock: LeapingClock) -> None:
-    asked, proofs = make([BackendUnavailable("away")], witness=True, written=True)
+    asked, proofs = make([BackendUnavailable("away")], control=True, written=True)
     assert not may_be_sent(clock, asked, 2, PATIENCE)
     assert proofs.looked_for == []

@@ -37,7 +37,7 @@ def test_characters_nobody_sees_change_nobody(unseen: str) -> None:
         f"{unseen}+7 916 {unseen}123-45-67",
     ):
         assert inputs.read_phone(phone, "RU") == PHONE
-        assert inputs.kept_phone(phone, "RU") == PHONE
+        assert inputs.read_crm_phone(phone, "RU") == PHONE
     for email in (f"anna@example.com{unseen}", f"{unseen}an{unseen}na@exam{unseen}ple.com"):
         assert inputs.read_email(email) == "anna@example.com"
     assert inputs.one_line(f"{unseen}Анна{unseen} ") == "Анна"
@@ -135,18 +135,18 @@ def test_digits_are_never_left_out_to_make_a_phone_of_another_country() -> None:
     ],
 )  # fmt: skip
 def test_a_phone_as_people_type_it_is_brought_to_e164(kept: str) -> None:
-    assert inputs.kept_phone(kept, "RU") == "+79840001236"
+    assert inputs.read_crm_phone(kept, "RU") == "+79840001236"
 
 
 def test_what_a_russian_crm_keeps_is_a_russian_number_first() -> None:
-    assert inputs.kept_phone("84951234567", "RU") == "+74951234567"  # not +84, Vietnam
-    assert inputs.kept_phone("375291234567", "RU") == "+375291234567"
-    assert inputs.kept_phone("0151 12345678", "DE") == "+4915112345678"
+    assert inputs.read_crm_phone("84951234567", "RU") == "+74951234567"  # not +84, Vietnam
+    assert inputs.read_crm_phone("375291234567", "RU") == "+375291234567"
+    assert inputs.read_crm_phone("0151 12345678", "DE") == "+4915112345678"
 
 
 @pytest.mark.parametrize("nothing", [None, "", " ", "нет", "-", "—", "null", "не указан", "x"])
 def test_a_crm_that_keeps_no_phone_keeps_none(nothing: str | None) -> None:
-    assert inputs.kept_phone(nothing, "RU") is None
+    assert inputs.read_crm_phone(nothing, "RU") is None
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_a_crm_that_keeps_no_phone_keeps_none(nothing: str | None) -> None:
 )
 def test_a_value_that_is_no_phone_is_told_by_its_shape_alone(kept: str, shape: str) -> None:
     with pytest.raises(inputs.UnreadablePhone) as caught:
-        inputs.kept_phone(kept, "RU")
+        inputs.read_crm_phone(kept, "RU")
     assert str(caught.value) == shape
 
 
