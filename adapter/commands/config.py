@@ -56,6 +56,8 @@ def print_hash() -> None:
         if sys.stdin.isatty()
         else sys.stdin.read().rstrip("\r\n")
     )
+    if len(password.splitlines()) > 1:
+        fail("the password is one line; more than one came by the pipe")
     if not password:
         fail("the password is empty")
     typer.echo(hash_password(password))

@@ -32,8 +32,12 @@ By = Annotated[str | None, typer.Option("--by", help="Who decides; default: your
 def add(
     name: Name,
     role: Annotated[
-        str, typer.Option(help="reader looks; operator decides, too: held operations, cards, personal data.")
-    ] = "reader",
+        str | None,
+        typer.Option(
+            help="reader looks; operator decides, too: held operations, cards, personal data. "
+            "Default: reader, or what the person is already."
+        ),
+    ] = None,
     by: By = None,
     config: ConfigFile = None,
     data_dir: DataDir = None,
@@ -46,7 +50,7 @@ def add(
     settings, who = settings_of_database(config, data_dir), decided_by(by)
     if any(person.name == name for person in settings.console.people):
         fail(f"{name} stands in console.people of the settings; change the password there")
-    person = _person(name, role, _password())
+    person = _person(name, role or "reader", _password())
     known = 0
 
     async def work(gateway: Gateway) -> None:
@@ -56,10 +60,12 @@ def add(
 
         nonlocal known
         people = PostgresConsolePeople(gateway)
-        known = len(await people.people())
-        new = await people.add(person, by=who)
-        await PostgresAudit(gateway).note(who, AuditAction.PERSON_ADDED, note=f"{name}, {role}")
-        say(f"{name} may log in as {role}." if new else f"{name} has a new password, as {role}.")
+        before = {one.name: one for one in await people.people()}
+        known = len(before)
+        kept = before[name].role if role is None and name in before else person.role
+        new = await people.add(person.model_copy(update={"role": kept}), by=who)
+        await PostgresAudit(gateway).note(who, AuditAction.PERSON_ADDED, note=f"{name}, {kept}")
+        say(f"{name} may log in as {kept}." if new else f"{name} has a new password, as {kept}.")
 
     with_database(settings, work)
     if not known and not settings.console.people:
@@ -116,7 +122,10 @@ def _in_settings(settings: Settings, name: str) -> bool:
 def _password() -> str:
     if sys.stdin.isatty():
         return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    return sys.stdin.readline().rstrip("\r\n")
+    given = sys.stdin.read().splitlines()
+    if len(given) > 1:
+        fail("the password is one line; more than one came by the pipe")
+    return given[0] if given else ""
 
 
 def _person(name: str, role: str, password: str) -> Person:
@@ -129,7 +138,8 @@ def _person(name: str, role: str, password: str) -> Person:
     try:
         given = Person.model_validate({"name": name, "role": role, "password": password})
     except ValidationError as error:
-        field = str(error.errors()[0]["loc"][0])
+        location = error.errors()[0]["loc"]
+        field = str(location[0]) if location else "password"
         reasons = {
             "name": "a name is up to 60 letters, digits and . _ @ + -",
             "role": "--role is reader or operator",

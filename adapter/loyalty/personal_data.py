@@ -20,6 +20,18 @@ class NoPhone(Exception):
     """The text is no phone."""
 
 
+class SomebodyElse(Exception):
+    """The CRM finds another customer by the phone than the one that was named."""
+
+
+class SeveralPeople(Exception):
+    """Several customers of the CRM have this phone."""
+
+    def __init__(self, ids: Sequence[str]) -> None:
+        super().__init__("several customers have this phone")
+        self.ids = ids
+
+
 class StillOpen(Exception):
     """Operations of the person are not over; while they are, they need what they carry."""
 
@@ -79,20 +91,28 @@ class PersonalData:
     others: Sequence[str]
     """Names of the other CRMs."""
 
-    async def find(self, phone: str, customers: Sequence[str] = ()) -> KnownPerson:
-        """Who has this phone; ``customers``: ids of the person that the CRM does not find by it any more.
+    async def find(self, phone: str | None, customers: Sequence[str] = ()) -> KnownPerson:
+        """Who has this phone; ``customers``: of several, which, or whom the CRM finds by no phone any more.
 
-        Raises ``NoPhone``.
+        Raises ``NoPhone``; ``SomebodyElse``: the phone is another customer's; ``SeveralPeople``.
         """
+        if phone is None:
+            return KnownPerson(list(customers), [])
         number = read_phone(phone, self.region)
         if number is None:
             raise NoPhone
         found = await self.users.find(
             phone=number, email=None, birth_date=None, deadline=Deadline.after(_PATIENCE)
         )
-        identities = [number, *[f"email:{one.profile.email}" for one in found if one.profile.email]]
+        known = {one.customer_id: one for one in found}
+        if not customers and len(known) > 1:
+            raise SeveralPeople(list(known))
+        if customers and known and not set(customers) <= known.keys():
+            raise SomebodyElse
+        ids = list(dict.fromkeys(customers or known))
+        emails = [known[one].profile.email for one in ids if one in known]
+        identities = [number, *[f"email:{email}" for email in emails if email]]
         kept = [await self.kept_identity(identity) for identity in identities]
-        ids = [*dict.fromkeys([*[one.customer_id for one in found], *customers])]
         return KnownPerson(ids, [*identities, *kept])
 
     async def export(self, person: KnownPerson, *, by: str) -> dict[str, list[dict[str, Any]]]:

@@ -237,8 +237,48 @@ async def test_nothing_happens_without_a_yes_or_for_nobody(tmp_path: Path, datab
         before = await places(database)
         assert (await service.command("person", "erase", "--phone", PHONE)).status == 1
         assert (await service.command("person", "erase", "--phone", "no phone", "--yes")).status == 1
-        assert (await service.command("person", "erase", "--phone", OTHER, "--yes")).status == 0
+        nobody = await service.command("person", "erase", "--phone", OTHER, "--yes")
+        assert (nobody.status, nobody.out) == (1, "")
+        assert "knows nobody like that" in nobody.err
+        assert (await service.command("person", "export", "--phone", OTHER)).status == 1
+        assert "say who" in (await service.command("person", "erase", "--yes")).err
         assert await places(database) == before
+
+
+async def test_nobody_else_is_erased_beside_a_person(tmp_path: Path, database: str) -> None:
+    async with shop(tmp_path, database) as service:
+        await service.plant()
+        answer = await service.call("POST", "/v1/card/anonymous", {"phone": OTHER})
+        card = answer.json["card"]["cardNumber"]
+        owner = "SELECT users_reference FROM koshelek.cards WHERE number = $1"
+        other = str(await service.sql(owner, card))
+        refused = await service.command("person", "erase", "--phone", PHONE, "--customer", other, "--yes")
+        assert (refused.status, refused.out) == (1, "")
+        assert "it is another customer's" in refused.err
+        assert str(await service.sql(owner, card)) == other
+        # Two customers with one phone: nobody is erased before one of them is named.
+        await service.sql("ALTER TABLE crm.customers DROP CONSTRAINT IF EXISTS customers_phone_key")
+        await service.sql("DROP INDEX IF EXISTS crm.customers_phone_key")
+        await service.sql(
+            "UPDATE crm.customers SET phone = $1 WHERE id = $2::bigint", f"+{PHONE}", int(other)
+        )
+        both = await service.command("person", "erase", "--phone", PHONE, "--yes")
+        assert (both.status, both.out) == (1, "")
+        assert "2 customers have it" in both.err
+        one = await service.command("person", "erase", "--phone", PHONE, "--customer", other, "--yes")
+        assert one.status == 0, one.text
+        assert await service.sql(owner, card) is None
+        assert await service.sql("SELECT count(*) FROM crm.customers WHERE phone = $1", f"+{PHONE}") == 1
+
+
+async def test_a_file_that_cannot_be_written_shows_nobody(tmp_path: Path, database: str) -> None:
+    async with shop(tmp_path, database) as service:
+        await service.plant()
+        (tmp_path / "there.json").touch()
+        done = await service.command("person", "export", "--phone", PHONE, "--output", "there.json")
+        assert done.status == 1
+        shown = "SELECT count(*) FROM koshelek.card_events WHERE event = 'shown'"
+        assert await service.sql(shown) == 0
 
 
 async def test_the_phone_of_a_registration_is_kept_hashed(tmp_path: Path, database: str) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from adapter.loyalty.personal_data import KnownPerson
 from adapter.settings import Person
 
 MOST = 500
@@ -14,6 +15,7 @@ MOST = 500
 SHOWN_FOR = 600.0
 """Seconds for which personal data that somebody had shown stay visible to them."""
 _MOST_CARDS = 1000
+_MOST_PEOPLE = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Session:
     used_at: float = field(default_factory=time.monotonic)
     _shown: dict[str, float] = field(default_factory=dict, repr=False)
     _cards: dict[str, str] = field(default_factory=dict, repr=False)
+    _people: dict[str, tuple[str, KnownPerson]] = field(default_factory=dict, repr=False)
 
     @property
     def may_decide(self) -> bool:
@@ -76,6 +79,18 @@ class Session:
         name = secrets.token_urlsafe(9)
         self._cards[name] = number
         return name
+
+    def name_person(self, phone: str, person: KnownPerson) -> str:
+        """What a person who was found is called in addresses; whatever is asked for in another window."""
+        if len(self._people) >= _MOST_PEOPLE:
+            del self._people[next(iter(self._people))]
+        name = secrets.token_urlsafe(9)
+        self._people[name] = (phone, person)
+        return name
+
+    def person_named(self, name: str) -> tuple[str, KnownPerson] | None:
+        """The phone the person was found by, and who it is."""
+        return self._people.get(name)
 
     def card_named(self, name: str) -> str | None:
         return self._cards.get(name)
