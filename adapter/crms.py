@@ -253,8 +253,8 @@ def _fingerprint(binding: Binding) -> str:
 
 
 def unasked_points(points: object, rule: Receipts) -> list[Finding]:
-    """That the CRM credits by a rule of its own what the adapter has reckoned: every receipt would be held for
-    another amount than was asked for."""
+    """That the CRM credits by a rule of its own what the adapter has reckoned: every receipt would be held,
+    for another amount than was asked for."""
     file = points.reckons_in if isinstance(points, MayReckonItself) else None
     if file is None or rule.points_by == "crm":
         return []
