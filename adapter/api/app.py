@@ -21,8 +21,8 @@ from multidict import CIMultiDict
 from adapter.api import answers, calls
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
-from adapter.api.server import ELSEWHERE, new_request_id
-from adapter.api.shapes import ObservedBook, Shapes
+from adapter.api.observed_names import ObservedBook, ObservedNames
+from adapter.api.server import UNKNOWN_ROUTE, new_request_id
 from adapter.errors import Code, Refused
 from adapter.loyalty.fiscal import NAMES
 from adapter.loyalty.observed import places
@@ -98,17 +98,17 @@ class PublicPort:
     observe: Observer | None = None
     observed: ObservedBook | None = None
     """Where names that nothing reads are kept; ``None``: nowhere."""
-    shapes: Shapes = field(init=False)
+    observed_names: ObservedNames = field(init=False)
     _under_way: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         settings = self.programme.settings
         known = places(settings.koshelek, NAMES)
-        self.shapes = Shapes(settings.koshelek, settings.server.base_path, known)
+        self.observed_names = ObservedNames(settings.koshelek, settings.server.base_path, known)
 
-    async def _keep_shapes(self, application: web.Application) -> AsyncIterator[None]:
+    async def _keep_observed_names(self, application: web.Application) -> AsyncIterator[None]:
         assert self.observed is not None  # noqa: S101 - added only then
-        task = asyncio.create_task(self.shapes.run(self.observed))
+        task = asyncio.create_task(self.observed_names.run(self.observed))
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -124,11 +124,11 @@ class PublicPort:
             for verb in route.verbs:
                 handle = self._surround(route.name, route.handler)
                 router.add_route(verb, path, handle, expect_handler=_continue)
-        application[ELSEWHERE] = unknown = self._surround("unknown", _unknown_method)
+        application[UNKNOWN_ROUTE] = unknown = self._surround("unknown", _unknown_method)
         for path in sorted(literal):
             router.add_route("*", server.base_path + path, unknown, expect_handler=_continue)
         if self.observed is not None:
-            application.cleanup_ctx.append(self._keep_shapes)
+            application.cleanup_ctx.append(self._keep_observed_names)
         return application
 
     def _surround(
@@ -182,7 +182,7 @@ class PublicPort:
         except Exception as error:
             refused = _as_refusal(error, request_id)
             if refused.code is Code.FIELD_MISSING and refused.field is not None:
-                self.shapes.missing(name, refused.field)
+                self.observed_names.missing(name, refused.field)
         language = settings.koshelek.language
         envelope = {"code": refused.code, "description": refused.description(language)}
         status = settings.koshelek.unauthorized_status if refused.code is Code.UNAUTHORIZED else 422
@@ -194,10 +194,10 @@ class PublicPort:
     def _observe_names(self, name: str, request: web.Request) -> None:
         served = self._served_at(request.path) if name == "unknown" else None
         if served is not None:
-            self.shapes.verb(request.method, served)
+            self.observed_names.verb(request.method, served)
             name = "a verb"
         query = request.query if request.query_string else ()
-        self.shapes.request(name, request.method, request.path, request.headers, query)
+        self.observed_names.request(name, request.method, request.path, request.headers, query)
 
     def _served_at(self, path: str) -> str | None:
         """The path of the contract that this is one of, if any method is served there."""
@@ -219,7 +219,7 @@ class PublicPort:
         seconds = cut.remaining()
         deadline = Deadline.after(seconds - min(_TO_ANSWER, seconds / 2))
         async with asyncio.timeout(seconds):
-            result = await handler(Call(request, self.programme, deadline, name, self.shapes))
+            result = await handler(Call(request, self.programme, deadline, name, self.observed_names))
             if isinstance(result, Streamed):
                 first = await anext(result.parts, None)
         if isinstance(result, Streamed):

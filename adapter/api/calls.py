@@ -14,7 +14,7 @@ from typing import TypeVar
 from aiohttp import web
 
 from adapter.api import answers, requests
-from adapter.api.shapes import Shapes
+from adapter.api.observed_names import ObservedNames
 from adapter.errors import Code, Language, Refused
 from adapter.loyalty import enrolment, finding, fiscal, holder, listing, promo, receipts
 from adapter.loyalty.model import Card, OperationState
@@ -35,7 +35,7 @@ class Call:
     deadline: Deadline
     name: str
     """Of the method, as in ``adapter.api.app.ROUTES``."""
-    shapes: Shapes
+    observed_names: ObservedNames
 
     @property
     def region(self) -> str:
@@ -69,7 +69,7 @@ class Call:
         Raises ``Refused``: NOT_JSON, NOT_AN_OBJECT, BODY_TOO_LARGE.
         """
         given = requests.read_object(await self.request.read())
-        self.shapes.body(self.name, given)
+        self.observed_names.body(self.name, given)
         return requests.by_lower_case(given, self.programme.settings.koshelek.other_names)
 
 

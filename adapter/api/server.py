@@ -21,7 +21,9 @@ log = structlog.get_logger("api")
 
 _CALLERS_FAULT = (web.RequestPayloadError, HttpProcessingError, ConnectionError)
 
-ELSEWHERE: web.AppKey[Callable[[web.Request], Awaitable[web.StreamResponse]]] = web.AppKey("elsewhere")
+UNKNOWN_ROUTE: web.AppKey[Callable[[web.Request], Awaitable[web.StreamResponse]]] = web.AppKey(
+    "unknown_route"
+)
 """The application's answer to a path or verb that it does not have."""
 
 
@@ -96,13 +98,13 @@ class PublicRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        route, elsewhere = made.request_handler, self.app[ELSEWHERE]
+        route, unknown_route = made.request_handler, self.app[UNKNOWN_ROUTE]
 
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
                 return await route(request)
             except web.HTTPException:  # from the router: our handlers raise none
-                return await elsewhere(request)
+                return await unknown_route(request)
 
         return _Server(
             answer,

@@ -30,7 +30,7 @@ def observed(
 ) -> None:
     """Show fields, parameters, headers, verbs and paths that Koshelek sends and no setting names.
 
-    Shapes alone are kept, never a value, and only of callers who gave the right password.
+    Names alone are kept, never a value, and only of callers who gave the right password.
     """
     from adapter.loyalty.observed import advice
     from adapter.store.observed import PostgresObserved
@@ -51,7 +51,7 @@ def observed(
     if forget:
         say(f"{forgotten} forgotten")
         return
-    told = [(one, advice(one.shape, settings.koshelek, settings.server.base_path)) for one in found]
+    told = [(one, advice(one.seen, settings.koshelek, settings.server.base_path)) for one in found]
     if as_json:
         say_json([_data(one, sentence) for one, sentence in told])
         return
@@ -62,17 +62,17 @@ def _print(told: Sequence[tuple[Observed, str]]) -> None:
     if not told:
         say("Koshelek has sent nothing that no setting names")
     for one, sentence in told:
-        shape = one.shape
-        say(f"{shape.call}: {shape.what} {shape.name}")
+        seen = one.seen
+        say(f"{seen.call}: {seen.what} {seen.name}")
         say(f"    {one.times} times, {one.first_seen:%Y-%m-%d %H:%M} to {one.last_seen:%Y-%m-%d %H:%M %Z}")
         say(f"    -> {sentence}")
 
 
 def _data(one: Observed, sentence: str) -> dict[str, object]:
     return {
-        "call": one.shape.call,
-        "what": one.shape.what,
-        "name": one.shape.name,
+        "call": one.seen.call,
+        "what": one.seen.what,
+        "name": one.seen.name,
         "times": one.times,
         "first_seen": one.first_seen.isoformat(timespec="seconds"),
         "last_seen": one.last_seen.isoformat(timespec="seconds"),

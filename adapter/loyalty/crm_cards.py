@@ -62,7 +62,7 @@ class CrmCards:
         except TimeoutError:
             raise BackendUnavailable("the users CRM did not tell a card in time") from None
 
-    async def word(self, number: str, deadline: Deadline) -> CrmCard | None:
+    async def says_quickly(self, number: str, deadline: Deadline) -> CrmCard | None:
         """The same as ``find``, within a second.
 
         Raises ``BackendError`` if the CRM does not answer in time; then it is not asked for some seconds.
@@ -88,7 +88,7 @@ class CrmCards:
             card = await cards.get(number)
             return card, None if card is not None else await self.find(number, deadline)
         known, told = await asyncio.gather(
-            cards.get(number), self.word(number, deadline), return_exceptions=True
+            cards.get(number), self.says_quickly(number, deadline), return_exceptions=True
         )
         if isinstance(known, BaseException):
             raise known

@@ -18,7 +18,7 @@ What = Literal["field", "parameter", "header", "verb", "path", "missing"]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class ObservedName:
     """Something that was sent, or was not; names alone."""
 
     call: str
@@ -28,7 +28,7 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class MethodShape:
+class ReadNames:
     """What a call reads; names in lower case."""
 
     parameters: frozenset[str] = frozenset()
@@ -39,7 +39,7 @@ class MethodShape:
 class Observed:
     """How often something was seen, and when."""
 
-    shape: Shape
+    seen: ObservedName
     times: int
     first_seen: datetime
     last_seen: datetime
@@ -89,26 +89,26 @@ _ALIKE = 0.85
 """How much alike two spellings of one word are; ``lastname`` and ``firstname`` are less."""
 
 
-def places(koshelek: Koshelek, receipt_names: tuple[str, ...]) -> Mapping[str, MethodShape]:
+def places(koshelek: Koshelek, receipt_names: tuple[str, ...]) -> Mapping[str, ReadNames]:
     """What each call reads, with everything that the settings add."""
-    profile = MethodShape(fields=_with_others(_PROFILE, koshelek))
-    nothing = MethodShape()
+    profile = ReadNames(fields=_with_others(_PROFILE, koshelek))
+    nothing = ReadNames()
     return {
-        "find_card": MethodShape(parameters=_with_others(["msisdn", "email", "birthdate"], koshelek)),
+        "find_card": ReadNames(parameters=_with_others(["msisdn", "email", "birthdate"], koshelek)),
         "card_info": nothing,
         "offers": nothing,
         "reserve_number": nothing,
         "all_users": nothing,
         "all_users_extended": nothing,
-        "purchases": MethodShape(parameters=_with_others(["startdate", "enddate"], koshelek)),
+        "purchases": ReadNames(parameters=_with_others(["startdate", "enddate"], koshelek)),
         "update_profile": profile,
         "issue_card": profile,
         "issue_reserved": profile,
-        "set_consents": MethodShape(fields=_with_others(["allow", "deny"], koshelek)),
-        "register_receipt": MethodShape(
+        "set_consents": ReadNames(fields=_with_others(["allow", "deny"], koshelek)),
+        "register_receipt": ReadNames(
             fields=_with_others([*koshelek.qr_fields, *receipt_names, *_HOLDER], koshelek)
         ),
-        "use_promo_code": MethodShape(fields=_with_others([*koshelek.promo_fields, *_HOLDER], koshelek)),
+        "use_promo_code": ReadNames(fields=_with_others([*koshelek.promo_fields, *_HOLDER], koshelek)),
     }
 
 
@@ -123,16 +123,16 @@ def _with_others(names: Sequence[str], koshelek: Koshelek) -> frozenset[str]:
     return frozenset(own | others)
 
 
-def advice(shape: Shape, koshelek: Koshelek, base_path: str) -> str:
+def advice(seen: ObservedName, koshelek: Koshelek, base_path: str) -> str:
     """Which setting would take it in, as one sentence."""
-    name = shape.name
-    match shape.what:
+    name = seen.name
+    match seen.what:
         case "header":
             return "nothing needs it; no setting reads a header"
         case "missing":
             return (
                 f"the call needs {name}; if Koshelek sends it under another name, that name is here, too: "
-                f"{_setting_of(shape.call, name, koshelek)}"
+                f"{_setting_of(seen.call, name, koshelek)}"
             )
         case "verb":
             return (
@@ -141,12 +141,12 @@ def advice(shape: Shape, koshelek: Koshelek, base_path: str) -> str:
             )
         case "path":
             return _about_a_path(name, koshelek, base_path)
-    likely = _meant(shape)
+    likely = _meant(seen)
     if likely is None and name.lower() in (known.lower() for known in CONTRACT_NAMES):
         return "this call does not read it; it is passed over"
-    if shape.call == "register_receipt":
+    if seen.call == "register_receipt":
         told = f'if it holds the text of the QR code, add "{name}" to koshelek.qr_fields'
-    elif shape.call == "use_promo_code":
+    elif seen.call == "use_promo_code":
         told = f'if it holds the promo code, add "{name}" to koshelek.promo_fields'
     else:
         told = "it is passed over"
@@ -155,19 +155,19 @@ def advice(shape: Shape, koshelek: Koshelek, base_path: str) -> str:
     return f'{told}; if it is {likely} under another name: koshelek.other_names = {{ {likely} = ["{name}"] }}'
 
 
-def _meant(shape: Shape) -> str | None:
+def _meant(seen: ObservedName) -> str | None:
     """The name of the contract, among those that the call reads, for which this is plausibly another one.
 
     Only the same word in another spelling, or another word for the same thing: ``lastName`` is much like
     ``firstName``, and would put the one in the place of the other. What stands in a list cannot be named.
     """
-    if "[]" in shape.name:
+    if "[]" in seen.name:
         return None
-    leaf = "".join(filter(str.isalnum, shape.name.rpartition(".")[2].lower()))
-    for meant in _NAMED.get(shape.call, ()):
+    leaf = "".join(filter(str.isalnum, seen.name.rpartition(".")[2].lower()))
+    for meant in _NAMED.get(seen.call, ()):
         if leaf in _SAME_THING.get(meant, ()):
             return meant
-    spelt = {name.lower(): name for name in _NAMED.get(shape.call, ())}
+    spelt = {name.lower(): name for name in _NAMED.get(seen.call, ())}
     near = difflib.get_close_matches(leaf, list(spelt), n=1, cutoff=_ALIKE)
     return spelt[near[0]] if near else None
 

@@ -40,11 +40,11 @@ from crm_backends.ports import (
     Written,
 )
 
-_ASIDE = 1.0
-"""Seconds, at most, that a request spends on what it can also do without."""
+_FOR_OPTIONAL_LOOKUPS = 1.0
+"""Seconds, at most, that a request spends on look-ups that it can do without."""
 
 
-class Lately:
+class RecentlyChecked:
     """Remembers for a minute which cards were checked."""
 
     def __init__(self, seconds: float = 60.0, most: int = 10_000) -> None:
@@ -103,7 +103,7 @@ class Programme:
 
     named: Mapping[Port, NamesAccounts] = field(default_factory=dict)
     """Ports whose CRM names accounts by a phone or an e-mail, which may pass to another person."""
-    checked: Lately = field(default_factory=Lately)
+    checked: RecentlyChecked = field(default_factory=RecentlyChecked)
     """Cards whose account was checked a short while ago to be the owner's still."""
 
     def now(self) -> datetime:
@@ -197,7 +197,7 @@ async def remember_accounts(programme: Programme, card: Card, customer: Customer
 
     A CRM that does not answer within a second is asked again when the account is needed.
     """
-    deadline = Deadline.after(min(_ASIDE, deadline.remaining() / 2))
+    deadline = Deadline.after(min(_FOR_OPTIONAL_LOOKUPS, deadline.remaining() / 2))
     for port in programme.foreign_ports:
         if (card.points_reference if port == "points" else card.coupons_reference) is None:
             with contextlib.suppress(BackendError):

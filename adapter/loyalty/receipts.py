@@ -47,7 +47,9 @@ async def register_receipt(
         ),
     )
     operation, _ = await programme.operations.record(new)
-    if operation.card_number != card.number and not await _was(programme, card, operation.card_number):
+    if operation.card_number != card.number and not await _has_replaced(
+        programme, card, operation.card_number
+    ):
         raise Refused(Code.RECEIPT_TAKEN)
     if operation.fingerprint != new.fingerprint:
         raise Refused(Code.RECEIPT_DIFFERS)
@@ -57,7 +59,7 @@ async def register_receipt(
     return operation
 
 
-async def _was(programme: Programme, card: Card, number: str | None) -> bool:
-    """Whether the card has taken the place of this number."""
+async def _has_replaced(programme: Programme, card: Card, number: str | None) -> bool:
+    """Whether the card has replaced the one with this number."""
     former = None if number is None or card.replaces is None else await programme.cards.get(number)
     return former is not None and (await in_its_place(programme, former)).number == card.number

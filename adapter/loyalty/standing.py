@@ -49,7 +49,7 @@ async def persons_card(
         return await _follow(programme, card, customer.card_state)
     crm = programme.crm_cards
     if crm is not None and (card.by_crm or customer.card_state == "replaced" or not crm.tells_state()):
-        told = await _word(crm, card.number, deadline)
+        told = await _crm_says_quickly(crm, card.number, deadline)
         if told is None:
             return card
         if is_anothers(card, told):
@@ -77,7 +77,7 @@ async def as_it_is_now(
 ) -> tuple[str, CrmCardState, CrmCard | None]:
     """Number and state of the customer's card, and all the CRM tells of it; replacements are followed."""
     crm = programme.crm_cards
-    told = None if crm is None else await _word(crm, number, deadline)
+    told = None if crm is None else await _crm_says_quickly(crm, number, deadline)
     if crm is not None and told is not None:
         told = await _last_of(crm, told, deadline)
         return told.number, told.state, told
@@ -92,7 +92,7 @@ async def _other_number(
     known = await programme.cards.get(kept)
     if known is not None and known.replaced_by is not None:
         crm = programme.crm_cards
-        told = None if crm is None else await _word(crm, card.number, deadline)
+        told = None if crm is None else await _crm_says_quickly(crm, card.number, deadline)
         if told is None or told.state != "replaced":
             return card  # replaced here; the CRM has not been told yet
     number, state, told = await as_it_is_now(programme, customer, kept, deadline)
@@ -160,7 +160,7 @@ async def _in_line(
         return await _taken_back(programme, card, told, deadline)
     if is_anothers(card, told):
         note_other_owner(programme, number)
-        return _nobodys(card)
+        return _as_ownerless(card)
     if told.state == "replaced":
         if card.users_reference is None and told.replaced_by is not None:
             return await _entered(programme, number, told, deadline) or card
@@ -180,7 +180,7 @@ def is_anothers(card: Card, told: CrmCard) -> bool:
     )
 
 
-def _nobodys(card: Card) -> Card:
+def _as_ownerless(card: Card) -> Card:
     """The card as it is shown while registry and CRM name different owners: inactive, without an account.
 
     The registry is not changed: operations recorded for the number still belong to its owner here.
@@ -221,7 +221,7 @@ async def _entered(programme: Programme, number: str, told: CrmCard, deadline: D
         card = None if entry is None else await adopted(programme, entry)
         if card is not None and card.number != number and programme.crm_cards is not None:
             # The owner has another card here, which the CRM may have replaced by this number.
-            other = await _word(programme.crm_cards, card.number, deadline)
+            other = await _crm_says_quickly(programme.crm_cards, card.number, deadline)
             if other is not None and not is_anothers(card, other):
                 card = await _current(programme, card, other, deadline)
         if card is not None and card.number == number:
@@ -259,10 +259,10 @@ async def vacant_number(programme: Programme, deadline: Deadline) -> Card:
 # -- small parts ---------------------------------------------------------------------------------------
 
 
-async def _word(crm: CrmCards, number: str, deadline: Deadline) -> CrmCard | None:
+async def _crm_says_quickly(crm: CrmCards, number: str, deadline: Deadline) -> CrmCard | None:
     """What the CRM tells of a card that the registry knows; ``None``: nothing, or it does not answer."""
     try:
-        return await crm.word(number, deadline)
+        return await crm.says_quickly(number, deadline)
     except BackendError:
         return None
 
@@ -274,7 +274,7 @@ async def _last_of(crm: CrmCards, told: CrmCard, deadline: Deadline) -> CrmCard:
         if told.state != "replaced" or told.replaced_by is None or told.replaced_by in seen:
             break
         seen.add(told.replaced_by)
-        told = await _word(crm, told.replaced_by, deadline) or CrmCard(told.replaced_by)
+        told = await _crm_says_quickly(crm, told.replaced_by, deadline) or CrmCard(told.replaced_by)
     return told if told.state != "replaced" else dataclasses.replace(told, state="inactive")
 
 

@@ -25,9 +25,9 @@ class Batched(Generic[Item, Result]):
         work: does a batch.
         most: largest batch.
         lanes: batches under way at once.
-        everybodys: errors that are no single item's, such as a database that does not answer; they reach
-            every caller of the batch. After any other, its items are done one by one, so that it reaches only
-            the caller whose item it is: for work that may be done again, such as reading.
+        errors_for_whole_batch: errors that are no single item's, such as a database that does not answer;
+            they reach every caller of the batch. After any other, its items are done one by one, so that it
+            reaches only the caller whose item it is: for work that may be done again, such as reading.
     """
 
     def __init__(
@@ -36,12 +36,12 @@ class Batched(Generic[Item, Result]):
         *,
         most: int,
         lanes: int,
-        everybodys: tuple[type[Exception], ...] = (Exception,),
+        errors_for_whole_batch: tuple[type[Exception], ...] = (Exception,),
     ) -> None:
         self._work = work
         self._most = most
         self._lanes = lanes
-        self._everybodys = everybodys
+        self._errors_for_whole_batch = errors_for_whole_batch
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._busy = 0
         self._running: set[asyncio.Task[None]] = set()
@@ -72,7 +72,7 @@ class Batched(Generic[Item, Result]):
         try:
             results = await self._work([item for item, _ in batch])
         except Exception as error:
-            if len(batch) > 1 and not isinstance(error, self._everybodys):
+            if len(batch) > 1 and not isinstance(error, self._errors_for_whole_batch):
                 for one in batch:
                     if not one[1].done():
                         await self._do([one])

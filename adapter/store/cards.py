@@ -85,7 +85,7 @@ class PostgresCards(CardLife):
         super().__init__(gateway)
         self._settings = settings
         self._getting = Batched(
-            self._get_together, most=READS_MOST, lanes=READS_LANES, everybodys=(StoreUnavailable,)
+            self._get_together, most=READS_MOST, lanes=READS_LANES, errors_for_whole_batch=(StoreUnavailable,)
         )
 
     async def get(self, number: str) -> Card | None:

@@ -29,7 +29,10 @@ class JoinedFinder:
         self._users = users
         self._timeout = timeout
         self._finding = Batched(
-            self._find_together, most=READS_MOST, lanes=READS_LANES, everybodys=(BackendUnavailable,)
+            self._find_together,
+            most=READS_MOST,
+            lanes=READS_LANES,
+            errors_for_whole_batch=(BackendUnavailable,),
         )
 
     async def find(
@@ -80,7 +83,10 @@ class JoinedCards:
         self._users = users
         self._timeout = timeout
         self._getting = Batched(
-            self._get_together, most=READS_MOST, lanes=READS_LANES, everybodys=(BackendUnavailable,)
+            self._get_together,
+            most=READS_MOST,
+            lanes=READS_LANES,
+            errors_for_whole_batch=(BackendUnavailable,),
         )
 
     async def get(self, number: str) -> tuple[Card | None, CrmCard | None]:

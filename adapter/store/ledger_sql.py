@@ -28,7 +28,7 @@ RECORD = f"""
     SELECT kind, identity, id, recorded_at FROM new
 """  # noqa: S608
 
-LIVING = f"""
+LIVE_BY_IDENTITY = f"""
     SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations
      WHERE live AND (kind, identity) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """  # noqa: S608
@@ -36,7 +36,7 @@ LIVING = f"""
 BY_IDS = f"SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
 
 # Most of those that are waited for are still under way at most looks.
-OVER = f"{BY_IDS} AND state IN ('done', 'refused', 'held', 'doubled')"
+ENDED_BY_IDS = f"{BY_IDS} AND state IN ('done', 'refused', 'held', 'doubled')"
 
 QUALIFIED = ", ".join(f"operation.{column}" for column in COLUMNS.split(", "))
 

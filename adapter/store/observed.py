@@ -1,14 +1,14 @@
-"""What Koshelek sends that no setting names, added up over all processes: shapes alone, never values."""
+"""What Koshelek sends that no setting names, added up over all processes: names alone, never values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from adapter.loyalty.observed import Observed, Shape
+from adapter.loyalty.observed import Observed, ObservedName
 from adapter.store.pool import Gateway
 
 MOST = 1000
-"""Different shapes that are kept; a caller who makes names up fills no database."""
+"""Different names that are kept; a caller who makes names up fills no database."""
 
 # In one order everywhere, or two processes would wait for each other.
 _NOTE = """
@@ -31,19 +31,19 @@ class PostgresObserved:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
 
-    async def note(self, counted: Mapping[Shape, int]) -> Sequence[Shape]:
+    async def note(self, counted: Mapping[ObservedName, int]) -> Sequence[ObservedName]:
         """Add up what was seen; returns those that nobody had seen before."""
-        shapes = list(counted)
+        names = list(counted)
         async with self._gateway.connection() as connection:
             rows = await connection.fetch(
                 _NOTE,
-                [shape.call for shape in shapes],
-                [shape.what for shape in shapes],
-                [shape.name for shape in shapes],
-                [counted[shape] for shape in shapes],
+                [seen.call for seen in names],
+                [seen.what for seen in names],
+                [seen.name for seen in names],
+                [counted[seen] for seen in names],
                 MOST,
             )
-        return [Shape(row["call"], row["what"], row["name"]) for row in rows if row["is_new"]]
+        return [ObservedName(row["call"], row["what"], row["name"]) for row in rows if row["is_new"]]
 
     async def all(self) -> Sequence[Observed]:
         """Everything that was seen, what was seen last first."""
@@ -54,7 +54,7 @@ class PostgresObserved:
             )
         return [
             Observed(
-                Shape(row["call"], row["what"], row["name"]),
+                ObservedName(row["call"], row["what"], row["name"]),
                 row["times"],
                 row["first_seen"],
                 row["last_seen"],

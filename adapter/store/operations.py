@@ -32,13 +32,13 @@ from adapter.store.ledger_sql import (
     CONTROL_OPERATION,
     DROP_LEASE,
     END,
+    ENDED_BY_IDS,
     EXPLAIN,
     FOUND_TWICE,
     KEEP_LEASE,
     LEASE,
-    LIVING,
+    LIVE_BY_IDENTITY,
     LOOKED,
-    OVER,
     RECORD,
     RETIRE,
     WRITTEN_SINCE,
@@ -112,15 +112,15 @@ class PostgresLedger:
         self.gateway = gateway
         # A batch is one transaction: where one item fails it, nothing of it has happened.
         self._recording = Batched(
-            self._record_batch, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
+            self._record_batch, most=_MAX_TOGETHER, lanes=1, errors_for_whole_batch=(StoreUnavailable,)
         )
         self._beginning = Batched(
-            self._mark_sent, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
+            self._mark_sent, most=_MAX_TOGETHER, lanes=1, errors_for_whole_batch=(StoreUnavailable,)
         )
         self._ending = Batched(
-            self._write_endings, most=_MAX_TOGETHER, lanes=1, everybodys=(StoreUnavailable,)
+            self._write_endings, most=_MAX_TOGETHER, lanes=1, errors_for_whole_batch=(StoreUnavailable,)
         )
-        self._waiters = Waiters(functools.partial(self._read, OVER))
+        self._waiters = Waiters(functools.partial(self._read, ENDED_BY_IDS))
         self._identities = Identities(gateway)
 
     async def record(self, new: NewOperation) -> tuple[Operation, bool]:
@@ -138,7 +138,7 @@ class PostgresLedger:
             known: dict[tuple[str, str], Operation] = {}
             if missing:
                 rows = await connection.fetch(
-                    LIVING, [new.kind for new in missing], [new.identity for new in missing]
+                    LIVE_BY_IDENTITY, [new.kind for new in missing], [new.identity for new in missing]
                 )
                 known = {(row["kind"], row["identity"]): operation_of(row) for row in rows}
         results = []

@@ -492,7 +492,7 @@ async def test_what_koshelek_sends_is_shown_with_its_setting(adapter: Adapter, r
     await adapter.get("/v1/card", msisdn=new_phone(), phone_number="79161234567")
     public = adapter.service._public
     assert public is not None
-    await public.shapes.keep(PostgresObserved(adapter.service.gateway))
+    await public.observed_names.keep(PostgresObserved(adapter.service.gateway))
     page = await rita.get("/console/sends")
     assert "parameter phone_number 1" in page.words
     assert "koshelek.other_names" in page.words

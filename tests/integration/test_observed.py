@@ -1,4 +1,4 @@
-"""What Koshelek sends that no setting names: seen as shapes, told once, kept, and taken in by a setting."""
+"""What Koshelek sends that no setting names: seen as names, told once, kept, and taken in by a setting."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from adapter.api.shapes import MASK, names_of, safe, safe_path
-from adapter.loyalty.observed import Shape, advice
+from adapter.api.observed_names import MASK, names_of, safe, safe_path
+from adapter.loyalty.observed import ObservedName, advice
 from adapter.settings import Koshelek, SettingsError, read_settings
 from adapter.store.observed import MOST, PostgresObserved
 from crm_backends.ports import Deadline
@@ -26,7 +26,7 @@ SECRETS = ("79161234567", "ivanov@example.com", "Ivanov", "PLANTED-VALUE")
 async def kept(adapter: Adapter) -> dict[tuple[str, str, str], int]:
     public = adapter.service._public
     assert public is not None
-    await public.shapes.keep(PostgresObserved(adapter.service.gateway))
+    await public.observed_names.keep(PostgresObserved(adapter.service.gateway))
     rows = await adapter.service.pool.fetch("SELECT call, what, name, times FROM koshelek.observed")
     return {(row["call"], row["what"], row["name"]): row["times"] for row in rows}
 
@@ -90,9 +90,9 @@ async def test_it_is_added_up_and_told_once(adapter: Adapter) -> None:
 async def test_names_made_up_fill_no_database(adapter: Adapter) -> None:
     book = PostgresObserved(adapter.service.gateway)
     for start in range(0, MOST + 300, 100):
-        await book.note({Shape("find_card", "parameter", f"p{start + n}"): 1 for n in range(100)})
+        await book.note({ObservedName("find_card", "parameter", f"p{start + n}"): 1 for n in range(100)})
     assert len(await book.all()) == MOST
-    assert await book.note({Shape("find_card", "parameter", "p1"): 5}) == []
+    assert await book.note({ObservedName("find_card", "parameter", "p1"): 5}) == []
     assert await book.forget() == MOST
 
 
@@ -153,13 +153,13 @@ def test_names_within_are_paths() -> None:
 def test_advice_about_paths() -> None:
     settings = Koshelek()
     assert 'server.base_path = "/loyalty"' in advice(
-        Shape("elsewhere", "path", "GET /loyalty/v1/card"), settings, ""
+        ObservedName("elsewhere", "path", "GET /loyalty/v1/card"), settings, ""
     )
-    offers = advice(Shape("elsewhere", "path", "GET /v1/card/{…}/offers"), settings, "")
+    offers = advice(ObservedName("elsewhere", "path", "GET /v1/card/{…}/offers"), settings, "")
     assert 'koshelek.offers_path = "/v1/card/{cardNumber}/offers"' in offers
     old = Koshelek(api_version="1.0.0")
     assert "raise koshelek.api_version" in advice(
-        Shape("elsewhere", "path", "POST /v1/promo/qrCode"), old, ""
+        ObservedName("elsewhere", "path", "POST /v1/promo/qrCode"), old, ""
     )
 
 
@@ -186,7 +186,7 @@ def test_other_names_are_of_the_contract(tmp_path: Path) -> None:
     ],
 )
 def test_another_name_for_the_same_thing_is_advised(call: str, name: str, meant: str) -> None:
-    told = advice(Shape(call, "field", name), Koshelek(), "")
+    told = advice(ObservedName(call, "field", name), Koshelek(), "")
     assert f'koshelek.other_names = {{ {meant} = ["{name}"] }}' in told
 
 
@@ -205,10 +205,10 @@ def test_another_name_for_the_same_thing_is_advised(call: str, name: str, meant:
     ],
 )
 def test_a_name_that_is_only_alike_is_not_advised(call: str, name: str) -> None:
-    assert "other_names = {" not in advice(Shape(call, "field", name), Koshelek(), "")
+    assert "other_names = {" not in advice(ObservedName(call, "field", name), Koshelek(), "")
 
 
 def test_a_name_of_the_contract_that_the_call_does_not_read_is_passed_over() -> None:
-    assert advice(Shape("set_consents", "field", "phone"), Koshelek(), "") == (
+    assert advice(ObservedName("set_consents", "field", "phone"), Koshelek(), "") == (
         "this call does not read it; it is passed over"
     )

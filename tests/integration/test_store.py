@@ -210,8 +210,8 @@ async def test_a_batch_is_found_by_its_ids_however_many_wait(adapter: Adapter, a
         for statement, arguments in (
             (ledger_sql.BEGIN, (ids, [None] * 32, [""] * 32)),
             (ledger_sql.END, (ends, ids)),
-            (ledger_sql.OVER, (ids,)),
-            (ledger_sql.LIVING, (["receipt"] * 32, [f"x{one}" for one in ids])),
+            (ledger_sql.ENDED_BY_IDS, (ids,)),
+            (ledger_sql.LIVE_BY_IDENTITY, (["receipt"] * 32, [f"x{one}" for one in ids])),
         ):
             rows = await connection.fetch(f"EXPLAIN {statement}", *arguments)
             plan = "\n".join(row[0] for row in rows)

@@ -56,7 +56,7 @@ async def test_what_one_item_causes_reaches_its_caller_alone() -> None:
             raise LookupError
         return await doubled(items)
 
-    together = Batched(work, most=5, lanes=1, everybodys=(OSError,))
+    together = Batched(work, most=5, lanes=1, errors_for_whole_batch=(OSError,))
     outcomes = await asyncio.gather(*(together(item) for item in range(1, 6)), return_exceptions=True)
     assert [outcome if isinstance(outcome, int) else type(outcome) for outcome in outcomes] == [
         2,
@@ -74,7 +74,7 @@ async def test_what_is_no_items_own_is_not_tried_again_for_each() -> None:
         sizes.append(len(items))
         raise ConnectionError
 
-    together = Batched(work, most=5, lanes=1, everybodys=(OSError,))
+    together = Batched(work, most=5, lanes=1, errors_for_whole_batch=(OSError,))
     outcomes = await asyncio.gather(*(together(item) for item in range(5)), return_exceptions=True)
     assert {type(outcome) for outcome in outcomes} == {ConnectionError}
     assert sizes == [5]

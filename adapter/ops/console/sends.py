@@ -15,5 +15,5 @@ class Sends(Pages):
     async def sends(self, request: web.Request) -> web.Response:
         settings = self.parts.settings
         found = await self.parts.observed()
-        told = [(one, advice(one.shape, settings.koshelek, settings.server.base_path)) for one in found]
+        told = [(one, advice(one.seen, settings.koshelek, settings.server.base_path)) for one in found]
         return self.page(request, "sends", shapes=told)

@@ -1,4 +1,4 @@
-"""What callers really send, as shapes: names of fields, parameters, headers, verbs and paths; never a value.
+"""What callers really send, as names: of fields, parameters, headers, verbs and paths; never a value.
 
 The contract is published in part, so on the first day nobody knows all of what comes. What no setting names
 is counted, told once in the log, and kept, each with the setting that would take it in. Only callers who were
@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from adapter.loyalty.observed import MethodShape, Shape, advice
+from adapter.loyalty.observed import ObservedName, ReadNames, advice
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.settings import Koshelek
 
@@ -24,7 +24,7 @@ log = structlog.get_logger("observed")
 _EVERY = 10.0
 """Seconds between two looks at what there is to keep."""
 _MOST = 500
-"""Different shapes that one process remembers until they are kept."""
+"""Different names that one process remembers until they are kept."""
 _MOST_HEADERS = 1000
 """Different sets of header names."""
 _DEEPEST = 4
@@ -54,7 +54,7 @@ _SEGMENT = re.compile(r"v\d{1,2}|[A-Za-z][A-Za-z_.-]{0,39}")
 
 
 class ObservedBook(Protocol):
-    async def note(self, counted: Mapping[Shape, int]) -> Sequence[Shape]:
+    async def note(self, counted: Mapping[ObservedName, int]) -> Sequence[ObservedName]:
         """Add up what was seen; those that nobody had seen before. Raises ``StoreUnavailable``."""
 
 
@@ -83,38 +83,38 @@ def names_of(value: object, before: str = "", depth: int = _DEEPEST) -> Iterator
         yield before
 
 
-class Shapes:
+class ObservedNames:
     """Counts what one process was sent."""
 
-    def __init__(self, koshelek: Koshelek, base_path: str, known: Mapping[str, MethodShape]) -> None:
+    def __init__(self, koshelek: Koshelek, base_path: str, known: Mapping[str, ReadNames]) -> None:
         """``known``: per call, which parameters and fields are read; names in lower case."""
         self._koshelek = koshelek
         self._base_path = base_path
         self._known = known
-        self._counted: Counter[Shape] = Counter()
-        self._headers: dict[tuple[str, ...], tuple[Shape, ...]] = {}
+        self._counted: Counter[ObservedName] = Counter()
+        self._headers: dict[tuple[str, ...], tuple[ObservedName, ...]] = {}
 
     def request(self, call: str, verb: str, path: str, headers: Iterable[str], query: Iterable[str]) -> None:
         """Names of headers and parameters of a call, or its verb and path where there is no such."""
         if call == "unknown":
-            self._see([Shape("elsewhere", "path", f"{verb} {safe_path(path)}")])
+            self._see([ObservedName("elsewhere", "path", f"{verb} {safe_path(path)}")])
         names = tuple(headers)
         if (unusual := self._headers.get(names)) is None:
             if len(self._headers) >= _MOST_HEADERS:
                 self._headers.clear()
             unusual = self._headers[names] = tuple(
-                Shape("every call", "header", safe(name))
+                ObservedName("every call", "header", safe(name))
                 for name in sorted({name.lower() for name in names} - _HEADERS)
             )
         if unusual:
             self._see(unusual)
         if call in self._known and (given := list(query)):
             parameters = self._known[call].parameters
-            self._see(Shape(call, "parameter", safe(n)) for n in given if n.lower() not in parameters)
+            self._see(ObservedName(call, "parameter", safe(n)) for n in given if n.lower() not in parameters)
 
     def verb(self, verb: str, path: str) -> None:
         """A verb that a path, with its number masked, is not served for."""
-        self._see([Shape("elsewhere", "verb", f"{safe(verb)} {path}")])
+        self._see([ObservedName("elsewhere", "verb", f"{safe(verb)} {path}")])
 
     def body(self, call: str, given: Mapping[str, Any]) -> None:
         """Names of the fields of a body that nothing reads."""
@@ -125,16 +125,16 @@ class Shapes:
                 continue
             paths = names_of(value, safe(name))
             found |= dict.fromkeys(path for path in paths if path.lower() not in known)
-        self._see(Shape(call, "field", name) for name in list(found)[:_MOST_NAMES])
+        self._see(ObservedName(call, "field", name) for name in list(found)[:_MOST_NAMES])
 
     def missing(self, call: str, name: str) -> None:
         """A call was refused because this was not there."""
-        self._see([Shape(call, "missing", name)])
+        self._see([ObservedName(call, "missing", name)])
 
-    def _see(self, shapes: Iterable[Shape]) -> None:
-        for shape in shapes:
-            if shape in self._counted or len(self._counted) < _MOST:
-                self._counted[shape] += 1
+    def _see(self, names: Iterable[ObservedName]) -> None:
+        for seen in names:
+            if seen in self._counted or len(self._counted) < _MOST:
+                self._counted[seen] += 1
 
     async def keep(self, book: ObservedBook) -> None:
         """Have what was counted kept; what is new is told in the log, once for all processes."""
@@ -146,13 +146,13 @@ class Shapes:
         except StoreUnavailable:
             self._counted.update(dict(counted.most_common(_MOST)))
             return
-        for shape in new:
+        for seen in new:
             log.info(
                 "koshelek_sends",
-                call=shape.call,
-                what=shape.what,
-                name=shape.name,
-                advice=advice(shape, self._koshelek, self._base_path),
+                call=seen.call,
+                what=seen.what,
+                name=seen.name,
+                advice=advice(seen, self._koshelek, self._base_path),
             )
 
     async def run(self, book: ObservedBook) -> None:

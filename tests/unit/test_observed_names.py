@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from adapter.api.shapes import MASK, names_of, safe
+from adapter.api.observed_names import MASK, names_of, safe
 
 
 @pytest.mark.parametrize("name", ["receiptQr", "x_field", "card-number", "_id"])
