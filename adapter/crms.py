@@ -10,21 +10,26 @@ import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
 from typing import Protocol, runtime_checkable
 
 from pydantic import SecretStr
 
+from adapter.loyalty.earning import points_for
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import Port
 from adapter.settings import Binding, CannotRun, Crm, Receipts
 from crm_backends import registry
 from crm_backends.database import place_of
+from crm_backends.model import Credit, FiscalReceipt
 from crm_backends.own_database import KeepsOneCustomerId, SharesDatabase
 from crm_backends.ports import (
     KEY_LENGTH,
     Backend,
     Coupons,
     Finding,
+    ForeseesCredits,
     LimitsKeys,
     MayReckonItself,
     NamesAccounts,
@@ -250,6 +255,38 @@ def _fingerprint(binding: Binding) -> str:
     if isinstance(url, SecretStr):
         where = place_of(url.get_secret_value())  # a new password makes no new CRM
     return hashlib.sha256(f"{binding.driver} {where}".encode()).hexdigest()[:16]
+
+
+_SAMPLES = (9_999, 10_000, 123_457)
+"""Kopecks of receipts that are tried out: with and without a remainder."""
+
+
+def refused_receipts(points: object, rule: Receipts, now: datetime) -> list[Finding]:
+    """That a receipt's credit under these settings is never taken, as the driver tells without asking.
+
+    The driver is told of a person whom nobody has: it is believed only where other points would be taken.
+    """
+    if not isinstance(points, ForeseesCredits):
+        return []
+    for total in _SAMPLES:
+        receipt = FiscalReceipt("9999078900004792", "1", "1", total, now, 1)
+        worth = points_for(receipt, rule)
+        why = None if worth == 0 else points.foreseen(Credit(worth, "Purchase", receipt))
+        if why is None:
+            continue
+        by_rule = points.foreseen(Credit(Decimal(1), "Purchase", receipt)) is None
+        by_crm = points.foreseen(Credit(None, "Purchase", receipt)) is None
+        if not by_rule and not by_crm:
+            return []
+        told = "the CRM's rules decide the points" if worth is None else f"{worth:f} points"
+        remedy = 'set receipts.points_by = "crm": this CRM takes no points that are reckoned here'
+        if worth is None:
+            remedy = 'set receipts.points_by = "rule": this CRM is told how many points a receipt gives'
+        elif by_rule:
+            remedy = "set receipts.step to what this CRM takes: 1, or 0.01"
+        shown = f"a receipt of {Decimal(total) / 100:f} roubles ({told}) would never be credited: {why}"
+        return [Finding("receipts", False, shown, remedy)]
+    return []
 
 
 def unasked_points(points: object, rule: Receipts) -> list[Finding]:

@@ -160,6 +160,14 @@ class MayReckonItself(Protocol):
 
 
 @runtime_checkable
+class ForeseesCredits(Protocol):
+    """A driver that may know, without asking its CRM, that a credit like this is never taken."""
+
+    def foreseen(self, credit: Credit) -> str | None:
+        """Why it is never taken; ``None``: nothing speaks against it before the CRM is asked."""
+
+
+@runtime_checkable
 class ForgetsPeople(Protocol):
     """A driver whose tables we keep ourselves, so that it can show and remove a person."""
 

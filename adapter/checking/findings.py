@@ -14,7 +14,7 @@ import argon2
 from adapter.api import tls
 from adapter.checking.own_database import own_database
 from adapter.checking.proof import proof_findings
-from adapter.crms import unasked_points
+from adapter.crms import refused_receipts, unasked_points
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.settings import SHORTEST_PASSWORD, CannotRun, Receipts, Settings
@@ -50,6 +50,10 @@ async def of_service(service: Service) -> AsyncIterator[Finding]:
     if programme.points is not None and OperationKind.RECEIPT not in programme.cannot:
         yield Finding("points", True, _earning(service.settings.receipts))
     for finding in unasked_points(service.by_port["points"], service.settings.receipts):
+        yield replace(finding, subject="crm points", detail=f"{finding.subject}: {finding.detail}")
+    for finding in refused_receipts(
+        service.by_port["points"], service.settings.receipts, datetime.now(service.settings.zone)
+    ):
         yield replace(finding, subject="crm points", detail=f"{finding.subject}: {finding.detail}")
     unbound = [port for port, backend in service.by_port.items() if backend is None]
     if unbound:

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from crm_backends.connector.compiling import compiled
 from crm_backends.connector.moments import Programme
-from crm_backends.connector.plans import Plan, Program
+from crm_backends.connector.plans import Plan, Program, Ruling
 from crm_backends.connector.proving import auth_of, can_renew, logins_of
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.reconciling import reconciled
@@ -135,17 +135,18 @@ class ConnectorBackend(HttpDriver):
 
     async def _read(self, plan: Plan, run: Run) -> list[dict[str, Any]]:
         """The contexts of what a read gives; raises ``Nothing``."""
-        said = self._at_once(plan, run)
+        ruling = self._at_once(plan, run)
+        said = None if ruling is None else ruling.decides
         if said in ("nothing", "no_such_customer"):
             raise Nothing
         if said == "holder_unnamed":
             raise HolderUnnamed(_UNNAMED.format(self.name))
-        if said is not None:
-            raise BackendMisconfigured(f"{self.name}: {plan.name}: the connector says {said}")
+        if ruling is not None:
+            raise BackendMisconfigured(self._runner.told_at_once(ruling, run))
         await self._runner.read(plan.steps, run)
         return self.worked_out(lambda: self._runner.rows(plan.giving, run))
 
-    def _at_once(self, plan: Plan, run: Run) -> str | None:
+    def _at_once(self, plan: Plan, run: Run) -> Ruling | None:
         return self.worked_out(lambda: decided(plan.at_once, run.context))
 
     def worked_out(self, tell: Callable[[], T]) -> T:
@@ -163,9 +164,9 @@ class ConnectorBackend(HttpDriver):
         run = self._begin(operation, deadline, asked, **names)
         if not deadline.remaining():
             return Written.not_sent(f"{self.name}: no time left to ask")
-        said = self._at_once(plan, run)
-        if said is not None:
-            return self._runner.ended(said, run)
+        ruling = self._at_once(plan, run)
+        if ruling is not None:
+            return self._runner.ended_at_once(ruling, run)
         if plan.alone is None:
             return await self.finish(plan, run)
         mark = self.worked_out(lambda: plan.alone.value(run.context) if plan.alone else None)

@@ -290,21 +290,47 @@ async def _run(
         return Problem(loaded.place((*path, *inner)), f'example "{example.title}" of {name}: {cause}')
 
     try:
+        played = await play(loaded, spec, name, example)
+    except WrongExample as error:
+        return [problem(str(error), *error.at)]
+    found = [problem(cause, "exchanges", index) for index, cause in _compared(example.exchanges, played.sent)]
+    return found or _judged(example, played.result, problem)
+
+
+class WrongExample(ValueError):
+    """An example cannot be run; ``at`` leads to the part of it that is wrong."""
+
+    def __init__(self, cause: str, *at: str | int) -> None:
+        super().__init__(cause)
+        self.at = at
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What became of an example: what the port gives, or the error of a read, and the requests made."""
+
+    result: Any
+    sent: Sequence[Sent]
+
+
+async def play(loaded: Loaded, spec: BackendSpec[Any], name: str, example: Example) -> Played:
+    """Call the operation over the example's answers. Raises ``WrongExample``."""
+    try:
         fit(name, example.input)
     except UnfitInput as error:
-        return [problem(str(error), "input")]
+        raise WrongExample(str(error), "input") from None
     try:
         key = key_for(loaded, example.key, _KEY)
     except UnfitInput as error:
-        return [problem(str(error), "key")]
+        raise WrongExample(str(error), "key") from None
     calls = RECONCILE if example.reconcile else CALLS
     if name not in calls:
-        return [problem("it cannot be reconciled")]
+        raise WrongExample("it cannot be reconciled")
     try:
         settings = spec.settings.model_validate(_settings(loaded, example))
     except ValidationError as error:
         where = ".".join(str(step) for step in error.errors()[0]["loc"])
-        return [problem(f"settings.{where}: {error.errors()[0]['msg']}")]
+        raise WrongExample(f"settings.{where}: {error.errors()[0]['msg']}") from None
     replay = Replay([_answer(one) for one in example.exchanges])
     context = BackendContext(database_url="", database_pool=None, timezone=ZONE, region=REGION)
     backend: Any = spec.build(settings, context)
@@ -313,15 +339,13 @@ async def _run(
     await backend.open()
     try:
         call = Call(example.input, key, Deadline.after(_PATIENCE))
-        result = await calls[name](backend, call)
+        return Played(await calls[name](backend, call), replay.sent)
     except BackendError as error:
-        result = error
+        return Played(error, replay.sent)
     except UnfitInput as error:
-        return [problem(str(error), "input")]
+        raise WrongExample(str(error), "input") from None
     finally:
         await backend.close()
-    found = [problem(cause, "exchanges", index) for index, cause in _compared(example.exchanges, replay.sent)]
-    return found or _judged(example, result, problem)
 
 
 def _judged(example: Example, result: Any, problem: Callable[..., Problem]) -> list[Problem]:

@@ -14,7 +14,7 @@ from typing import Any
 from crm_backends.connector import compare
 from crm_backends.connector.backend import ConnectorBackend, person_of
 from crm_backends.connector.plans import Plan
-from crm_backends.connector.running import Nothing, Run
+from crm_backends.connector.running import Nothing, Run, decided
 from crm_backends.connector.scope import CannotTell
 from crm_backends.model import (
     Balance,
@@ -228,6 +228,22 @@ class PointsPort(ConnectorBackend):
         if credit.points is not None and credit.points < 0:
             return Written.refused(reason=f"{self.name}: a credit is not below zero")
         return await self._write("points.credit", deadline, _credit(account, credit), idempotency_key)
+
+    def foreseen(self, credit: Credit) -> str | None:
+        """See ``ForeseesCredits``: what the connector decides at once, and what its first call would send."""
+        plan = self._program.plans.get("points.credit")
+        if plan is None:
+            return None
+        key = "K" * self.loaded.model.key_length
+        run = self._begin(plan.name, Deadline.after(1), _credit("1", credit), idempotency_key=key)
+        try:
+            ruling = decided(plan.at_once, run.context)
+            if ruling is not None:
+                return self._runner.told_at_once(ruling, run)
+            self._runner.prepared(plan.steps, run)
+        except CannotTell as error:
+            return f"{self.name}: {plan.name}: {error}"
+        return None
 
     async def reconcile_credit(
         self,

@@ -250,16 +250,34 @@ class Runner:
             return None
         return self.ended(said, run)
 
-    def ended(self, said: str, run: Run) -> Written:
+    def prepared(self, steps: Sequence[Doing], run: Run) -> None:
+        """Work out what the first call would send, and send nothing. Raises ``CannotTell``."""
+        for step in steps:
+            if step.when is None or step.when.holds(run.context):
+                self._details(step, run)
+                return
+
+    def ended_at_once(self, ruling: Ruling, run: Run) -> Written:
+        """How a write ends that the connector decides without asking. Raises as ``write``."""
+        return self.ended(ruling.decides, run, self.told_at_once(ruling, run))
+
+    def told_at_once(self, ruling: Ruling, run: Run) -> str:
+        """What was decided without asking, and by which line."""
+        return (
+            f"{self._name}: {run.operation}: the connector says {ruling.decides} without asking the CRM "
+            f"({ruling.when.where})"
+        )
+
+    def ended(self, said: str, run: Run, reason: str = "") -> Written:
         """How a write ends that an outcome has decided. Raises as ``write``."""
-        reason = f"{self._name}: {run.operation}: the CRM's answer means {said}"
+        reason = reason or f"{self._name}: {run.operation}: the CRM's answer means {said}"
         if said == "done":
             return Written.done(points=run.context.get("input", {}).get("points"))
         if said in _REFUSALS:
             return Written.refused(_REFUSALS[said], reason)
         if said == "unknown":
             return Written.unknown(reason)
-        return self._failed(self._error(said, run), run)
+        return self._failed(self._error(said, run, reason), run)
 
     # -- both ------------------------------------------------------------------------------------------
 
@@ -292,9 +310,9 @@ class Runner:
         try:
             if self._content is not None:
                 context["content"] = self._content.value(context)
-            said = decided(step.rulings, context)
-            if said is not None:
-                return said
+            ruling = decided(step.rulings, context)
+            if ruling is not None:
+                return ruling.decides
             well = reply.ok if step.ok is None else step.ok.holds(context)
         except CannotTell:
             run.committed = run.committed or sent
@@ -305,12 +323,12 @@ class Runner:
         if step.name:
             run.kept[step.name] = {name: code.value(run.context) for name, code in step.save}
 
-    def _error(self, said: str, run: Run) -> BackendError:
+    def _error(self, said: str, run: Run, reason: str = "") -> BackendError:
         if said == "credentials":
             return BackendCredentials(f"{self._name}: refuses the credentials (its answer says so)")
         if said == "try_later":
             return BackendUnavailable(f"{self._name}: {run.operation}: the CRM cannot be asked now")
-        return BackendMisconfigured(f"{self._name}: {run.operation}: the CRM's answer means {said}")
+        return BackendMisconfigured(reason or f"{self._name}: {run.operation}: the CRM's answer means {said}")
 
     def _by_status(self, run: Run, reply: Reply) -> BackendError:
         """What an answer means that the connector does not name, by its status alone (HTTP.md)."""
@@ -364,9 +382,6 @@ class Runner:
                 self._lines[mark] = (lock, waiting - 1)
 
 
-def decided(rulings: Sequence[Ruling], context: Mapping[str, Any]) -> str | None:
-    """What the first of them that holds says. Raises ``CannotTell``."""
-    for ruling in rulings:
-        if ruling.when.holds(context):
-            return ruling.decides
-    return None
+def decided(rulings: Sequence[Ruling], context: Mapping[str, Any]) -> Ruling | None:
+    """The first of them that holds. Raises ``CannotTell``."""
+    return next((ruling for ruling in rulings if ruling.when.holds(context)), None)
