@@ -104,8 +104,8 @@ def _must_be_the_services(owner_url: str, settings: Settings) -> None:
     owners, services = place_of(owner_url), place_of(settings.database.url.get_secret_value())
     if owners.database != services.database and not settings.database.pooler:
         fail(
-            f"--owner-url-file leads to {owners}, database.url to {services}; name the same database in both, "
-            "then run this again"
+            f"--owner-url-file leads to {owners}, database.url to {services}; name the same database in "
+            "both, then run this again"
         )
     if (owners.server, owners.database) != (services.server, services.database):
         typer.echo(f"-- database.url leads to {services}: see that this is the same database")
