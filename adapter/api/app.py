@@ -168,7 +168,7 @@ class PublicPort:
         cut = Deadline.after(settings.server.deadline)
         try:
             if self.authenticator is not None and not await self.authenticator.accepts(
-                request.headers.get("Authorization")
+                request.headers.get("Authorization"), _to_work_in(cut)
             ):
                 raise Refused(Code.UNAUTHORIZED)
             if self._under_way >= settings.server.max_requests:
@@ -220,6 +220,9 @@ class PublicPort:
         deadline = Deadline.after(seconds - min(_TO_ANSWER, seconds / 2))
         async with asyncio.timeout(seconds):
             result = await handler(Call(request, self.programme, deadline, name, self.observed_names))
+        deadline = Deadline.after(_to_work_in(cut))
+        async with asyncio.timeout(cut.remaining()):
+            result = await handler(Call(request, self.programme, deadline, name, self.shapes))
             if isinstance(result, Streamed):
                 first = await anext(result.parts, None)
         if isinstance(result, Streamed):
@@ -242,6 +245,12 @@ class PublicPort:
             if not any(address in network for network in trusted):
                 break
         return remote
+
+
+def _to_work_in(cut: Deadline) -> float:
+    """Seconds until ``cut``, less what it takes to answer."""
+    seconds = cut.remaining()
+    return seconds - min(_TO_ANSWER, seconds / 2)
 
 
 def _crm_milliseconds(spent: Mapping[str, float]) -> dict[str, dict[str, float]]:

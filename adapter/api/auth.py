@@ -3,7 +3,8 @@
 A generated password is compared by its SHA-256, a hashed password by argon2, which takes tens of
 milliseconds. So a header that was accepted is remembered by a keyed digest (BLAKE2b) whose key lives only in
 this process. A refused header is never remembered. Argon2 hashes are computed one at a time, and only a few
-requests may wait for that; so a flood of wrong passwords does not delay callers whose header is remembered.
+requests may wait for that, none for longer than it has; so a flood of wrong passwords does not delay callers
+whose header is remembered.
 This module may not know what is served.
 """
 
@@ -76,10 +77,15 @@ class Authenticator:
         self._digests = [pair.digest() for pair in self.credentials if not pair.is_hashed]
         self._hashed = [pair for pair in self.credentials if pair.is_hashed]
 
-    async def accepts(self, header: str | None) -> bool:
+    async def accepts(self, header: str | None, patience: float) -> bool:
         """Whether the header carries an accepted pair; malformed headers do not.
 
-        Raises ``Refused(OVERLOADED)`` if its hash has to be computed and too many requests wait for that.
+        Args:
+            header: as it came.
+            patience: seconds that there are to compute a hash; a remembered header needs none.
+
+        Raises ``Refused(OVERLOADED)`` if its hash has to be computed, and too many requests wait for that or
+        it takes too long.
         """
         if header is None:
             return False
@@ -102,7 +108,11 @@ class Authenticator:
             if len(self._judged) >= _MOST_JUDGED:
                 raise Refused(Code.OVERLOADED)
             judged = self._judged[token] = asyncio.create_task(self._judge(pair, token))
-        return await asyncio.shield(judged)
+        try:
+            async with asyncio.timeout(patience):
+                return await asyncio.shield(judged)
+        except TimeoutError:
+            raise Refused(Code.OVERLOADED) from None
 
     async def _judge(self, pair: bytes, token: bytes) -> bool:
         """Whether the pair fits a hashed password; computed once for all requests with this header."""

@@ -56,14 +56,18 @@ def prepare(
     from adapter.process.signals import run
     from adapter.settings import with_overrides
     from adapter.store.migrate import latest_version
+    from crm_backends.database import place_of
 
     settings = settings_for(config)
     if owner_url_file is not None:
         role = role or _user_of(settings)
-        settings = with_overrides(settings, {"database": {"url": _read(owner_url_file)}})
+        owner_url = _read(owner_url_file)
+        _must_be_the_services(owner_url, settings)
+        settings = with_overrides(settings, {"database": {"url": owner_url}})
     if grant and role is None:
         fail("say with --role who is to have the rights")
     with database(settings, join=True) as url:
+        typer.echo(f"-- {place_of(url)}")
         typer.echo(f"-- schema koshelek: version {latest_version()}")
         lines = run(lambda: _prepare(settings, url, role, grant))
     for line in lines:
@@ -86,6 +90,25 @@ def _read(file: Path) -> str:
     if (problem := url_problem(url)) is not None:
         fail(f"--owner-url-file: {problem}")
     return url
+
+
+def _must_be_the_services(owner_url: str, settings: Settings) -> None:
+    """The owner's URL has to lead to the database that serve uses; or the command ends.
+
+    The host may be another one, since the owner may go by another name or past a pooler: that is told.
+    """
+    from crm_backends.database import place_of
+
+    if settings.database.url is None:  # a job that is given the owner's URL alone
+        return
+    owners, services = place_of(owner_url), place_of(settings.database.url.get_secret_value())
+    if owners.database != services.database and not settings.database.pooler:
+        fail(
+            f"--owner-url-file leads to {owners}, database.url to {services}; name the same database in "
+            "both, then run this again"
+        )
+    if (owners.server, owners.database) != (services.server, services.database):
+        typer.echo(f"-- database.url leads to {services}: see that this is the same database")
 
 
 async def _prepare(settings: Settings, url: str, role: str | None, grant: bool) -> list[str]:

@@ -31,6 +31,7 @@ from adapter.settings import (
 )
 from contracts.kit.settings import is_secret, markdown_table
 from crm_backends import registry
+from crm_backends.database import place_of, url_problem
 from crm_backends.ports import OPERATIONS, Support
 
 MASK = "********"
@@ -254,12 +255,20 @@ def in_force(settings: Settings) -> str:
         if model is Crm:
             continue
         for key in model.model_fields:
-            lines.append(f"{section}.{key} = {toml_value(getattr(getattr(settings, section), key))}")
+            lines.append(_line(f"{section}.{key}", getattr(getattr(settings, section), key)))
     for port, binding in settings.crm.bindings().items():
         if binding is None:
             lines.append(f'crm.{port}.driver = "none"')
             continue
         lines.append(f"crm.{port}.driver = {toml_value(binding.driver)}")
         for key in type(binding.settings).model_fields:
-            lines.append(f"crm.{port}.{key} = {toml_value(getattr(binding.settings, key))}")
+            lines.append(_line(f"crm.{port}.{key}", getattr(binding.settings, key)))
     return "\n".join(lines) + "\n"
+
+
+def _line(key: str, value: object) -> str:
+    """A setting in force; of the URL of a database also where it leads, without user and password."""
+    line = f"{key} = {toml_value(value)}"
+    if isinstance(value, SecretStr) and url_problem(value.get_secret_value()) is None:
+        line += f"  # {place_of(value.get_secret_value())}"
+    return line

@@ -171,6 +171,21 @@ def _an_hour_ago() -> str:
     return f"{datetime.now(ZoneInfo('Europe/Moscow')) - timedelta(hours=1):%Y%m%dT%H%M}"
 
 
+async def test_prepare_leaves_a_database_that_the_service_does_not_use(tmp_path: Path, roles: Roles) -> None:
+    name = urlsplit(roles.service).path.removeprefix("/")
+    settings(tmp_path, roles.service.replace(f"/{name}", f"/{name}_restored"))
+    done = await asyncio.to_thread(prepare, tmp_path, roles)
+    assert done.status == 1, done.text
+    assert f"leads to the database {name} on " in done.err
+    assert f"database.url to the database {name}_restored on " in done.err
+    assert OWNER not in done.text
+    async with connected(roles.database) as connection:
+        assert not await connection.fetchval("SELECT to_regnamespace('koshelek') IS NOT NULL")
+    settings(tmp_path, roles.service)
+    done = await asyncio.to_thread(prepare, tmp_path, roles)
+    assert done.out.startswith(f"-- the database {name} on "), done.text
+
+
 async def test_prepare_gives_the_rights_itself_when_asked(tmp_path: Path, roles: Roles) -> None:
     settings(tmp_path, roles.owner)  # as a job that has the owner's URL alone
     done = await asyncio.to_thread(run, "database", "prepare", "--role", SERVICE, "--grant", cwd=tmp_path)

@@ -147,14 +147,15 @@ def test_the_keys_of_a_table_are_quoted_where_toml_wants_it() -> None:
 def test_settings_in_force_mask_every_secret(tmp_path: Path) -> None:
     settings = read(
         "[koshelek]\npassword = 'planted-1'\nprevious_login = 'old'\nprevious_password = 'planted-2'\n"
-        "[database]\nurl = 'postgresql://u:planted-3@h/d'\n"
+        "[database]\nurl = 'postgresql://planted-user:planted-3@db.example:5433/koshelek?password=planted-6'\n"
         "[crm]\nurl = 'postgresql://u:planted-4@h/d'\n[crm.points]\nurl = 'postgresql://u:planted-5@h/d'\n",
         tmp_path,
     )
     text = settings_text.in_force(settings)
     assert "planted" not in text
     assert f'koshelek.password = "{settings_text.MASK}"' in text
-    assert f'crm.points.url = "{settings_text.MASK}"' in text
+    assert f'database.url = "{settings_text.MASK}"  # the database koshelek on db.example:5433\n' in text
+    assert f'crm.points.url = "{settings_text.MASK}"  # the database d on h:5432\n' in text
     assert 'koshelek.previous_login = "old"' in text
 
 
