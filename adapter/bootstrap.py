@@ -54,12 +54,12 @@ from crm_backends.model import CrmCard
 from crm_backends.own_database import JoinsOurTables
 from crm_backends.ports import (
     Backend,
+    ChecksPartnerFiles,
     Deadline,
     Finding,
     FindsByCard,
     ForgetsPeople,
     KeepsCards,
-    ProvesFit,
 )
 from crm_backends.registry import BackendContext
 
@@ -290,8 +290,8 @@ class Service:
 
     async def misfits(self) -> list[Finding]:
         """What in the partner's own files can never work."""
-        speaking = [backend for backend in self.backends if isinstance(backend, ProvesFit)]
-        found = [finding for backend in speaking for finding in await backend.misfits()]
+        with_files = [backend for backend in self.backends if isinstance(backend, ChecksPartnerFiles)]
+        found = [finding for backend in with_files for finding in await backend.misfits()]
         return [*found, *unasked_points(self.by_port["points"], self.settings.receipts)]
 
     @property

@@ -91,8 +91,8 @@ class NotSupported(BackendError):
 
 
 KEY_LENGTH = 26
-"""Characters of an idempotency key, at most: capital letters and digits, so that neither a CRM's case nor its
-usual lengths change it. A driver whose CRM takes fewer declares that (``LimitsKeys``)."""
+"""Characters of an idempotency key, at most: capital letters and digits, so that a CRM that changes case or
+truncates leaves it intact. A driver whose CRM takes fewer declares that (``LimitsKeys``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +140,8 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class ProvesFit(Protocol):
-    """A driver that speaks in files of the partner's, which may be wrong for good."""
+class ChecksPartnerFiles(Protocol):
+    """A driver that runs files written by the partner; a file may have an error that no retry cures."""
 
     async def misfits(self) -> Sequence[Finding]:
         """What in these files can never work; the adapter does not start with that.

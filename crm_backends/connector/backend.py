@@ -144,7 +144,7 @@ class ConnectorBackend(HttpDriver):
         if ruling is not None:
             raise BackendMisconfigured(self._runner.told_at_once(ruling, run))
         await self._runner.read(plan.steps, run)
-        return self.worked_out(lambda: self._runner.rows(plan.giving, run))
+        return self.worked_out(lambda: self._runner.rows(plan.mapping, run))
 
     def _at_once(self, plan: Plan, run: Run) -> Ruling | None:
         return self.worked_out(lambda: decided(plan.at_once, run.context))
@@ -180,7 +180,7 @@ class ConnectorBackend(HttpDriver):
         ended = await self._runner.write(plan.steps, run, begin)
         if ended is not None:
             return ended
-        result = plan.giving.result
+        result = plan.mapping.result
         try:
             made = self._reader.field(result, "id", run.context, text_or_nothing)
             points = self._reader.field(result, "points", run.context, amount)
@@ -212,7 +212,7 @@ class ConnectorBackend(HttpDriver):
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: {operation}: several accounts of one holder")
         found: str | None = self.worked_out(
-            lambda: self._reader.field(plan.giving.result, "id", contexts[0], text_or_nothing)
+            lambda: self._reader.field(plan.mapping.result, "id", contexts[0], text_or_nothing)
         )
         return found
 
@@ -221,7 +221,7 @@ class ConnectorBackend(HttpDriver):
         plan = self._plan(operation)
         run = self._begin(operation, Deadline.after(0), _holder(holder))
         found: str | None = self.worked_out(
-            lambda: self._reader.field(plan.giving.result, "id", run.context, text_or_nothing)
+            lambda: self._reader.field(plan.mapping.result, "id", run.context, text_or_nothing)
         )
         if found is None and self._at_once(plan, run) is None:
             raise HolderUnnamed(_UNNAMED.format(self.name))

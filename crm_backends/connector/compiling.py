@@ -20,14 +20,14 @@ from crm_backends.connector.language import (
 )
 from crm_backends.connector.moments import Programme
 from crm_backends.connector.plans import (
-    Doing,
-    Giving,
     Paging,
     Part,
     Plan,
     Program,
-    Reconciling,
+    ReconcilePlan,
+    ResultMapping,
     Ruling,
+    StepPlan,
 )
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
@@ -77,7 +77,7 @@ class _Compiler(AuthCompiler):
             content=self._maybe(model.content, self._as_it_came(self._base), ("content",)),
         )
 
-    def _check(self, check: Check) -> Sequence[Doing]:
+    def _check(self, check: Check) -> Sequence[StepPlan]:
         scope = self._base.with_names(steps={})
         return self._steps(check.steps, scope, ("check",), check.outcomes, OF_READS)
 
@@ -95,7 +95,7 @@ class _Compiler(AuthCompiler):
         steps = self._steps(operation.steps, scope, path, operation.outcomes, allowed)
         self._look_at_commits(shape, operation, path)
         saved = self._saved(operation.steps)
-        giving = self._giving(operation, scope, saved, path, shape.gives, shape.rows)
+        mapping = self._mapping(operation, scope, saved, path, shape.gives, shape.rows)
         for missing in sorted(shape.needed - set(operation.result)):
             self._wrong(
                 (*path, "result"), f'{name} has to give "{missing}"', f"write result: {{{missing}: …}}"
@@ -108,7 +108,7 @@ class _Compiler(AuthCompiler):
             ),
             alone=self._maybe(operation.one_at_a_time, before, (*path, "one_at_a_time")),
             steps=steps,
-            giving=giving,
+            mapping=mapping,
             reconciling=self._reconciling(name, operation, scope, saved, steps, path),
         )
 
@@ -130,9 +130,9 @@ class _Compiler(AuthCompiler):
         operation: Operation,
         scope: Scope,
         saved: Mapping[str, Any],
-        steps: Sequence[Doing],
+        steps: Sequence[StepPlan],
         path: Path,
-    ) -> Reconciling | None:
+    ) -> ReconcilePlan | None:
         reconcile = operation.reconcile
         wanted = name in RECONCILED and self._model.doubts == "probe" and bool(operation.steps)
         wanted = wanted or (
@@ -172,10 +172,10 @@ class _Compiler(AuthCompiler):
             {"points.credit": {"points"}, "users.register": {"id"}}.get(name, set()) - set(reconcile.result)
         ):
             self._wrong((*path, "result"), f'what is found has to be compared: "{missing}" is missing')
-        giving = self._giving(reconcile, scope, found, path, RECONCILING[name], True)
-        return Reconciling(looking, go_on, giving)
+        mapping = self._mapping(reconcile, scope, found, path, RECONCILING[name], True)
+        return ReconcilePlan(looking, go_on, mapping)
 
-    def _giving(
+    def _mapping(
         self,
         part: Operation | Reconcile,
         scope: Scope,
@@ -183,7 +183,7 @@ class _Compiler(AuthCompiler):
         path: Path,
         gives: Mapping[str, str],
         several: bool,
-    ) -> Giving:
+    ) -> ResultMapping:
         answered = self._answered(scope.with_names(steps=saved))
         each = answered.with_names(row=None) if part.rows is not None else answered
         if part.where is not None and part.rows is None:
@@ -194,7 +194,7 @@ class _Compiler(AuthCompiler):
             if name not in gives:
                 cause = f'"{name}" is not among what this gives'
                 self._wrong((*path, "result", name), cause, nearest(name, gives), key=True)
-        return Giving(
+        return ResultMapping(
             rows=self._maybe(part.rows, answered, (*path, "rows")),
             where=self._maybe(part.where, each, (*path, "where")),
             result={
@@ -216,8 +216,8 @@ class _Compiler(AuthCompiler):
         path: Path,
         shared: Sequence[Outcome],
         allowed: frozenset[str],
-    ) -> list[Doing]:
-        made: list[Doing] = []
+    ) -> list[StepPlan]:
+        made: list[StepPlan] = []
         known: dict[str, Any] = {}
         for index, step in enumerate(steps):
             here = (*path, "steps", index)
@@ -237,7 +237,7 @@ class _Compiler(AuthCompiler):
         path: Path,
         shared: tuple[Path, Sequence[Outcome]],
         allowed: frozenset[str],
-    ) -> Doing:
+    ) -> StepPlan:
         sent, answered = self._sent(scope), self._answered(scope)
         if step.pages is not None:
             sent = sent.with_names(page=None)
@@ -269,7 +269,7 @@ class _Compiler(AuthCompiler):
         ok = self._maybe(step.ok, answered, (*path, "ok"))
         if ok is None:
             ok = self._maybe(self._model.ok, self._everywhere(), ("ok",))
-        return Doing(
+        return StepPlan(
             name=step.name or "",
             sending=self._sending(request, inner, at),
             when=self._maybe(step.when, self._decided(sent), (*path, "when")),

@@ -11,7 +11,7 @@ from typing import Any
 from crm_backends.connector.expressions import read_expression
 from crm_backends.connector.language import Flow, Login, Request
 from crm_backends.connector.moments import Programme, functions_of
-from crm_backends.connector.plans import Part, Proving, Sending
+from crm_backends.connector.plans import LoginPlan, Part, Sending
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.scope import Expression, Scope, Wrong
@@ -140,7 +140,7 @@ class AuthCompiler:
             self._wrong(here, "basic has a login and a password")
         return Part(flow.kind, texts, flow=flow)
 
-    def _login(self, login: Login, path: Path) -> Proving:
+    def _login(self, login: Login, path: Path) -> LoginPlan:
         scope = self._sent(self._base)
         answered = self._as_it_came(self._base)
         with_token = scope.with_names(token=None)
@@ -156,7 +156,7 @@ class AuthCompiler:
                 sent.append(
                     (mark + name, self._templates.text(text, with_token, (*path, "send", kind, name)))
                 )
-        return Proving(
+        return LoginPlan(
             sending=self._sending(login, scope, path),
             token=self._expression(login.token, answered, (*path, "token")),
             lasts=self._maybe(login.lasts, answered, (*path, "lasts")),

@@ -48,8 +48,8 @@ class Sending:
 
 
 @dataclass(frozen=True, slots=True)
-class Doing:
-    """A step."""
+class StepPlan:
+    """A step of an operation, ready to run."""
 
     name: str
     sending: Sending
@@ -68,8 +68,8 @@ class Doing:
 
 
 @dataclass(frozen=True, slots=True)
-class Giving:
-    """How rows and results are made of answers."""
+class ResultMapping:
+    """How the fields of a result are made of what was answered: one result for each row."""
 
     rows: Expression | None
     where: Expression | None
@@ -77,13 +77,13 @@ class Giving:
 
 
 @dataclass(frozen=True, slots=True)
-class Reconciling:
+class ReconcilePlan:
     """How a doubt is reconciled."""
 
-    steps: Sequence[Doing]
+    steps: Sequence[StepPlan]
     go_on: Sequence[tuple[Expression, int]]
     """A condition, and the operation's step to go on at."""
-    giving: Giving
+    mapping: ResultMapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +94,15 @@ class Plan:
     shape: Shape
     at_once: Sequence[Ruling]
     alone: Expression | None
-    steps: Sequence[Doing]
-    giving: Giving
-    reconciling: Reconciling | None
+    steps: Sequence[StepPlan]
+    mapping: ResultMapping
+    reconciling: ReconcilePlan | None
     """Absent where the doubt cannot be reconciled by looking."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proving:
-    """A login."""
+class LoginPlan:
+    """A login, ready to run."""
 
     sending: Sending
     token: Expression
@@ -118,7 +118,7 @@ class Part:
 
     kind: str
     texts: Mapping[str, Fill] = field(default_factory=dict)
-    login: Proving | None = None
+    login: LoginPlan | None = None
     flow: Flow | None = None
 
 
@@ -128,7 +128,7 @@ class Program:
 
     model: Connector
     plans: Mapping[str, Plan]
-    check: Sequence[Doing]
+    check: Sequence[StepPlan]
     flows: Mapping[str | None, Sequence[Part]]
     """By name; without one, that of every call."""
     headers: Fill | None

@@ -129,7 +129,7 @@ class UsersPort(ConnectorBackend):
             raise BackendMisconfigured(f"{self.name}: {error}") from None
 
     def _phones_in(self, plan: Plan, run: Run) -> list[ListedPhone]:
-        contexts = self.worked_out(lambda: self._runner.rows(plan.giving, run))
+        contexts = self.worked_out(lambda: self._runner.rows(plan.mapping, run))
         listed = [self._reader.listed(plan, context) for context in contexts]
         return [one for one in listed if one is not None]
 
@@ -137,7 +137,7 @@ class UsersPort(ConnectorBackend):
 class CardsFound(ConnectorBackend):
     @property
     def find_tells_card_state(self) -> bool:
-        return "card_state" in self._plan("users.find").giving.result
+        return "card_state" in self._plan("users.find").mapping.result
 
     async def find_by_card(self, number: str, *, deadline: Deadline) -> CrmCard | None:
         plan = self._plan("users.find_by_card")

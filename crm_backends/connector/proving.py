@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from crm_backends.connector.plans import Part, Program, Proving
+from crm_backends.connector.plans import LoginPlan, Part, Program
 from crm_backends.connector.scope import CannotTell
 from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.templates import Fill
@@ -124,9 +124,9 @@ class _Fresh(Auth):
 class _Login(TokenAuth):
     """A login described in the file."""
 
-    def __init__(self, proving: Proving, statics: Mapping[str, Any]) -> None:
+    def __init__(self, plan: LoginPlan, statics: Mapping[str, Any]) -> None:
         super().__init__(
-            header=proving.sent[0][0],
+            header=plan.sent[0][0],
             prefix="",
             token_fields=("token",),
             ttl_field="",
@@ -135,7 +135,7 @@ class _Login(TokenAuth):
             most=1,
             back_off=lambda reply: 0.0,
         )
-        self._proving = proving
+        self._plan = plan
         self._statics = statics
 
     async def headers(self, scope: str | None, ask: Ask, deadline: Deadline) -> Mapping[str, str] | Fault:
@@ -149,25 +149,25 @@ class _Login(TokenAuth):
 
     def request(self, scope: str | None) -> HttpCall:
         path, details = details_of(
-            self._proving.sending, {**self._statics, "now": datetime.now(UTC)}, Deadline.after(_PATIENCE)
+            self._plan.sending, {**self._statics, "now": datetime.now(UTC)}, Deadline.after(_PATIENCE)
         )
         details["accept"] = (401, 403)
-        return HttpCall(self._proving.sending.method, path, **details)
+        return HttpCall(self._plan.sending.method, path, **details)
 
     def granted(self, answer: Reply) -> bool:
-        if self._proving.ok is None or not answer.ok:
+        if self._plan.ok is None or not answer.ok:
             return answer.ok
-        return self._proving.ok.holds(_answered(answer, self._statics))
+        return self._plan.ok.holds(_answered(answer, self._statics))
 
     def told(self, answer: Reply) -> tuple[object, float]:
         context = _answered(answer, self._statics)
-        token = self._proving.token.value(context)
-        lasts = self._proving.lasts.value(context) if self._proving.lasts is not None else None
+        token = self._plan.token.value(context)
+        lasts = self._plan.lasts.value(context) if self._plan.lasts is not None else None
         return token, _seconds(lasts)
 
     def proof(self, value: str) -> Mapping[str, str]:
         context = {**self._statics, "now": datetime.now(UTC), "token": value}
-        return {name: fill(context) for name, fill in self._proving.sent}
+        return {name: fill(context) for name, fill in self._plan.sent}
 
 
 def _answered(answer: Reply, statics: Mapping[str, Any]) -> Mapping[str, Any]:

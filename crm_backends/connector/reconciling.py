@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from crm_backends.connector.plans import Plan, Reconciling
+from crm_backends.connector.plans import Plan, ReconcilePlan
 from crm_backends.connector.results import Reader, amount, text_or_nothing, whole
 from crm_backends.connector.running import CannotReconcile, Nothing, Run, Runner
 from crm_backends.connector.scope import CannotTell
@@ -34,7 +34,7 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
         for condition, number in how.go_on:
             if condition.holds(run.context):
                 return await finish(plan, run, number)
-        contexts = runner.rows(how.giving, run)
+        contexts = runner.rows(how.mapping, run)
         found = [_compared(plan, how, run, context, reader) for context in contexts]
     except Nothing:
         return Written.not_sent()
@@ -53,9 +53,9 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
     return replace(first, entries=names)
 
 
-def _compared(plan: Plan, how: Reconciling, run: Run, context: dict[str, Any], reader: Reader) -> Written:
+def _compared(plan: Plan, how: ReconcilePlan, run: Run, context: dict[str, Any], reader: Reader) -> Written:
     """What one row says. Raises ``CannotTell``."""
-    result, asked = how.giving.result, run.context["input"]
+    result, asked = how.mapping.result, run.context["input"]
 
     def told(name: str, read: Any) -> Any:
         return reader.field(result, name, context, read)

@@ -72,7 +72,7 @@ class Reader:
 
     def phone_can_be_read(self, plan: Plan, context: Mapping[str, Any]) -> bool:
         """Whether a customer's phone is one, or is not told. Raises ``CannotTell`` where there is no text."""
-        code = plan.giving.result.get("phone")
+        code = plan.mapping.result.get("phone")
         if code is None:
             return True
         try:
@@ -83,7 +83,7 @@ class Reader:
 
     def customer(self, plan: Plan, context: Mapping[str, Any], *, phone: bool = True) -> Customer:
         """A customer; without the phone where that is not to be read. Raises ``CannotTell``."""
-        result = plan.giving.result
+        result = plan.mapping.result
 
         def get(name: str, read: Read) -> Any:
             return self.field(result, name, context, read)
@@ -108,7 +108,7 @@ class Reader:
         )
 
     def card(self, plan: Plan, context: Mapping[str, Any]) -> CrmCard:
-        result = plan.giving.result
+        result = plan.mapping.result
         owner = self.field(result, "customer", context, text_or_nothing)
         return CrmCard(
             number=self.needed(result, "number", context, text_or_nothing),
@@ -120,13 +120,13 @@ class Reader:
         )
 
     def balance(self, plan: Plan, context: Mapping[str, Any]) -> Balance:
-        result = plan.giving.result
+        result = plan.mapping.result
         total = self.needed(result, "total", context, amount)
         available = self.field(result, "available", context, amount)
         return Balance(total, max(total if available is None else available, Decimal(0)))
 
     def entry(self, plan: Plan, context: Mapping[str, Any]) -> PointsEntry:
-        result = plan.giving.result
+        result = plan.mapping.result
         return PointsEntry(
             amount=self.needed(result, "amount", context, amount),
             description=self.field(result, "description", context, text_or_nothing) or "",
@@ -135,7 +135,7 @@ class Reader:
         )
 
     def purchase(self, plan: Plan, context: Mapping[str, Any]) -> Purchase:
-        result = plan.giving.result
+        result = plan.mapping.result
         quantity = self.field(result, "quantity", context, amount)
         return Purchase(
             at=self.needed(result, "at", context, moment),
@@ -147,7 +147,7 @@ class Reader:
         )
 
     def offer(self, plan: Plan, context: Mapping[str, Any]) -> Offer:
-        result = plan.giving.result
+        result = plan.mapping.result
 
         def text(name: str) -> Any:
             return self.field(result, name, context, text_or_nothing)
@@ -165,7 +165,7 @@ class Reader:
 
     def listed(self, plan: Plan, context: Mapping[str, Any]) -> ListedPhone | None:
         """Nothing for a customer without a readable phone: a list of all ends at none of them."""
-        result = plan.giving.result
+        result = plan.mapping.result
         try:
             phone = self.field(result, "phone", context, self.phone)
         except CannotTell:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from crm_backends.connector.plans import Doing, Giving, Paging, Ruling
+from crm_backends.connector.plans import Paging, ResultMapping, Ruling, StepPlan
 from crm_backends.connector.scope import CannotTell, Expression
 from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.http import Details, HttpClient, Reply
@@ -97,7 +97,7 @@ class Runner:
 
     # -- reads -----------------------------------------------------------------------------------------
 
-    async def read(self, steps: Sequence[Doing], run: Run) -> None:
+    async def read(self, steps: Sequence[StepPlan], run: Run) -> None:
         """Run the steps of a read.
 
         Raises:
@@ -116,7 +116,7 @@ class Runner:
             except CannotTell as error:
                 raise BackendMisconfigured(f"{self._name}: {error}") from None
 
-    async def _read_step(self, step: Doing, run: Run) -> None:
+    async def _read_step(self, step: StepPlan, run: Run) -> None:
         """Raises ``CannotTell`` besides what ``read`` raises."""
         if step.paging is None:
             self._look(step, run, await self._asked(step, run))
@@ -130,7 +130,7 @@ class Runner:
             run.kept.setdefault(step.name, {})["rows"] = rows
         run.context["body"] = run.context["content"] = rows
 
-    async def pages(self, step: Doing, paging: Paging, run: Run) -> AsyncIterator[list[Any]]:
+    async def pages(self, step: StepPlan, paging: Paging, run: Run) -> AsyncIterator[list[Any]]:
         """The rows of one page after another.
 
         Raises:
@@ -170,11 +170,11 @@ class Runner:
                 f"{self._name}: {run.operation}: there are more than {plan.most} pages"
             )
 
-    async def _asked(self, step: Doing, run: Run, more: More = None) -> Reply:
+    async def _asked(self, step: StepPlan, run: Run, more: More = None) -> Reply:
         path, details = self._details(step, run, more)
         return await self._client.read(step.sending.method, path, **details)
 
-    def _look(self, step: Doing, run: Run, reply: Reply) -> None:
+    def _look(self, step: StepPlan, run: Run, reply: Reply) -> None:
         """What the answer to a read says; what it saves is kept."""
         said = self._ruled(step, run, reply)
         if said in ("nothing", "no_such_customer"):
@@ -189,7 +189,7 @@ class Runner:
 
     # -- writes ----------------------------------------------------------------------------------------
 
-    async def write(self, steps: Sequence[Doing], run: Run, begin: int = 0) -> Written | None:
+    async def write(self, steps: Sequence[StepPlan], run: Run, begin: int = 0) -> Written | None:
         """Run the steps of a write from number ``begin`` on; how it ended, or nothing when all went well.
 
         Raises:
@@ -222,7 +222,7 @@ class Runner:
             return Written.not_sent(str(error))
         raise error
 
-    async def _write_step(self, step: Doing, run: Run) -> Written | None:
+    async def _write_step(self, step: StepPlan, run: Run) -> Written | None:
         if not step.commits and not step.prepares:
             if step.paging is not None:
                 await self._read_step(step, run)
@@ -281,7 +281,7 @@ class Runner:
 
     # -- both ------------------------------------------------------------------------------------------
 
-    def _details(self, step: Doing, run: Run, more: More = None) -> tuple[str, Details]:
+    def _details(self, step: StepPlan, run: Run, more: More = None) -> tuple[str, Details]:
         context = run.context
         if step.given is not None:
             context = {**context, "with": step.given(context)}
@@ -292,13 +292,13 @@ class Runner:
             details["turned_away"] = lambda reply: self._turned_away(step, run, reply)
         return path, details
 
-    def _turned_away(self, step: Doing, run: Run, reply: Reply) -> bool:
+    def _turned_away(self, step: StepPlan, run: Run, reply: Reply) -> bool:
         try:
             return self._ruled(step, run, reply) == "credentials"
         except CannotTell:
             return False
 
-    def _ruled(self, step: Doing, run: Run, reply: Reply, *, sent: bool = False) -> str | None:
+    def _ruled(self, step: StepPlan, run: Run, reply: Reply, *, sent: bool = False) -> str | None:
         """What the first outcome that holds says, or ``ok``; nothing where neither is told.
 
         Raises ``CannotTell``; where the call was ``sent`` to change something, it counts as such.
@@ -319,7 +319,7 @@ class Runner:
             raise
         return "ok" if well else None
 
-    def _save(self, step: Doing, run: Run) -> None:
+    def _save(self, step: StepPlan, run: Run) -> None:
         if step.name:
             run.kept[step.name] = {name: code.value(run.context) for name, code in step.save}
 
@@ -340,24 +340,24 @@ class Runner:
         text = "an answer that the connector does not name"
         return BackendMisconfigured(f"{self._name}: {run.operation}: {text} {where}")
 
-    def rows(self, giving: Giving, run: Run) -> list[dict[str, Any]]:
+    def rows(self, mapping: ResultMapping, run: Run) -> list[dict[str, Any]]:
         """A context for each row that is given; of what gives no rows, the one of its run.
 
         Raises ``CannotTell``.
         """
-        if giving.rows is None:
+        if mapping.rows is None:
             return [run.context]
-        found = giving.rows.value(run.context)
+        found = mapping.rows.value(run.context)
         if found is None:
             return []
         if isinstance(found, dict):
             found = [found]
         if not isinstance(found, list):
-            raise CannotTell(f"{giving.rows.where}: a list is wanted")
+            raise CannotTell(f"{mapping.rows.where}: a list is wanted")
         contexts = [{**run.context, "row": row} for row in found]
-        if giving.where is None:
+        if mapping.where is None:
             return contexts
-        return [context for context in contexts if giving.where.holds(context)]
+        return [context for context in contexts if mapping.where.holds(context)]
 
     @contextlib.asynccontextmanager
     async def alone(self, mark: object, deadline: Deadline) -> AsyncIterator[bool]:

@@ -141,14 +141,14 @@ class HttpDriver(abc.ABC):
             return Finding(probe.subject, False, detail, remedy or probe.settings)
         return Finding(probe.subject, True, told or probe.well)
 
-    def told(self, value: str | None, what: str) -> str:
-        """What the users CRM tells of a holder, and this CRM goes by.
+    def required_from_users_crm(self, value: str | None, what: str) -> str:
+        """``value``, by which this CRM identifies people and which comes from the users CRM.
 
         Raises:
-            HolderUnnamed: it tells none. Nobody has said then that the holder is unknown here.
+            HolderUnnamed: the users CRM gave none. The holder may be known here all the same.
         """
         if value is None:
-            raise HolderUnnamed(f"{self.name}: goes by {what}, and the users CRM tells none of this customer")
+            raise HolderUnnamed(f"{self.name}: identifies people by {what}, and the users CRM gave none")
         return value
 
 

@@ -87,8 +87,8 @@ class PegkeBackend(HttpDriver):
         if self._settings.id_type == "cid":
             return holder.users_reference
         if self._settings.id_type == "email":
-            return self.told(holder.profile.email, "e-mail")
-        phone = self.told(holder.profile.phone, "phone")
+            return self.required_from_users_crm(holder.profile.email, "e-mail")
+        phone = self.required_from_users_crm(holder.profile.phone, "phone")
         return phone.removeprefix(self._prefix) if phone.startswith(self._prefix) else None
 
     async def balance(self, account: str, *, deadline: Deadline) -> Balance:

@@ -49,7 +49,9 @@ class PerxBackend(PerxUsers, PerxPoints, PerxCoupons, PerxVouchers):
         if by == "card_number" and await self._requests.account(holder.card_number, deadline) is not None:
             return holder.card_number
         if by == "phone":
-            found = await self._by_phone(self.told(holder.profile.phone, "phone"), deadline)
+            found = await self._by_phone(
+                self.required_from_users_crm(holder.profile.phone, "phone"), deadline
+            )
             return None if found is None else found.customer_id
         return None
 

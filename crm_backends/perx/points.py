@@ -33,7 +33,7 @@ class PerxPoints(PerxDriver):
         return _NO_POINTS if data is None else replies.balance(data)
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
-        """The points that will expire soonest, then movements, newest first; failed burns are no such."""
+        """The points that will expire soonest, then movements, newest first; failed ones are left out."""
         found: list[PointsEntry] = []
         if self._settings.expiring_as_entries:
             data = await self._programme(account, deadline)

@@ -91,7 +91,7 @@ class PerxUsers(PerxDriver):
                 return Written.done(identifier)
             if answer.said is not Said.NO:
                 return Written.unknown()
-            return await self._taken(profile, identifier, deadline)
+            return await self._after_refused_create(profile, identifier, deadline)
 
     def _new_identifier(self, profile: Profile, idempotency_key: str) -> str | None:
         """What a new customer is called; ``None``: the profile does not say."""
@@ -142,7 +142,7 @@ class PerxUsers(PerxDriver):
             return Written.done(identifier)
         return Written.refused(Refusal.KEY_TAKEN, "perx: the identifier is another person's")
 
-    async def _taken(self, profile: Profile, identifier: str, deadline: Deadline) -> Written:
+    async def _after_refused_create(self, profile: Profile, identifier: str, deadline: Deadline) -> Written:
         """What a refused registration comes to: the customer may have been made a moment ago.
 
         Perx does not say in a known way that identifier or phone are taken, and its searches are behind. So

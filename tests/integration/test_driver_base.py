@@ -179,6 +179,6 @@ async def test_check_tells_a_connection_that_cannot_be_prepared(tmp_path: object
 
 def test_what_the_users_crm_does_not_tell_is_no_absence() -> None:
     driver = Driver("http://127.0.0.1:1")
-    assert driver.told("+79990000001", "phone") == "+79990000001"
-    with pytest.raises(HolderUnnamed, match="goes by phone"):
-        driver.told(None, "phone")
+    assert driver.required_from_users_crm("+79990000001", "phone") == "+79990000001"
+    with pytest.raises(HolderUnnamed, match="identifies people by phone"):
+        driver.required_from_users_crm(None, "phone")

@@ -335,11 +335,11 @@ async def test_a_holder_nobody_named_is_not_taken_for_one_pegke_does_not_know(
     changed: Mapping[str, Any], who: Holder
 ) -> None:
     backend = PegkeBackend(settings(SITE, changed), context())
-    with pytest.raises(HolderUnnamed, match="the users CRM tells none"):
+    with pytest.raises(HolderUnnamed, match="the users CRM gave none"):
         await backend.points_account(who, deadline=soon())
 
 
-# -- settling ------------------------------------------------------------------------------------------
+# -- reconciling ---------------------------------------------------------------------------------------
 
 
 def moved(*rows: tuple[str, int]) -> dict[str, Any]:
