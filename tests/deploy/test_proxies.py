@@ -116,6 +116,22 @@ def test_http_2_is_spoken_and_tls_1_1_is_not(
         assert old.returncode == 35  # no common version
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl on this machine")
+@pytest.mark.parametrize("version", ["--http1.1", "--http2"])
+def test_nginx_answers_a_body_that_is_too_large_in_both_versions(
+    version: str, tmp_path: Path, project: Path, certificate: tuple[Path, Path]
+) -> None:
+    (tmp_path / "large").write_bytes(b"x" * 70_000)
+    with running("nginx", place_in(tmp_path, project, certificate)) as front:
+        asking = ["curl", "-sS", "--cacert", str(certificate[0]), version, "-X", "POST"]
+        asking += ["--data-binary", f"@{tmp_path / 'large'}", "-w", "\n%{http_code} %{content_type}"]
+        asking.append(f"https://127.0.0.1:{front.port}/v1/promo/qrCode")
+        done = subprocess.run(asking, capture_output=True, text=True, check=False, timeout=30)
+    body, _, told = done.stdout.rpartition("\n")
+    assert told == "422 application/json; charset=utf-8", done
+    assert json.loads(body) == envelope(Code.BODY_TOO_LARGE)
+
+
 def test_every_envelope_of_the_configurations_is_of_the_catalogue(project: Path) -> None:
     files = [file for file in (project / "deploy" / "proxy").rglob("*") if file.is_file()]
     found = [
