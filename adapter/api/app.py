@@ -216,13 +216,9 @@ class PublicPort:
         self, name: str, request: web.Request, handler: Handler, request_id: str, cut: Deadline
     ) -> tuple[web.StreamResponse, str | None]:
         """The call itself. Its own deadline ends a little before ``cut``, so that it can still answer."""
-        seconds = cut.remaining()
-        deadline = Deadline.after(seconds - min(_TO_ANSWER, seconds / 2))
-        async with asyncio.timeout(seconds):
-            result = await handler(Call(request, self.programme, deadline, name, self.observed_names))
         deadline = Deadline.after(_to_work_in(cut))
         async with asyncio.timeout(cut.remaining()):
-            result = await handler(Call(request, self.programme, deadline, name, self.shapes))
+            result = await handler(Call(request, self.programme, deadline, name, self.observed_names))
             if isinstance(result, Streamed):
                 first = await anext(result.parts, None)
         if isinstance(result, Streamed):

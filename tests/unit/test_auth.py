@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from adapter.api.auth import Authenticator, Credential, credentials_of, hash_password
 from adapter.errors import Code, Refused
 from adapter.settings import Koshelek
+from tests.support.waiting import until
 
 CURRENT = Credential("koshelek", "correct horse battery staple")
 PREVIOUS = Credential("koshelek-2024", "an older, but still valid one")
@@ -201,8 +202,7 @@ async def test_a_hash_that_takes_too_long_is_refused_in_time(monkeypatch: pytest
         assert time.monotonic() - began < 5
     finally:
         released.set()
-        while authenticator._judged:
-            await asyncio.sleep(0.01)
+        await until(lambda: not authenticator._judged)
 
 
 async def test_a_failure_is_not_remembered(verifications: list[bytes]) -> None:
