@@ -250,7 +250,7 @@ class Runner:
             return None
         return self.ended(said, run)
 
-    def prepared(self, steps: Sequence[Doing], run: Run) -> None:
+    def prepared(self, steps: Sequence[StepPlan], run: Run) -> None:
         """Work out what the first call would send, and send nothing. Raises ``CannotTell``."""
         for step in steps:
             if step.when is None or step.when.holds(run.context):
