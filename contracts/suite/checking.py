@@ -40,7 +40,7 @@ class Breach(Exception):
         path: str | None = None,
         doubtful: bool = False,
     ) -> None:
-        """``doubtful``: it may be meant so, and do no harm; then evidence alone decides what it is worth."""
+        """``doubtful``: it may be intended, and do no harm; then evidence alone decides what it is worth."""
         super().__init__(expected)
         self.expected = expected
         self.actual = actual

@@ -43,15 +43,16 @@ def holder(trial: Trial, person: Person) -> dict[str, str]:
     return {"cardNumber": person.card_number or ""}
 
 
-async def settled(trial: Trial) -> None:
-    """Wait until everything that `existing` was to get for earlier calls must have come."""
+async def wait_for_earlier_credits(trial: Trial) -> None:
+    """Wait until every credit that `existing` may get for earlier calls must have come."""
     asked = trial.target.asked_for_points
     if asked is not None:
         await trial.pause(asked + delays(trial, 4) - asyncio.get_running_loop().time())
 
 
 def delays(trial: Trial, times: int) -> float:
-    """So many times the longest delay of a credit seen in this run, seconds; the longest there may be."""
+    """So many times the longest delay of a credit seen in this run, seconds; `receipt_wait`, while none has
+    been seen."""
     longest, slowest = trial.options.receipt_wait, trial.target.slowest_credit
     return longest if slowest is None else min(longest, max(longest / 20, times * slowest))
 

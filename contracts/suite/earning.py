@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from contracts.suite.checking import Skip
-from contracts.suite.crediting import settled
+from contracts.suite.crediting import wait_for_earlier_credits
 from contracts.suite.observing import Credit, credit_of_code, credit_of_receipt
 from contracts.suite.people import Person
 from contracts.suite.trial import Trial
@@ -33,7 +33,7 @@ async def _credit(trial: Trial) -> Credit | None:
 
 
 @contextlib.asynccontextmanager
-async def earner(trial: Trial) -> AsyncIterator[Person]:
+async def receipt_sender(trial: Trial) -> AsyncIterator[Person]:
     """Somebody to send receipts for, whose balance is not looked at."""
     person = await trial.existing()
     await watched(trial)
@@ -42,7 +42,7 @@ async def earner(trial: Trial) -> AsyncIterator[Person]:
 
 
 @contextlib.asynccontextmanager
-async def saver(trial: Trial) -> AsyncIterator[Person]:
+async def person_with_stable_balance(trial: Trial) -> AsyncIterator[Person]:
     """Somebody whose balance can be compared: no credit is under way but what the check asks for.
 
     Somebody new where such people may send receipts; else `existing`, alone, and once everything that
@@ -57,7 +57,7 @@ async def saver(trial: Trial) -> AsyncIterator[Person]:
         return
     person = await trial.existing()
     async with trial.alone():
-        await settled(trial)
+        await wait_for_earlier_credits(trial)
         yield person
         trial.target.asked_for_points = None  # the check has seen the balance come to rest
 

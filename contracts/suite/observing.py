@@ -23,7 +23,7 @@ from contracts.suite.crediting import (
     holder,
     receipt_body,
     seen,
-    settled,
+    wait_for_earlier_credits,
 )
 from contracts.suite.people import Person
 from contracts.suite.reading import Points, number
@@ -58,8 +58,8 @@ class Credit:
     """The same in the steps in which it grew."""
     entries: tuple[tuple[str, Decimal], ...]
     """Description and amount of the bonuses that method 3 lists since then."""
-    unread: Points | None
-    """By how much the balance of a card grew that had never been read, where the other one did not grow."""
+    growth_of_card_never_opened: Points | None
+    """By how much the balance of a card grew that had never been opened, where the other one did not grow."""
     others: dict[str, Points]
     """By how much the balances of others grew, by who they are; those that stayed are not in it."""
     total: Points
@@ -71,9 +71,14 @@ class Credit:
     def shows(self) -> bool:
         return self.grown.positive
 
+    @property
+    def card_never_opened_grew(self) -> bool:
+        growth = self.growth_of_card_never_opened
+        return growth is not None and growth.positive
+
     def why_none(self, trial: Trial) -> str:
         """Why no points show, for a check that needs some."""
-        if self.unread is not None and self.unread.positive:
+        if self.card_never_opened_grew:
             return "the balance of a card that was opened before does not change (KLO-3-11)"
         return f"no points show within {trial.options.receipt_wait:g} s (receipt_wait)"
 
@@ -120,13 +125,13 @@ async def credit_of_code(trial: Trial) -> Credit:
 
 async def _credit(trial: Trial, send: Send, what: str) -> Credit:
     """Ask for points for somebody, and watch. Skips where that is refused."""
-    async with _people(trial, what) as (sender, unread, bystanders):
+    async with _people(trial, what) as (sender, never_opened, bystanders):
         before = await _opened(trial, sender)
         theirs = {who: await balance(trial, person) for who, person in bystanders.items()}
         answer = await send(sender)
         trial.need(answer.ok, f"no points can be asked for: answered {answer.status}")
-        if unread is not None:
-            await send(unread)
+        if never_opened is not None:
+            await send(never_opened)
         steps, waited = await _watch(trial, sender, before[0])
         after = await _opened(trial, sender)
         others = {
@@ -135,9 +140,9 @@ async def _credit(trial: Trial, send: Send, what: str) -> Credit:
             if (growth := await balance(trial, person) - theirs[who]).positive
         }
         fresh = None
-        if unread is not None and not steps:
+        if never_opened is not None and not steps:
             first = next(iter(bystanders))
-            fresh = await balance(trial, unread) - theirs[first]
+            fresh = await balance(trial, never_opened) - theirs[first]
         return Credit(
             answer, after[0] - before[0], tuple(steps), tuple((after[1] - before[1]).elements()),
             fresh, others, after[0], waited,
@@ -164,14 +169,14 @@ async def _people(trial: Trial, what: str) -> AsyncIterator[tuple[Person, Person
     """
     for_existing = trial.options.receipt_holder == "existing"
     known = await trial.existing() if for_existing or trial.options.existing else None
-    earlier, sender, unread, later = await watched_people(trial, what)
+    earlier, sender, never_opened, later = await watched_people(trial, what)
     bystanders = {"somebody who got a card before": earlier, "somebody who got a card after": later}
     async with trial.alone():
-        await settled(trial)
+        await wait_for_earlier_credits(trial)
         if for_existing and known is not None:
             yield known, None, bystanders
         else:
-            yield sender, unread, bystanders | ({"`existing`": known} if known is not None else {})
+            yield sender, never_opened, bystanders | ({"`existing`": known} if known is not None else {})
 
 
 async def _opened(trial: Trial, person: Person) -> tuple[Points, Counter[tuple[str, Decimal]]]:

@@ -22,7 +22,7 @@ from contracts.suite.reading import Points, found_number, quoted, reserved_numbe
 from contracts.suite.results import Created, Exchange
 
 MOST_DRAWS = 20
-"""People made up before one is taken whom the service may know."""
+"""Attempts to make up a person whom the service does not know; after that one whom it may know is taken."""
 
 Value = TypeVar("Value")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.crediting import settled
+from contracts.suite.crediting import wait_for_earlier_credits
 from contracts.suite.reading import error_of, found_number, quoted, reserved_number
 from contracts.suite.trial import Trial
 
@@ -188,7 +188,7 @@ async def reading_again(trial: Trial) -> None:
     """A reading call that is repeated gets the same answer"""
     person = await trial.existing()
     async with trial.alone():  # or a receipt of another check changes the balance between
-        await settled(trial)
+        await wait_for_earlier_credits(trial)
         for _ in range(3):
             first, again = (
                 await trial.card(person.card_number or ""),

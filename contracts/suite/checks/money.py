@@ -15,7 +15,7 @@ from contracts.suite.crediting import (
     receipt_body,
     resting,
 )
-from contracts.suite.earning import goes_elsewhere, saver
+from contracts.suite.earning import goes_elsewhere, person_with_stable_balance
 from contracts.suite.observing import Credit, credit_of_code, credit_of_receipt
 from contracts.suite.people import qr_text
 from contracts.suite.trial import Trial
@@ -33,7 +33,7 @@ def _goes_to_its_card(trial: Trial, seen: Credit, what: str) -> None:
 
 def _told_truly(trial: Trial, seen: Credit, agreed: Decimal | None, what: str) -> None:
     """The clause wants the balance to do what the answer, or the configuration, says."""
-    if seen.others or (seen.unread is not None and seen.unread.positive):
+    if seen.others or seen.card_never_opened_grew:
         raise Skip("the points go elsewhere, or do not show: that is another clause")
     grown = f"it grows by {seen.grown}" if seen.shows else f"it stays for {seen.waited:.0f} s"
     if agreed is not None:
@@ -66,11 +66,11 @@ async def balance_is_the_present_one(trial: Trial) -> None:
     """Points show in the balance of a card that was opened before"""
     seen = await credit_of_receipt(trial)
     if not seen.shows:
-        unread = seen.unread is not None and seen.unread.positive
         trial.that(
-            not unread,
+            not seen.card_never_opened_grew,
             "the balance shows the points of a receipt, whether or not the card was opened before",
-            f"it stays for {seen.waited:.0f} s; that of a card not opened before has {seen.unread} more",
+            f"it stays for {seen.waited:.0f} s; "
+            f"that of a card not opened before has {seen.growth_of_card_never_opened} more",
             answer=seen.answer,
         )
     trial.need(seen.shows, seen.why_none(trial))
@@ -87,7 +87,7 @@ async def receipt_is_credited(trial: Trial) -> None:
     """A sale is credited, by the points that the answer tells of"""
     seen = await credit_of_receipt(trial)
     silent = trial.options.receipt_points is None and not seen.told.nothing and not seen.told.later
-    nowhere = not (seen.shows or seen.others or (seen.unread is not None and seen.unread.positive))
+    nowhere = not (seen.shows or seen.others or seen.card_never_opened_grew)
     if silent and nowhere and not seen.told.points:
         raise Breach(
             "the balance grows, or the answer says that there is nothing to credit "
@@ -122,7 +122,7 @@ async def receipt_is_credited_once(trial: Trial) -> None:
 async def used_receipt_gives_another_card_nothing(trial: Trial) -> None:
     """A receipt that one card has used gives no points to another card"""
     other = await trial.newcomer()
-    async with saver(trial) as person:
+    async with person_with_stable_balance(trial) as person:
         text = qr_text(made_up_receipt(trial))
         before = await balance(trial, person)
         answer = await trial.receipt(receipt_body(trial, person, text))
@@ -142,7 +142,7 @@ async def used_receipt_gives_another_card_nothing(trial: Trial) -> None:
 @check("KLO-10-43", writes=True, since="1.1.0")
 async def return_gives_nothing(trial: Trial) -> None:
     """A receipt of a return gives no points"""
-    async with saver(trial) as person:
+    async with person_with_stable_balance(trial) as person:
         before = await balance(trial, person)
         sale = await trial.receipt(receipt_body(trial, person, qr_text(made_up_receipt(trial))))
         trial.need(sale.ok, "the receipt is not accepted")

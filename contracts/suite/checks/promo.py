@@ -7,8 +7,14 @@ from __future__ import annotations
 
 from contracts.suite.answer import Answer
 from contracts.suite.checking import check
-from contracts.suite.crediting import balance, balance_after, balance_at_rest, holder, settled
-from contracts.suite.earning import earner, goes_elsewhere, watched
+from contracts.suite.crediting import (
+    balance,
+    balance_after,
+    balance_at_rest,
+    holder,
+    wait_for_earlier_credits,
+)
+from contracts.suite.earning import goes_elsewhere, receipt_sender, watched
 from contracts.suite.people import Person
 from contracts.suite.refusals import code_is_taken
 from contracts.suite.trial import Trial
@@ -43,7 +49,7 @@ async def _taken(trial: Trial, answer: Answer, what: str) -> None:
 
 
 async def _used_by_existing(trial: Trial) -> Answer:
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         return await trial.promo(_body(trial, person))
 
 
@@ -125,7 +131,7 @@ async def points_once(trial: Trial) -> None:
         trial.need((await _use(trial)).ok, "the promo code is not accepted")
         person = await trial.existing()
         async with trial.alone():
-            await settled(trial)
+            await wait_for_earlier_credits(trial)
             await _gives_nothing_again(trial, person)
         return
     trial.need(trial.options.promo_code, "needs `promo_code` in the configuration")

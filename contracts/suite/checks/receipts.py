@@ -20,7 +20,7 @@ from contracts.suite.crediting import (
     made_up_receipt,
     receipt_body,
 )
-from contracts.suite.earning import earner, saver
+from contracts.suite.earning import person_with_stable_balance, receipt_sender
 from contracts.suite.people import Person, qr_text
 from contracts.suite.reading import Points
 from contracts.suite.refusals import receipt_is_taken
@@ -42,7 +42,7 @@ async def _accepted(trial: Trial, person: Person) -> None:
 @check("KLO-10-01", writes=True, since="1.1.0")
 async def accepts(trial: Trial) -> None:
     """A receipt is taken by POST /v1/promo/qrCode"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         answer = await trial.receipt(receipt_body(trial, person, given_receipt(trial)))
         await receipt_is_taken(trial, person, answer, "a receipt")
 
@@ -50,7 +50,7 @@ async def accepts(trial: Trial) -> None:
 @check("KLO-10-02", writes=True, since="1.1.0")
 async def text_in_qr_code(trial: Trial) -> None:
     """The raw QR text is taken from qrCode"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         body = {trial.options.qr_field: given_receipt(trial)} | holder(trial, person)
         field = f"a receipt in `{trial.options.qr_field}`"
         await receipt_is_taken(trial, person, await trial.receipt(body), field)
@@ -59,7 +59,7 @@ async def text_in_qr_code(trial: Trial) -> None:
 @check("KLO-10-03", writes=True, since="1.1.0")
 async def other_spellings(trial: Trial) -> None:
     """The spellings qr, qrcode, QR and code are understood"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         await _accepted(trial, person)
         for name in ("qr", "qrcode", "QR", "code"):
             body = {name: qr_text(made_up_receipt(trial))} | holder(trial, person)
@@ -69,7 +69,7 @@ async def other_spellings(trial: Trial) -> None:
 @check("KLO-10-04", writes=True, since="1.1.0")
 async def values_apart(trial: Trial) -> None:
     """The six values under their own keys are understood"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         await _accepted(trial, person)
         trial.ok(
             await trial.receipt(made_up_receipt(trial) | holder(trial, person)), "a receipt in six fields"
@@ -79,7 +79,7 @@ async def values_apart(trial: Trial) -> None:
 @check("KLO-10-05", writes=True, since="1.1.0")
 async def by_card_number(trial: Trial) -> None:
     """cardNumber says whose receipt it is"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         body = {trial.options.qr_field: given_receipt(trial), "cardNumber": person.card_number}
         await receipt_is_taken(trial, person, await trial.receipt(body), "a receipt with `cardNumber`")
 
@@ -87,7 +87,7 @@ async def by_card_number(trial: Trial) -> None:
 @check("KLO-10-06", writes=True, since="1.1.0")
 async def by_phone(trial: Trial) -> None:
     """msisdn says whose receipt it is"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         trial.need(person.phone, "needs the phone of `existing`")
         body = {trial.options.qr_field: given_receipt(trial), "msisdn": person.phone}
         await receipt_is_taken(trial, person, await trial.receipt(body), "a receipt with `msisdn`")
@@ -96,7 +96,7 @@ async def by_phone(trial: Trial) -> None:
 @check("KLO-10-07", writes=True, since="1.1.0")
 async def answers_an_object(trial: Trial) -> None:
     """The answer is an object"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         answer = await trial.receipt(receipt_body(trial, person, given_receipt(trial)))
         trial.need(answer.ok, "the receipt is not accepted")
         trial.need(not answer.is_empty, "the answer has no body")
@@ -106,7 +106,7 @@ async def answers_an_object(trial: Trial) -> None:
 @check("KLO-10-08", writes=True, since="1.1.0")
 async def no_qr_code(trial: Trial) -> None:
     """Without a QR code the answer is an error"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         for what, body in {
             "a request without a QR code": holder(trial, person),
             "a request with an empty QR code": receipt_body(trial, person, ""),
@@ -135,7 +135,7 @@ async def unknown_card(trial: Trial) -> None:
 @check("KLO-10-11", writes=True, since="1.1.0")
 async def same_again(trial: Trial) -> None:
     """The same receipt again is answered 200"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         body = receipt_body(trial, person, given_receipt(trial))
         trial.need((await trial.receipt(body)).ok, "the receipt is not accepted")
         trial.ok(await trial.receipt(body), "the same receipt again")
@@ -161,7 +161,7 @@ async def _no_more_points(trial: Trial, person: Person, *bodies: object) -> None
 @check("KLO-10-12", writes=True, since="1.1.0")
 async def points_once(trial: Trial) -> None:
     """The same receipt again gives no points again"""
-    async with saver(trial) as person:
+    async with person_with_stable_balance(trial) as person:
         body = receipt_body(trial, person, given_receipt(trial))
         await _credited(trial, person, body)
         await _no_more_points(trial, person, body, body)
@@ -170,7 +170,7 @@ async def points_once(trial: Trial) -> None:
 @check("KLO-10-13", writes=True, since="1.1.0")
 async def points_once_at_once(trial: Trial) -> None:
     """The same receipt ten times at once gives its points once"""
-    async with saver(trial) as person:
+    async with person_with_stable_balance(trial) as person:
         body = receipt_body(trial, person, qr_text(made_up_receipt(trial)))
         single, _ = await _credited(trial, person, body)
         body = receipt_body(trial, person, qr_text(made_up_receipt(trial)))
@@ -187,7 +187,7 @@ async def points_once_at_once(trial: Trial) -> None:
 @check("KLO-10-14", writes=True, since="1.1.0")
 async def same_in_another_order(trial: Trial) -> None:
     """Another order or separator does not make another receipt"""
-    async with saver(trial) as person:
+    async with person_with_stable_balance(trial) as person:
         values = made_up_receipt(trial)
         await _credited(trial, person, receipt_body(trial, person, qr_text(values)))
         turned = dict(reversed(values.items()))
@@ -199,7 +199,7 @@ async def same_in_another_order(trial: Trial) -> None:
 async def receipt_of_another(trial: Trial) -> None:
     """A receipt that one card has used is refused to another"""
     other = await trial.newcomer()
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         qr = given_receipt(trial)
         trial.need((await trial.receipt(receipt_body(trial, person, qr))).ok, "the receipt is not accepted")
         trial.refused(
@@ -210,7 +210,7 @@ async def receipt_of_another(trial: Trial) -> None:
 @check("KLO-10-16", writes=True, since="1.1.0")
 async def another_total(trial: Trial) -> None:
     """The same receipt with another total is refused"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         values = made_up_receipt(trial)
         trial.need((await _send(trial, person, values)).ok, "the receipt is not accepted")
         answer = await _send(trial, person, values | {"s": "777.77"})
@@ -219,7 +219,7 @@ async def another_total(trial: Trial) -> None:
 
 async def _understood(trial: Trial, what: str, *changes: Callable[[Values], str | Values]) -> None:
     """Receipts written in these ways are accepted."""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         await _accepted(trial, person)
         for change in changes:
             written = change(made_up_receipt(trial))
@@ -234,7 +234,7 @@ def _with(**changed: str) -> Callable[[Values], Values]:
 @check("KLO-10-17", writes=True, since="1.1.0")
 async def time_to_the_minute(trial: Trial) -> None:
     """t to the minute is understood"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         answer = await _send(trial, person, made_up_receipt(trial))
         await receipt_is_taken(trial, person, answer, "t as YYYYMMDDTHHMM")
 
@@ -248,7 +248,7 @@ async def time_to_the_second(trial: Trial) -> None:
 @check("KLO-10-19", writes=True, since="1.1.0")
 async def total_with_kopecks(trial: Trial) -> None:
     """s with two digits of kopecks is understood"""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         answer = await _send(trial, person, made_up_receipt(trial))
         await receipt_is_taken(trial, person, answer, "s as roubles.kopecks")
 
@@ -276,7 +276,7 @@ async def short_fn(trial: Trial) -> None:
 @check("KLO-10-23", writes=True, since="1.1.0")
 async def leading_zeros_of_fn(trial: Trial) -> None:
     """A fn that lost its leading zeros is the same receipt, or another: sources differ"""
-    async with saver(trial) as person:
+    async with person_with_stable_balance(trial) as person:
         values = made_up_receipt(trial)
         plain = values["fn"][:12]
         padded = receipt_body(trial, person, qr_text(values | {"fn": plain.zfill(16)}))
@@ -294,7 +294,7 @@ async def leading_zeros_of_fn(trial: Trial) -> None:
 @check("KLO-10-24", writes=True, since="1.1.0")
 async def leading_zeros_of_i_and_fp(trial: Trial) -> None:
     """Leading zeros of i and fp do not count"""
-    async with saver(trial) as person:
+    async with person_with_stable_balance(trial) as person:
         values = made_up_receipt(trial, fp="123456")
         await _credited(trial, person, receipt_body(trial, person, qr_text(values)))
         padded = values | {"i": values["i"].zfill(10), "fp": values["fp"].zfill(10)}
@@ -340,7 +340,7 @@ async def aliases(trial: Trial) -> None:
 
 async def _wrong(trial: Trial, what: str, *changes: Callable[[Values], str | Values]) -> None:
     """Receipts written in these ways are refused."""
-    async with earner(trial) as person:
+    async with receipt_sender(trial) as person:
         for change in changes:
             written = change(trial.people.receipt())
             text = written if isinstance(written, str) else qr_text(written)

@@ -112,8 +112,11 @@ class Page:
     def serve(self, verb: str, path: str, query: dict[str, str], body: bytes) -> Any:
         """What is to be sent; ``None``: an empty body."""
         parts = [unquote(part) for part in path.strip("/").split("/")]
-        words = {"word for a number": "anonymous", "list for a number": "getAllUsers",
-                 "extended list for a number": "getAllUsersExtended"}  # fmt: skip
+        words = {
+            "literal path taken as card number": "anonymous",
+            "list path taken as card number": "getAllUsers",
+            "extended list path taken as card number": "getAllUsersExtended",
+        }
         read_as_number = words.get(self.defect, "")
         match [verb, *parts]:
             case ["GET", "v1", "card"]:
@@ -203,7 +206,7 @@ class Page:
         if self.defect != "phone by a part" or not phone.isspace():
             phone = digits(phone)
         rows = self.found(phone, email)
-        born = query.get("birthDate", "") if self.defect == "born that day" else ""
+        born = query.get("birthDate", "") if self.defect == "found by birth date alone" else ""
         if not rows and (born or (self.defect == "the first one" and not query)):
             rows = self.query(
                 "select p.id, '', number, state from people p join cards c on c.person = p.id"
