@@ -31,6 +31,7 @@ ZONE = ZoneInfo("Europe/Moscow")
 """The zone in which examples are told."""
 REGION = "RU"
 _PATIENCE = 5.0
+_NOT_MADE = "this request is not made"
 _KEY = "KEY0000000000000000000001"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -293,7 +294,15 @@ async def _run(
         played = await play(loaded, spec, name, example)
     except WrongExample as error:
         return [problem(str(error), *error.at)]
-    found = [problem(cause, "exchanges", index) for index, cause in _compared(example.exchanges, played.sent)]
+    found = []
+    for index, cause in _compared(example.exchanges, played.sent):
+        if cause != _NOT_MADE or (why := _ended_early(played.result)) is None:
+            found.append(problem(cause, "exchanges", index))
+        elif played.sent and played.sent[-1].path in played.logins:
+            told = f'example "{example.title}" of {name}: the login fails: {why}'
+            found.append(Problem(loaded.place(("auth",)), told))
+        else:
+            found.append(problem(f"{cause}: {why}", "exchanges", index))
     return found or _judged(example, played.result, problem)
 
 
@@ -311,6 +320,23 @@ class Played:
 
     result: Any
     sent: Sequence[Sent]
+    logins: frozenset[str] = frozenset()
+    """Paths that are asked for tokens."""
+
+
+def with_hint(text: str) -> str:
+    """What an error says, with what may be written in the connector against it."""
+    hint = "; where a good answer is text, write takes_text: true at that call"
+    return text + hint if "the answer is not JSON" in text else text
+
+
+def _ended_early(result: Any) -> str | None:
+    """Why no further request was made."""
+    if isinstance(result, BackendError):
+        return with_hint(f"it ends with {type(result).__name__}: {result}")
+    if isinstance(result, Written) and result.reason:
+        return with_hint(f"it ends as {result.outcome.value}: {result.reason}")
+    return None
 
 
 async def play(loaded: Loaded, spec: BackendSpec[Any], name: str, example: Example) -> Played:
@@ -339,9 +365,9 @@ async def play(loaded: Loaded, spec: BackendSpec[Any], name: str, example: Examp
     await backend.open()
     try:
         call = Call(example.input, key, Deadline.after(_PATIENCE))
-        return Played(await calls[name](backend, call), replay.sent)
+        return Played(await calls[name](backend, call), replay.sent, backend.logins)
     except BackendError as error:
-        return Played(error, replay.sent)
+        return Played(error, replay.sent, backend.logins)
     except UnfitInput as error:
         raise WrongExample(str(error), "input") from None
     finally:
@@ -407,7 +433,7 @@ def _compared(wanted: Sequence[Exchange], sent: Sequence[Sent]) -> list[tuple[in
     found: list[tuple[int, str]] = []
     for index, exchange in enumerate(wanted):
         if index >= len(sent):
-            found.append((index, "this request is not made"))
+            found.append((index, _NOT_MADE))
             break
         found += [(index, cause) for cause in _differences(exchange.expect, sent[index])]
     if len(sent) > len(wanted):
