@@ -386,7 +386,7 @@ def _judged(example: Example, result: Any, problem: Callable[..., Problem]) -> l
         return [problem(f"it gives a result, not {example.outcome}", "outcome")]
     told, wanted = plain(result), plain(example.result)
     if told != wanted:
-        return [problem(f"the result is {_short(told)}", "result")]
+        return [problem(f"the result is {_short(told)}, not {_short(wanted)}", "result")]
     return []
 
 
@@ -395,7 +395,7 @@ def _judged_write(example: Example, written: Written, problem: Callable[..., Pro
     if written.outcome is Outcome.REFUSED and example.outcome == "refused":
         ended = "refused" if written.refusal is not None and written.refusal.value == "other" else ended
     if ended != (example.outcome or "done"):
-        return [problem(f"it ends as {ended} ({written.reason})", "outcome")]
+        return [problem(f"it ends as {ended}, not {example.outcome or 'done'} ({written.reason})", "outcome")]
     told = {
         name: value
         for name, value in (("id", written.crm_reference), ("points", plain(written.points)))
@@ -406,7 +406,7 @@ def _judged_write(example: Example, written: Written, problem: Callable[..., Pro
     if written.entries:
         told["entries"] = list(written.entries)
     if example.result is not None and told != plain(example.result):
-        return [problem(f"the result is {_short(told)}", "result")]
+        return [problem(f"the result is {_short(told)}, not {_short(plain(example.result))}", "result")]
     return []
 
 
@@ -447,20 +447,22 @@ def _differences(wanted: SeenRequest, sent: Sent) -> list[str]:
     path = getattr(wanted, method) if method else None
     causes = []
     if method is None or (method.upper(), path) != (sent.method, sent.path):
-        causes.append(f"the request is {sent.method} {sent.path}")
+        causes.append(f"the request is {sent.method} {sent.path}, not {(method or 'none').upper()} {path}")
     if dict(sent.query) != wanted.query:
-        causes.append(f"the query is {_short(dict(sent.query))}")
+        causes.append(f"the query is {_short(dict(sent.query))}, not {_short(wanted.query)}")
     for name, value in wanted.headers.items():
         if sent.headers.get(name.lower()) != value:
-            causes.append(f"the header {name} is {_short(sent.headers.get(name.lower()))}")
+            causes.append(
+                f"the header {name} is {_short(sent.headers.get(name.lower()))}, not {_short(value)}"
+            )
     if wanted.json_ is not None:
         body = json.loads(sent.body, parse_float=Decimal) if sent.body else None
         if plain(body) != plain(wanted.json_):
-            causes.append(f"the body is {_short(plain(body))}")
+            causes.append(f"the body is {_short(plain(body))}, not {_short(plain(wanted.json_))}")
     if wanted.form is not None:
         made = dict(sent.call.form or {}) if sent.call.multipart else read_form(sent.body)
         if made != wanted.form:
-            causes.append(f"the form is {_short(made)}")
+            causes.append(f"the form is {_short(made)}, not {_short(wanted.form)}")
     if wanted.json_ is None and wanted.form is None and sent.body:
         causes.append(f"there is a body: {sent.body[:200].decode(errors='replace')}")
     return causes

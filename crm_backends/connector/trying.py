@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from crm_backends.connector.examples import CALLS, RECONCILE, Call, UnfitInput, fit, plain, with_hint
+from crm_backends.connector.problems import nearest
 from crm_backends.connector.recorded import Shown
 from crm_backends.connector.vocabulary import ACCOUNTS
 from crm_backends.http import HttpSettings
@@ -48,7 +49,7 @@ async def try_operation(
         WrongCall: the operation or an input is not known.
     """
     if operation not in CALLS:
-        raise WrongCall(f'there is no operation "{operation}"; known: {", ".join(sorted(CALLS))}')
+        raise WrongCall(f'there is no operation "{operation}"; {nearest(operation, CALLS)}')
     if sent is not None and operation not in RECONCILE:
         raise WrongCall(f"{operation} is never looked for; only {', '.join(RECONCILE)} are")
     if (why := _why_not(spec, operation)) is not None:

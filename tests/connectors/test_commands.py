@@ -40,7 +40,11 @@ def test_a_new_connector_is_well_from_the_beginning(tmp_path: Path) -> None:
         ("/balance}", "/balanse}", "the request is GET /customers/7/balance"),
         ('text: "${input.description}"', 'text: "x"', "the body is"),
         ("X-Api-Key: the-api_key", "X-Api-Key: other", 'the header X-Api-Key is "the-api_key"'),
-        ('{phone: "79001234567"}', '{phone: "9001234567"}', 'the query is {"phone": "79001234567"}'),
+        (
+            '{phone: "79001234567"}',
+            '{phone: "9001234567"}',
+            'the query is {"phone": "79001234567"}, not {"phone": "9001234567"}',
+        ),
         ("outcome: not_sent", "outcome: done", "it ends as not_sent"),
         ("status: 404, json", "status: 400, json", "it ends with BackendMisconfigured"),
         ("input: {phone:", "input: {fone:", 'users.find is not asked by "fone"'),
