@@ -72,11 +72,14 @@ def new(file: Annotated[Path, typer.Argument(help="File to write; it must not ex
 def check(which: Which) -> None:
     """Look at a connector: its language, names and types, and run its examples. Nothing is sent."""
     from crm_backends.connector.examples import run_all, without_examples
+    from crm_backends.connector.notes import notes
 
     loaded, spec = _read(which)
     count, problems = asyncio.run(run_all(loaded, spec))
     if problems:
         fail("\n".join(str(problem) for problem in problems))
+    for note in notes(loaded):
+        say(f"{note.place}: note: {note.cause}; {note.remedy}")
     for name in without_examples(loaded):
         say(f"{loaded.place(('operations', name), key=True)}: note: {name} has no example")
     say(f"{loaded.model.name}: well; {count} examples ran")
@@ -167,6 +170,8 @@ def _read(which: str) -> tuple[Loaded, BackendSpec[Any]]:
 
     known = shipped()
     if which not in known and not which.endswith((".yaml", ".yml")):
+        if Path(which).is_file():
+            fail(f"{which} is a file; the name of a connector's file ends in .yaml")
         fail(f'there is no connector "{which}"; {nearest(which, known)}; or name a .yaml file')
     try:
         loaded = load(known.get(which, Path(which)))
@@ -185,6 +190,7 @@ def _settings_for(
 
     from adapter.settings import read_settings, settings_path
     from adapter.settings.base import read_secret_files
+    from crm_backends.connector.problems import nearest
 
     values: dict[str, Any] = {}
     zone, region = ZoneInfo("Europe/Moscow"), "RU"
@@ -198,13 +204,25 @@ def _settings_for(
         values |= read_secret_files(spec.settings, given)
         return spec.settings.model_validate(values), zone, region
     except ValidationError as error:
+        wrong = error.errors(include_input=False, include_url=False)
+        for one in wrong:
+            if one["type"] == "extra_forbidden":
+                name = str(one["loc"][-1])
+                fail(f'there is no setting "{name}"; {nearest(name, _settings_of(spec))}')
         problems = [
             f"{'.'.join(str(step) for step in one['loc'])}: {one['msg'][:1].lower()}{one['msg'][1:]}"
-            for one in error.errors(include_input=False, include_url=False)
+            for one in wrong
         ]
         fail("\n".join(f"{problem}; give it with --set, or in [crm] of --config" for problem in problems))
     except ValueError as error:  # SettingsError among them
         fail(str(error))
+
+
+def _settings_of(spec: BackendSpec[Any]) -> list[str]:
+    """Names that may be set, a secret also as the path of its file."""
+    from adapter.settings.base import secret_names
+
+    return [*spec.settings.model_fields, *(f"{name}_file" for name in secret_names(spec.settings))]
 
 
 def _with_members(pairs: dict[str, str]) -> dict[str, Any]:

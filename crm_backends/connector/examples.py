@@ -31,6 +31,7 @@ ZONE = ZoneInfo("Europe/Moscow")
 """The zone in which examples are told."""
 REGION = "RU"
 _PATIENCE = 5.0
+_NOT_MADE = "this request is not made"
 _KEY = "KEY0000000000000000000001"
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -293,7 +294,15 @@ async def _run(
         played = await play(loaded, spec, name, example)
     except WrongExample as error:
         return [problem(str(error), *error.at)]
-    found = [problem(cause, "exchanges", index) for index, cause in _compared(example.exchanges, played.sent)]
+    found = []
+    for index, cause in _compared(example.exchanges, played.sent):
+        if cause != _NOT_MADE or (why := _ended_early(played.result)) is None:
+            found.append(problem(cause, "exchanges", index))
+        elif played.sent and played.sent[-1].path in played.logins:
+            told = f'example "{example.title}" of {name}: the login fails: {why}'
+            found.append(Problem(loaded.place(("auth",)), told))
+        else:
+            found.append(problem(f"{cause}: {why}", "exchanges", index))
     return found or _judged(example, played.result, problem)
 
 
@@ -311,6 +320,23 @@ class Played:
 
     result: Any
     sent: Sequence[Sent]
+    logins: frozenset[str] = frozenset()
+    """Paths that are asked for tokens."""
+
+
+def with_hint(text: str) -> str:
+    """What an error says, with what may be written in the connector against it."""
+    hint = "; where a good answer is text, write takes_text: true at that call"
+    return text + hint if "the answer is not JSON" in text else text
+
+
+def _ended_early(result: Any) -> str | None:
+    """Why no further request was made."""
+    if isinstance(result, BackendError):
+        return with_hint(f"it ends with {type(result).__name__}: {result}")
+    if isinstance(result, Written) and result.reason:
+        return with_hint(f"it ends as {result.outcome.value}: {result.reason}")
+    return None
 
 
 async def play(loaded: Loaded, spec: BackendSpec[Any], name: str, example: Example) -> Played:
@@ -339,9 +365,9 @@ async def play(loaded: Loaded, spec: BackendSpec[Any], name: str, example: Examp
     await backend.open()
     try:
         call = Call(example.input, key, Deadline.after(_PATIENCE))
-        return Played(await calls[name](backend, call), replay.sent)
+        return Played(await calls[name](backend, call), replay.sent, backend.logins)
     except BackendError as error:
-        return Played(error, replay.sent)
+        return Played(error, replay.sent, backend.logins)
     except UnfitInput as error:
         raise WrongExample(str(error), "input") from None
     finally:
@@ -360,7 +386,7 @@ def _judged(example: Example, result: Any, problem: Callable[..., Problem]) -> l
         return [problem(f"it gives a result, not {example.outcome}", "outcome")]
     told, wanted = plain(result), plain(example.result)
     if told != wanted:
-        return [problem(f"the result is {_short(told)}", "result")]
+        return [problem(f"the result is {_short(told)}, not {_short(wanted)}", "result")]
     return []
 
 
@@ -369,7 +395,7 @@ def _judged_write(example: Example, written: Written, problem: Callable[..., Pro
     if written.outcome is Outcome.REFUSED and example.outcome == "refused":
         ended = "refused" if written.refusal is not None and written.refusal.value == "other" else ended
     if ended != (example.outcome or "done"):
-        return [problem(f"it ends as {ended} ({written.reason})", "outcome")]
+        return [problem(f"it ends as {ended}, not {example.outcome or 'done'} ({written.reason})", "outcome")]
     told = {
         name: value
         for name, value in (("id", written.crm_reference), ("points", plain(written.points)))
@@ -380,7 +406,7 @@ def _judged_write(example: Example, written: Written, problem: Callable[..., Pro
     if written.entries:
         told["entries"] = list(written.entries)
     if example.result is not None and told != plain(example.result):
-        return [problem(f"the result is {_short(told)}", "result")]
+        return [problem(f"the result is {_short(told)}, not {_short(plain(example.result))}", "result")]
     return []
 
 
@@ -407,7 +433,7 @@ def _compared(wanted: Sequence[Exchange], sent: Sequence[Sent]) -> list[tuple[in
     found: list[tuple[int, str]] = []
     for index, exchange in enumerate(wanted):
         if index >= len(sent):
-            found.append((index, "this request is not made"))
+            found.append((index, _NOT_MADE))
             break
         found += [(index, cause) for cause in _differences(exchange.expect, sent[index])]
     if len(sent) > len(wanted):
@@ -421,20 +447,22 @@ def _differences(wanted: SeenRequest, sent: Sent) -> list[str]:
     path = getattr(wanted, method) if method else None
     causes = []
     if method is None or (method.upper(), path) != (sent.method, sent.path):
-        causes.append(f"the request is {sent.method} {sent.path}")
+        causes.append(f"the request is {sent.method} {sent.path}, not {(method or 'none').upper()} {path}")
     if dict(sent.query) != wanted.query:
-        causes.append(f"the query is {_short(dict(sent.query))}")
+        causes.append(f"the query is {_short(dict(sent.query))}, not {_short(wanted.query)}")
     for name, value in wanted.headers.items():
         if sent.headers.get(name.lower()) != value:
-            causes.append(f"the header {name} is {_short(sent.headers.get(name.lower()))}")
+            causes.append(
+                f"the header {name} is {_short(sent.headers.get(name.lower()))}, not {_short(value)}"
+            )
     if wanted.json_ is not None:
         body = json.loads(sent.body, parse_float=Decimal) if sent.body else None
         if plain(body) != plain(wanted.json_):
-            causes.append(f"the body is {_short(plain(body))}")
+            causes.append(f"the body is {_short(plain(body))}, not {_short(plain(wanted.json_))}")
     if wanted.form is not None:
         made = dict(sent.call.form or {}) if sent.call.multipart else read_form(sent.body)
         if made != wanted.form:
-            causes.append(f"the form is {_short(made)}")
+            causes.append(f"the form is {_short(made)}, not {_short(wanted.form)}")
     if wanted.json_ is None and wanted.form is None and sent.body:
         causes.append(f"there is a body: {sent.body[:200].decode(errors='replace')}")
     return causes

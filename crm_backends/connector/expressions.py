@@ -79,7 +79,7 @@ def _parsed(text: str) -> list[nodes.Expr]:
     try:
         body = _JINJA.parse(text).body
     except jinja2.TemplateSyntaxError as error:
-        raise Wrong(f"the expression cannot be read: {error.message}", _SYNTAX) from None
+        raise _unread(text, error.message or "") from None
     except (RecursionError, ValueError, OverflowError, MemoryError) as error:
         raise Wrong(f"the expression cannot be read ({type(error).__name__})", _SYNTAX) from None
     found: list[nodes.Expr] = []
@@ -88,6 +88,22 @@ def _parsed(text: str) -> list[nodes.Expr]:
             raise Wrong("the expression cannot be read", _SYNTAX)
         found += node.nodes
     return found
+
+
+def _unread(text: str, told: str) -> Wrong:
+    """What Jinja's parser says of a text that is no expression, in the words of this language."""
+    if "&&" in text or "||" in text:
+        return Wrong("expressions have no && and no ||", "write `and`, `or`", "&&" if "&&" in text else "||")
+    if "got '='" in told:
+        return Wrong("a single = does not compare", "write ==")
+    if "got '!'" in told or "unexpected char '!'" in told:
+        return Wrong("! is not read", "write `not`", "!")
+    if "unexpected end of template" in told:
+        return Wrong("${ is not closed", "write } after the expression", "${")
+    if told.startswith(("unexpected '}'", "unexpected '${'")) or "got '}'" in told:
+        return Wrong("a bracket or a quote is not closed, or something is missing at the end", _SYNTAX)
+    told = told.replace("'end of print statement'", "the end of the expression").rstrip(".")
+    return Wrong(f"the expression cannot be read: {told}", _SYNTAX)
 
 
 _WHERE = 'list | where(id=input.account), or list | where("row.amount > 0")'
@@ -169,7 +185,7 @@ class _Compiler:
         shape = self._shape(of)
         if shape is not None and name not in shape:
             path = _path(of)
-            raise Wrong(f"there is no {path}.{name}", nearest(name, shape), f"{path}.{name}")
+            raise Wrong(f"there is no {path}.{name}", self._near(path, name, shape), f"{path}.{name}")
         base = self._compiled(of)
 
         def member(context: Context) -> Any:
@@ -177,6 +193,13 @@ class _Compiler:
             return value.get(name) if type(value) is dict else field_of(value, name)
 
         return member
+
+    def _near(self, path: str, name: str, shape: Mapping[str, Any]) -> str:
+        """A remedy for a member that is not there; a secret may be looked for among the settings."""
+        other = {"settings": "secrets", "secrets": "settings"}.get(path, "")
+        if name in (self._scope.names.get(other) or ()):
+            return f"write {other}.{name}"
+        return nearest(name, shape)
 
     def _shape(self, node: nodes.Node) -> Shape:
         """What members the value of a node has, where that is known."""
@@ -376,4 +399,7 @@ def _check_arguments(name: str, function: Function, given: int, named: Mapping[s
     try:
         inspect.signature(function).bind(*range(given), **named)
     except TypeError as error:
-        raise Wrong(f"{name} is given the wrong arguments: {error}", _SYNTAX, name) from None
+        parameters = ", ".join(one.strip("_") for one in inspect.signature(function).parameters)
+        raise Wrong(
+            f"{name} is given the wrong arguments: {error}", f"it is {name}({parameters})", name
+        ) from None

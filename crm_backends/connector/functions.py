@@ -56,7 +56,8 @@ def decimal(value: object) -> Decimal | None:
         return None
     amount = amount_of(value.strip() if isinstance(value, str) else value)
     if amount is None:
-        raise Unfit(f"a number or its text is wanted, this is {kind(value)}")
+        what = "text that is no number" if isinstance(value, str) else kind(value)
+        raise Unfit(f"a number or its text is wanted, this is {what}")
     return amount
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from crm_backends.connector.plans import LoginPlan, Part, Program
 from crm_backends.connector.scope import CannotTell
 from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.templates import Fill
-from crm_backends.connector.values import Unfit, number
+from crm_backends.connector.values import Unfit, kind, number
 from crm_backends.http import Auth, Basic, Bearer, Both, ClientCredentials, HeaderKey, NoAuth, Reply
 from crm_backends.http.auth import Ask, TokenAuth
 from crm_backends.http.messages import Fault, HttpCall, Reached
@@ -159,9 +160,21 @@ class _Login(TokenAuth):
             return answer.ok
         return self._plan.ok.holds(_answered(answer, self._statics))
 
+    def _refused(self, answer: Reply) -> Fault:
+        """Where the status is good it is ``ok`` that refuses: its line is told."""
+        fault = super()._refused(answer)
+        if not answer.ok or self._plan.ok is None:
+            return fault
+        return replace(fault, text=f"gives no token: the login's ok does not hold ({self._plan.ok.where})")
+
     def told(self, answer: Reply) -> tuple[object, float]:
         context = _answered(answer, self._statics)
         token = self._plan.token.value(context)
+        if not isinstance(token, str) or not token:
+            what = "empty" if token == "" else kind(token)
+            raise CannotTell(
+                f"{self._plan.token.where}: the login's answer has no token here, this is {what}"
+            )
         lasts = self._plan.lasts.value(context) if self._plan.lasts is not None else None
         return token, _seconds(lasts)
 

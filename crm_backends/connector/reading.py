@@ -200,7 +200,8 @@ def _operations(model: Connector, nothing: Mapping[str, str], sources: Sequence[
         for name, shape in SHAPES.items():
             if name.startswith(f"{port}.") and name not in model.operations and not shape.optional:
                 remedy = (
-                    'describe it, or write unsupported: "why"; for the whole port users: {unsupported: "why"}'
+                    'describe it, or write unsupported: "why"; '
+                    f'for the whole port {port}: {{unsupported: "why"}}'
                 )
                 wrong(("operations",), f'nothing is said of "{name}"', remedy, key=True)
     return problems
@@ -223,9 +224,17 @@ def _explained(error: Any, sources: Sequence[Source]) -> Problem:
         cause = "a name has small letters, digits and _, and begins with a letter"
         return Problem(place_in(sources, path[:-1], key=True), cause)
     if kind == "literal_error":
-        return Problem(place_in(sources, path), f"one of {context.get('expected')} is wanted")
+        expected = str(context.get("expected"))
+        several = " or " in expected or "," in expected
+        return Problem(place_in(sources, path), f"{'one of ' if several else ''}{expected} is wanted")
     if kind == "string_type":
         return Problem(place_in(sources, path), "text is wanted", "put it into quotes")
+    if kind in ("dict_type", "model_type", "model_attributes_type", "dataclass_type"):
+        return Problem(
+            place_in(sources, path), "a mapping is wanted", "write name: value in lines of its own"
+        )
+    if kind == "list_type":
+        return Problem(place_in(sources, path), "a list is wanted", "write - before each of its members")
     message = str(error["msg"])
     return Problem(place_in(sources, path), message[:1].lower() + message[1:])
 

@@ -123,11 +123,11 @@ class Shown:
 
 
 def _without_texts(told: str) -> str:
-    """JSON with each text in it masked; what is no JSON is masked as a whole."""
+    """JSON with each text in it masked; what is no JSON is masked as a whole, and its length told."""
     try:
         return json.dumps(_masked(json.loads(told)), ensure_ascii=False)
     except (ValueError, RecursionError):
-        return MASK
+        return f"{MASK} (text of {len(told)} characters)" if told else ""
 
 
 def _masked(value: Any) -> Any:

@@ -182,7 +182,7 @@ class Runner:
         if said == "unknown" and run.reconciling:
             raise CannotReconcile
         if said is None:
-            raise self._by_status(run, reply)
+            raise self._by_status(step, run, reply)
         if said != "ok":
             raise self._error(said, run)
         self._save(step, run)
@@ -243,7 +243,7 @@ class Runner:
                     f"{self._name}: {run.operation}: an answer that nothing names (status {reply.status})"
                 )
                 return Written.unknown(reason)
-            return self._failed(self._by_status(run, reply), run)
+            return self._failed(self._by_status(step, run, reply), run)
         if said == "ok":
             run.committed = run.committed or step.commits
             self._save(step, run)
@@ -330,7 +330,7 @@ class Runner:
             return BackendUnavailable(f"{self._name}: {run.operation}: the CRM cannot be asked now")
         return BackendMisconfigured(reason or f"{self._name}: {run.operation}: the CRM's answer means {said}")
 
-    def _by_status(self, run: Run, reply: Reply) -> BackendError:
+    def _by_status(self, step: StepPlan, run: Run, reply: Reply) -> BackendError:
         """What an answer means that the connector does not name, by its status alone (HTTP.md)."""
         where = f"(status {reply.status})"
         if reply.status in (401, 403):
@@ -338,6 +338,8 @@ class Runner:
         if reply.status in (408, 429) or reply.status >= 500:
             return BackendUnavailable(f"{self._name}: {run.operation}: cannot be asked now {where}")
         text = "an answer that the connector does not name"
+        if reply.ok and step.ok is not None:
+            text += f": no outcome holds, nor ok at {step.ok.where},"
         return BackendMisconfigured(f"{self._name}: {run.operation}: {text} {where}")
 
     def rows(self, mapping: ResultMapping, run: Run) -> list[dict[str, Any]]:

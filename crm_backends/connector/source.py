@@ -33,6 +33,7 @@ from crm_backends.connector.problems import ConnectorError, Path, Place, Problem
 _LONGEST = 1_000_000
 """Characters of a file."""
 _DEEPEST = 40
+_WANTS_QUOTES = re.compile("expected ','|mapping values are not allowed")
 _WORDS = {"null": None, "true": True, "false": False, "": None, "~": None}
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FRACTION = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})")
@@ -112,7 +113,7 @@ def read(text: str, file: str) -> Source:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         cause = error.problem or error.context or "cannot be read"
-        remedy = "put texts with [ ] { } , : or # into quotes" if "expected ','" in cause else ""
+        remedy = "put texts with [ ] { } , : or # into quotes" if _WANTS_QUOTES.search(cause) else ""
         raise _error(source, mark.index if mark else 0, f"this is not YAML: {cause}", remedy) from None
     except yaml.reader.ReaderError as error:
         raise _error(source, error.position, "there is a character that YAML does not allow") from None

@@ -20,11 +20,11 @@ from crm_backends.connector.compiling import compiled
 from crm_backends.connector.language import Connector, Setting
 from crm_backends.connector.moments import Programme
 from crm_backends.connector.problems import ConnectorError, Problem
-from crm_backends.connector.reading import Loaded, load
+from crm_backends.connector.reading import Loaded, load, shipped
 from crm_backends.connector.vocabulary import PORTS
 from crm_backends.http import HttpSettings
 from crm_backends.ports import KEY_LENGTH, OPERATIONS, Capability, Reconciliation, Support
-from crm_backends.registry import BackendSpec
+from crm_backends.registry import BackendSpec, names
 
 _TYPES: dict[str, Any] = {"text": str, "whole": int, "number": Decimal, "yes_no": bool}
 _ANYWHERE = Programme(ZoneInfo("UTC"), "RU")
@@ -151,6 +151,9 @@ def _field(setting: Setting) -> tuple[Any, Any]:
 
 def _settings_problems(loaded: Loaded) -> list[Problem]:
     problems: list[Problem] = []
+    if loaded.model.name in _drivers():
+        cause = f'there is a driver "{loaded.model.name}" already'
+        problems.append(Problem(loaded.place(("name",)), cause, "give the connector a name of its own"))
     for name, setting in loaded.model.settings.items():
         where = ("settings", name)
         if name in HttpSettings.model_fields:
@@ -166,6 +169,11 @@ def _settings_problems(loaded: Loaded) -> list[Problem]:
         elif not _fits(setting):
             problems.append(Problem(place, f"the default is not of type {setting.type}"))
     return problems
+
+
+def _drivers() -> frozenset[str]:
+    """Names of the drivers that are written in Python; a change of a shipped connector may keep its name."""
+    return frozenset(names()) - frozenset(shipped())
 
 
 def _fits(setting: Setting) -> bool:

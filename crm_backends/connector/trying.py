@@ -13,12 +13,13 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from crm_backends.connector.examples import CALLS, RECONCILE, Call, UnfitInput, fit, plain
+from crm_backends.connector.examples import CALLS, RECONCILE, Call, UnfitInput, fit, plain, with_hint
+from crm_backends.connector.problems import nearest
 from crm_backends.connector.recorded import Shown
 from crm_backends.connector.vocabulary import ACCOUNTS
 from crm_backends.http import HttpSettings
 from crm_backends.http.wire import Exchanger, Wire
-from crm_backends.ports import OPERATIONS, BackendError, Deadline, Support, Written
+from crm_backends.ports import OPERATIONS, BackendCredentials, BackendError, Deadline, Support, Written
 from crm_backends.registry import BackendContext, BackendSpec
 
 _PATIENCE = 60.0
@@ -48,7 +49,7 @@ async def try_operation(
         WrongCall: the operation or an input is not known.
     """
     if operation not in CALLS:
-        raise WrongCall(f'there is no operation "{operation}"; known: {", ".join(sorted(CALLS))}')
+        raise WrongCall(f'there is no operation "{operation}"; {nearest(operation, CALLS)}')
     if sent is not None and operation not in RECONCILE:
         raise WrongCall(f"{operation} is never looked for; only {', '.join(RECONCILE)} are")
     if (why := _why_not(spec, operation)) is not None:
@@ -75,7 +76,9 @@ async def try_operation(
         else:
             result = await RECONCILE[operation](backend, Call(asked, key, Deadline.after(_PATIENCE), sent))
     except BackendError as error:
-        say(f"= {type(error).__name__}: {error}")
+        say(with_hint(f"= {type(error).__name__}: {error}"))
+        if isinstance(error, BackendCredentials):
+            say("  correct the secrets and the login in the settings, or how the connector sends them (auth)")
         return False
     except UnfitInput as error:
         raise WrongCall(str(error)) from None
@@ -84,7 +87,7 @@ async def try_operation(
     for line in f"= {json.dumps(plain(result), ensure_ascii=False, indent=2)}".splitlines():
         say(line)
     if isinstance(result, Written) and result.reason:
-        say(f"  because: {result.reason}")
+        say(with_hint(f"  because: {result.reason}"))
     return True
 
 

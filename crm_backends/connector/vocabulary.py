@@ -245,7 +245,12 @@ DECIDES: Mapping[str, str] = {
     "misconfigured": "the settings do not fit this CRM; nothing was done",
     "unknown": "nobody can tell whether it was done (a write, or reconcile)",
     "refused": "the CRM says no, for a reason of its own (a write)",
-    **{refusal.value: "refused (a write)" for refusal in Refusal if refusal is not Refusal.OTHER},
+    "no_such_customer": "there is no such customer: a read gives nothing, a write is refused",
+    **{
+        refusal.value: "refused (a write)"
+        for refusal in Refusal
+        if refusal not in (Refusal.OTHER, Refusal.NO_SUCH_CUSTOMER)
+    },
 }
 """What an outcome may say."""
 OF_READS = frozenset({"ok", "nothing", "credentials", "try_later", "misconfigured", "no_such_customer"})

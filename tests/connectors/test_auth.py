@@ -14,9 +14,11 @@ import pytest
 from aiohttp import web
 
 from crm_backends.conformance import context
+from crm_backends.connector.examples import run_all
+from crm_backends.connector.reading import read_text
 from crm_backends.connector.spec import make_spec
 from crm_backends.ports import BackendCredentials, BackendMisconfigured
-from tests.connectors.making import loaded, soon
+from tests.connectors.making import connector, loaded, soon
 
 GET = """\
   users.get:
@@ -277,3 +279,56 @@ async def test_client_credentials() -> None:
         wanted = "grant_type=client_credentials&audience=loyalty&client_id=me&client_secret=s3cret"
         assert crm.bodies == [wanted]
         assert header(crm, "Authorization") == ["Bearer t1"]
+
+
+TEXT_LOGIN = """\
+settings: {secret: {secret: true, help: the secret}}
+auth:
+  login:
+    get: /auth
+    query: {k: "${secrets.secret}"}
+    takes_text: true
+    ok: body | starts_with("T:")
+    token: (body | split(";") | first)[2:]
+    lasts: body | split("ttl=") | last | int
+    send: {header: {X-Token: "${token}"}}
+"""
+BY_TEXT = """\
+  points.balance:
+    steps: [{get: /b}]
+    result: {total: body.b}
+    examples:
+      - title: some
+        input: {account: "1"}
+        exchanges:
+          - {expect: {get: /auth, query: {k: the-secret}}, answer: {text: "T:1a2b;ttl=90"}}
+          - {expect: {get: /b}, answer: {json: {b: 5}}}
+        result: {total: 5, available: 5}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        (
+            '(body | split(";") | first)[2:]',
+            "body.sid",
+            "crm.yaml:14:12: the login's answer has no token here, th",
+        ),
+        ("ttl=", "tll=", "crm.yaml:15:12: a number or its text is wanted"),
+        (
+            "    takes_text: true\n",
+            "",
+            "the answer is not JSON (status 200); where a good answer is text, write takes_text",
+        ),
+        ('"T:"', '"X:"', "gives no token: the login's ok does not hold (crm.yaml:13:"),
+    ],
+)
+async def test_why_a_login_fails_is_told_in_examples(old: str, new: str, says: str) -> None:
+    text = connector(BY_TEXT, TEXT_LOGIN)
+    assert (await run_all(read := read_text(text, "crm.yaml"), make_spec(read)))[1] == []
+    changed = read_text(text.replace(old, new, 1), "crm.yaml")
+    (problem,) = (await run_all(changed, make_spec(changed)))[1]
+    assert says in problem.cause
+    assert "the login fails" in problem.cause
+    assert problem.place.line == 9

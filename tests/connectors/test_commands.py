@@ -40,7 +40,11 @@ def test_a_new_connector_is_well_from_the_beginning(tmp_path: Path) -> None:
         ("/balance}", "/balanse}", "the request is GET /customers/7/balance"),
         ('text: "${input.description}"', 'text: "x"', "the body is"),
         ("X-Api-Key: the-api_key", "X-Api-Key: other", 'the header X-Api-Key is "the-api_key"'),
-        ('{phone: "79001234567"}', '{phone: "9001234567"}', 'the query is {"phone": "79001234567"}'),
+        (
+            '{phone: "79001234567"}',
+            '{phone: "9001234567"}',
+            'the query is {"phone": "79001234567"}, not {"phone": "9001234567"}',
+        ),
         ("outcome: not_sent", "outcome: done", "it ends as not_sent"),
         ("status: 404, json", "status: 400, json", "it ends with BackendMisconfigured"),
         ("input: {phone:", "input: {fone:", 'users.find is not asked by "fone"'),
@@ -273,4 +277,24 @@ def test_a_key_is_as_short_as_serve_makes_it(tmp_path: Path) -> None:
     assert f'{file}:13:14: example "a short key" of points.credit: a key of' in run("check", file, status=1)
     docs = run("docs")
     assert "capital letters and digits" in docs
+    assert (
+        "| `no_such_customer` | there is no such customer: a read gives nothing, a write is refused |" in docs
+    )
     assert "makes keys as short" in docs
+
+
+async def test_what_is_wrong_with_a_login_is_told_though_its_answer_is_masked(tmp_path: Path) -> None:
+    """Refused, or good and read at the wrong place: the line of the connector tells which."""
+    async with running("kolibri") as sandbox:
+        words = ["--set", f"base_url={sandbox.base_url}", "--set", f"login={kolibri.LOGIN}", "--set"]
+        text = PEGKE.with_name("kolibri.yaml").read_text(encoding="utf-8")
+        file = tmp_path / "kolibri.yaml"
+        file.write_text(text, encoding="utf-8")
+        asked = ("users.find", "--phone", "89990000001", *words)
+        output = await asyncio.to_thread(run, "try", file, *asked, "password=wrong-password", status=1)
+        assert "gives no token: the login's ok does not hold" in output
+        assert f"{file}:" in output
+        assert "correct the secrets and the login in the settings" in output
+        file.write_text(text.replace("token: body.sid", "token: body.side"), encoding="utf-8")
+        output = await asyncio.to_thread(run, "try", file, *asked, f"password={kolibri.PASSWORD}", status=1)
+        assert "the login's answer has no token here, this is nothing" in output

@@ -69,7 +69,7 @@ MISTAKES = [
         "body may not be used here; there is no answer yet",
     ),
     ("/customers", '"/customers?a=1"', "?", "a path carries no query; write it under query:"),
-    ("/customers", '"/customers/${input.customer"', '"/cust', "the expression cannot be read"),
+    ("/customers", '"/customers/${input.customer"', "${input", "${ is not closed"),
     ("get: /customers", "get: /a, post: /b", "{get: /a", "a call has one of get, post, put, patch, delete"),
     ("get: /customers", "get: /a, json: {}, form: {}", "{get: /a", "a call has one of json, form, multipart"),
     (
@@ -112,7 +112,7 @@ MISTAKES = [
         "an operation that cannot be done has no steps",
     ),
     ("    result: {id: body.id}\n", "", "steps:", 'users.get has to give "id"'),
-    ("check:\n", "check: 5\nx:\n", "5", "input should be a valid dictionary"),
+    ("check:\n", "check: 5\nx:\n", "5", "a mapping is wanted"),
 ]
 
 

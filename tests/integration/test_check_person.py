@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import asyncpg
 import pytest
 
+from contracts.sandbox import kolibri, running
 from crm_backends.postgres.statements import OWN_SQL
 from tests.integration.processes import PASSWORD, Ended, run
 
+ROOT = Path(__file__).parents[2]
 PHONE, EMAIL, NAME = "79165550177", "planted@planted.example", "Плантагена"
 Checked = tuple[Ended, list[dict[str, str]]]
 
@@ -274,6 +277,28 @@ async def test_what_is_declined_is_not_tried_and_the_rest_goes_on(shop: Any) -> 
     assert [line["state"] for line in found if line["subject"] == "credit"] == ["ok"] * 4
     _, found = check("--writes", "--yes", "--phone", PHONE, points_balance="-- unsupported: slow")
     assert "points_balance: slow" in told(found, "credit")["detail"]
+
+
+async def test_where_the_crm_alone_makes_people_one_is_to_be_named(shop: Any, tmp_path: Path) -> None:
+    """Made-up people are in our own database alone: the CRM that keeps the points knows none of them."""
+    check, _ = shop
+    text = (ROOT / "tests/connectors/kolibri.yaml").read_text(encoding="utf-8")
+    own = "  points.account: {result: {id: input.customer}}\n"
+    assert own in text
+    by_phone = (
+        "  points.account:\n    steps: [{get: /guest, query: {tel: '${input.phone | national}'}}]\n"
+        "    result: {id: body.guest.id}\n"
+    )
+    (tmp_path / "kolibri.yaml").write_text(text.replace(own, by_phone), encoding="utf-8")
+    async with running("kolibri") as sandbox:
+        more = (
+            f'driver = "postgres"\n[crm.points]\ndriver = "kolibri.yaml"\nbase_url = "{sandbox.base_url}"\n'
+            f'login = "{kolibri.LOGIN}"\npassword = "{kolibri.PASSWORD}"\n'
+        )
+        _, found = await asyncio.to_thread(check, "--writes", "--yes", more=more)
+    lines = [line for line in found if line["subject"] == "credit"]
+    assert [line["detail"] for line in lines] == ["the points CRM knows no account of this person"]
+    assert "check --writes --phone NUMBER" in lines[0]["remedy"]
 
 
 async def test_made_up_people_are_named_to_be_removed(shop: Any) -> None:

@@ -42,6 +42,9 @@ _AT_ONCE = 4
 _POINTS = Decimal(1)
 
 
+_MADE_THERE = "if people are made in the CRM alone, name one who has a card: check --writes --phone NUMBER"
+
+
 def beforehand(service: Service, phone: str | None) -> list[str]:
     """What will be done and left behind, for a person to agree to."""
     users, points = service.by_port["users"], service.by_port["points"]
@@ -90,7 +93,7 @@ class Writes:
             self._tell(
                 what,
                 f"not tried: this CRM does not do it ({error})",
-                "a registration is not needed with --phone; points are tried where the CRM tells a balance",
+                f"{_MADE_THERE}; points are tried where the CRM tells a balance",
                 warning=True,
             )
         except BackendError as error:
@@ -213,7 +216,7 @@ class Writes:
             self._tell(
                 "credit",
                 "the points CRM knows no account of this person",
-                "check --phone says more",
+                "check --phone says more" if self.phone is not None else _MADE_THERE,
                 ok=False,
             )
             return

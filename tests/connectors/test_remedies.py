@@ -1,0 +1,75 @@
+"""What is said of mistakes that newcomers make: the cause, and what to write instead."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.connectors.making import connector
+from tests.connectors.test_commands import BASE, run
+
+BALANCE = "  points.balance: {steps: [{get: /b, query: {n: '${input.account}'}}], result: {total: body.t}}\n"
+SECRET = "settings: {key: {secret: true, help: a key}}\n"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("body.t}", "body.t = 0}", "a single = does not compare; write =="),
+        ("body.t}", "body.t && 1}", "expressions have no && and no ||; write `and`, `or`"),
+        ("body.t}", '"body.t || 1"}', "expressions have no && and no ||; write `and`, `or`"),
+        ("${input.account}", "${input.account", "${ is not closed; write } after the expression"),
+        ("body.t}", '"text(body.t"}', "a bracket or a quote is not closed"),
+        ("input.account", "settings.key", "there is no settings.key; write secrets.key"),
+        ('title: "A CRM of the tests"', "title: in: kopecks", "put texts with [ ] { } , : or # into quotes"),
+        ("body.t}", "'body.t | cut(1, 2)'}", "it is cut(value, length)"),
+        ("connector: 1", "connector: 2", "1 is wanted"),
+        ("name: crm", "name: postgres", 'there is a driver "postgres" already; give the connector a name'),
+        ("{steps: [{get: /b", "{steps: [{get: /b, save: x", "a mapping is wanted; write name: value"),
+        ("{total: body.t}}", "{total: body.t}, examples: }", "a list is wanted"),
+        ('coupons: {unsupported: "no coupons here"}', "coupons.account: {result: {id: input.customer}}",
+         'for the whole port coupons: {unsupported: "why"}'),
+    ],
+)  # fmt: skip
+def test_a_mistake_has_a_remedy(tmp_path: Path, old: str, new: str, says: str) -> None:
+    file = tmp_path / "crm.yaml"
+    text = connector(BALANCE, SECRET)
+    assert old in text
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    output = run("check", file, status=1)
+    assert says in output
+    assert "print statement" not in output
+
+
+def test_a_forgotten_dollar_and_a_setting_that_nothing_uses_are_noted(tmp_path: Path) -> None:
+    file = tmp_path / "crm.yaml"
+    file.write_text(connector(BALANCE.replace("'${in", "'{in"), SECRET), encoding="utf-8")
+    output = run("check", file)
+    assert "crm.yaml:9:50: note: {input.account} is sent as it is written; write ${input.account}" in output
+    assert "note: nothing uses secrets.key" in output
+    used = "auth: {header: {X: '${secrets.key}'}}\n"
+    file.write_text(connector(BALANCE, SECRET + used), encoding="utf-8")
+    assert "is sent as it is written" not in run("check", file)
+    assert "nothing uses" not in run("check", file)
+
+
+def test_shipped_connectors_have_no_notes_but_of_examples() -> None:
+    for name in ("odoo19", "mindbox", "iiko", "retailcrm"):
+        assert "note: {" not in run("check", name)
+        assert "nothing uses" not in run("check", name)
+
+
+def test_a_name_that_is_nearly_right_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "crm"
+    file.write_text(connector(BALANCE), encoding="utf-8")
+    assert "the name of a connector's file ends in .yaml" in run("check", file, status=1)
+    named = tmp_path / "crm.yaml"
+    named.write_text(connector(BALANCE), encoding="utf-8")
+    assert 'did you mean "points.balance"' in run("try", named, "points.balanc", *BASE, status=1)
+    secret = connector(BALANCE, SECRET)
+    named.write_text(secret, encoding="utf-8")
+    given = ("--set", "kye_file=x", *BASE)
+    assert 'there is no setting "kye_file"; did you mean "key_file"?' in run(
+        "try", named, "points.balance", "--input", "account=1", *given, status=1
+    )
