@@ -84,6 +84,14 @@ async def _rights(service: Service) -> Finding:
             f"{found.role} may not do all it has to in schema koshelek",
             "\n".join(found.grants),
         )
+    if found.revokes:
+        return Finding(
+            "rights",
+            True,
+            f"{found.role} may remove rows that say who did what",
+            "\n".join(found.revokes),
+            warning=True,
+        )
     # The embedded server has one role, and lets in nobody but its own user.
     if found.more and service.settings.database.url is not None:
         return Finding(

@@ -52,6 +52,13 @@ async def test_a_right_that_lacks_on_our_own_tables_is_found_with_its_grant(
         )
         await connection.execute(line["remedy"])
         line = told(check(tmp_path, database.replace("://postgres:", "://lessee:")), "rights")
+        assert (line["state"], line["remedy"]) == (
+            "warn",
+            "REVOKE DELETE ON TABLE koshelek.card_events, koshelek.console_audit, koshelek.operation_events "
+            "FROM lessee;",
+        )
+        await connection.execute(line["remedy"])
+        line = told(check(tmp_path, database.replace("://postgres:", "://lessee:")), "rights")
         assert (line["state"], line["detail"]) == (
             "ok",
             "lessee may read and write the adapter's tables",
