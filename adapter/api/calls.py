@@ -195,6 +195,9 @@ def _in_every_state(done: Mapping[Language, str]) -> Mapping[Language, Mapping[O
 _RECEIPT_TEXTS = _in_every_state(
     {"ru": "Баллы за чек начислены", "en": "Points for the receipt are credited"}
 )
+_RECEIPT_WITHOUT_POINTS = _in_every_state(
+    {"ru": "Чек принят, баллов за него нет", "en": "The receipt is accepted, it brings no points"}
+)
 _PROMO_TEXTS = _in_every_state({"ru": "Промокод принят", "en": "The promo code is accepted"})
 
 
@@ -211,7 +214,8 @@ async def register_receipt(call: Call) -> answers.Json:
             raise Refused(Code.FIELD_MISSING, call.programme.settings.koshelek.qr_fields[0])
     card = await _participant(call, body)
     operation = await receipts.register_receipt(call.programme, card, values, call.deadline)
-    return answers.operation_json(operation, _RECEIPT_TEXTS[call.language])
+    texts = _RECEIPT_WITHOUT_POINTS if operation.points == 0 else _RECEIPT_TEXTS
+    return answers.operation_json(operation, texts[call.language])
 
 
 async def use_promo_code(call: Call) -> answers.Json:
@@ -230,7 +234,10 @@ async def use_promo_code(call: Call) -> answers.Json:
 
 
 async def _participant(call: Call, body: Mapping[str, object]) -> Card:
-    """The active card of a receipt or promo code: by card number, else by the owner's phone (inferred)."""
+    """The active card of a receipt or promo code: by card number, else by the owner's phone (inferred).
+
+    Beside a card number the phone is not looked at: whose it is, only a call to the CRM could tell.
+    """
     fields = requests.read(requests.HolderFields, body)
     if fields.card_number is not None:
         return await holder.active_card(call.programme, fields.card_number, call.deadline)

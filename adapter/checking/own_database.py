@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from adapter.bootstrap import Service
 from adapter.store.cards import COUNTED
 from adapter.store.inspection import MOST, range_use
+from adapter.store.queue import due
 from adapter.store.rights import encryption, rights
 from crm_backends.database import place_of
 from crm_backends.ports import Backend, BackendError, Deadline, Finding, FindsByCard
 
 _CLOCK_TOLERANCE = 5.0
+_LATE = 60.0  # seconds
 _FEW = 1000
 """Numbers left, below which it is time for more."""
 
@@ -29,6 +32,7 @@ async def own_database(service: Service) -> AsyncIterator[Finding]:
         f"differs from the database's by {drift:.1f} s",
         "synchronise both machines (NTP): receipts are judged by time",
     )
+    yield await _delivery(service)
     ranges = service.settings.cards.ranges
     free = await service.cards.count_free()
     left = 0
@@ -84,6 +88,14 @@ async def _rights(service: Service) -> Finding:
             f"{found.role} may not do all it has to in schema koshelek",
             "\n".join(found.grants),
         )
+    if found.revokes:
+        return Finding(
+            "rights",
+            True,
+            f"{found.role} may remove rows that say who did what",
+            "\n".join(found.revokes),
+            warning=True,
+        )
     # The embedded server has one role, and lets in nobody but its own user.
     if found.more and service.settings.database.url is not None:
         return Finding(
@@ -95,6 +107,30 @@ async def _rights(service: Service) -> Finding:
             warning=True,
         )
     return Finding("rights", True, f"{found.role} may read and write the adapter's tables")
+
+
+async def _delivery(service: Service) -> Finding:
+    """Whether anybody carries to the CRM what is recorded."""
+    async with service.gateway.connection() as connection:
+        found = await due(connection)
+    if not found.count:
+        return Finding("delivery", True, "nothing waits that could be delivered now")
+    some = f"{found.count} {'operation' if found.count == 1 else 'operations'}"
+    oldest = f"{some} could be delivered now, the oldest for {timedelta(seconds=int(found.oldest_seconds))}"
+    if found.nobody_delivers:
+        runs = (
+            "start koshelek-adapter serve, which delivers (delivery.in_process)"
+            if service.settings.delivery.in_process
+            else "start koshelek-adapter worker; with delivery.in_process = false serve does not deliver"
+        )
+        return Finding("delivery", False, f"{oldest}: nobody delivers", runs)
+    return Finding(
+        "delivery",
+        True,
+        oldest,
+        "another koshelek-adapter worker, or more delivery.concurrency, if it stays so",
+        warning=found.oldest_seconds > _LATE,
+    )
 
 
 async def _line(service: Service) -> Finding | None:

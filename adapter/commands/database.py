@@ -45,9 +45,11 @@ def prepare(
             "another."
         ),
     ] = None,
-    grant: Annotated[bool, typer.Option("--grant", help="Give the role its rights, too.")] = False,
+    grant: Annotated[bool, typer.Option("--grant", help="Also run what is printed.")] = False,
 ) -> None:
     """Make the adapter's tables or bring them up to date, and print the GRANTs that the service's role lacks.
+
+    A role that an older version let remove rows that say who did what loses that right by the REVOKE below.
 
     Run it with an owner's role before serve and worker of a new version start; they then need no right to
     change a table. What is printed is SQL. It may be run again at any time.
@@ -151,14 +153,19 @@ async def _rights(service: Service, role: str | None, schemas: list[str], grant:
 
 
 async def _grants(connection: Connection, role: str, schemas: list[str], grant: bool) -> list[str]:
-    from adapter.store.rights import grants
+    from adapter.store.rights import grants, revokes
 
-    lacking = list(await grants(connection, role, schemas))
-    if not lacking:
-        return [f"-- {role} has every right it needs"]
+    lacking = await grants(connection, role, schemas)
+    taken = await revokes(connection, role)
     if grant:
         async with connection.transaction():
-            for statement in lacking:
+            for statement in (*lacking, *taken):
                 await connection.execute(statement)
-        return ["-- given:", *lacking]
-    return [f"-- {role} lacks:", *lacking]
+    lines = (
+        ["-- given:" if grant else f"-- {role} lacks:", *lacking]
+        if lacking
+        else [f"-- {role} has every right it needs"]
+    )
+    if taken:
+        lines += ["-- taken back:" if grant else f"-- {role} may remove who did what; take it back:", *taken]
+    return lines

@@ -24,12 +24,15 @@ def hurry(kind: Kind = None, config: ConfigFile = None, data_dir: DataDir = None
     """
     from adapter.store import queue
 
-    moved = 0
+    moved, due = 0, queue.Due(0, 0.0, taken=False)
 
     async def work(gateway: Gateway) -> None:
-        nonlocal moved
+        nonlocal moved, due
         async with gateway.connection() as connection:
+            due = await queue.due(connection)
             moved = await queue.hurry(connection, kind)
 
     with_database(desk_settings(config, data_dir), work)
+    if due.nobody_delivers:
+        say(f"{due.count} could be tried already, and nobody delivers; koshelek-adapter check says more")
     say(f"{moved} will be tried now" if moved else "nothing was put off")

@@ -41,7 +41,8 @@ _IN_WORDS = {
 }
 _HOW_IT_ENDS = (
     "-> koshelek-adapter receipts recheck {id} asks the CRM; if you looked for the key there yourself: "
-    "settle {id} --as credited or refused; requeue {id} sends it again"
+    'receipts settle {id} --as credited (or refused) --note "…"; '
+    'receipts requeue {id} --note "…" sends it again'
 )
 _MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 

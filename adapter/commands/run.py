@@ -24,6 +24,12 @@ def serve(
         int | None,
         typer.Option(min=1, max=64, help="Processes that share the port; overrides server.workers."),
     ] = None,
+    management_port: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=65535, help="Port of health, metrics and console; overrides management.port."
+        ),
+    ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="Folder of the embedded database; overrides database.data_dir.")
     ] = None,
@@ -36,6 +42,7 @@ def serve(
 
     overrides = {
         "server": {"host": host, "port": port, "workers": workers},
+        "management": {"port": management_port},
         "database": {"data_dir": data_dir},
     }
     settings = settings_for(config, overrides)

@@ -6,6 +6,7 @@ It may not know how a request is read, nor where this is kept.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -85,6 +86,8 @@ _SAME_THING: Mapping[str, Sequence[str]] = {
     "deny": ("denied", "disabled", "optout"),
 }
 """Other words for the same thing, without blanks and marks."""
+_MAY_BE_OFFERS = re.compile(r"card/\{…\}/[A-Za-z][A-Za-z0-9_-]{2,39}")
+"""A word after a card's number; anything deeper is somebody who guesses."""
 _ALIKE = 0.85
 """How much alike two spellings of one word are; ``lastname`` and ``firstname`` are less."""
 
@@ -189,7 +192,7 @@ def _about_a_path(name: str, koshelek: Koshelek, base_path: str) -> str:
         return "set koshelek.get_all_users = true to serve it"
     if rest.startswith(("promo/", "card/anonymous")):
         return f"it is a method of a newer version: raise koshelek.api_version (it is {koshelek.api_version})"
-    if rest.startswith("card/") and koshelek.offers_path is None:
+    if _MAY_BE_OFFERS.fullmatch(rest) and koshelek.offers_path is None:
         masked = path.removeprefix(base_path).replace("{…}", "{cardNumber}", 1)
         return f'if it asks for offers, set koshelek.offers_path = "{masked}"'
     return "no method of the contract has this path; ask Koshelek what it asks for"

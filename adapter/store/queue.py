@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
@@ -99,6 +100,52 @@ async def hurry(
     """
     tag = await connection.execute(_HURRY, DELIVER, kind)
     return int(tag.split()[-1])
+
+
+# A job that was picked by a process that has died since is due again.
+_DUE = """
+    SELECT count(*) AS count,
+           coalesce(greatest(0, extract(epoch FROM now() - min(since))), 0)::float8 AS oldest_seconds,
+           EXISTS (SELECT FROM koshelek.pgqueuer
+                    WHERE entrypoint = $1 AND status = 'picked' AND heartbeat > now() - $2::interval)
+           OR EXISTS (SELECT FROM (SELECT status, created FROM koshelek.pgqueuer_log
+                                    ORDER BY id DESC LIMIT 1000) AS latest
+                       WHERE status <> 'queued' AND created > now() - $2::interval) AS taken
+      FROM (SELECT execute_after AS since FROM koshelek.pgqueuer
+             WHERE entrypoint = $1 AND status = 'queued' AND execute_after <= now()
+             UNION ALL
+            SELECT heartbeat FROM koshelek.pgqueuer
+             WHERE entrypoint = $1 AND status = 'picked' AND heartbeat <= now() - $2::interval
+             LIMIT 10000) AS due
+"""
+_LATELY = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """What could be delivered now."""
+
+    count: int
+    """Operations, counted up to 10,000."""
+    oldest_seconds: float
+    """Since when the oldest could be."""
+    taken: bool
+    """Whether any process has taken up a job within the last minute."""
+
+    @property
+    def nobody_delivers(self) -> bool:
+        """Whether no process takes up what has been due for a while."""
+        return bool(self.count) and not self.taken and self.oldest_seconds > _TAKEN_UP_WITHIN
+
+
+_TAKEN_UP_WITHIN = 15.0  # seconds; a worker looks every second
+
+
+async def due(connection: Connection) -> Due:
+    """What could be delivered now, and whether anybody does."""
+    row = await connection.fetchrow(_DUE, DELIVER, _LATELY)
+    assert row is not None  # noqa: S101 - an aggregate has a row
+    return Due(row["count"], row["oldest_seconds"], row["taken"])
 
 
 _NEXT = """

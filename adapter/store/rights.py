@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 OWN = "koshelek"
 """The adapter's own schema."""
+KEPT = ("card_events", "console_audit", "operation_events")
+"""Tables that say who did what: rows are added, and never removed."""
 
 # The sequence of an identity column needs no right of its own, that of a serial column does.
 _LACKING = """
@@ -32,6 +34,7 @@ _LACKING = """
                     WITH ORDINALITY AS every (privilege, place)
          WHERE relkind IN ('r', 'p')
            AND (privilege = 'SELECT' OR relname <> 'schema_version')
+           AND NOT (privilege = 'DELETE' AND schema = 'koshelek' AND relname = ANY($3::text[]))
            AND NOT has_table_privilege($1, pg_class.oid, privilege)
          GROUP BY schema, relname
         UNION ALL
@@ -51,6 +54,14 @@ _OF_DATABASE = """
            || ' ON DATABASE ' || quote_ident(current_database()) AS lacking
       FROM unnest(ARRAY['CONNECT', 'TEMPORARY']) AS privilege
      WHERE NOT has_database_privilege($1, current_database(), privilege)
+"""
+# Not the owner's, nor what a role has by another role: to take that away is not for these statements.
+_REMOVES_KEPT = """
+    SELECT string_agg(format('%s.%I', relnamespace::regnamespace, relname), ', ' ORDER BY relname)
+      FROM pg_class CROSS JOIN LATERAL aclexplode(relacl)
+     WHERE relnamespace = to_regnamespace('koshelek') AND relname = ANY($2::text[])
+       AND grantee = (SELECT oid FROM pg_roles WHERE rolname = $1) AND grantee <> relowner
+       AND privilege_type = 'DELETE'
 """
 _WIDE = """
     SELECT rolsuper, rolcreaterole, rolcreatedb, rolreplication, rolbypassrls,
@@ -86,6 +97,8 @@ class Rights:
     """SQL that gives what lacks."""
     more: tuple[str, ...]
     """What it may do besides, a few words each: whoever gets hold of its password may do it, too."""
+    revokes: tuple[str, ...]
+    """SQL that takes from it the right to remove what says who did what."""
 
 
 async def rights(connection: Connection) -> Rights:
@@ -96,14 +109,23 @@ async def rights(connection: Connection) -> Rights:
         await connection.fetchval("SHOW transaction_read_only") == "on",
         await grants(connection, role, [OWN]),
         await more_than_needed(connection, role, [OWN]),
+        await revokes(connection, role),
     )
 
 
 async def grants(connection: Connection, role: str, schemas: Sequence[str]) -> tuple[str, ...]:
     """SQL that gives ``role`` what it lacks to serve with the tables of these schemas."""
     name = await connection.fetchval("SELECT quote_ident($1)", role)
-    rows = await connection.fetch(_OF_DATABASE, role) + await connection.fetch(_LACKING, role, list(schemas))
+    rows = await connection.fetch(_OF_DATABASE, role)
+    rows += await connection.fetch(_LACKING, role, list(schemas), list(KEPT))
     return tuple(f"GRANT {row['lacking']} TO {name};" for row in rows if row["lacking"])
+
+
+async def revokes(connection: Connection, role: str) -> tuple[str, ...]:
+    """SQL that takes from ``role`` the right to remove what says who did what; older versions gave it."""
+    tables = await connection.fetchval(_REMOVES_KEPT, role, list(KEPT))
+    name = await connection.fetchval("SELECT quote_ident($1)", role)
+    return (f"REVOKE DELETE ON TABLE {tables} FROM {name};",) if tables else ()
 
 
 async def more_than_needed(connection: Connection, role: str, schemas: Sequence[str]) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 NAME: Final = "postgres"
 SCHEMA = Path(__file__).with_name("schema.sql")
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised with every change of ``schema.sql``: it is run over an older one, never over a newer one."""
 _MARK = re.compile(r"koshelek-adapter schema (\d+)")
 _SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together create the schema in turn

@@ -303,7 +303,7 @@ BEGIN
         INSERT INTO crm.promo_redemptions (code_id, customer_id, reference, points, message)
         VALUES (promo.id, customer, wanted_reference, promo.points, promo.message);
         INSERT INTO crm.points_ledger (customer_id, amount, remaining, description, reference, valid_until)
-        SELECT customer, promo.points, promo.points, 'Promo code ' || btrim(promo.code),
+        SELECT customer, promo.points, promo.points, btrim(promo.code),
                'promo:' || wanted_reference, crm.last_day_of_new_points(today)
         WHERE promo.points > 0;
         RETURN QUERY SELECT 'done', promo.points, promo.message;

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+import typer
 import typer.main
 
 from adapter.commands.app import app
@@ -54,6 +56,64 @@ def test_a_page_names_only_commands_there_are(project: Path, page: str) -> None:
         first, *rest = words.split()
         name = f"{first} {rest[0]}" if first in groups and rest else first
         assert name in _there() | groups | OF_DRIVERS, words
+
+
+SPELLED_OUT = (
+    "deploy/OPERATIONS.md",
+    "deploy/GO_LIVE.md",
+    "deploy/alerts/rules.yaml",
+    "adapter/OPERATING.md",
+    "adapter/CONSOLE.md",
+)
+_GROUPS = "receipts|cards|people|person|database|config|connector"
+USAGE_ERROR: Any = typer.BadParameter.__bases__[0]
+"""Of the command line's library, which typer brings along."""
+PUT_IN = {"ID": "4711", "KIND": "receipt"}
+"""What stands for the capitals of a page, where not any word will do."""
+
+
+def spelled_out(text: str) -> Iterator[list[str]]:
+    """Commands with their arguments, as one would type them. A mere name, as `receipts settle`, is none."""
+    blocks = "\n".join(re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
+    inline = re.sub(r"\s+", " ", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL))
+    found = re.findall(r"(?:bin/|^|exec )koshelek-adapter (.*)", blocks.replace("\\\n", " "), re.MULTILINE)
+    # In backticks; and where there are none, in the alerts, what takes an operation's number.
+    found += re.findall(rf"`(?:koshelek-adapter )?((?:{_GROUPS}) [^`|…]+)`", inline)
+    found += re.findall(r"`koshelek-adapter ([a-z]+ [^`|…]+)`", inline)
+    found += re.findall(
+        r"(?<!`)\b(receipts (?:settle|requeue|recheck) ID(?: --\w+ (?:\w+|\"[^\"]*\"))*)", inline
+    )
+    for line in found:
+        words = shlex.split(line.partition(" >")[0], comments=True)
+        if len(words) > 1 + (words[0] in _GROUPS.split("|")) or " #" in line:
+            yield [PUT_IN.get(word, word) for word in (word.strip("[]") for word in words)]
+
+
+def parsed(words: list[str]) -> None:
+    """Read as the command line reads it, without doing it. Raises ``USAGE_ERROR``."""
+    command: Any = typer.main.get_command(app)
+    context = None
+    while hasattr(command, "commands"):
+        name, *words = words
+        assert name in command.commands, name
+        command = command.commands[name]
+    context = command.make_context(command.name, words, parent=context)
+    context.close()
+
+
+@pytest.mark.parametrize("page", SPELLED_OUT)
+def test_every_command_of_a_page_is_whole(project: Path, page: str) -> None:
+    commands = list(spelled_out((project / page).read_text(encoding="utf-8")))
+    assert len(commands) >= 3
+    wrong = {}
+    for words in commands:
+        if words[0] in OF_DRIVERS:
+            continue
+        try:
+            parsed(list(words))
+        except (USAGE_ERROR, AssertionError) as error:
+            wrong[shlex.join(words)] = str(error)
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("page", PAGES)

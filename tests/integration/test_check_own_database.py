@@ -52,6 +52,13 @@ async def test_a_right_that_lacks_on_our_own_tables_is_found_with_its_grant(
         )
         await connection.execute(line["remedy"])
         line = told(check(tmp_path, database.replace("://postgres:", "://lessee:")), "rights")
+        assert (line["state"], line["remedy"]) == (
+            "warn",
+            "REVOKE DELETE ON TABLE koshelek.card_events, koshelek.console_audit, koshelek.operation_events "
+            "FROM lessee;",
+        )
+        await connection.execute(line["remedy"])
+        line = told(check(tmp_path, database.replace("://postgres:", "://lessee:")), "rights")
         assert (line["state"], line["detail"]) == (
             "ok",
             "lessee may read and write the adapter's tables",
@@ -69,6 +76,30 @@ async def test_a_database_that_takes_no_writes_is_told(tmp_path: Path, database:
     line = told(check(tmp_path, database), "rights")
     assert line["state"] == "fail"
     assert "target_session_attrs=read-write" in line["remedy"]
+
+
+async def test_that_nobody_delivers_is_told(tmp_path: Path, database: str) -> None:
+    assert (
+        told(check(tmp_path, database), "delivery")["detail"] == "nothing waits that could be delivered now"
+    )
+    connection = await asyncpg.connect(database)
+    await connection.execute(
+        "INSERT INTO koshelek.pgqueuer (priority, entrypoint, payload, execute_after, status) "
+        "VALUES (0, 'deliver', '1', now() - interval '2 hours', 'queued')"
+    )
+    worker = "[delivery]\nin_process = false\n"
+    line = told(check(tmp_path, database, worker), "delivery")
+    assert line["state"] == "fail"
+    assert line["detail"].startswith("1 operation could be delivered now, the oldest for 2:00:0")
+    assert line["detail"].endswith(": nobody delivers")
+    assert line["remedy"].startswith("start koshelek-adapter worker")
+    await connection.execute(
+        "INSERT INTO koshelek.pgqueuer_log (job_id, status, entrypoint, priority) "
+        "VALUES (7, 'picked', 'deliver', 0)"
+    )
+    line = told(check(tmp_path, database, worker), "delivery")
+    await connection.close()
+    assert (line["state"], line["remedy"].partition(",")[0]) == ("warn", "another koshelek-adapter worker")
 
 
 async def test_numbers_that_get_in_each_others_way_are_told(tmp_path: Path, database: str) -> None:

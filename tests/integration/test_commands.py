@@ -73,7 +73,10 @@ def test_version_is_printed(tmp_path: Path) -> None:
 
 _HELP: dict[tuple[str, ...], Sequence[str]] = {
     (): ("serve", "demo", "check", "healthcheck", "version", "config", "cards"),
-    ("serve",): ("until stopped", "--config", "--host", "--port", "--workers", "--data-dir"),
+    ("serve",): (
+        "until stopped",
+        *("--config", "--host", "--port", "--management-port", "--workers", "--data-dir"),
+    ),
     ("demo",): ("Nothing else is needed", "--port", "--data-dir", "default: 8080"),
     ("check",): ("one line each", "exit status 1", "--config"),
     ("healthcheck",): ("ready", "exit status 0 or 1", "--port"),

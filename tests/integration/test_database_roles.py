@@ -124,6 +124,9 @@ async def test_what_prepare_prints_is_all_that_the_services_role_needs(tmp_path:
             "CREATE TABLE crm.other ()",
             "CREATE SCHEMA other",
             "UPDATE koshelek.schema_version SET version = 1",
+            "DELETE FROM koshelek.console_audit",
+            "DELETE FROM koshelek.card_events",
+            "DELETE FROM koshelek.operation_events",
         ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(statement)
@@ -169,6 +172,21 @@ async def test_serve_and_worker_work_with_a_role_that_may_change_no_table(
 
 def _an_hour_ago() -> str:
     return f"{datetime.now(ZoneInfo('Europe/Moscow')) - timedelta(hours=1):%Y%m%dT%H%M}"
+
+
+async def test_prepare_takes_back_what_an_older_version_gave(tmp_path: Path, roles: Roles) -> None:
+    await granted(tmp_path, roles)
+    async with connected(roles.owner) as connection:
+        await connection.execute(f'GRANT DELETE ON koshelek.console_audit TO "{SERVICE}"')
+    taken = f'REVOKE DELETE ON TABLE koshelek.console_audit FROM "{SERVICE}";'
+    done = await asyncio.to_thread(prepare, tmp_path, roles)
+    assert taken in done.out.splitlines(), done.text
+    done = await asyncio.to_thread(prepare, tmp_path, roles, "--grant")
+    assert taken in done.out.splitlines(), done.text
+    assert "REVOKE" not in (await asyncio.to_thread(prepare, tmp_path, roles)).out
+    async with connected(roles.service) as connection:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("DELETE FROM koshelek.console_audit")
 
 
 async def test_prepare_leaves_a_database_that_the_service_does_not_use(tmp_path: Path, roles: Roles) -> None:
@@ -312,7 +330,7 @@ async def test_an_older_program_leaves_newer_tables_of_the_crm(tmp_path: Path, d
 def test_the_crms_schema_has_a_new_number_when_it_is_changed() -> None:
     """The number alone tells an older schema from a newer one: raise it with every change of the file."""
     text = Path(crm_backends.postgres.__file__).with_name("schema.sql").read_bytes()
-    assert (SCHEMA_VERSION, hashlib.sha256(text).hexdigest()[:16]) == (2, "0e03a645e7ff0ccd")
+    assert (SCHEMA_VERSION, hashlib.sha256(text).hexdigest()[:16]) == (3, "f9bf35128d899495")
 
 
 # -- the line to the database ----------------------------------------------------------------------------

@@ -153,9 +153,7 @@ class Shop:
 @pytest.fixture
 def served(folder: Path, shop: asyncpg.Connection[asyncpg.Record], fresh_database: str) -> Iterator[Shop]:
     port, management = free_ports(2)
-    with Running(
-        "serve", "--port", str(port), cwd=folder, env={"KOSHELEK_MANAGEMENT__PORT": str(management)}
-    ) as serving:
+    with Running("serve", "--port", str(port), "--management-port", str(management), cwd=folder) as serving:
         serving.wait_for('"ready"')
         yield Shop(port, shop, fresh_database)
 

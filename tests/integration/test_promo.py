@@ -33,7 +33,9 @@ async def test_a_valid_code_gives_its_points(adapter: Adapter) -> None:
     number = await adapter.issue(phone=new_phone())
     answer = await adapter.post(PROMO, {"code": " welcome ", "cardNumber": number})
     assert answer.body == {"status": "credited", "points": "100", "description": "Добро пожаловать"}
-    assert (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]["available"] == "100"
+    bonus = (await adapter.get(f"/v1/card/{number}")).body["card"]["bonus"]
+    assert bonus["available"] == "100"
+    assert [entry["description"] for entry in bonus["bonuses"]] == ["WELCOME"]  # words in no language
 
 
 async def test_a_code_may_come_by_phone_and_under_another_name(adapter: Adapter) -> None:

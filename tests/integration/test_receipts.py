@@ -39,6 +39,25 @@ async def test_a_receipt_may_come_by_phone_and_under_other_names(adapter: Adapte
         assert answer.body == CREDITED
 
 
+async def test_of_card_and_phone_of_different_people_the_card_counts(adapter: Adapter) -> None:
+    """As METHODS.md says: the phone beside a card number is not looked at."""
+    card = await adapter.issue(phone="79161112244")
+    other = await adapter.issue(phone="79161112255")
+    answer = await adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": card, "msisdn": "79161112255"})
+    assert answer.body == CREDITED
+    assert (await _total(adapter, card), await _total(adapter, other)) == ("62", "0")
+
+
+async def test_a_receipt_that_brings_nothing_is_told_so(adapter: Adapter) -> None:
+    number = await adapter.issue(phone=new_phone())
+    answer = await adapter.post(QR, {"qrCode": adapter.qr("0.01"), "cardNumber": number})
+    assert answer.body == {
+        "status": "credited",
+        "points": "0",
+        "description": "Чек принят, баллов за него нет",
+    }
+
+
 async def test_the_six_fields_may_be_given_apart(adapter: Adapter) -> None:
     number = await adapter.issue(phone=new_phone())
     fields = dict(pair.split("=") for pair in adapter.qr().split("&"))

@@ -241,6 +241,16 @@ async def test_what_was_put_off_is_hurried(adapter: Adapter, receipts: Command) 
     await until(credited)
 
 
+async def test_hurrying_where_nobody_delivers_says_so(adapter: Adapter, receipts: Command) -> None:
+    await send(adapter)
+    assert (await receipts("hurry")).out == "nothing was put off\n"
+    await adapter.sql(f"UPDATE {QUEUE} SET execute_after = now() - interval '1 minute'")
+    assert (await receipts("hurry")).out == (
+        "1 could be tried already, and nobody delivers; koshelek-adapter check says more\n"
+        "nothing was put off\n"
+    )
+
+
 # --- sending again -------------------------------------------------------------------------------------
 
 

@@ -43,8 +43,10 @@ def add_console(application: web.Application, parts: Parts) -> None:
         *(Held(parts), Question(parts), Now(parts, history), numbers),
         *(Personal(parts), Sends(parts), Check(parts)),
     )
-    for pages in (Home(parts, guard, doorkeeper), *subjects):
+    home = Home(parts, guard, doorkeeper)
+    for pages in (home, *subjects):
         console.add_routes(pages.routes())
+    console.add_routes([home.rest()])
     application.cleanup_ctx.append(numbers.until_closed)
     application[HISTORY] = history
 
@@ -82,6 +84,14 @@ class Home(Pages):
             web.get("/audit", self.audit),
             web.get("/static/console.css", _style),
         ]
+
+    def rest(self) -> web.RouteDef:
+        """What is no page; after all others."""
+        return web.get("/{rest:.*}", self.nothing)
+
+    async def nothing(self, request: web.Request) -> web.Response:
+        said = self.language_of(request)("There is no page with this address.")
+        return self.page(request, "nothing", said=said, status=404)
 
     async def start(self, request: web.Request) -> web.Response:
         raise see("held")

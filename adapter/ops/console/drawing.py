@@ -45,7 +45,9 @@ def _environment(say: Language, zone: ZoneInfo) -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(t=say, s=say.sentence, w=_words(say))
-    made.filters.update(last=masking.last, moment=_moments(zone), age=_ages(say), points=_points, ms=_ms)
+    made.filters.update(
+        last=masking.last, moment=_moments(zone), clock=_clock(zone), age=_ages(say), points=_points, ms=_ms
+    )
     made.filters.update(grouped=lambda number: f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
     return made
 
@@ -69,6 +71,14 @@ def _moments(zone: ZoneInfo) -> Callable[[datetime | None], str]:
         return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), text)
 
     return moment
+
+
+def _clock(zone: ZoneInfo) -> Callable[[datetime], str]:
+    def clock(at: datetime) -> str:
+        """The time of day, for where the day is clear."""
+        return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at.astimezone(zone):%H:%M}")
+
+    return clock
 
 
 def _ages(say: Language) -> Callable[[datetime], str]:

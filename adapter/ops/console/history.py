@@ -63,6 +63,10 @@ class Span:
         """Calls per second."""
         return self.total / self.seconds if self.seconds else 0.0
 
+    def exceeds(self, share: float) -> bool:
+        """Whether the quantile lies beyond the last bound, so that only "more than that" is known."""
+        return sum(self.within[:-1]) < share * sum(self.within)
+
     def quantile(self, share: float) -> float | None:
         """Seconds within which this share of the calls was answered, as far as the buckets tell."""
         wanted, seen, low = share * sum(self.within), 0.0, 0.0

@@ -87,6 +87,9 @@ class Now(Pages):
             "slowest": max(
                 (value for span in spans if (value := span.quantile(0.99)) is not None), default=None
             ),
+            "beyond": any(span.exceeds(0.99) for span in spans),
+            "since": samples[0].at if samples else None,
+            "until": samples[-1].at if samples else None,
             "longest": max(
                 (number_of(one.waiting, *ON_THEIR_WAY, *IN_DOUBT, *HELD) or 0 for one in samples), default=0
             ),

@@ -75,7 +75,12 @@ class Question(Pages):
             "find",
             found=found,
             text="",
-            names={c.number: session.name_card(c.number) for c in found.cards},
+            names={
+                number: session.name_card(number)
+                for card in found.cards
+                for number in (card.number, card.replaces)
+                if number is not None
+            },
         )
 
     async def _found(self, text: str) -> Found:
@@ -134,6 +139,7 @@ class Question(Pages):
         session, card = request[SESSION], await self._asked_card(request)
         shown = session.shows(f"card {card.number}")
         replaced = await in_its_place(self.parts.programme, card) if card.replaced_by is not None else None
+        operations = await self._operations(card)
         return self.page(
             request,
             "card",
@@ -143,7 +149,8 @@ class Question(Pages):
             profile=await self._profile(card) if shown else None,
             since=await self.parts.cards.since(card.number),
             events=await self.parts.cards.events(card.number),
-            operations=await self._operations(card),
+            operations=operations[:_MOST],
+            more=len(operations) > _MOST,
             now=await self._as_koshelek(card) if "now" in request.query else None,
             replaced=None if replaced is None else session.name_card(replaced.number),
             replaces=None if card.replaces is None else session.name_card(card.replaces),
@@ -161,7 +168,10 @@ class Question(Pages):
         raise see(f"cards/{request.match_info['name']}")
 
     async def _operations(self, card: Card) -> Sequence[Item]:
-        return await self.parts.desk.newest(state=None, kind=None, card=card.number, since=None, limit=_MOST)
+        """The newest, and one more than is shown where there are more."""
+        return await self.parts.desk.newest(
+            state=None, kind=None, card=card.number, since=None, limit=_MOST + 1
+        )
 
     async def _profile(self, card: Card) -> Profile | str | None:
         """The owner as the CRM knows them; a text: why it does not say."""
@@ -192,7 +202,8 @@ class Question(Pages):
         session = request[SESSION]
         found = await self.parts.desk.show(int(request.match_info["id"]))
         if found is None:
-            return self.page(request, "nothing", status=404)
+            said = self.language_of(request)("There is no operation with this number.")
+            return self.page(request, "nothing", said=said, status=404)
         item, events = found
         shown = session.shows(f"operation {item.id}")
         card = None if item.card_number is None else session.name_card(item.card_number)
