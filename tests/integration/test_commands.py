@@ -219,8 +219,8 @@ def test_the_effective_settings_are_shown_with_secrets_masked(tmp_path: Path) ->
     for line in (
         "server.port = 9000",
         'koshelek.password = "********"',
-        'database.url = "********"',
-        'crm.points.url = "********"',
+        'database.url = "********"  # the database d on h:5432',
+        'crm.points.url = "********"  # the database d on h:5432',
         'crm.users.driver = "none"',
     ):
         assert line in done.out.splitlines()
