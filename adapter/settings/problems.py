@@ -54,8 +54,20 @@ def explain(
             lines.append(f"{key}: unknown key{instead_of(str(location[-1]), valid)}")
         else:
             section = model_at(model, location) or model
+            if problem["type"] in ("missing", "string_type"):
+                above = model_at(model, location[:-1]) or model
+                lines.append(f"{key}: {_in_words(problem['type'], str(location[-1]), secret_names(above))}")
+                continue
             lines.append(placed(key, problem["msg"].removeprefix("Value error, "), section))
     return lines
+
+
+def _in_words(kind: str, name: str, secrets: Sequence[str]) -> str:
+    """A reason and a remedy for what is left out, or is another kind of value than text."""
+    if kind == "string_type":
+        return f'text is wanted; put it into quotes: {name} = "…"'
+    file = f", or {name}_file with the path of a file that holds it" if name in secrets else ""
+    return f"it is needed and not set; write {name}{file}"
 
 
 def placed(where: str, message: str, model: type[BaseModel]) -> str:

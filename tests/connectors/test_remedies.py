@@ -5,7 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
+from adapter.settings.problems import explain
+from crm_backends.connector.reading import read_text
+from crm_backends.connector.spec import settings_model
 from tests.connectors.making import connector
 from tests.connectors.test_commands import BASE, run
 
@@ -73,3 +77,15 @@ def test_a_name_that_is_nearly_right_is_named(tmp_path: Path) -> None:
     assert 'there is no setting "kye_file"; did you mean "key_file"?' in run(
         "try", named, "points.balance", "--input", "account=1", *given, status=1
     )
+
+
+def test_what_the_settings_file_lacks_is_told_with_what_to_write() -> None:
+    model = settings_model(
+        read_text(connector(BALANCE, SECRET.replace("{key", "{shop: {help: a shop}, key")), "crm.yaml").model
+    )
+    with pytest.raises(ValidationError) as raised:
+        model.model_validate({"base_url": "https://x.example", "shop": 42})
+    assert sorted(explain(raised.value, model, "crm")) == [
+        "crm.key: it is needed and not set; write key, or key_file with the path of a file that holds it",
+        'crm.shop: text is wanted; put it into quotes: shop = "…"',
+    ]

@@ -584,7 +584,8 @@ def test_a_driver_leaves_ports_it_cannot_serve_unbound_unless_it_was_asked_for_t
 
 @pytest.mark.usefixtures("stamps")
 def test_a_drivers_own_settings_are_checked_and_the_key_named(write: Write) -> None:
-    assert problem(write("[crm.points]\ndriver = 'stamps'\n")) == "crm.points.token: Field required"
+    told = problem(write("[crm.points]\ndriver = 'stamps'\n"))
+    assert told.startswith("crm.points.token: it is needed and not set; write token")
     said = problem(write(f"[crm.points]\ndriver = 'stamps'\ntoken = '{SECRET}'\nregoin = 'x'\n"))
     assert said == 'crm.points.regoin: unknown key; did you mean "region"?'
 
