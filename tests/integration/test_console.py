@@ -574,6 +574,17 @@ async def test_a_click_checks_and_the_settings_in_force_are_masked(
     assert "wrong crm perx" in (await rita.post("/console/check")).words
 
 
+async def test_what_a_check_finds_is_told_in_russian(start: StartAdapter) -> None:
+    adapter = await start(console={"people": PEOPLE})
+    async with management_port(adapter.service) as address, somebody(address) as rita:
+        await rita.log_in(RITA)
+        await rita.get("/console/language/ru?back=/console/check")
+        page = await rita.post("/console/check")
+    cells = re.findall(r'<td data-head="(?:Что|Найдено)">(.*?)</td>', page.text, re.DOTALL)
+    assert len(cells) > 12
+    assert [cell for cell in cells if not re.search("[а-яё]", cell) and cell != "CRM postgres"] == []
+
+
 async def test_the_adapters_own_answers_are_tried_by_a_click_and_counted_nowhere(
     adapter: Adapter, rita: Person
 ) -> None:
