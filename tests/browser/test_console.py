@@ -180,6 +180,17 @@ async def test_now_looks_anew_by_itself_until_it_is_told_to_stand_still(
         await watched.fits()
 
 
+_ONE_ROW = """
+(() => {
+  const place = name => document.querySelector(name).getBoundingClientRect();
+  const [tongues, leave, main] = [place(".languages"), place(".leave"), place("main")];
+  const beside = leave.top < tongues.bottom && tongues.top < leave.bottom;
+  return beside && Math.abs(leave.right - main.right) < 2;
+})()
+"""
+"""Language and leaving stand side by side, at the right edge."""
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("language", ["en", "ru"])
@@ -187,6 +198,7 @@ async def test_every_page_fits_in_every_size_colour_and_language(
     adapter: Adapter, base: str, opened: Open, size: str, scheme: str, language: str
 ) -> None:
     operation = await held(adapter, times=0, phone=PHONE)
+    assert (await adapter.get("/v1/card/29990000")).status == 422  # for the codes on the page Now
     async with opened(size, locale=language, color_scheme=scheme, expects="404") as watched:
         page = watched.page
         await page.goto(f"{base}/console/login")
@@ -205,11 +217,14 @@ async def test_every_page_fits_in_every_size_colour_and_language(
             "find",
             "now",
             "sends",
+            "check",
+            "personal",
             "audit",
             "operations/99999",
         ):
             await page.goto(f"{base}/console/{path}")
             await watched.fits()
             assert await page.locator("html").get_attribute("lang") == language
+            assert await page.evaluate(_ONE_ROW) is True
             dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (dark == "rgb(20, 23, 27)") is (scheme == "dark")

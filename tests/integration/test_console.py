@@ -278,6 +278,61 @@ async def test_a_receipt_is_found_by_its_qr_and_by_its_numbers(adapter: Adapter,
     assert "200 accepted" in story.words
 
 
+async def test_a_card_tells_of_more_operations_and_what_a_receipt_was_once_it_is_shown(
+    start: StartAdapter,
+) -> None:
+    adapter = await start(console={"people": PEOPLE}, receipts={"wait": 5.0})
+    card = await adapter.issue(phone=PHONE)
+    await adapter.service.pool.execute(
+        """
+        INSERT INTO koshelek.operations
+               (kind, identity, card_number, fingerprint, request, state, finished_at)
+        SELECT 'promo_code', 'p' || n, $1, '', '{"code": "X"}', 'done', now()
+          FROM generate_series(1, 55) AS n
+        """,
+        card,
+    )
+    await adapter.post("/v1/promo/qrCode", {"qrCode": adapter.qr("1234.50"), "cardNumber": card})
+    async with management_port(adapter.service) as address, somebody(address) as rita:
+        await rita.log_in(RITA)
+        await rita.get("/console/find")
+        found = await rita.post("/console/find", {"text": card})
+        (path,) = set(re.findall(r"/console/cards/[\w-]+", found.text))
+        page = await rita.get(path)
+        assert "The newest 50 are shown; there are more" in page.words
+        assert page.text.count("/console/operations/") == 50
+        assert "1234.50" not in page.words
+        assert "1234.50 ₽, 20" in (await rita.post(path, {"do": "show"})).words
+
+
+async def test_after_a_replacement_the_search_names_the_card_before(start: StartAdapter) -> None:
+    adapter = await start(console={"people": PEOPLE}, receipts={"wait": 5.0})
+    old = await adapter.issue(phone=PHONE)
+    await adapter.post("/v1/promo/qrCode", {"qrCode": adapter.qr(), "cardNumber": old})
+    async with management_port(adapter.service) as address, somebody(address) as olga:
+        await olga.log_in()
+        await olga.get("/console/find")
+        found = await olga.post("/console/find", {"text": old})
+        (path,) = set(re.findall(r"/console/cards/([\w-]+)", found.text))
+        await olga.get(f"/console/cards/{path}")
+        fields = {"card": path, "note": "lost", "new": "2999999999990", "do": "replace"}
+        await olga.post("/console/pool/card", fields)
+        found = await olga.post("/console/find", {"text": PHONE})
+        assert f"In place of Card …{old[-4:]}" in found.words
+        new = await olga.get(re.findall(r'class="hit"><a href="([^"]+)"', found.text)[0])
+        assert f"stands with the card that it replaced: Card …{old[-4:]}" in new.words
+
+
+async def test_what_is_no_page_is_told_on_a_page(rita: Person) -> None:
+    page = await rita.get("/console/nope")
+    assert page.status == 404
+    assert "There is no page with this address." in page.words
+    assert "A customer's question" in page.words  # with the way back
+    await rita.get("/console/find")
+    nothing = await rita.post("/console/find", {"text": "8710000101125654 5 6"})
+    assert "Nothing found This receipt has not come to us" in nothing.words
+
+
 async def test_a_person_is_found_by_phone_and_shown_by_a_click_that_is_kept(start: StartAdapter) -> None:
     adapter = await start(console={"people": PEOPLE})  # over our own CRM, which keeps names and phones
     card = await adapter.issue(phone=PHONE, firstName=NAME, surname=SURNAME)
@@ -372,6 +427,7 @@ async def test_now_tells_of_calls_crms_and_what_waits(adapter: Adapter) -> None:
             history.samples.append(await history.sample())
             drawn = await person.get("/console/now")
             assert drawn.text.count("<svg") == 3
+            assert drawn.text.count('class="ends"') == 3
             assert "<rect" in drawn.text
             assert 'http-equiv="refresh"' in drawn.text
             assert 'http-equiv="refresh"' not in (await person.get("/console/now?still=1")).text
@@ -516,6 +572,17 @@ async def test_a_click_checks_and_the_settings_in_force_are_masked(
         async with control.post(f"{crm.base_url}/_sandbox/faults", json=body) as response:
             assert response.status < 300
     assert "wrong crm perx" in (await rita.post("/console/check")).words
+
+
+async def test_what_a_check_finds_is_told_in_russian(start: StartAdapter) -> None:
+    adapter = await start(console={"people": PEOPLE})
+    async with management_port(adapter.service) as address, somebody(address) as rita:
+        await rita.log_in(RITA)
+        await rita.get("/console/language/ru?back=/console/check")
+        page = await rita.post("/console/check")
+    cells = re.findall(r'<td data-head="(?:Что|Найдено)">(.*?)</td>', page.text, re.DOTALL)
+    assert len(cells) > 12
+    assert [cell for cell in cells if not re.search("[а-яё]", cell) and cell != "CRM postgres"] == []
 
 
 async def test_the_adapters_own_answers_are_tried_by_a_click_and_counted_nowhere(

@@ -157,6 +157,8 @@ def test_advice_about_paths() -> None:
     )
     offers = advice(ObservedName("elsewhere", "path", "GET /v1/card/{…}/offers"), settings, "")
     assert 'koshelek.offers_path = "/v1/card/{cardNumber}/offers"' in offers
+    for guessed in ("GET /v1/card/{…}/etc/passwd", "GET /v1/card/.env", "GET /v1/card/{…}/../x"):
+        assert "offers_path" not in advice(ObservedName("elsewhere", "path", guessed), settings, "")
     old = Koshelek(api_version="1.0.0")
     assert "raise koshelek.api_version" in advice(
         ObservedName("elsewhere", "path", "POST /v1/promo/qrCode"), old, ""

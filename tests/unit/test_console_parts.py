@@ -113,7 +113,9 @@ def test_quantiles_come_from_what_was_counted_in_between() -> None:
     assert (found.total, found.refused, found.seconds) == (110, 10, 60)
     assert found.quantile(0.5) == pytest.approx(0.155)
     assert found.quantile(0.99) == 0.4  # beyond the last bound nothing is known
+    assert (found.exceeds(0.5), found.exceeds(0.99)) == (False, True)
     assert span(after, after).quantile(0.5) is None
+    assert not span(after, after).exceeds(0.99)
     assert span(sample(0, (), {}), after).total == 160
 
 
