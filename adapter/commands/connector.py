@@ -119,7 +119,7 @@ def try_(
 
     Settings come from [crm] of the settings file, where that names this connector, and from --set.
     """
-    from crm_backends.connector.examples import UnfitInput, key_for
+    from crm_backends.connector.calls import UnfitInput, key_for
     from crm_backends.connector.trying import WrongCall, try_operation
     from crm_backends.inputs import read_phone
     from crm_backends.registry import BackendContext

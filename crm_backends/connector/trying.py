@@ -13,7 +13,8 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from crm_backends.connector.examples import CALLS, RECONCILE, Call, UnfitInput, fit, plain, with_hint
+from crm_backends.connector.calls import CALLS, RECONCILE, Call, UnfitInput, fit, plain
+from crm_backends.connector.examples import with_hint
 from crm_backends.connector.problems import nearest
 from crm_backends.connector.recorded import Shown
 from crm_backends.connector.vocabulary import ACCOUNTS

@@ -16,7 +16,7 @@ from contracts.sandbox import mindbox as stand_in
 from contracts.sandbox import running
 from crm_backends import registry
 from crm_backends.conformance import context
-from crm_backends.connector.examples import Call
+from crm_backends.connector.calls import Call
 from crm_backends.model import ChannelConsents, Profile
 from crm_backends.ports import Deadline, Outcome
 from tests.vendors.heard import Heard, listening

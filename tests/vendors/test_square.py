@@ -19,7 +19,7 @@ from contracts.sandbox import running
 from contracts.sandbox import square as stand_in
 from crm_backends import registry
 from crm_backends.conformance import context
-from crm_backends.connector.examples import Call
+from crm_backends.connector.calls import Call
 from crm_backends.model import Profile
 from crm_backends.ports import Deadline
 from tests.vendors.heard import listening

@@ -14,7 +14,7 @@ from contracts.sandbox import running
 from contracts.sandbox import talonone as stand_in
 from crm_backends import registry
 from crm_backends.conformance import context
-from crm_backends.connector.examples import Call
+from crm_backends.connector.calls import Call
 from crm_backends.ports import Deadline, Outcome
 from tests.vendors.heard import Heard, listening
 
