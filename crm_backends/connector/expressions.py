@@ -3,6 +3,9 @@
 No template is ever rendered and no Python attribute is ever looked up: an expression can reach the names it
 is given, their members, and the functions of ``functions``. What it may not know is checked when it is read,
 so that a wrong name is found before anything is asked. See README.md for why this language.
+
+What is allowed, and what is said of anything else, are in one module, so that neither changes without
+the other.
 """
 
 from __future__ import annotations
