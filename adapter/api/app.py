@@ -41,6 +41,8 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _VERSIONS = ("1.0.0", "1.1.0", "1.2.0", "1.3.0")
 _TO_ANSWER = 0.2  # seconds of server.deadline
 _PART = 30.0  # seconds for a part of a stream; meanwhile it may hold a database connection
+_AWAY_AGAIN = 10.0
+"""Seconds between two log lines that the database does not answer."""
 _BROKEN = "broken"
 """In the log and the metrics, instead of an error's code: a stream broke after its status 200 was sent."""
 
@@ -100,6 +102,8 @@ class PublicPort:
     """Where names that nothing reads are kept; ``None``: nowhere."""
     observed_names: ObservedNames = field(init=False)
     _under_way: int = field(default=0, init=False)
+    _away_told_at: float = field(default=float("-inf"), init=False)
+    _away_untold: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         settings = self.programme.settings
@@ -181,6 +185,8 @@ class PublicPort:
                 self._under_way -= 1
         except Exception as error:
             refused = _as_refusal(error, request_id)
+            if refused.code is Code.DATABASE_DOWN:
+                self._tell_database_away(error, request_id)
             if refused.code is Code.FIELD_MISSING and refused.field is not None:
                 self.observed_names.missing(name, refused.field)
         language = settings.koshelek.language
@@ -190,6 +196,17 @@ class PublicPort:
         if refused.code is Code.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = 'Basic realm="Loyalty Online API", charset="UTF-8"'
         return response, refused.code
+
+    def _tell_database_away(self, error: Exception, request_id: str) -> None:
+        """A line now and then, with how many calls had none: each has its own line of the request anyhow."""
+        now = time.monotonic()
+        if now - self._away_told_at < _AWAY_AGAIN:
+            self._away_untold += 1
+            return
+        log.error(
+            "database_unavailable", reason=str(error), request_id=request_id, calls_before=self._away_untold
+        )
+        self._away_told_at, self._away_untold = now, 0
 
     def _observe_names(self, name: str, request: web.Request) -> None:
         served = self._served_at(request.path) if name == "unknown" else None
@@ -331,7 +348,6 @@ def _as_refusal(error: Exception, request_id: str) -> Refused:
     if isinstance(error, StoreBusy):
         return Refused(Code.OVERLOADED)
     if isinstance(error, StoreUnavailable):
-        log.error("database_unavailable", reason=str(error), request_id=request_id)
         return Refused(Code.DATABASE_DOWN)
     if isinstance(error, NotSupported):
         return Refused(Code.NOT_SUPPORTED)

@@ -48,6 +48,8 @@ class Words:
     wanted: str
     questions: tuple[str, ...]
     contact: str
+    all_codes: str
+    code: str
 
 
 WORDS = {
@@ -68,7 +70,7 @@ WORDS = {
         unauthorized="A wrong login or password: status {status} with the envelope.",
         repeats="Any call may be repeated: a receipt and a card count once; so does a promo code that "
         "comes again within {replay:g} s.",
-        codes="Errors: 422 with code and description in {language}. The codes are attached (`config codes`).",
+        codes="Errors: 422 with code and description in {language}. They are at the end of this sheet.",
         zone="Times of receipts are of the zone {zone}.",
         reserve={
             "object": "A reserved number is answered as a card object.",
@@ -87,6 +89,8 @@ WORDS = {
             "When the password may be changed, and whom we tell.",
         ),
         contact="Contact on our side",
+        all_codes="Codes of errors",
+        code="code",
     ),
     "ru": Words(
         title="Loyalty Online API: данные для подключения Кошелька",
@@ -105,7 +109,7 @@ WORDS = {
         unauthorized="Неверный логин или пароль: статус {status} с телом code/description.",
         repeats="Любой вызов можно повторить: чек и карта учитываются один раз; промокод, присланный "
         "снова в течение {replay:g} с, — тоже.",
-        codes="Ошибки: 422 с полями code и description, язык: {language}; коды приложены (`config codes`).",
+        codes="Ошибки: 422 с полями code и description, язык: {language}; коды — в конце листа.",
         zone="Время чеков — в часовом поясе {zone}.",
         reserve={
             "object": "Зарезервированный номер возвращается объектом card.",
@@ -124,6 +128,8 @@ WORDS = {
             "Когда можно сменить пароль и кому об этом сообщить.",
         ),
         contact="Контакт с нашей стороны",
+        all_codes="Коды ошибок",
+        code="код",
     ),
 }
 
@@ -146,8 +152,15 @@ def handover(
     """Print the sheet Koshelek is given: address, version, login, methods, what to tell us. No password."""
     settings = settings_for(config)
     host, _, port = address.rpartition(":") if address.rpartition(":")[2].isdigit() else (address, "", "")
-    if not host or "/" in host or any(character.isspace() for character in host):
+    if not host:
         fail("say with --address under which name Koshelek reaches the service: loyalty.example.com")
+    if "/" in host:
+        fail(
+            "--address is the name alone, without https:// and path: loyalty.example.com, or "
+            "loyalty.example.com:8443; the path before /v1 is server.base_path"
+        )
+    if any(character.isspace() for character in host):
+        fail("--address has a blank in it; it is a name: loyalty.example.com")
     words = WORDS[language or settings.koshelek.language]
     for line in sheet(settings, words, f"{host}:{port or HTTPS}", person or [], contact):
         typer.echo(line)
@@ -186,7 +199,21 @@ def sheet(settings: Settings, words: Words, address: str, people: list[str], con
         "",
         *[f"{number}. {question}" for number, question in enumerate(words.questions, 1)],
         *(["", f"{words.contact}: {contact}"] if contact else []),
+        "",
+        f"## {words.all_codes}",
+        "",
+        *_codes(settings, words),
     ]
+
+
+def _codes(settings: Settings, words: Words) -> list[str]:
+    """Each code with its description as it is answered; what we do about it stays with us."""
+    from adapter.errors import CATALOGUE
+    from contracts.kit.settings import markdown_table
+
+    language = settings.koshelek.language
+    rows = ([str(code.value), entry.text(language)] for code, entry in CATALOGUE.items())
+    return list(markdown_table((words.code, "description"), rows))
 
 
 def _methods(settings: Settings) -> list[str]:

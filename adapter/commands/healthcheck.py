@@ -39,11 +39,19 @@ def healthcheck(
     except urllib.error.HTTPError as error:
         fail(f"{url}: {_reason(error) or f'answers {error.code}'}")
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", None) or type(error).__name__
-        fail(f"{url} does not answer: {reason}; {_ITS_PORT}")
+        fail(f"{url} does not answer: {_in_words(getattr(error, 'reason', None) or error)}; {_ITS_PORT}")
     except (ValueError, KeyError, TypeError):
         fail(f"{url}: something else answers there; {_ITS_PORT}")
     typer.echo(status)
+
+
+def _in_words(error: object) -> str:
+    """Why there was no answer."""
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    if isinstance(error, TimeoutError):
+        return "no answer came in time"
+    return getattr(error, "strerror", None) or type(error).__name__
 
 
 def _reason(answer: urllib.error.HTTPError) -> str | None:

@@ -58,7 +58,10 @@ def explain(
                 above = model_at(model, location[:-1]) or model
                 lines.append(f"{key}: {_in_words(problem['type'], str(location[-1]), secret_names(above))}")
                 continue
-            lines.append(placed(key, problem["msg"].removeprefix("Value error, "), section))
+            message = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] == "string_pattern_mismatch":
+                message = _of_another_form(model, location)
+            lines.append(placed(key, message, section))
     return lines
 
 
@@ -68,6 +71,13 @@ def _in_words(kind: str, name: str, secrets: Sequence[str]) -> str:
         return f'text is wanted; put it into quotes: {name} = "…"'
     file = f", or {name}_file with the path of a file that holds it" if name in secrets else ""
     return f"it is needed and not set; write {name}{file}"
+
+
+def _of_another_form(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
+    """Instead of a pattern, which few can read, what the setting is for."""
+    field = (model_at(model, location[:-1]) or model).model_fields.get(str(location[-1]))
+    meant = field.description if field is not None else None
+    return "is not of the right form" + (f"; it is: {meant.rstrip('.')}" if meant else "")
 
 
 def placed(where: str, message: str, model: type[BaseModel]) -> str:

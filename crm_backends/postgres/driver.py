@@ -283,4 +283,9 @@ def _operation(name: str) -> str:
 
 def _version(connection: Connection) -> str:
     version = connection.get_server_version()
-    return f"PostgreSQL {version.major}.{version.minor}"
+    return version_text(version.major, version.minor, version.micro)
+
+
+def version_text(major: int, minor: int, micro: int) -> str:
+    """As the server calls itself: asyncpg has the second number of 15.18 in the third place."""
+    return f"PostgreSQL {major}.{micro if major >= 10 else minor}"

@@ -6,6 +6,7 @@ set -eu
 umask 077
 file=${1:?name the file to write}
 [ ! -e "$file" ] || { echo "$file exists" >&2; exit 1; }
+trap 'rm -f "$file.part"' EXIT
 pg_dump --format=custom --file="$file.part"
 # One that cannot be read is none.
 pg_restore --list "$file.part" > /dev/null

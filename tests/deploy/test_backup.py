@@ -154,6 +154,30 @@ def test_a_restored_older_backup_under_a_crm_that_went_on(
     assert shop.credited() == credited
 
 
+def test_a_copy_that_failed_leaves_nothing(
+    project: Path, tmp_path: Path, postgresql: EmbeddedServer, database: str
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    failing = programs / "pg_dump"
+    failing.write_text(
+        '#!/bin/sh\nfor one; do case $one in --file=*) echo half > "${one#--file=}";; esac; done\nexit 1\n'
+    )
+    failing.chmod(0o755)
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    done = subprocess.run(
+        ["sh", str(project / "deploy" / "backup" / "backup.sh"), str(folder / "koshelek.dump")],
+        env={"PATH": f"{programs}:{postgresql.programs.folder}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 1
+    assert list(folder.iterdir()) == []
+
+
 def test_a_database_that_is_in_use_is_not_written_into(
     project: Path, tmp_path: Path, postgresql: EmbeddedServer, database: str
 ) -> None:

@@ -809,7 +809,7 @@ def test_healthcheck_says_that_nobody_answers(tmp_path: Path) -> None:
     done = run("healthcheck", "--port", str(port), cwd=tmp_path)
     assert (done.status, done.out) == (1, "")
     assert f"127.0.0.1:{port}" in done.err
-    assert "does not answer" in done.err
+    assert "does not answer: nothing listens there" in done.err
 
 
 def test_healthcheck_of_something_else_on_the_port_is_one_sentence(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_the_sheet_has_what_the_settings_say_and_no_secret(tmp_path: Path, langu
         "+7 900 000-00-01",
         "`qrCode`",
         "422",
+        "| 904 | Сервис перегружен, повторите запрос позже |",  # as it is answered: koshelek.language
     ):
         assert told in done.out, told
     for left_out in (PASSWORD, "127.0.0.1", "/v1/promo/code", "getAllUsers`"):
@@ -71,3 +72,4 @@ def test_without_a_name_there_is_no_sheet(tmp_path: Path, address: tuple[str, ..
     done = sheet(tmp_path, *address)
     assert done.status == 1
     assert "--address" in done.err
+    assert ("https://" in done.err) is ("https://" in "".join(address))

@@ -13,6 +13,7 @@ import asyncpg
 import pytest
 from argon2 import PasswordHasher
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from adapter.api import app
 from adapter.api.auth import hash_password
@@ -327,9 +328,11 @@ async def test_a_database_that_is_down_gets_the_envelope(adapter: Adapter, datab
             ("POST", "/v1/promo/qrCode", {"qrCode": adapter.qr(), "cardNumber": number}),
             ("GET", "/v1/card/getAllUsers", None),
         ]
-        for verb, path, body in calls:
-            answer = await adapter.call(verb, path, body)
-            assert answer.code in (Code.DATABASE_DOWN, Code.CRM_DOWN), (path, answer)
+        with capture_logs() as logs:
+            for verb, path, body in calls:
+                answer = await adapter.call(verb, path, body)
+                assert answer.code in (Code.DATABASE_DOWN, Code.CRM_DOWN), (path, answer)
+        assert [line["event"] for line in logs].count("database_unavailable") == 1  # not one each
     finally:
         await admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
         await admin.close()

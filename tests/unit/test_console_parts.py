@@ -135,6 +135,7 @@ def test_pictures_are_whole_and_broken_where_nothing_is_known() -> None:
 def test_a_story_is_told_in_order_with_who_and_why() -> None:
     unknown, held = OperationState.UNKNOWN, OperationState.HELD
     events = [
+        Event(NOON + timedelta(seconds=0.5), None, OperationState.SENT, unknown, 1, None),
         Event(NOON + timedelta(seconds=5), None, unknown, held, 2, "outcome unknown"),
         Event(NOON + timedelta(hours=1), "olga", held, OperationState.DONE, 2, "seen"),
         Event(NOON + timedelta(hours=2), "olga", OperationState.DONE, OperationState.DONE, 2, "other points"),
@@ -142,6 +143,7 @@ def test_a_story_is_told_in_order_with_who_and_why() -> None:
     done = item(state=OperationState.DONE, finished_at=NOON + timedelta(hours=1))
     assert [(step.what, step.who) for step in steps(done, events)] == [
         ("recorded", None),
+        ("attempt 1: sent → unknown", None),
         ("sent to the CRM, attempt 2", None),
         ("unknown → held", None),
         ("held → done", "olga"),

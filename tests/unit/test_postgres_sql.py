@@ -11,6 +11,7 @@ import pytest
 from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Outcome, Refusal
 from crm_backends.postgres import errors
 from crm_backends.postgres.binding import BindError, bind
+from crm_backends.postgres.driver import version_text
 from crm_backends.postgres.operations import RENAMED, SQL_OPERATIONS
 from crm_backends.postgres.statements import OWN_SQL, Statement, load
 
@@ -269,3 +270,10 @@ def test_errors_of_a_connection_by_kind() -> None:
     assert isinstance(errors.on_connect(_server_error("3D000"), URL, "url"), BackendMisconfigured)
     assert isinstance(errors.on_connect(ValueError("secret"), URL, "url"), BackendMisconfigured)
     assert isinstance(errors.on_connect(ConnectionRefusedError(), URL, "url"), BackendUnavailable)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"), [((15, 0, 18), "PostgreSQL 15.18"), ((18, 0, 0), "PostgreSQL 18.0")]
+)
+def test_a_server_is_called_as_it_calls_itself(numbers: tuple[int, int, int], text: str) -> None:
+    assert version_text(*numbers) == text

@@ -735,3 +735,8 @@ def test_a_relative_path_is_told_with_where_it_was_looked_for(
     with pytest.raises(SettingsError) as caught:
         read_settings(path)
     assert f"{tmp_path}/secrets/absent (relative paths count from the working directory)" in str(caught.value)
+
+
+def test_a_value_of_another_form_is_told_without_a_pattern(write: Write) -> None:
+    told = problems(write('[[cards.ranges]]\nprefix = "29-00"\n'))
+    assert told == ["cards.ranges.0.prefix: is not of the right form; it is: Digits every number begins with"]

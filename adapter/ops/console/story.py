@@ -52,6 +52,8 @@ def steps(item: Item, events: Sequence[Event]) -> list[Step]:
         what = f"{event.from_state} → {event.to_state}"
         if event.from_state == event.to_state:
             what = "corrected"
+        elif event.attempt < item.attempt:
+            what = f"attempt {event.attempt}: {what}"  # when it was sent is known of the last one alone
         told.append(Step(event.at, what, event.who, event.note))
     ends = {event.to_state for event in events}
     if item.finished_at is not None and item.state in FINAL and item.state not in ends:
