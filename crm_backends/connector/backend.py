@@ -46,6 +46,8 @@ class ConnectorBackend(HttpDriver):
 
     loaded: Loaded
     """Set on the class that is made for a connector."""
+    programs: dict[Programme, Program]
+    """The same: what was compiled of it, which takes longer than everything else of a driver's beginning."""
     name: str
     capabilities: Mapping[str, Capability]
     reconciliation: Reconciliation
@@ -55,7 +57,9 @@ class ConnectorBackend(HttpDriver):
         self._settings = settings
         programme = Programme(context.timezone, context.region)
         self._zone = context.timezone
-        self._program, _ = compiled(self.loaded, programme)
+        if programme not in self.programs:
+            self.programs[programme], _ = compiled(self.loaded, programme)
+        self._program = self.programs[programme]
         self._statics = statics_of(self._program, settings)
         self._reader = Reader(programme)
         self._wire: WireOf = None

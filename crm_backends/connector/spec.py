@@ -85,6 +85,7 @@ def backend_class(loaded: Loaded, ports: frozenset[str]) -> type[ConnectorBacken
         bases.append(port_classes.CouponsPort)
     members = {
         "loaded": loaded,
+        "programs": {},
         "name": model.name,
         "capabilities": _capabilities(loaded),
         "reconciliation": Reconciliation(model.doubts),
