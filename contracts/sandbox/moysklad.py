@@ -1,7 +1,8 @@
 """Stand-in for МойСклад: counterparties and bonus operations, JSON API 1.2.
 
-Facts: the vendor's description of the API (``moysklad/api-remap-1.2-doc``, 2026-08-07). What it does not say,
-such as whether ``externalCode`` of a bonus operation is unique, is not so here. It may not know any client.
+Facts: the vendor's description of the API (``moysklad/api-remap-1.2-doc``, 2026-08-07), and the models of
+its Python client (``moysklad-remap-12-sdk`` 0.32.0). What they do not say, such as whether ``externalCode``
+of a bonus operation is unique, is not so here. It may not know any client of the stand-in.
 
 Effects: ``users.register``, ``users.update``, ``users.set_card``, ``points.credit``.
 """
@@ -47,6 +48,12 @@ def uid(number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"moysklad-sandbox:{number}"))
 
 
+def _meta(kind: str, of: str | None = None) -> dict[str, Any]:
+    """How the API refers to one entity, or to the list of a kind."""
+    href = f"{_ENTITIES}/{kind}" if of is None else f"{_ENTITIES}/{kind}/{of}"
+    return {"href": href, "type": kind, "mediaType": "application/json"}
+
+
 class MoySklad(Skin):
     """Counterparties are told by UUID; several may have one phone."""
 
@@ -88,7 +95,9 @@ class MoySklad(Skin):
         return Reply({"errors": [{"error": "Ошибка", "code": code}]}, status)
 
     def program(self, call: Call) -> Reply:
-        return Reply({"id": PROGRAM}) if call.path["id"] == PROGRAM else self.failure(404, "1021")
+        if call.path["id"] != PROGRAM:
+            return self.failure(404, "1021")
+        return Reply({"meta": _meta("bonusprogram", PROGRAM), "id": PROGRAM})
 
     # -- counterparties --------------------------------------------------------------------------------
 
@@ -103,7 +112,7 @@ class MoySklad(Skin):
         }
         wanted = self._filter(call, tell)
         found = [self._told(one) for one in self.shop.members.values() if wanted(one)]
-        return self._rows(found, call)
+        return self._rows(found, call, "counterparty")
 
     def counterparty(self, call: Call) -> Reply:
         return Reply(self._told(self._named(call.path["id"])))
@@ -145,6 +154,7 @@ class MoySklad(Skin):
     def _told(member: Member) -> dict[str, Any]:
         told = {
             **{name: getattr(member, attribute) for name, attribute in _PLAIN.items()},
+            "meta": _meta("counterparty", uid(member.id)),
             "id": uid(member.id),
             "archived": member.more.get("archived", False),
             "birthDate": f"{member.birth_date} 00:00:00" if member.birth_date else None,
@@ -163,7 +173,7 @@ class MoySklad(Skin):
         }
         wanted = self._filter(call, tell)
         moves = [(member, move) for member in self.shop.members.values() for move in member.moves]
-        return self._rows([self._movement(*one) for one in moves if wanted(one)], call)
+        return self._rows([self._movement(*one) for one in moves if wanted(one)], call, "bonustransaction")
 
     def movement_create(self, call: Call) -> Reply:
         agent, program = (call.body[name]["meta"]["href"] for name in ("agent", "bonusProgram"))
@@ -179,8 +189,10 @@ class MoySklad(Skin):
     @staticmethod
     def _movement(member: Member, move: Move) -> dict[str, Any]:
         return {
+            "meta": _meta("bonustransaction", uid(move.id)),
             "id": uid(move.id),
-            "agent": {"meta": {"href": f"{_ENTITIES}/counterparty/{uid(member.id)}", "type": "counterparty"}},
+            "agent": {"meta": _meta("counterparty", uid(member.id))},
+            "bonusProgram": {"meta": _meta("bonusprogram", PROGRAM)},
             "applicable": True,
             "bonusValue": abs(move.points),
             "transactionType": "EARNING" if move.points >= 0 else "SPENDING",
@@ -204,9 +216,9 @@ class MoySklad(Skin):
         return lambda one: all(test(one) for test in tests)
 
     @staticmethod
-    def _rows(rows: list[dict[str, Any]], call: Call) -> Reply:
+    def _rows(rows: list[dict[str, Any]], call: Call, kind: str) -> Reply:
         limit, offset = int(call.query["limit"] or 1000), int(call.query["offset"] or 0)
-        meta = {"size": len(rows), "limit": limit, "offset": offset}
+        meta = {**_meta(kind), "size": len(rows), "limit": limit, "offset": offset}
         return Reply({"meta": meta, "rows": rows[offset : offset + limit]})
 
 
