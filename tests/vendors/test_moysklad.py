@@ -25,7 +25,6 @@ from tests.vendors.heard import Heard, listening
 
 # To import the client takes long: it builds the models of the whole API.
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(300)]
-"""Importing the client takes half a minute of the processor: it builds the models of the whole API."""
 PHONE, KEY, BASE = "+79161234567", "KEY1", "/api/remap/1.2"
 PROGRAMME = f"https://api.moysklad.ru{BASE}/entity/bonusprogram/{stand_in.PROGRAM}"
 SAME_PHONE = {"limit": 100, "filter": "phone~9161234567"}
