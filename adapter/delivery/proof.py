@@ -184,40 +184,53 @@ class Proofs:
         kind = operation.kind
         expected = (await self.of(kind)).worst_seconds
         pause = max(expected, not_before)
-        looks, missing_for = 0, 0.0
+        looks, seconds = 0, 0.0
         while True:
             if not await self._keep(keep, kind, pause):
                 break
             # This process may be stopped for hours, or wait for its own database; that is not how late the
             # CRM is.
-            at_most = missing_for + pause + self.settings.call_timeout
+            at_most = seconds + pause + self.settings.call_timeout
             await asyncio.sleep(pause)
             try:
                 written = await self.ask(operation, Deadline.after(self.settings.call_timeout))
             except BackendError:
                 # That it does not answer says nothing of how soon it shows what it has done.
-                since, pause, missing_for = time.monotonic(), _LONGEST_PAUSE / 10, 0.0
+                since, pause, seconds = time.monotonic(), _LONGEST_PAUSE / 10, 0.0
                 continue
             if not await self._keep(keep, kind, pause):
                 break  # others may have had the account meanwhile, and what was seen may be theirs
             looks += 1
             seconds = min(time.monotonic() - since, at_most)
             if written.outcome is Outcome.DONE:
-                await self._learn(await self.book.found(kind, self._took(looks, seconds, expected)), kind)
+                # The first look was made when it was expected: it was there no later than always.
+                took = expected if looks == 1 else seconds
+                await self._learn(await self.book.found(kind, took), kind)
                 await self.found(operation, written)
                 break
             if written.outcome is Outcome.REFUSED:
                 break
-            if seconds > self.settings.proof_patience:
-                if written.outcome is Outcome.NOT_SENT:  # else it cannot be told, which proves nothing
-                    await self._learn(await self.book.not_found(kind), kind)
+            if written.outcome is Outcome.UNKNOWN:
+                # It is not missing, but what is there does not tell whose it is. Nothing is sent again because
+                # of such an answer, so nobody has to wait longer for it.
+                self._missing.pop(operation.id, None)
+                if seconds > await self._longest_wait_to_be_told(kind):
+                    break
+            elif seconds > self.settings.proof_patience:
+                await self._learn(await self.book.not_found(kind), kind)
                 break
-            missing_for = seconds
-            self._missing[operation.id] = kind, since
-            # Others may have doubts as well, and must not take for absent what is only late.
-            await self._learn(await self.book.missing(kind, seconds), kind)
+            else:
+                self._missing[operation.id] = kind, since
+                # Others may have doubts as well, and must not take for absent what is only late.
+                await self._learn(await self.book.missing(kind, seconds), kind)
             pause = min(max(_FIRST_PAUSE, seconds / 2), _LONGEST_PAUSE)
         self._confirmations_until_next_look[kind] = _ONE_IN * max(1, looks)
+
+    async def _longest_wait_to_be_told(self, kind: OperationKind) -> float:
+        """Seconds for which an operation is looked for that the CRM neither shows nor misses; meanwhile it
+        may keep its account from others."""
+        proved = (await self.of(kind)).proof is Proof.PROVED
+        return await self.patience(kind) if proved else self.settings.proof_patience
 
     async def _keep(
         self, keep: Callable[[float], Awaitable[bool]] | None, kind: OperationKind, pause: float
@@ -236,11 +249,6 @@ class Proofs:
             reraise=True,
         )
         return await patiently(keep, seconds)
-
-    @staticmethod
-    def _took(looks: int, seconds: float, expected: float) -> float:
-        """How long it took to be seen: nothing where the first look, made when it was expected, saw it."""
-        return expected if looks == 1 else seconds
 
     async def _learn(self, now: Visibility, kind: OperationKind) -> None:
         self._say_what_changed(kind, self._known.get(kind, Visibility()), now)

@@ -76,6 +76,8 @@ class Scene:
     def __init__(self, clock: LeapingClock) -> None:
         self.clock = clock
         self.late: float | None = 0.0
+        self.cannot_tell: float = 0.0
+        """For so many seconds from when it is there, what is there does not tell whose it is."""
         self.looks = 0
         self.away_until = 0.0
         self.oversleeps: Callable[[], float] = lambda: 0.0
@@ -90,8 +92,10 @@ class Scene:
         self.looks += 1
         if self.clock.now < self.away_until:
             raise BackendUnavailable("away")
-        there = self.late is not None and self.clock.now - self._done_at >= self.late
-        return Written.done() if there else Written.not_sent()
+        age = self.clock.now - self._done_at
+        if self.late is None or age < self.late:
+            return Written.not_sent()
+        return Written.done() if age >= self.late + self.cannot_tell else Written.unknown()
 
     async def _found(self, operation: Operation, written: Written) -> None:
         self.found.append(written)
@@ -196,6 +200,25 @@ def test_what_is_not_found_for_long_refutes_and_stays_so(scene: Scene) -> None:
     run(scene, scene.look())
     assert scene.known.proof is Proof.REFUTED
     assert not run(scene, scene.proofs.is_due(KIND))
+
+
+def test_what_does_not_tell_whose_it_is_makes_nobody_wait_longer(scene: Scene) -> None:
+    """Such an answer never leads to sending again. Taken for missing it made each wait grow by the last."""
+    run(scene, scene.confirm())
+    scene.cannot_tell = float("inf")
+    for _ in range(5):
+        run(scene, scene.look(not_before=run(scene, scene.proofs.patience(KIND))))
+    assert scene.known.worst_seconds == 0
+    assert scene.known.proof is Proof.PROVED
+    assert scene.known.found == 1
+    assert run(scene, scene.proofs.patience(KIND)) == 10
+
+
+def test_what_tells_at_last_whose_it_is_was_as_late_as_that(scene: Scene) -> None:
+    scene.cannot_tell = 40.0
+    run(scene, scene.confirm())
+    assert scene.known.proof is Proof.PROVED
+    assert 40 <= scene.known.worst_seconds <= 61
 
 
 def test_time_in_which_the_crm_did_not_answer_does_not_count(scene: Scene) -> None:
