@@ -49,6 +49,8 @@ _LATE = 1.1, 2.5
 _BEHIND = 0.2, 0.6
 """Seconds by which history and balance are behind: at most three times the least, for the first that is
 looked for may be the soonest."""
+AWAY = OSError, asyncpg.PostgresError, asyncpg.InterfaceError
+"""What asyncpg raises while the database is being restarted."""
 _DATABASE_FAULTS: tuple[Fault, ...] = ("cut_before", "cut_after", "reset_before", "reset_after", "latency")
 
 
@@ -179,7 +181,7 @@ class Trouble:
 
     async def _end_sessions(self) -> None:
         self.happened["database sessions ended"] += 1
-        with contextlib.suppress(OSError, asyncpg.PostgresError):
+        with contextlib.suppress(*AWAY):
             await self.server.terminate()
 
     async def _bad_database_line(self) -> None:
@@ -189,7 +191,7 @@ class Trouble:
     async def _move_database_clock(self) -> None:
         self.happened["database's clock moved"] += 1
         ahead = self.chance.choice((-3600.0, -60.0, 0.0, 60.0, 3600.0))
-        with contextlib.suppress(OSError, asyncpg.PostgresError):
+        with contextlib.suppress(*AWAY):
             await self.stage.sql(MOVE_DATABASE_CLOCK, ahead)
 
     async def _crm_freezes(self) -> None:
@@ -249,16 +251,23 @@ async def load(stage: Stage, receipts: int, until_: float, progress: Callable[[i
     async def watch() -> None:
         """Callers wait while too many are under way, or the end would be a long time of rest."""
         while True:
-            with contextlib.suppress(OSError, asyncpg.PostgresError):
+            with contextlib.suppress(*AWAY):
                 (room.clear if await still_open(stage.url) > UNDER_WAY else room.set)()
             await asyncio.sleep(0.5)
 
-    watching = asyncio.create_task(watch())
-    try:
+    async def call() -> None:
         await asyncio.gather(*[caller() for _ in range(CALLERS)])
+
+    watching, calling = asyncio.create_task(watch()), asyncio.create_task(call())
+    try:  # a watch that has ended lets nobody in any more
+        await asyncio.wait([watching, calling], return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            watching.result()
+        await calling
     finally:
+        calling.cancel()
         watching.cancel()
-        await asyncio.gather(watching, return_exceptions=True)
+        await asyncio.gather(watching, calling, return_exceptions=True)
 
 
 @dataclass(frozen=True)
