@@ -16,6 +16,7 @@ from tests.bench import report
 from tests.bench.load import WrkFailed, wrk_version
 from tests.bench.measured import Measured
 from tests.bench.rows import ON_REQUEST, ROWS, Bench
+from tests.bench.services.adapter import SPEED_PARTS
 from tests.bench.stage import CannotMeasure, Stage, say, set_up
 
 _EPILOG = """
@@ -66,6 +67,13 @@ def _options() -> argparse.Namespace:
         action="store_true",
         help="measure row 6 as well; needs about 4 GB of disk and some minutes for loading",
     )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=SPEED_PARTS,
+        help="measure the adapter without a part that is there for speed alone",
+    )
     parser.add_argument("--markdown", action="store_true", help="print the table as Markdown")
     return parser.parse_args()
 
@@ -107,6 +115,7 @@ def main() -> int:
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, set_up(Path(folder)) as stage:
+            stage.without = options.without
             postgres = str(stage.value(stage.server.url, "SHOW server_version"))
             measured, failures = _measure(stage, options)
     except CannotMeasure as error:

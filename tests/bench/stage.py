@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -192,6 +192,8 @@ class Stage:
 
     folder: Path
     server: embedded.EmbeddedServer
+    without: Sequence[str] = ()
+    """Parts that the adapter is measured without; see ``services.adapter``."""
     _databases: dict[str, str] = field(default_factory=dict)
     _count: int = 0
 
@@ -244,6 +246,8 @@ class Stage:
         command += ["--port", str(port), *arguments]
         if database is not None:
             command += ["--database", database]
+        if name == "adapter":
+            command += [f"--without={part}" for part in self.without]
         with complaints.open("w") as stderr:
             process = subprocess.Popen(
                 command, cwd=ROOT, env=_clean_environment(), stdout=subprocess.DEVNULL, stderr=stderr

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import signal
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
@@ -21,7 +22,11 @@ from adapter.process import logs
 from adapter.process.serving import spare_the_collector
 from adapter.process.signals import run
 from adapter.settings import Settings, read_settings, with_overrides
+from adapter.store import cards, finder
+from crm_backends.postgres.users import PostgresUsers
 from tests.bench.services import common
+
+SPEED_PARTS = ("joins", "batches")
 
 
 def crm_for(options: argparse.Namespace) -> dict[str, Any]:
@@ -66,8 +71,19 @@ def settings_for(options: argparse.Namespace) -> Settings:
     )
 
 
+def leave_out(parts: Sequence[str]) -> None:
+    """Have the service built without what is there for speed alone, to see what that brings."""
+    if "joins" in parts:
+        for name in ("finds_many", "finds_many_by_card"):
+            setattr(PostgresUsers, name, False)
+    if "batches" in parts:
+        for module in (finder, cards):
+            vars(module).update(READS_MOST=1, READS_LANES=1000)
+
+
 async def serve(options: argparse.Namespace) -> None:
     """Serve the public port until SIGTERM."""
+    leave_out(options.without)
     settings = settings_for(options)
     logs.configure(settings.log)
     stopping = asyncio.Event()
@@ -99,6 +115,13 @@ def main() -> None:
     parser.add_argument("--crm-url", help="points are in the CRM with this base URL")
     parser.add_argument("--at-once", type=int, help="0: as many calls at once to the CRM as are wanted")
     parser.add_argument("--crm", choices=("pegke", "perx"), default="pegke", help="its kind")
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=SPEED_PARTS,
+        help="joins: people and cards in one statement; batches: look-ups that arrive together go together",
+    )
     given = parser.parse_args()
     run(lambda: serve(given))
 
