@@ -211,8 +211,8 @@ class Proofs:
             if written.outcome is Outcome.REFUSED:
                 break
             if written.outcome is Outcome.UNKNOWN:
-                # It is not missing, but what is there does not tell whose it is. Nothing is sent again because
-                # of such an answer, so nobody has to wait longer for it.
+                # It is not missing, but what is there does not tell whose it is. Nothing is sent again for
+                # such an answer, so nobody has to wait longer because of it.
                 self._missing.pop(operation.id, None)
                 if seconds > await self._longest_wait_to_be_told(kind):
                     break
