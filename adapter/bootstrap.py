@@ -137,8 +137,8 @@ class Service:
             gateway, {kind: self.crms.fingerprint_of(kind) for kind in OperationKind}
         )
 
-    async def _open_pool(self, size: int | None = None) -> Pool:
-        pool = await open_pool(self.database_url, self.settings.database, size=size)
+    async def _open_pool(self, size: int | None = None, *, durable: bool = True) -> Pool:
+        pool = await open_pool(self.database_url, self.settings.database, size=size, durable=durable)
         self._pools.append(pool)
         return pool
 
@@ -218,7 +218,7 @@ class Service:
     def renew_database(self, url: str) -> None:
         """Connect to the same database with another user or password from now on."""
         for pool in self._pools:
-            renew_pool(pool, url, self.settings.database)
+            renew_pool(pool, url, self.settings.database, durable=pool is not self._worker_pool)
 
     def trial_application(self, login: str, password: str) -> web.Application:
         """The public port once more, for a suite that tries it beside the one that serves.
@@ -330,7 +330,9 @@ class Service:
     async def start_delivery(self) -> None:
         """Deliver recorded operations in this process until ``close``."""
         if self._worker_pool is None:
-            self._worker_pool = await self._open_pool(_WORKER_CONNECTIONS)
+            # The queue alone is moved there. Should the server forget the last moves, a job comes once more,
+            # and the operation's own state tells that there is nothing left to do.
+            self._worker_pool = await self._open_pool(_WORKER_CONNECTIONS, durable=False)
         delivery = self.settings.delivery
         self._worker = Worker(
             self.deliverer(),

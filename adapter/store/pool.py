@@ -27,29 +27,36 @@ async def _leave_clean(connection: RawConnection) -> None:
         await connection.reset()
 
 
-async def open_pool(url: str, settings: Database, *, size: int | None = None) -> Pool:
-    """A pool that connects when it is first used, so that a database that is down does not stop it."""
+async def open_pool(url: str, settings: Database, *, size: int | None = None, durable: bool = True) -> Pool:
+    """A pool that connects when it is first used, so that a database that is down does not stop it.
+
+    ``durable=False``: what it commits may be lost if the database server dies within the next moment. Through
+    a pooler it is durable all the same: a session's settings would reach others there.
+    """
     return await asyncpg.create_pool(
         url,
         min_size=0,
         max_size=size or settings.pool_size,
         max_inactive_connection_lifetime=300,
         reset=_leave_clean,
-        **_connecting(settings),
+        **_connecting(settings, durable),
     )
 
 
-def renew(pool: Pool, url: str, settings: Database) -> None:
+def renew(pool: Pool, url: str, settings: Database, *, durable: bool = True) -> None:
     """Connect with this URL from now on; connections that stand stay."""
-    pool.set_connect_args(url, **_connecting(settings))
+    pool.set_connect_args(url, **_connecting(settings, durable))
 
 
-def _connecting(settings: Database) -> dict[str, Any]:
+def _connecting(settings: Database, durable: bool) -> dict[str, Any]:
+    session = {"application_name": "koshelek-adapter"}
+    if not durable and not settings.pooler:
+        session["synchronous_commit"] = "off"
     return {
         "timeout": settings.acquire_timeout + 2,
         "command_timeout": settings.statement_timeout,
         "statement_cache_size": 0 if settings.pooler else 256,
-        "server_settings": {"application_name": "koshelek-adapter"},
+        "server_settings": session,
     }
 
 

@@ -274,6 +274,30 @@ async def test_a_server_that_falls_silent_is_told_as_away(mute: str, monkeypatch
     pool.terminate()
 
 
+# The tests' own server keeps nothing for sure; what a session asked for itself is what counts.
+WAITED_FOR = "SELECT setting = 'on' OR source <> 'client' FROM pg_settings WHERE name = 'synchronous_commit'"
+
+
+async def test_the_queue_alone_is_not_waited_for_until_it_is_on_disk(start: StartAdapter) -> None:
+    """What tells that an operation was sent, or how it ended, is always on disk before anything follows."""
+    service = (await start()).service
+    queue = service._worker_pool
+    assert queue is not None
+    waited_for = {pool is queue: await pool.fetchval(WAITED_FOR) for pool in service._pools}
+    assert waited_for == {True: False, False: True}
+    service.renew_database(service.database_url)
+    await queue.expire_connections()
+    assert await queue.fetchval(WAITED_FOR) is False
+
+
+async def test_through_a_pooler_no_session_is_changed(fresh_database: str) -> None:
+    pool = await open_pool(fresh_database, Database(pooler=True), size=1, durable=False)
+    try:
+        assert await pool.fetchval(WAITED_FOR)
+    finally:
+        await pool.close()
+
+
 # --- versions ------------------------------------------------------------------------------------------
 
 
