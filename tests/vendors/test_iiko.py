@@ -16,20 +16,23 @@ import pytest
 
 from contracts.sandbox import iiko as stand_in
 from contracts.sandbox import running
-from crm_backends import registry
-from crm_backends.conformance import context
 from crm_backends.connector.calls import Call
 from crm_backends.model import Profile
 from crm_backends.ports import Deadline
-from tests.vendors.heard import Heard, listening
+from tests.vendors.heard import Heard, both
 
-iikocloudapi = pytest.importorskip("iikocloudapi")
 PHONE, CARD = "+79161234567", "2900000000001"
 HERE = stand_in.ORGANIZATION
 _DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}")
 
 
-async def theirs(iiko: Any) -> None:
+@pytest.fixture(scope="module")
+def iikocloudapi() -> Any:
+    """The client."""
+    return pytest.importorskip("iikocloudapi")
+
+
+async def theirs(iikocloudapi: Any, iiko: Any) -> None:
     """What a shop does with the client to register somebody, give a card and five points."""
     guests = iiko.loyalty.customer
     with pytest.raises(iikocloudapi.BadRequest, match="There is no user with phone"):
@@ -105,33 +108,21 @@ def alike(heard: list[Heard]) -> list[str]:
 
 
 @pytest.mark.parametrize("portal", [False, True], ids=["API login", "application"])
-async def test_the_client_and_the_connector_ask_the_same(portal: bool) -> None:
-    asked = []
-    for mine in (False, True):
-        async with running("iiko") as sandbox:
-            heard = listening(sandbox.stand_in)
-            if mine:
-                given = {"api_key": stand_in.API_KEY, "organization": HERE, "wallet": stand_in.WALLET}
-                if portal:
-                    given |= {"app_id": stand_in.APP_ID, "client_secret": stand_in.CLIENT_SECRET}
-                spec = registry.load("iiko")
-                settings = spec.settings.model_validate({"base_url": sandbox.base_url, **given})
-                backend: Any = spec.build(settings, context())
-                await backend.open()
-                try:
-                    await ours(backend)
-                finally:
-                    await backend.close()
-            else:
-                async with iikocloudapi.IikoCloud(auth=_auth(portal), base_url=sandbox.base_url) as client:
-                    await theirs(client)
-            assert sandbox.ledger().invalid_calls == []
-            asked.append(alike(heard))
-    assert asked[0] == asked[1]
-    assert len(asked[0]) == 14
+async def test_the_client_and_the_connector_ask_the_same(iikocloudapi: Any, portal: bool) -> None:
+    async def with_the_client(base_url: str) -> None:
+        auth = _auth(iikocloudapi, portal)
+        async with iikocloudapi.IikoCloud(auth=auth, base_url=base_url) as client:
+            await theirs(iikocloudapi, client)
+
+    given = {"api_key": stand_in.API_KEY, "organization": HERE, "wallet": stand_in.WALLET}
+    if portal:
+        given |= {"app_id": stand_in.APP_ID, "client_secret": stand_in.CLIENT_SECRET}
+    client, connector = await both("iiko", given, with_the_client, ours)
+    assert alike(client.heard) == alike(connector.heard)
+    assert len(client.heard) == 14
 
 
-def _auth(portal: bool) -> Any:
+def _auth(iikocloudapi: Any, portal: bool) -> Any:
     if portal:
         return iikocloudapi.AppAuth(stand_in.API_KEY, stand_in.APP_ID, stand_in.CLIENT_SECRET)
     with warnings.catch_warnings():
@@ -139,7 +130,7 @@ def _auth(portal: bool) -> Any:
         return iikocloudapi.ApiLoginAuth(stand_in.API_KEY)
 
 
-async def test_the_client_reads_the_stand_ins_refusals() -> None:
+async def test_the_client_reads_the_stand_ins_refusals(iikocloudapi: Any) -> None:
     stranger = iikocloudapi.AppAuth(stand_in.API_KEY, stand_in.APP_ID, "wrong")
     async with (
         running("iiko") as sandbox,

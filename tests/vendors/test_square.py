@@ -17,27 +17,30 @@ import pytest
 
 from contracts.sandbox import running
 from contracts.sandbox import square as stand_in
-from crm_backends import registry
-from crm_backends.conformance import context
 from crm_backends.connector.calls import Call
 from crm_backends.model import Profile
 from crm_backends.ports import Deadline
-from tests.vendors.heard import listening
+from tests.vendors.heard import Recording, both
 
-square = pytest.importorskip("square")
 PHONE = "+14155551234"
 
 
+@pytest.fixture(scope="module")
+def square() -> Any:
+    """Square's client."""
+    return pytest.importorskip("square")
+
+
 @contextmanager
-def client_of(base_url: str, token: str = stand_in.TOKEN) -> Iterator[Any]:
+def client_of(square: Any, base_url: str, token: str = stand_in.TOKEN) -> Iterator[Any]:
     """Square's client; its connections are closed with the block."""
     with httpx.Client() as connections:
         yield square.Square(token=token, base_url=base_url, httpx_client=connections)
 
 
-def theirs(base_url: str, key: str) -> None:
+def theirs(square: Any, base_url: str, key: str) -> None:
     """What a seller does with Square's client to enrol somebody and give five points, and to look at both."""
-    with client_of(base_url) as client:
+    with client_of(square, base_url) as client:
         _enrol_and_give(client, key)
 
 
@@ -84,36 +87,22 @@ async def ours(backend: Any, key: str) -> None:
     assert [one.amount for one in await backend.entries(account, limit=10, deadline=soon)] == [5]
 
 
-async def test_squares_client_and_the_connector_ask_the_same() -> None:
-    asked = []
-    for mine in (False, True):
-        async with running("square") as sandbox:
-            heard = listening(sandbox.stand_in)
-            if mine:
-                spec = registry.load("square")
-                settings = spec.settings.model_validate(
-                    {
-                        "base_url": f"{sandbox.base_url}/v2",
-                        "token": stand_in.TOKEN,
-                        "program": stand_in.PROGRAM,
-                        "location": stand_in.LOCATION,
-                    }
-                )
-                backend: Any = spec.build(settings, context())
-                await backend.open()
-                try:
-                    await ours(backend, "KEY1")
-                finally:
-                    await backend.close()
-            else:
-                await asyncio.to_thread(theirs, sandbox.base_url, "KEY1")
-            assert sandbox.ledger().invalid_calls == []
-            asked.append([json.dumps(call, sort_keys=True, default=str) for call in heard])
-    assert asked[0] == asked[1]
-    assert len(asked[0]) == 14
+async def test_squares_client_and_the_connector_ask_the_same(square: Any) -> None:
+    def told(recording: Recording) -> list[str]:
+        return [json.dumps(call, sort_keys=True, default=str) for call in recording.heard]
+
+    squares, connectors = await both(
+        "square",
+        {"token": stand_in.TOKEN, "program": stand_in.PROGRAM, "location": stand_in.LOCATION},
+        lambda url: asyncio.to_thread(theirs, square, url, "KEY1"),
+        lambda backend: ours(backend, "KEY1"),
+        path="/v2",
+    )
+    assert told(squares) == told(connectors)
+    assert len(squares.heard) == 14
 
 
-async def test_squares_client_reads_the_stand_ins_refusals() -> None:
+async def test_squares_client_reads_the_stand_ins_refusals(square: Any) -> None:
     async with running("square") as sandbox:
 
         def code_of(call: Any, **given: Any) -> tuple[int, str]:
@@ -123,9 +112,9 @@ async def test_squares_client_reads_the_stand_ins_refusals() -> None:
             return caught.value.status_code, error.code
 
         def refused() -> None:
-            with client_of(sandbox.base_url, "wrong") as stranger:
+            with client_of(square, sandbox.base_url, "wrong") as stranger:
                 assert code_of(stranger.loyalty.accounts.search) == (401, "UNAUTHORIZED")
-            with client_of(sandbox.base_url) as client:
+            with client_of(square, sandbox.base_url) as client:
                 accounts = client.loyalty.accounts
                 assert code_of(accounts.get, account_id="nobody") == (404, "NOT_FOUND")
                 account = accounts.search().loyalty_accounts[0].id
