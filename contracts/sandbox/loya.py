@@ -92,7 +92,7 @@ class Loya(Skin):
     def populate(self) -> None:
         self.cards: dict[str, dict[str, Any]] = {}
         super().populate()
-        self.print_card(PLASTIC)
+        self.put_card(PLASTIC)
 
     def joined(self, member: Member) -> None:
         member.more.setdefault("account", self.shop.number())
@@ -190,16 +190,16 @@ class Loya(Skin):
 
     # -- cards -----------------------------------------------------------------------------------------
 
-    def print_card(self, number: str, member: Member | None = None) -> dict[str, Any]:
+    def put_card(self, number: str, owner: Member | None = None) -> dict[str, Any]:
         """A card of this number, in use where it is somebody's."""
-        owner, state = (0, "nonactive") if member is None else (member.id, "active")
-        self.cards[number] = {"id": self.shop.number(), "number": number, "clientId": owner, "state": state}
+        client, state = (0, "nonactive") if owner is None else (owner.id, "active")
+        self.cards[number] = {"id": self.shop.number(), "number": number, "clientId": client, "state": state}
         return self.cards[number]
 
     def card(self, call: Call) -> Reply:
         number = call.path["number"]
         if self.batch and number.startswith(self.batch) and number not in self.cards:
-            self.print_card(number)
+            self.put_card(number)
         return Reply(self.cards[number]) if number in self.cards else self.failure(404, "Карта не найдена")
 
     def card_attach(self, call: Call) -> Reply:

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import ClassVar
 
-import pytest
-
 from contracts.sandbox import kolibri
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from crm_backends.connector import spec_of
-from tests.conformance.skins import SkinRig, skin_rig
+from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, SkinRig, rig_of
 
 FILE = Path(__file__).parent.parent / "connectors" / "kolibri.yaml"
-WRONG = "planted-wrong-password"
 
 
-class KolibriRig(SkinRig):
+class KolibriRig(SkinRig[kolibri.Kolibri]):
     spec = spec_of(FILE)
-    secrets = (kolibri.PASSWORD, WRONG)
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {"login": kolibri.LOGIN, "password": kolibri.PASSWORD}
-    refused: ClassVar[Mapping[str, object]] = {"password": WRONG}
+    secret_settings = ("password",)
     calls: ClassVar[Mapping[str, str]] = {"points.credit": "bonus"}
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with skin_rig(KolibriRig) as rig:
-        yield rig
+rig = rig_of(KolibriRig)
 
 
 class TestGeneral(BaseGeneral):
@@ -46,9 +39,7 @@ class TestUsers(BaseUsers):
 
 
 class TestPoints(BasePoints):
-    divergences: ClassVar[Mapping[str, str]] = {
-        "P3": "the account is the customer's number, which is not asked for again"
-    }
+    divergences: ClassVar[Mapping[str, str]] = {"P3": ACCOUNT_IS_THE_NUMBER}
 
 
 def test_the_guide_shows_this_file() -> None:

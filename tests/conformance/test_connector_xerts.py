@@ -14,16 +14,13 @@ from contracts.sandbox import xerts as stand_in
 from crm_backends.conformance import BaseCoupons, BaseGeneral, Relay, Rig, context
 from crm_backends.connector import spec_of
 from crm_backends.ports import Backend
-from tests.conformance.test_xerts import WRONG_KEY, XertsRig
+from tests.conformance.test_xerts import ASKS_NOBODY, WRONG_KEY, XertsRig
 from tests.conformance.test_xerts_loopback import LoopBackRig
 from tests.conformance.test_xerts_loopback import server as server
 from tests.loopback import LoopBack
 
 SPEC = spec_of(Path(__file__).parent.parent / "connectors" / "xerts.yaml")
 NO_SUCH_NAME = {"G3": "it is a file of the tests, not a shipped one, so the registry knows no such name"}
-NOBODY_TO_ASK = {
-    "C3": "a card is a device of its own, made with its first coupons; Xerts has nobody to ask about"
-}
 
 OVER_LOOPBACK = [pytest.mark.programs, pytest.mark.timeout(400)]
 """The first test installs both, where they are not installed yet."""
@@ -79,7 +76,7 @@ class TestGeneral(OverStandIn, BaseGeneral):
 
 
 class TestCoupons(OverStandIn, BaseCoupons):
-    divergences: ClassVar[Mapping[str, str]] = NOBODY_TO_ASK
+    divergences: ClassVar[Mapping[str, str]] = ASKS_NOBODY
 
 
 class TestGeneralOverLoopBack(OverLoopBack, BaseGeneral):
@@ -89,4 +86,4 @@ class TestGeneralOverLoopBack(OverLoopBack, BaseGeneral):
 
 class TestCouponsOverLoopBack(OverLoopBack, BaseCoupons):
     pytestmark = OVER_LOOPBACK
-    divergences: ClassVar[Mapping[str, str]] = NOBODY_TO_ASK
+    divergences: ClassVar[Mapping[str, str]] = ASKS_NOBODY

@@ -2,33 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import ClassVar
-
-import pytest
 
 from contracts.sandbox import iiko
 from contracts.sandbox.shop import Member
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, NoSuchState, Rig
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, NoSuchState
 from crm_backends.conformance.port_calls import new_card_number
 from crm_backends.model import CrmCardState, Holder
-from tests.conformance.skins import SkinRig, skin_rig
-
-WRONG = "planted-wrong-key"
+from tests.conformance.skins import SkinRig, rig_of
 
 
-class IikoRig(SkinRig):
+class IikoRig(SkinRig[iiko.Iiko]):
     spec = registry.load("iiko")
-    secrets = (iiko.API_KEY, WRONG)
     nobody = "00000000-0000-4000-8000-000000000000"
     own: ClassVar[Mapping[str, object]] = {
         "api_key": iiko.API_KEY,
         "organization": iiko.ORGANIZATION,
         "wallet": iiko.WALLET,
     }
-    refused: ClassVar[Mapping[str, object]] = {"api_key": WRONG}
+    secret_settings = ("api_key",)
     calls: ClassVar[Mapping[str, str]] = {
         "users.register": "create_or_update",
         "users.set_card": "card_add",
@@ -37,10 +32,6 @@ class IikoRig(SkinRig):
 
     def customer_id(self, member: Member) -> str:
         return iiko.uid(member.id)
-
-    def member(self, account: str) -> Member:
-        (found,) = self.crm.shop.find(lambda member: iiko.uid(member.id) == account)
-        return found
 
     async def purchase(self, account: str, at: datetime, amount_kopecks: int) -> None:
         self.member(account).more["orders"].append((at, amount_kopecks))
@@ -67,10 +58,7 @@ class IikoRig(SkinRig):
         return (cards[-1]["number"], cards[-1]["track"]) if cards else (None, None)
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with skin_rig(IikoRig) as rig:
-        yield rig
+rig = rig_of(IikoRig)
 
 
 class TestGeneral(BaseGeneral):

@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import ClassVar
-
-import pytest
 
 from contracts.sandbox import medusa, running
 from contracts.sandbox.shop import Member
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
-from tests.conformance.skins import SkinRig, skin_rig
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
+from tests.conformance.skins import ONE_ACCOUNT_ALONE, SkinRig, rig_of
 from tests.medusa import Medusa, answers
 
-WRONG = "planted-wrong-key"
 DIVERGENCES: Mapping[str, str] = {
     "P3": "the account is the customer's id, which is not asked for again",
-    "P16": "movements can be asked of one account alone, so a key is not found in another",
+    "P16": ONE_ACCOUNT_ALONE,
 }
 
 
-class MedusaRig(SkinRig):
+class MedusaRig(SkinRig[medusa.Medusa]):
     spec = registry.load("medusa")
-    secrets = (medusa.API_KEY, WRONG)
     nobody = "cus_00000000000000000000000000"
     own: ClassVar[Mapping[str, object]] = {"api_key": medusa.API_KEY}
-    refused: ClassVar[Mapping[str, object]] = {"api_key": WRONG}
+    secret_settings = ("api_key",)
     calls: ClassVar[Mapping[str, str]] = {"users.register": "customer_create", "points.credit": "credit"}
 
     def customer_id(self, member: Member) -> str:
         return medusa.customer_id(member)
-
-    def member(self, account: str) -> Member:
-        (found,) = self.crm.shop.find(lambda member: medusa.customer_id(member) == account)
-        return found
 
     async def move(self, account: str, points: Decimal) -> None:
         self.member(account).more["account"] = True
         await super().move(account, points)
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with skin_rig(MedusaRig) as rig:
-        yield rig
+rig = rig_of(MedusaRig)
 
 
 async def test_the_stand_in_answers_as_medusa_does() -> None:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
 
 import asyncpg
 import pytest
 
 from adapter.process.embedded import EmbeddedServer
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Relay, RelayedRig, context
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, context
 from crm_backends.conformance.base import opened, soon
 from crm_backends.conformance.port_calls import five, new_key, new_person, points, points_account
 from crm_backends.model import Holder, Profile
@@ -28,6 +27,7 @@ from tests import medusa
 from tests.conftest import create_database, drop_database
 from tests.medusa import Medusa, answers
 
+from .servers import ServerRig
 from .test_medusa import DIVERGENCES, MedusaRig
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1500)]
@@ -45,22 +45,20 @@ CREATE TRIGGER a AFTER INSERT OR UPDATE ON store_credit_account FOR EACH ROW
 CREATE TRIGGER a AFTER INSERT OR UPDATE ON store_credit_account_transaction FOR EACH ROW
     EXECUTE FUNCTION enter('points.credit');
 """
-WRITES = {
-    "users.register": re.compile(rb"POST /admin/customers HTTP"),
-    "points.credit": re.compile(rb"POST /admin/store-credit-accounts/[^/ ]+/credit HTTP"),
-}
 
 
-class MedusaServerRig(RelayedRig):
+class MedusaServerRig(ServerRig):
     spec = registry.load("medusa")
     nobody = MedusaRig.nobody
+    writes: ClassVar[Mapping[str, re.Pattern[bytes]]] = {
+        "users.register": re.compile(rb"POST /admin/customers HTTP"),
+        "points.credit": re.compile(rb"POST /admin/store-credit-accounts/[^/ ]+/credit HTTP"),
+    }
 
     def __init__(self, server: Medusa, tables: asyncpg.Connection) -> None:
-        port = urlsplit(server.url).port or 0
-        super().__init__(Relay(lambda: asyncio.open_connection("127.0.0.1", port), self._is_lost))
+        super().__init__(server.url)
         self.server, self.tables = server, tables
         self.secrets = (server.key, WRONG_KEY)
-        self._lost = ""
 
     def build(self, *, credentials: bool = True) -> Backend:
         key = self.server.key if credentials else WRONG_KEY
@@ -83,17 +81,6 @@ class MedusaServerRig(RelayedRig):
     async def ledger(self) -> Counter[str]:
         rows = await self.tables.fetch("SELECT operation FROM ledger")
         return Counter(row["operation"] for row in rows)
-
-    async def lose_request(self, operation: str) -> None:
-        self._lost = operation
-        await self.relay.lose_request()
-
-    async def lose_reply(self, operation: str) -> None:
-        self._lost = operation
-        await self.relay.lose_reply()
-
-    def _is_lost(self, data: bytes) -> bool:
-        return bool(WRITES[self._lost].match(data))
 
     async def move(self, account: str, points: Decimal) -> None:
         kind = "credit" if points > 0 else "debit"

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
 
-import pytest
-
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
-from tests.conformance.skins import skin_rig
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
+from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, rig_of
 from tests.conformance.test_odoo import OdooRig
 
 
@@ -20,10 +18,7 @@ class Odoo19Rig(OdooRig):
     }
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with skin_rig(Odoo19Rig) as rig:
-        yield rig
+rig = rig_of(Odoo19Rig)
 
 
 class TestGeneral(BaseGeneral):
@@ -35,6 +30,4 @@ class TestUsers(BaseUsers):
 
 
 class TestPoints(BasePoints):
-    divergences: ClassVar[Mapping[str, str]] = {
-        "P3": "the account is the contact's number, which is not asked for again",
-    }
+    divergences: ClassVar[Mapping[str, str]] = {"P3": ACCOUNT_IS_THE_NUMBER}

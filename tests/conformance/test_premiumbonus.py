@@ -2,59 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
-
-import pytest
 
 from contracts.sandbox import premiumbonus
 from contracts.sandbox.shop import Member
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, NoSuchState, Rig
-from crm_backends.conformance.port_calls import new_card_number
-from crm_backends.model import CrmCardState, Holder
-from tests.conformance.skins import SkinRig, skin_rig
-
-WRONG = "planted-wrong-token"
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
+from tests.conformance.skins import OneCardEach, rig_of
 
 
-class PremiumBonusRig(SkinRig):
+class PremiumBonusRig(OneCardEach[premiumbonus.PremiumBonus]):
     spec = registry.load("premiumbonus")
-    secrets = (premiumbonus.TOKEN, WRONG)
     nobody = "79000000000"
     takes_points = False
+    closing = ("blocked", "blocked")
     switches: ClassVar[Mapping[str, Any]] = {"percent": "0.4"}
     own: ClassVar[Mapping[str, object]] = {"token": premiumbonus.TOKEN}
-    refused: ClassVar[Mapping[str, object]] = {"token": WRONG}
+    secret_settings = ("token",)
     calls: ClassVar[Mapping[str, str]] = {"users.register": "buyer_register", "points.credit": "purchase"}
 
     def customer_id(self, member: Member) -> str:
         return premiumbonus.digits(member.phone)
 
-    def member(self, account: str) -> Member:
-        (found,) = self.crm.shop.find(lambda member: premiumbonus.digits(member.phone) == account)
-        return found
 
-    async def give_card(self, holder: Holder) -> str:
-        number = new_card_number()
-        self.member(holder.users_reference).more["card"] = number
-        return number
-
-    async def plastic(self) -> str | None:
-        return None
-
-    async def change_card(self, number: str, state: CrmCardState) -> str | None:
-        if state not in ("active", "blocked"):
-            raise NoSuchState
-        (owner,) = self.crm.shop.find(lambda member: member.more.get("card") == number)
-        owner.more["blocked"] = state == "blocked"
-        return None
-
-
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with skin_rig(PremiumBonusRig) as rig:
-        yield rig
+rig = rig_of(PremiumBonusRig)
 
 
 class TestGeneral(BaseGeneral):

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
-
-import pytest
 
 from contracts.sandbox import retailcrm
 from contracts.sandbox.shop import Member
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
-from tests.conformance.skins import SkinRig, skin_rig
-
-WRONG = "planted-wrong-key"
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
+from tests.conformance.skins import SkinRig, rig_of
 
 
-class RetailCrmRig(SkinRig):
+class RetailCrmRig(SkinRig[retailcrm.RetailCrm]):
     spec = registry.load("retailcrm")
-    secrets = (retailcrm.API_KEY, WRONG)
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {"api_key": retailcrm.API_KEY, "site": retailcrm.SITE}
-    refused: ClassVar[Mapping[str, object]] = {"api_key": WRONG}
+    secret_settings = ("api_key",)
     calls: ClassVar[Mapping[str, str]] = {
         "users.register": "customer_create",
         "points.credit": "bonus_credit",
     }
 
-    def member(self, account: str) -> Member:
-        (found,) = self.crm.shop.find(lambda member: str(member.more["account"]) == account)
-        return found
+    def account_id(self, member: Member) -> str:
+        return str(member.more["account"])
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with skin_rig(RetailCrmRig) as rig:
-        yield rig
+rig = rig_of(RetailCrmRig)
 
 
 class TestGeneral(BaseGeneral):

@@ -5,31 +5,26 @@ Once with a number of points in every receipt, once by the rules of the applicat
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
-from decimal import Decimal
-from typing import ClassVar, cast
+from collections.abc import Mapping
+from typing import ClassVar
 
 import pytest
 
-from contracts.sandbox import Sandbox, talonone
+from contracts.sandbox import talonone
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, Relay, Rig
-from tests.conformance.skins import SkinRig, skin_rig
-
-WRONG = "planted-wrong-key"
-FIVE_FOR_1250 = Decimal("0.004")
+from crm_backends.conformance import BaseGeneral, BasePoints
+from tests.conformance.skins import FIVE_FOR_1250, SkinRig, rig_of
 
 
-class TalonOneRig(SkinRig):
+class TalonOneRig(SkinRig[talonone.TalonOne]):
     spec = registry.load("talonone")
-    secrets = (talonone.API_KEY, WRONG)
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {
         "api_key": talonone.API_KEY,
         "program": talonone.PROGRAM,
         "points_attribute": talonone.POINTS_ATTRIBUTE,
     }
-    refused: ClassVar[Mapping[str, object]] = {"api_key": WRONG}
+    secret_settings = ("api_key",)
     calls: ClassVar[Mapping[str, str]] = {"points.credit": "session_update"}
 
 
@@ -39,15 +34,11 @@ class ByRulesRig(TalonOneRig):
         name: value for name, value in TalonOneRig.own.items() if name != "points_attribute"
     }
 
-    def __init__(self, relay: Relay, sandbox: Sandbox) -> None:
-        super().__init__(relay, sandbox)
-        cast(talonone.TalonOne, self.crm).rate = FIVE_FOR_1250
+    def prepare(self, test: pytest.FixtureRequest) -> None:
+        self.crm.rate = FIVE_FOR_1250
 
 
-@pytest.fixture(params=[TalonOneRig, ByRulesRig], ids=["by number", "by rules"])
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    async with skin_rig(request.param) as rig:
-        yield rig
+rig = rig_of(TalonOneRig, ByRulesRig)
 
 
 class TestGeneral(BaseGeneral):

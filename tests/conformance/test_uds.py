@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from typing import ClassVar
-
-import pytest
 
 from contracts.sandbox import uds
 from crm_backends import registry
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
-from tests.conformance.skins import SkinRig, skin_rig
-
-WRONG = "planted-wrong-key"
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
+from tests.conformance.skins import SkinRig, rig_of
 
 
-class UdsRig(SkinRig):
+class UdsRig(SkinRig[uds.Uds]):
     spec = registry.load("uds")
     path = "/partner/v2"
-    secrets = (uds.API_KEY, WRONG)
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {"company_id": uds.COMPANY, "api_key": uds.API_KEY}
-    refused: ClassVar[Mapping[str, object]] = {"api_key": WRONG}
+    secret_settings = ("api_key",)
     calls: ClassVar[Mapping[str, str]] = {"points.credit": "reward"}
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with skin_rig(UdsRig) as rig:
-        yield rig
+rig = rig_of(UdsRig)
 
 
 class TestGeneral(BaseGeneral):

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import pytest
 
 from contracts.sandbox import voucherify
 from contracts.sandbox.shop import Member
 from crm_backends import registry
-from crm_backends.conformance import BaseCoupons, BaseGeneral, BasePoints, BaseUsers, NoSuchState, Rig
+from crm_backends.conformance import BaseCoupons, BaseGeneral, BasePoints, BaseUsers, NoSuchState
 from crm_backends.conformance.port_calls import new_card_number
 from crm_backends.model import CrmCardState, Holder
-from tests.conformance.skins import SkinRig, skin_rig
-
-WRONG = "planted-wrong-token"
+from tests.conformance.skins import ONE_ACCOUNT_ALONE, SkinRig, rig_of
 
 
-class VoucherifyRig(SkinRig):
+class VoucherifyRig(SkinRig[voucherify.Voucherify]):
     spec = registry.load("voucherify")
-    secrets = (voucherify.APP_TOKEN, WRONG)
     nobody = "cust_99999999"
     own: ClassVar[Mapping[str, object]] = {
         "app_id": voucherify.APP_ID,
         "app_token": voucherify.APP_TOKEN,
         "campaign": voucherify.CAMPAIGN,
     }
-    refused: ClassVar[Mapping[str, object]] = {"app_token": WRONG}
+    secret_settings = ("app_token",)
     calls: ClassVar[Mapping[str, str]] = {
         "users.register": "customer_create",
         "users.set_card": "member_add",
@@ -36,23 +33,21 @@ class VoucherifyRig(SkinRig):
         "coupons.issue": "publication_create",
     }
 
-    @property
-    def project(self) -> voucherify.Voucherify:
-        return cast(voucherify.Voucherify, self.crm)
+    def prepare(self, test: pytest.FixtureRequest) -> None:
+        # A loyalty card is the account and the card in one: who is to be given a card has none yet.
+        whole = test.node.originalname == "test_it_does_what_it_declares_and_refuses_the_rest"
+        self.crm.cards_at_once = whole or test.cls is not TestUsers
 
     def customer_id(self, member: Member) -> str:
         return f"cust_{member.id}"
 
     def member(self, account: str) -> Member:
         """By the code of a card, or by the customer's own id."""
-        customer = (
-            self.project.vouchers[account]["holder_id"] if account in self.project.vouchers else account
-        )
-        (found,) = self.crm.shop.find(lambda member: self.customer_id(member) == customer)
-        return found
+        customer = self.crm.vouchers[account]["holder_id"] if account in self.crm.vouchers else account
+        return self.customer(customer)
 
     def _cards(self, customer: str) -> list[dict[str, Any]]:
-        vouchers = self.project.vouchers.values()
+        vouchers = self.crm.vouchers.values()
         cards = [one for one in vouchers if one["campaign_id"] == voucherify.CAMPAIGN]
         return [one for one in cards if one["holder_id"] == customer]
 
@@ -60,18 +55,18 @@ class VoucherifyRig(SkinRig):
         for card in self._cards(holder.users_reference):
             return str(card["code"])
         number = new_card_number()
-        self.project.print_voucher(number, voucherify.CAMPAIGN, self.member(holder.users_reference))
+        self.crm.print_voucher(number, voucherify.CAMPAIGN, self.member(holder.users_reference))
         return number
 
     async def plastic(self) -> str | None:
         number = new_card_number()
-        self.project.print_voucher(number, voucherify.CAMPAIGN)
+        self.crm.print_voucher(number, voucherify.CAMPAIGN)
         return number
 
     async def change_card(self, number: str, state: CrmCardState) -> str | None:
         if state == "replaced":
             raise NoSuchState
-        card = self.project.vouchers[number]
+        card = self.crm.vouchers[number]
         card["active"] = state != "blocked"
         card["expiration_date"] = f"{datetime(2026, 1, 1, tzinfo=UTC):%Y-%m-%dT%H:%M:%SZ}"
         if state != "inactive":
@@ -82,9 +77,7 @@ class VoucherifyRig(SkinRig):
         return next((str(card["code"]) for card in self._cards(customer)), None), None
 
     async def offer(self, account: str) -> str:
-        voucher = self.project.print_voucher(
-            new_card_number(), voucherify.COUPONS["visit"], self.member(account)
-        )
+        voucher = self.crm.print_voucher(new_card_number(), voucherify.COUPONS["visit"], self.member(account))
         voucher["campaign"] = title = f"Offer {voucher['code']}"
         return title
 
@@ -92,13 +85,7 @@ class VoucherifyRig(SkinRig):
         return "visit"
 
 
-@pytest.fixture
-async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
-    async with skin_rig(VoucherifyRig) as rig:
-        # A loyalty card is the account and the card in one: who is to be given a card has none yet.
-        whole = request.node.originalname == "test_it_does_what_it_declares_and_refuses_the_rest"
-        cast(VoucherifyRig, rig).project.cards_at_once = whole or request.cls is not TestUsers
-        yield rig
+rig = rig_of(VoucherifyRig)
 
 
 class TestGeneral(BaseGeneral):
@@ -113,9 +100,7 @@ class TestUsers(BaseUsers):
 
 
 class TestPoints(BasePoints):
-    divergences: ClassVar[Mapping[str, str]] = {
-        "P16": "transactions are listed by card, so that our key with another account is not seen"
-    }
+    divergences: ClassVar[Mapping[str, str]] = {"P16": ONE_ACCOUNT_ALONE}
 
 
 class TestCoupons(BaseCoupons):

@@ -21,9 +21,33 @@ from crm_backends.xerts import BACKEND, XertsBackend, XertsSettings
 
 WRONG_KEY = "planted-wrong-key"
 OPERATIONS = {"coupons.issue": "createCoupons", "coupons.redeem": "redeemCoupon"}
+ASKS_NOBODY: Mapping[str, str] = {
+    "C3": "a card is a device of its own, made with its first coupons; Xerts has nobody to ask about"
+}
 EFFECTS = {"coupon_issued": "coupons.issue", "coupon_redeemed": "coupons.redeem"}
 
 _numbers = itertools.count(1)
+
+
+def a_driver(port: int, key: str, email: str, password: str, site: str, visit_site: str) -> XertsBackend:
+    """The driver before a relay on this port of 127.0.0.1."""
+    settings = XertsSettings(
+        base_url=f"http://127.0.0.1:{port}",
+        api_key=SecretStr(key),
+        email=email,
+        password=SecretStr(password),
+        site=site,
+        occasions={"visit": visit_site},
+        any_occasion=False,
+        breaker_pause=0.2,
+    )
+    return XertsBackend(settings, context())
+
+
+def new_holder(profile: Profile) -> Holder:
+    """Somebody; Xerts itself keeps no people."""
+    number = next(_numbers)
+    return Holder(card_number=f"29{number:011d}", users_reference=str(number), profile=profile)
 
 
 class XertsRig(RelayedRig):
@@ -40,21 +64,12 @@ class XertsRig(RelayedRig):
         self.crm = sandbox.stand_in
 
     def build(self, *, credentials: bool = True) -> XertsBackend:
-        settings = XertsSettings(
-            base_url=f"http://127.0.0.1:{self.relay.port}",
-            api_key=SecretStr(xerts.API_KEY if credentials else WRONG_KEY),
-            email=xerts.EMAIL,
-            password=SecretStr(xerts.PASSWORD),
-            site=xerts.SITE_ID,
-            occasions={"visit": xerts.OTHER_SITE_ID},
-            any_occasion=False,
-            breaker_pause=0.2,
-        )
-        return XertsBackend(settings, context())
+        key = xerts.API_KEY if credentials else WRONG_KEY
+        port, sites = self.relay.port, (xerts.SITE_ID, xerts.OTHER_SITE_ID)
+        return a_driver(port, key, xerts.EMAIL, xerts.PASSWORD, *sites)
 
     async def new_customer(self, profile: Profile) -> Holder:
-        number = next(_numbers)
-        return Holder(card_number=f"29{number:011d}", users_reference=str(number), profile=profile)
+        return new_holder(profile)
 
     async def ledger(self) -> Counter[str]:
         """What is no operation of the port goes by its own name, so that nothing is made in silence."""
@@ -110,6 +125,4 @@ class TestGeneral(BaseGeneral):
 
 
 class TestCoupons(BaseCoupons):
-    divergences = {  # noqa: RUF012 - read by the kit, declared there
-        "C3": "a card is a device of its own, made with its first coupons; Xerts has nobody to ask about"
-    }
+    divergences = ASKS_NOBODY

@@ -2,65 +2,48 @@
 
 from __future__ import annotations
 
-import asyncio
-import itertools
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from urllib.parse import urlsplit
+from typing import ClassVar
 
 import pytest
-from pydantic import SecretStr
 
-from crm_backends.conformance import BaseCoupons, BaseGeneral, Relay, RelayedRig, context
+from crm_backends.conformance import BaseCoupons, BaseGeneral
 from crm_backends.model import Holder, Profile
 from crm_backends.ports import Refusal
-from crm_backends.xerts import BACKEND, XertsBackend, XertsSettings
+from crm_backends.xerts import BACKEND, XertsBackend
 
 from .. import loopback
 from ..loopback import LoopBack
+from .servers import ServerRig
+from .test_xerts import ASKS_NOBODY, WRONG_KEY, a_driver, new_holder
 
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(400)]
 """The first test installs both, where they are not installed yet."""
 
-WRONG_KEY = "planted-wrong-key"
-WRITES = {
-    "coupons.issue": re.compile(rb"POST /api/siteOffers/"),
-    "coupons.redeem": re.compile(rb"PUT /api/coupons/.*/redeem/"),
-}
 
-_numbers = itertools.count(1)
-
-
-class LoopBackRig(RelayedRig):
+class LoopBackRig(ServerRig):
     """A LoopBack, filled and read behind the driver's back."""
 
     spec = BACKEND
+    writes: ClassVar[Mapping[str, re.Pattern[bytes]]] = {
+        "coupons.issue": re.compile(rb"POST /api/siteOffers/"),
+        "coupons.redeem": re.compile(rb"PUT /api/coupons/.*/redeem/"),
+    }
     nobody = "00000000-0000-4000-8000-000000000000"
 
     def __init__(self, server: LoopBack) -> None:
-        port = urlsplit(server.url).port or 0
-        super().__init__(Relay(lambda: asyncio.open_connection("127.0.0.1", port), self._is_lost))
+        super().__init__(server.url)
         self.server = server
         self.secrets = (server.key, WRONG_KEY, server.email, server.password)
-        self._lost = ""
 
     def build(self, *, credentials: bool = True) -> XertsBackend:
-        settings = XertsSettings(
-            base_url=f"http://127.0.0.1:{self.relay.port}",
-            api_key=SecretStr(self.server.key if credentials else WRONG_KEY),
-            email=self.server.email,
-            password=SecretStr(self.server.password),
-            site=self.server.site,
-            occasions={"visit": self.server.site},
-            any_occasion=False,
-            breaker_pause=0.2,
-        )
-        return XertsBackend(settings, context())
+        server, key = self.server, self.server.key if credentials else WRONG_KEY
+        return a_driver(self.relay.port, key, server.email, server.password, server.site, server.site)
 
     async def new_customer(self, profile: Profile) -> Holder:
-        number = next(_numbers)
-        return Holder(card_number=f"29{number:011d}", users_reference=str(number), profile=profile)
+        return new_holder(profile)
 
     async def ledger(self) -> Counter[str]:
         held = await self.server.seen("models")
@@ -73,17 +56,6 @@ class LoopBackRig(RelayedRig):
                 "member": len(held["Member"]) + len(held["Vendor"]),
             }
         )
-
-    async def lose_request(self, operation: str) -> None:
-        self._lost = operation
-        await self.relay.lose_request()
-
-    async def lose_reply(self, operation: str) -> None:
-        self._lost = operation
-        await self.relay.lose_reply()
-
-    def _is_lost(self, data: bytes) -> bool:
-        return bool(WRITES[self._lost].match(data))
 
     async def offer(self, account: str) -> str:
         return str((await self.server.seen("coupon", device=account))["title"])
@@ -120,6 +92,4 @@ class TestGeneral(BaseGeneral):
 
 
 class TestCoupons(BaseCoupons):
-    divergences = {  # noqa: RUF012 - read by the kit, declared there
-        "C3": "a card is a device of its own, made with its first coupons; Xerts has nobody to ask about"
-    }
+    divergences = ASKS_NOBODY

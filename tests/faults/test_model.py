@@ -1,7 +1,7 @@
 """A model of the ledger: any order of sending, delivering, dying, lost replies, time and people's decisions.
 
-The PostgreSQL, the use case, the deliverer and the desk are the real ones. The CRM is a fake at the port: it
-can lose what a real one can, and knows what it has done. For every way of reconciling a doubt: never
+The PostgreSQL, the use case, the deliverer and the desk are the real ones. The CRM is the scripted one:
+it can lose what a real one can, and knows what it has done. For every way of reconciling a doubt: never
 two effects for a receipt, one for each that counts as credited, none for one that was refused.
 """
 
@@ -10,10 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import Coroutine, Iterator, Sequence
-from datetime import datetime, timedelta
-from decimal import Decimal
-from typing import Any, ClassVar, Literal, TypeVar
+from collections.abc import Coroutine, Iterator
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,25 +33,18 @@ from adapter.loyalty.model import FINAL, Operation, OperationKind, OperationStat
 from adapter.loyalty.receipts import register_receipt
 from adapter.store.operations import PostgresLedger
 from adapter.store.review import PostgresReview
-from crm_backends.model import Balance, Credit, Holder, PointsEntry
-from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Refusal, Written
+from crm_backends.ports import Deadline, Reconciliation, Refusal, Written
 from tests.faults.servers import Server, own_server
 from tests.faults.stage import DRIVE, card_number
 from tests.integration.clocks import FollowsTheDatabase
 from tests.integration.conftest import settings_for_tests
+from tests.support.scripted_crm import AWAY, DONE, LOST_AFTER, LOST_BEFORE, NOT_SENT, Reply, ScriptedCrm
 
 PEOPLE = 2
 DELIVERY = {"call_timeout": 1.0, "reconcile_after": 2.0, "retry_first": 0.01, "retry_ceiling": 0.02}
 LOOK = DELIVERY["reconcile_after"] / 3
 LEASE = DELIVERY["reconcile_after"] * 3 + DELIVERY["call_timeout"] * 3
 
-Reply = Literal[
-    "well", "lost before", "lost after", "not sent", "away", "no", "nobody", "dies before", "dies after"
-]
-REPLIES: tuple[Reply, ...] = (
-    *("well", "well", "lost before", "lost before", "lost after", "lost after"),
-    *("not sent", "away", "no", "nobody", "dies before", "dies after"),
-)
 WRITES = ("begin", "end", "again", "release", "lease")
 Result = TypeVar("Result")
 
@@ -61,96 +53,19 @@ class Died(BaseException):
     """The process is gone: nothing of ours runs any more in this attempt."""
 
 
-class FakeCrm:
-    """Accounts whose credits are known for certain; what is told of them is another matter."""
-
-    def __init__(self, reconciliation: Reconciliation) -> None:
-        self.reconciliation = reconciliation
-        self.effects: list[tuple[str, str, Decimal]] = []
-        self.reply: Reply = "well"
-
-    def _balance(self, account: str) -> Decimal:
-        return sum((points for whose, _, points in self.effects if whose == account), Decimal(0))
-
-    def of(self, reference: str) -> int:
-        """How often this operation has had its effect."""
-        return sum(known == reference for _, known, _ in self.effects)
-
-    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        return f"account of {holder.card_number}"
-
-    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
-        await asyncio.sleep(0)
-        if self.reply == "away":
-            raise BackendUnavailable("away")
-        return Balance(self._balance(account), self._balance(account))
-
-    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
-        return ()
-
-    async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
-        return ()
-
-    async def credit(
-        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
-    ) -> Written:
-        reply = self.reply
-        await asyncio.sleep(0)
-        if (
-            self.reconciliation is Reconciliation.KEY
-            and reply in ("no", "nobody")
-            and self.of(idempotency_key)
-        ):
-            reply = "well"  # it knows what it has done
-        if reply == "dies before":
-            raise Died
-        if reply in ("well", "lost after", "dies after"):
-            assert credit.points is not None
-            if self.reconciliation is not Reconciliation.KEY or not self.of(idempotency_key):
-                self.effects.append((account, idempotency_key, credit.points))
-        await asyncio.sleep(0)
-        match reply:
-            case "well":
-                return Written.done(points=credit.points)
-            case "dies after":
-                raise Died
-            case "no":
-                return Written.refused()
-            case "nobody":
-                return Written.refused(Refusal.NO_SUCH_CUSTOMER)
-            case "not sent":
-                return Written.not_sent()
-            case "away":
-                raise BackendUnavailable("away")
-            case _:
-                return Written.unknown()
-
-    async def reconcile_credit(
-        self,
-        account: str,
-        credit: Credit,
-        *,
-        idempotency_key: str,
-        since: datetime,
-        before: Balance | None,
-        deadline: Deadline,
-    ) -> Written:
-        await asyncio.sleep(0)
-        if self.reply in ("away", "not sent"):
-            raise BackendUnavailable("away")
-        assert credit.points is not None
-        if self.reconciliation is Reconciliation.PROBE:
-            return Written.done(points=credit.points) if self.of(idempotency_key) else Written.not_sent()
-        if before is None:
-            return Written.unknown()
-        grown = self._balance(account) - before.total
-        return (
-            Written.done(points=credit.points)
-            if grown == credit.points
-            else Written.not_sent()
-            if not grown
-            else Written.unknown()
-        )
+REPLIES = {
+    "well": DONE,
+    "lost before": LOST_BEFORE,
+    "lost after": LOST_AFTER,
+    "not sent": NOT_SENT,
+    "away": AWAY,
+    "no": Reply(False, Written.refused()),
+    "nobody": Reply(False, Written.refused(Refusal.NO_SUCH_CUSTOMER)),
+    "dies before": Reply(False, Died()),
+    "dies after": Reply(True, Died()),
+}
+OFTEN = ("well", "lost before", "lost after")
+"""These are drawn twice as often."""
 
 
 class DyingOperations(PostgresLedger):
@@ -230,7 +145,7 @@ class Ledger(RuleBasedStateMachine):
     def begin(self) -> None:
         world = self.world
         world.run(world.empty())
-        self.crm = FakeCrm(self.reconciliation)
+        self.crm = ScriptedCrm(usual=DONE, rated=self.reconciliation)
         self.programme = dataclasses.replace(
             world.service.programme,
             operations=world.operations,
@@ -279,6 +194,11 @@ class Ledger(RuleBasedStateMachine):
         found = [await self.world.operations.get(operation_id) for operation_id in ids]
         return {operation.id: operation for operation in found if operation is not None}
 
+    def _crm_answers(self, reply: str) -> None:
+        self.crm.usual = REPLIES[reply]
+        self.crm.tells_balance = reply != "away"
+        self.crm.answers_look_ups = reply not in ("away", "not sent")
+
     @precondition(lambda self: len(self.sent) < 4)
     @rule(person=st.sampled_from([1, 1, 1, 2]), roubles=st.sampled_from([10, 10, 20]))
     def send(self, person: int, roubles: int) -> None:
@@ -305,13 +225,13 @@ class Ledger(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(
         picks=st.lists(st.integers(0, 3), min_size=1, max_size=2),
-        reply=st.sampled_from(REPLIES),
+        reply=st.sampled_from((*OFTEN, *REPLIES)),
         dies=st.sampled_from(("", "", "", "", "", *WRITES)),
         after=st.booleans(),
     )
-    def deliver(self, picks: list[int], reply: Reply, dies: str, after: bool) -> None:
+    def deliver(self, picks: list[int], reply: str, dies: str, after: bool) -> None:
         """One job, or several at once, perhaps of the same operation; the process may die at any write."""
-        self.crm.reply = reply
+        self._crm_answers(reply)
         self.world.operations.dies, self.world.operations.after = dies, after
         chosen = [self.sent[pick % len(self.sent)][2] for pick in picks]
 
@@ -320,7 +240,7 @@ class Ledger(RuleBasedStateMachine):
 
         self.world.run(work())
         self.world.operations.dies = ""
-        self.crm.reply = "well"
+        self._crm_answers("well")
         self.check()
 
     @rule(
@@ -354,14 +274,14 @@ class Ledger(RuleBasedStateMachine):
         for operation in (await self._states()).values():
             if operation.state is not OperationState.HELD:
                 continue
-            if self.crm.of(operation.idempotency_key):
+            if self.crm.times(operation.idempotency_key):
                 await self.world.desk.settle(operation.id, OperationState.DONE, by="test", note="it is there")
             else:
                 assert not await self.world.desk.requeue([operation.id], by="test", note="it is not there")
 
     def check(self) -> None:
         for operation in self.world.run(self._states()).values():
-            effects = self.crm.of(operation.idempotency_key)
+            effects = self.crm.times(operation.idempotency_key)
             assert effects <= 1, f"{effects} effects of {operation}"
             if operation.state is OperationState.DONE:
                 assert effects == 1, f"no effect of {operation}"

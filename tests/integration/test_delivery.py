@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -24,113 +24,44 @@ from adapter.loyalty.model import (
     OperationState,
 )
 from adapter.store.review import PostgresReview
-from crm_backends.model import Balance, Credit, Holder, PointsEntry
+from crm_backends.model import Balance
 from crm_backends.ports import (
-    BackendError,
     BackendMisconfigured,
     BackendUnavailable,
-    Deadline,
     Reconciliation,
     Refusal,
     Written,
+)
+from tests.support.scripted_crm import (
+    AWAY,
+    DONE,
+    LOST_AFTER,
+    LOST_BEFORE,
+    NOT_SENT,
+    Effect,
+    Reply,
+    ScriptedCrm,
 )
 
 from .clocks import FollowsTheDatabase
 from .conftest import Adapter, StartAdapter, new_phone
 
 QR = "/v1/promo/qrCode"
-DONE, NOT_SENT, UNKNOWN = Written.done(points=Decimal(62)), Written.not_sent(), Written.unknown()
-LOST = "lost"
-"""The CRM does the work, and its answer is lost."""
-
-
-class ScriptedCrm:
-    """A points CRM whose answers are written beforehand, with a ledger of what it really did."""
-
-    reconciliation = Reconciliation.PROBE
-
-    def __init__(
-        self, answers: Sequence[Written | str | Exception], reconciliations: Sequence[Written | Exception]
-    ) -> None:
-        self.answers: Iterator[Written | str | Exception] = iter(answers)
-        self.reconciliations: Iterator[Written | Exception] = iter(reconciliations)
-        self.references: list[str] = []
-        self.known: dict[str, Written] = {}
-        """What a look-up of a reference tells, where nothing is in doubt; also whenever it is asked again."""
-        self.is_sent = bool(answers)
-        self.effects: list[str] = []
-        self.before: list[Balance | None] = []
-        self.at_once = self.most_at_once = 0
-
-    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        return f"account-{holder.users_reference}"
-
-    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
-        total = Decimal(62 * len(self.effects))
-        return Balance(total, total)
-
-    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
-        return ()
-
-    async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
-        return ()
-
-    async def credit(
-        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
-    ) -> Written:
-        self.references.append(idempotency_key)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        await asyncio.sleep(0.02)
-        self.at_once -= 1
-        answer = next(self.answers)
-        self.known.pop(idempotency_key, None)
-        if isinstance(answer, BackendError):
-            self.known[idempotency_key] = NOT_SENT
-        if isinstance(answer, Exception):
-            raise answer
-        if answer in (DONE, NOT_SENT):
-            self.known[idempotency_key] = answer
-        if answer in (LOST, DONE):
-            self.effects.append(idempotency_key)
-        return UNKNOWN if isinstance(answer, str) else answer
-
-    async def reconcile_credit(
-        self,
-        account: str,
-        credit: Credit,
-        *,
-        idempotency_key: str,
-        since: datetime,
-        before: Balance | None,
-        deadline: Deadline,
-    ) -> Written:
-        if idempotency_key in self.known:
-            return self.known[idempotency_key]
-        if self.is_sent and idempotency_key not in self.references:
-            return NOT_SENT  # asked before it is sent for the first time
-        self.before.append(before)
-        answer = next(self.reconciliations)
-        if isinstance(answer, Exception):
-            raise answer
-        self.known[idempotency_key] = answer
-        return answer
 
 
 @contextmanager
-def crm(adapter: Adapter, scripted: ScriptedCrm, reconciliation: Reconciliation) -> Iterator[None]:
+def crm(adapter: Adapter, scripted: ScriptedCrm) -> Iterator[None]:
     """Let the adapter's points be kept by the scripted CRM."""
     worker = adapter.service._worker
     assert worker is not None
-    programme = dataclasses.replace(
-        adapter.service.programme,
-        points=scripted,
-        reconciliation={**adapter.service.programme.reconciliation, OperationKind.RECEIPT: reconciliation},
-    )
+    programme = adapter.service.programme
+    ratings = {**programme.reconciliation, OperationKind.RECEIPT: scripted.reconciliation}
+    programme = dataclasses.replace(programme, points=scripted, reconciliation=ratings)
     before = worker.deliverer
     worker.deliverer = dataclasses.replace(before, programme=programme, clock=FollowsTheDatabase())
     try:
         yield
+        assert scripted.unforeseen == []
     finally:
         worker.deliverer = before
 
@@ -161,86 +92,86 @@ async def receipt(adapter: Adapter) -> Operation:
 
 
 async def test_not_sent_is_tried_again_with_the_same_reference(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([NOT_SENT, BackendUnavailable("away"), DONE], [])
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([NOT_SENT, AWAY, DONE])
+    with crm(adapter, scripted):
         assert (await send(adapter)).body["status"] == "credited"
-    assert len(scripted.references) == 3
-    assert len(set(scripted.references)) == 1
+    assert len(scripted.sent) == 3
+    assert len(set(scripted.sent)) == 1
     assert (await receipt(adapter)).attempt == 3
 
 
 async def test_a_lost_answer_is_found_by_probing_and_nothing_is_sent_again(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([LOST], [DONE])
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([LOST_AFTER])
+    with crm(adapter, scripted):
         assert (await send(adapter)).body == {
             "status": "credited",
             "points": "62",
             "description": "Баллы за чек начислены",
         }
-    assert len(scripted.references) == len(scripted.effects) == 1
+    assert len(scripted.sent) == len(scripted.credited) == 1
 
 
 async def test_a_probe_that_finds_nothing_sends_again(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([UNKNOWN, DONE], [NOT_SENT])
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([LOST_BEFORE, DONE])
+    with crm(adapter, scripted):
         assert (await send(adapter)).body["status"] == "credited"
-    assert len(scripted.effects) == 1
+    assert len(scripted.credited) == 1
 
 
 async def test_a_probe_that_cannot_be_asked_is_asked_again_later(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([LOST], [BackendUnavailable("away"), BackendUnavailable("away"), DONE])
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([LOST_AFTER], look_ups=[BackendUnavailable("away")] * 2)
+    with crm(adapter, scripted):
         assert (await send(adapter)).body["status"] == "credited"
-    assert len(scripted.references) == 1
+    assert len(scripted.sent) == 1
 
 
 async def test_a_doubt_nobody_can_settle_is_held_and_not_sent_again(start: StartAdapter) -> None:
     adapter = await start(
         receipts={"wait": 1.0}, delivery={"retry_first": 0.05, "reconcile_after": 0.1, "call_timeout": 0.5}
     )
-    for reconciliation, reconciliations in ((Reconciliation.PROBE, [UNKNOWN]), (Reconciliation.MANUAL, [])):
-        scripted = ScriptedCrm([LOST], reconciliations)
-        with crm(adapter, scripted, reconciliation):
+    for rated, look_ups in ((Reconciliation.PROBE, [Written.unknown()]), (Reconciliation.MANUAL, [])):
+        scripted = ScriptedCrm([LOST_AFTER], look_ups=look_ups, rated=rated)
+        with crm(adapter, scripted):
             assert (await send(adapter)).body["status"] == "accepted"
             for _ in range(100):
                 if (await receipt(adapter)).state is OperationState.HELD:
                     break
                 await asyncio.sleep(0.05)
         assert (await receipt(adapter)).state is OperationState.HELD
-        assert len(scripted.references) == 1
+        assert len(scripted.sent) == 1
 
 
 async def test_a_refusal_is_final(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([Written.refused(Refusal.OTHER)], [])
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([Reply(False, Written.refused(Refusal.OTHER))])
+    with crm(adapter, scripted):
         assert (await send(adapter)).code == Code.RECEIPT_REFUSED
     assert (await receipt(adapter)).state is OperationState.REFUSED
 
 
 async def test_a_defect_of_ours_during_the_call_is_a_doubt(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([ZeroDivisionError("79161112233")], [DONE])
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([Reply(True, ZeroDivisionError("79161112233"))])
+    with crm(adapter, scripted):
         assert (await send(adapter)).body["status"] == "credited"
-    assert len(scripted.references) == 1
+    assert len(scripted.sent) == 1
 
 
 async def test_comparing_gets_the_balance_before_and_the_account_alone(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([DONE, LOST, DONE, DONE], [DONE])
-    with crm(adapter, scripted, Reconciliation.COMPARE):
+    scripted = ScriptedCrm([DONE, LOST_AFTER, DONE, DONE], rated=Reconciliation.COMPARE)
+    with crm(adapter, scripted):
         number = await adapter.issue(phone=new_phone())
         answers = await asyncio.gather(
             *[adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number}) for _ in range(4)]
         )
     assert [answer.body["status"] for answer in answers] == ["credited"] * 4
     assert scripted.most_at_once == 1
-    assert scripted.before == [Balance(Decimal(62), Decimal(62))]
+    assert scripted.befores == [Balance(Decimal(62), Decimal(62))]
     async with asyncio.timeout(5):  # the answers may be a moment ahead of it
         while await adapter.sql("SELECT count(*) FROM koshelek.account_leases"):  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
 
 async def test_sent_by_a_process_that_is_gone_becomes_a_doubt(adapter: Adapter) -> None:
-    scripted = ScriptedCrm([], [DONE])
+    scripted = ScriptedCrm()
     number = await adapter.issue(phone=new_phone())
     await adapter.service.stop_delivery()
     recorded = asyncio.create_task(adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number}))
@@ -249,19 +180,21 @@ async def test_sent_by_a_process_that_is_gone_becomes_a_doubt(adapter: Adapter) 
     ):
         await asyncio.sleep(0.02)
     begun = await adapter.service.operations.begin((await receipt(adapter)).id)
-    assert begun is not None  # and then the process that began it dies
+    assert begun is not None
+    # It was credited, and then the process that began it died.
+    scripted.effects.append(Effect("the account", begun.idempotency_key, Decimal(62)))
     await adapter.service.start_delivery()
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    with crm(adapter, scripted):
         assert (await recorded).body["status"] == "credited"
-    assert scripted.references == []
+    assert scripted.sent == []
 
 
 async def test_what_never_gets_through_is_held_in_the_end(start: StartAdapter) -> None:
     adapter = await start(
         receipts={"wait": 1.0}, delivery={"retry_first": 0.05, "give_up_after": 0.3, "call_timeout": 0.5}
     )
-    scripted = ScriptedCrm([NOT_SENT] * 50, [])
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm(usual=NOT_SENT)
+    with crm(adapter, scripted):
         assert (await send(adapter)).body["status"] == "accepted"
         for _ in range(100):
             if (await receipt(adapter)).state is OperationState.HELD:
@@ -331,8 +264,8 @@ async def test_who_slept_between_marking_and_sending_does_not_send(
 ) -> None:
     """Others may have looked meanwhile what became of it, and found nothing."""
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([DONE], [])
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([DONE])
+    with crm(unhurried, scripted):
         worker = unhurried.service._worker
         assert worker is not None
         begin = type(worker.deliverer.ledger).begin
@@ -345,16 +278,16 @@ async def test_who_slept_between_marking_and_sending_does_not_send(
         monkeypatch.setattr(type(worker.deliverer.ledger), "begin", begin_and_sleep)
         with pytest.raises(Later):
             await worker.deliverer.deliver(operation.id)
-        assert scripted.references == []
+        assert scripted.sent == []
         monkeypatch.undo()
         await worker.deliverer.deliver(operation.id)
-    assert scripted.effects == [operation.idempotency_key]
+    assert scripted.credited == [operation.idempotency_key]
 
 
 async def test_what_waited_for_a_crm_comes_back_in_single_file(unhurried: Adapter) -> None:
     waiting = await recorded_receipts(unhurried, 12)
-    scripted = ScriptedCrm([DONE] * 12, [])
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([DONE] * 12)
+    with crm(unhurried, scripted):
         worker = unhurried.service._worker
         assert worker is not None
         delays = []
@@ -363,8 +296,8 @@ async def test_what_waited_for_a_crm_comes_back_in_single_file(unhurried: Adapte
                 await worker.deliverer.deliver(operation.id, tries=1)
             except Later as later:
                 delays.append(later.delay.total_seconds())
-    assert 4 <= len(scripted.effects) <= 6
-    assert len(delays) == 12 - len(scripted.effects)
+    assert 4 <= len(scripted.credited) <= 6
+    assert len(delays) == 12 - len(scripted.credited)
     assert all(0.5 <= delay <= 4 for delay in delays)
 
 
@@ -372,7 +305,7 @@ async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
     adapter: Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("adapter.delivery.worker._DEFECT", timedelta(seconds=0.1))
-    scripted = ScriptedCrm([DONE], [])
+    scripted = ScriptedCrm([DONE])
     broken = [ZeroDivisionError("79161112233")]
 
     async def begin(self: Any, *given: Any, **named: Any) -> Operation | None:
@@ -380,7 +313,7 @@ async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
             raise broken.pop()
         return await whole(self, *given, **named)
 
-    with crm(adapter, scripted, Reconciliation.PROBE):
+    with crm(adapter, scripted):
         number = await adapter.issue(phone=new_phone())
         whole = type(adapter.service.operations).begin
         monkeypatch.setattr(type(adapter.service.operations), "begin", begin)
@@ -392,13 +325,6 @@ async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
 
 
 # --- late, and in doubt --------------------------------------------------------------------------------
-
-
-class AwayCrm(ScriptedCrm):
-    """It tells no balance."""
-
-    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
-        raise BackendUnavailable("away")
 
 
 async def age(adapter: Adapter, operation: Operation) -> None:
@@ -431,8 +357,9 @@ async def test_a_crm_that_tells_no_balance_is_asked_more_and_more_rarely_and_not
     unhurried: Adapter,
 ) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = AwayCrm([], [])
-    with crm(unhurried, scripted, Reconciliation.COMPARE):
+    scripted = ScriptedCrm(rated=Reconciliation.COMPARE)
+    scripted.tells_balance = False
+    with crm(unhurried, scripted):
         early = await looked_at(unhurried, operation, tries=0)
         late = await looked_at(unhurried, operation, tries=8)
         assert early is not None
@@ -441,14 +368,14 @@ async def test_a_crm_that_tells_no_balance_is_asked_more_and_more_rarely_and_not
         await age(unhurried, operation)
         assert await looked_at(unhurried, operation) is None
     assert await reason(unhurried) == CERTAINLY_NOT_SENT
-    assert scripted.references == []
+    assert scripted.sent == []
     assert await unhurried.sql("SELECT count(*) FROM koshelek.account_leases") == 0
 
 
 async def test_a_doubt_that_cannot_be_looked_up_is_held_in_the_end(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([LOST], [BackendUnavailable("away")] * 3)
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([LOST_AFTER], look_ups=[BackendUnavailable("away")] * 3)
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is not None
         await asyncio.sleep(0.1)
         early = await looked_at(unhurried, operation, tries=1)
@@ -464,8 +391,8 @@ async def test_a_doubt_that_cannot_be_looked_up_is_held_in_the_end(unhurried: Ad
 async def test_a_late_doubt_is_looked_up_before_it_is_held(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
     await age(unhurried, operation)
-    scripted = ScriptedCrm([LOST], [DONE])
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([LOST_AFTER])
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is not None
         await asyncio.sleep(0.1)
         assert await looked_at(unhurried, operation) is None
@@ -478,8 +405,8 @@ async def test_what_a_process_left_long_ago_is_sent_once_more_where_that_does_no
     (operation,) = await recorded_receipts(unhurried, 1)
     assert await unhurried.service.operations.begin(operation.id)
     await age(unhurried, operation)
-    scripted = ScriptedCrm([DONE], [])
-    with crm(unhurried, scripted, Reconciliation.KEY):
+    scripted = ScriptedCrm([DONE], rated=Reconciliation.KEY)
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
     assert (await receipt(unhurried)).state is OperationState.DONE
@@ -488,22 +415,22 @@ async def test_what_a_process_left_long_ago_is_sent_once_more_where_that_does_no
 async def test_sent_again_by_a_person_it_has_all_the_time_once_more(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
     await age(unhurried, operation)
-    scripted = ScriptedCrm([NOT_SENT, NOT_SENT, DONE], [])
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([NOT_SENT, NOT_SENT, DONE])
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is None
         assert await reason(unhurried) == CERTAINLY_NOT_SENT
         desk = PostgresReview(unhurried.service.gateway)
         assert not await desk.requeue([operation.id], by="olga", note="the CRM is back")
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
-    assert scripted.effects == [operation.idempotency_key]
+    assert scripted.credited == [operation.idempotency_key]
 
 
 async def test_a_doubt_is_remembered_however_many_attempts_came_before_it(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
     await unhurried.sql("UPDATE koshelek.operations SET attempt = 12 WHERE id = $1", operation.id)
-    scripted = ScriptedCrm([LOST, NOT_SENT], [])
-    with crm(unhurried, scripted, Reconciliation.KEY):
+    scripted = ScriptedCrm([LOST_AFTER, NOT_SENT], rated=Reconciliation.KEY)
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is not None
         await age(unhurried, operation)
         assert await looked_at(unhurried, operation) is None
@@ -518,9 +445,8 @@ async def test_a_receipt_that_may_have_got_there_does_not_come_again_as_a_new_on
     body = {"qrCode": unhurried.qr(), "cardNumber": number}
     assert (await unhurried.post(QR, body)).body["status"] == "accepted"
     operation = await receipt(unhurried)
-    with crm(
-        unhurried, ScriptedCrm([LOST, Written.refused(Refusal.NO_SUCH_CUSTOMER)], []), Reconciliation.KEY
-    ):
+    nobody = Reply(False, Written.refused(Refusal.NO_SUCH_CUSTOMER))
+    with crm(unhurried, ScriptedCrm([LOST_BEFORE, nobody], rated=Reconciliation.KEY)):
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
     assert (await unhurried.post(QR, body)).code == Code.RECEIPT_REFUSED
@@ -529,7 +455,7 @@ async def test_a_receipt_that_may_have_got_there_does_not_come_again_as_a_new_on
 
 async def test_what_the_crm_said_is_written_down_before_it_is_counted(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    with crm(unhurried, ScriptedCrm([DONE], []), Reconciliation.MANUAL):
+    with crm(unhurried, ScriptedCrm([DONE], rated=Reconciliation.MANUAL)):
         worker = unhurried.service._worker
         assert worker is not None
 
@@ -557,14 +483,14 @@ async def test_what_is_to_be_compared_is_never_begun_without_its_account(
         await self.again(begun)
         return found
 
-    scripted = ScriptedCrm([DONE], [])
-    with crm(unhurried, scripted, Reconciliation.COMPARE):
+    scripted = ScriptedCrm([DONE], rated=Reconciliation.COMPARE)
+    with crm(unhurried, scripted):
         monkeypatch.setattr(operations, "get", get_and_lose_time)
         assert await looked_at(unhurried, operation) is not None
-        assert scripted.references == []
+        assert scripted.sent == []
         monkeypatch.undo()
         assert await looked_at(unhurried, operation) is None
-    assert scripted.effects == [operation.idempotency_key]
+    assert scripted.credited == [operation.idempotency_key]
 
 
 async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
@@ -573,9 +499,9 @@ async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
     """The driver's sentence, not the name of a class alone."""
     (operation,) = await recorded_receipts(unhurried, 1)
     sentence = "perx: the programme 7 does not exist (status 404)"
-    scripted = ScriptedCrm([BackendMisconfigured(sentence), DONE], [])
+    scripted = ScriptedCrm([Reply(False, BackendMisconfigured(sentence)), DONE])
     desk = PostgresReview(unhurried.service.gateway)
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is not None
         shown = await desk.show(operation.id)
         assert shown is not None
@@ -592,8 +518,8 @@ async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
 
 async def test_why_it_was_refused_is_kept(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([Written.refused(Refusal.OTHER, "perx: says no (status 422)")], [])
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([Reply(False, Written.refused(Refusal.OTHER, "perx: says no (status 422)"))])
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is None
     shown = await PostgresReview(unhurried.service.gateway).show(operation.id)
     assert shown is not None
@@ -602,8 +528,8 @@ async def test_why_it_was_refused_is_kept(unhurried: Adapter) -> None:
 
 async def test_a_reference_known_with_other_contents_is_held_for_a_person(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([Written.refused(Refusal.KEY_TAKEN)], [])
-    with crm(unhurried, scripted, Reconciliation.KEY):
+    scripted = ScriptedCrm([Reply(False, Written.refused(Refusal.KEY_TAKEN))], rated=Reconciliation.KEY)
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is None
     assert await reason(unhurried) == CONFLICT
     assert (await receipt(unhurried)).state is OperationState.HELD
@@ -616,8 +542,8 @@ async def test_another_amount_than_asked_for_is_held_and_never_told_as_credited(
 ) -> None:
     """Whatever the driver: what comes back is compared with what was asked, 62 points."""
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([Written.done(points=Decimal(told))], [])
-    with crm(unhurried, scripted, how):
+    scripted = ScriptedCrm([Reply(True, Written.done(points=Decimal(told)))], rated=how)
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is None
     assert await reason(unhurried) == CONFLICT
     held = await receipt(unhurried)
@@ -631,8 +557,8 @@ async def test_another_amount_than_asked_for_is_held_and_never_told_as_credited(
 
 async def test_another_amount_found_for_a_doubt_is_held(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([LOST], [Written.done(points=Decimal(7))])
-    with crm(unhurried, scripted, Reconciliation.PROBE):
+    scripted = ScriptedCrm([LOST_AFTER], look_ups=[Written.done(points=Decimal(7))])
+    with crm(unhurried, scripted):
         for _ in range(50):
             if await looked_at(unhurried, operation) is None:
                 break
@@ -642,7 +568,7 @@ async def test_another_amount_found_for_a_doubt_is_held(unhurried: Adapter) -> N
 
 async def test_an_amount_in_fewer_decimals_is_credited_as_the_crm_says(unhurried: Adapter) -> None:
     (operation,) = await recorded_receipts(unhurried, 1)
-    scripted = ScriptedCrm([Written.done(points=Decimal("62.00"))], [])
-    with crm(unhurried, scripted, Reconciliation.KEY):
+    scripted = ScriptedCrm([Reply(True, Written.done(points=Decimal("62.00")))], rated=Reconciliation.KEY)
+    with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is None
     assert (await receipt(unhurried)).state is OperationState.DONE

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections import deque
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -25,8 +25,8 @@ from adapter.loyalty.model import (
 )
 from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import migrate
-from crm_backends.model import Balance, Credit, Holder, PointsEntry
-from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Written
+from crm_backends.ports import Reconciliation
+from tests.support.scripted_crm import DONE, LOST_AFTER, LOST_BEFORE, Effect, ScriptedCrm
 
 from ..conftest import create_database, drop_database
 from .clocks import DATABASE_CLOCK, MOVE_DATABASE_CLOCK
@@ -37,69 +37,6 @@ PATIENCE = 0.6
 POINTS = Decimal(62)
 
 
-class Ledger:
-    """A points CRM that loses its first answers, and is seen through what it shows."""
-
-    reconciliation = Reconciliation.PROBE
-
-    def __init__(self) -> None:
-        self.credits: list[str] = []
-        """Done, by reference."""
-        self.shown: list[str] = []
-        """Of those, what a look-up finds."""
-        self.loses = 1
-        self.does = False
-        """Whether it does the work whose answer it loses."""
-        self.sent = self.looks = 0
-        self.away = False
-        self.shows = True
-        """Whether the balance shows what is done."""
-        self.while_looked: Callable[[], Awaitable[object]] | None = None
-
-    async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
-        return "account"
-
-    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
-        total = POINTS * len(self.shown) if self.shows else Decimal(0)
-        return Balance(total, total)
-
-    async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
-        return ()
-
-    async def purchases(self, account: str, **_: Any) -> Sequence[Any]:
-        return ()
-
-    async def credit(
-        self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
-    ) -> Written:
-        self.sent += 1
-        lost = self.sent <= self.loses
-        if not lost or self.does:
-            self.credits.append(idempotency_key)
-            self.shown.append(idempotency_key)
-        return Written.unknown() if lost else Written.done(points=POINTS)
-
-    async def reconcile_credit(
-        self,
-        account: str,
-        credit: Credit,
-        *,
-        idempotency_key: str,
-        since: datetime,
-        before: Balance | None,
-        deadline: Deadline,
-    ) -> Written:
-        self.looks += 1
-        if self.while_looked is not None:
-            await self.while_looked()
-        if self.away:
-            raise BackendUnavailable("away")
-        if before is not None:
-            balance = await self.balance(account, deadline=deadline)
-            return Written.done(points=POINTS) if balance.total > before.total else Written.not_sent()
-        return Written.done(points=POINTS) if idempotency_key in self.shown else Written.not_sent()
-
-
 class Scene:
     """An adapter that delivers only when told, and a receipt."""
 
@@ -107,10 +44,9 @@ class Scene:
         self.adapter = adapter
         self.database = database
         """Its clock is the true one as long as it is not moved; also for who was connected before."""
-        self.crm = Ledger()
+        self.crm = ScriptedCrm([LOST_BEFORE], usual=DONE)
         self.operation_id = 0
         self.card = ""
-        self.reconciliation = Reconciliation.PROBE
         self.deliverer = self._deliverer()
 
     def _deliverer(self, **delivery: object) -> Deliverer:
@@ -119,7 +55,7 @@ class Scene:
             points=self.crm,
             reconciliation={
                 **self.adapter.service.programme.reconciliation,
-                OperationKind.RECEIPT: self.reconciliation,
+                OperationKind.RECEIPT: self.crm.reconciliation,
             },
         )
         settings = self.adapter.service.settings.delivery.model_copy(update=delivery)
@@ -214,7 +150,7 @@ async def test_absence_is_believed_after_its_time_and_it_is_sent_once_more(scene
     await scene.deliver_for(10)
     assert await scene.state() is OperationState.DONE
     assert time.monotonic() - began >= 2 * PATIENCE - 0.1
-    assert scene.crm.credits == [(await scene.operation()).idempotency_key]
+    assert scene.crm.credited == [(await scene.operation()).idempotency_key]
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])
@@ -223,7 +159,7 @@ async def test_a_jump_before_the_first_look_makes_nothing_early(jump: float, sce
     await scene.doubt()
     await scene.jump(jump)
     assert await scene.deliver() is not None
-    assert scene.crm.looks == 1, "asked before it was sent, and not since"
+    assert scene.crm.looked == 1, "asked before it was sent, and not since"
     await scene.deliver_for(10)
     assert await scene.state() is OperationState.DONE
 
@@ -253,9 +189,9 @@ async def test_a_jump_while_it_is_looked_for_makes_nothing_early(
 async def test_the_time_in_which_the_crm_does_not_answer_does_not_count(scene: Scene) -> None:
     await scene.proved()
     await scene.doubt()
-    scene.crm.away = True
+    scene.crm.answers_look_ups = False
     await scene.deliver_for(2 * PATIENCE + 0.2)
-    scene.crm.away = False
+    scene.crm.answers_look_ups = True
     began = time.monotonic()
     assert await scene.deliver() is not None, "it may still do what had queued up"
     assert await scene.state() is OperationState.UNKNOWN
@@ -270,9 +206,9 @@ async def test_a_break_while_it_is_looked_for_begins_the_waiting_anew(scene: Sce
     await asyncio.sleep(PATIENCE)
     assert await scene.deliver() is not None
     await asyncio.sleep(PATIENCE * 0.8)
-    scene.crm.away = True
+    scene.crm.answers_look_ups = False
     assert await scene.deliver() is not None
-    scene.crm.away = False
+    scene.crm.answers_look_ups = True
     await asyncio.sleep(PATIENCE * 0.5)
     assert await scene.deliver() is not None
     assert await scene.state() is OperationState.UNKNOWN
@@ -298,17 +234,17 @@ async def test_unproved_it_waits_and_is_held_in_the_end(scene: Scene) -> None:
     await scene.deliver_for(10)
     assert await scene.state() is OperationState.HELD
     assert await scene.reason() == NOT_FOUND_UNPROVED
-    assert scene.crm.sent == 1
+    assert len(scene.crm.sent) == 1
 
 
 async def test_unproved_it_is_sent_as_soon_as_the_crm_has_proved_itself(scene: Scene) -> None:
     await scene.doubt()
     await scene.deliver_for(2)
-    assert scene.crm.sent == 1
+    assert len(scene.crm.sent) == 1
     await scene.proved()
     await scene.deliver_for(10)
     assert await scene.state() is OperationState.DONE
-    assert scene.crm.sent == 2
+    assert len(scene.crm.sent) == 2
 
 
 async def test_refuted_it_is_held_and_never_sent_again(scene: Scene) -> None:
@@ -320,7 +256,7 @@ async def test_refuted_it_is_held_and_never_sent_again(scene: Scene) -> None:
     await scene.deliver_for(10)
     assert await scene.state() is OperationState.HELD
     assert await scene.reason() == NOT_FOUND_REFUTED
-    assert scene.crm.sent == 1
+    assert len(scene.crm.sent) == 1
 
 
 async def test_the_proof_is_that_of_this_crm(scene: Scene) -> None:
@@ -330,7 +266,7 @@ async def test_the_proof_is_that_of_this_crm(scene: Scene) -> None:
     await scene.doubt()
     await scene.deliver_for(2)
     assert await scene.state() is OperationState.UNKNOWN
-    assert scene.crm.sent == 1
+    assert len(scene.crm.sent) == 1
 
 
 async def test_the_wait_is_three_times_the_worst_delay_seen(scene: Scene) -> None:
@@ -344,15 +280,15 @@ async def test_the_wait_is_three_times_the_worst_delay_seen(scene: Scene) -> Non
 
 async def test_found_late_it_is_as_late_as_it_was_missing_and_not_as_we_paused(scene: Scene) -> None:
     await scene.proved()
-    scene.crm.does = True
+    scene.crm.script = deque([LOST_AFTER])
     await scene.doubt()
-    shown, scene.crm.shown = scene.crm.shown, []
-    scene.crm.away = True
+    scene.crm.shows = False
+    scene.crm.answers_look_ups = False
     await scene.deliver_for(1.5)
-    scene.crm.away = False
+    scene.crm.answers_look_ups = True
     assert await scene.deliver() is not None
     await asyncio.sleep(1.0)
-    scene.crm.shown = shown
+    scene.crm.shows = True
     assert await scene.deliver() is None
     assert await scene.state() is OperationState.DONE
     known = (await scene.adapter.service.visibility.known())[OperationKind.RECEIPT]
@@ -363,9 +299,9 @@ async def test_an_account_is_kept_while_its_credit_is_looked_for_and_not_long_af
     scene: Scene,
 ) -> None:
     """By comparing: until the balance shows it the next credit would be mistaken for it."""
-    scene.reconciliation = Reconciliation.COMPARE
+    scene.crm.reconciliation = Reconciliation.COMPARE
     await scene.with_settings(proof_patience=600.0)
-    scene.crm.loses = 0
+    scene.crm.script.clear()
     await scene.receipt()
     first = scene.operation_id
     lease = "SELECT extract(epoch FROM until - now())::float FROM koshelek.account_leases"
@@ -378,7 +314,7 @@ async def test_an_account_is_kept_while_its_credit_is_looked_for_and_not_long_af
     await scene.receipt()
     assert scene.operation_id != first
     assert await scene.deliver(tries=0) is not None
-    assert scene.crm.sent == 1
+    assert len(scene.crm.sent) == 1
     await scene.deliverer.close()  # as if it had been killed
     scene.deliverer = scene._deliverer(proof_patience=600.0)
     scene.crm.shows = True
@@ -390,19 +326,19 @@ async def test_a_receipt_that_the_crm_knows_already_is_not_sent(scene: Scene) ->
     """By another adapter over the same CRM, or by this one before its database was lost."""
     await scene.receipt()
     reference = (await scene.operation()).idempotency_key
-    scene.crm.shown.append(reference)
+    scene.crm.effects.append(Effect("the account", reference, POINTS))
     assert await scene.deliver(tries=0) is None
     operation = await scene.operation()
     assert (operation.state, operation.points) == (OperationState.DONE, POINTS)
-    assert scene.crm.sent == 0
+    assert len(scene.crm.sent) == 0
 
 
 async def test_unless_it_is_not_to_be_asked(scene: Scene) -> None:
     await scene.with_settings(ask_before_sending=False)
-    scene.crm.loses = 0
+    scene.crm.script.clear()
     await scene.receipt()
     assert await scene.deliver(tries=0) is None
-    assert (scene.crm.sent, scene.crm.looks) == (1, 0)
+    assert (len(scene.crm.sent), scene.crm.looked) == (1, 0)
 
 
 async def test_a_receipt_of_the_same_fiscal_identity_has_the_same_reference_everywhere(scene: Scene) -> None:
@@ -422,7 +358,7 @@ async def test_a_receipt_of_the_same_fiscal_identity_has_the_same_reference_ever
 async def test_in_thick_traffic_one_look_in_a_hundred_credits_is_made(scene: Scene) -> None:
     """Once proved; those before sending apart."""
     await scene.with_settings(ask_before_sending=False)
-    scene.crm.loses = 0
+    scene.crm.script.clear()
 
     async def credits(count: int) -> int:
         for _ in range(count):
@@ -432,11 +368,11 @@ async def test_in_thick_traffic_one_look_in_a_hundred_credits_is_made(scene: Sce
         ids = await scene.adapter.sql(
             "SELECT array_agg(id) FROM koshelek.operations WHERE kind = 'receipt' AND state = 'recorded'"
         )
-        before = scene.crm.looks
+        before = scene.crm.looked
         for scene.operation_id in ids:
             assert await scene.deliver(tries=0) is None
         await asyncio.sleep(0.1)
-        return scene.crm.looks - before
+        return scene.crm.looked - before
 
     assert 10 <= await credits(20) <= 14
     assert await credits(300) <= 3
