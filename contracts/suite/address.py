@@ -41,17 +41,24 @@ class Address:
     @classmethod
     def parse(cls, text: str, base_path: str = "") -> Address:
         """Raises ``ValueError`` when ``text`` is no HTTP URL."""
-        parts = urlsplit(text if "//" in text else f"https://{text}")
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError(f"{text} is no base URL; expected https://host[:port][/base/path]")
+        try:
+            parts = urlsplit(text if "//" in text else f"https://{text}")
+            port, host = parts.port, parts.hostname or ""
+        except ValueError:
+            raise ValueError(f"{text} is no base URL; expected https://host[:port][/base/path]") from None
         if parts.username or parts.password:
-            raise ValueError("a base URL holds no credentials; use --login and --password-file")
+            raise ValueError("a base URL holds no login and no password: they are given apart")
+        if "/v1/" in parts.path:
+            raise ValueError(f"{text} is the address of a method: leave out /v1 and what follows")
+        odd = parts.scheme not in ("http", "https") or parts.query or parts.fragment
+        if odd or not host or any(one.isspace() for one in text):
+            raise ValueError(f"{text} is no base URL; expected https://host[:port][/base/path]")
         path = (parts.path.rstrip("/") + "/" + base_path.strip("/")).rstrip("/")
         tls = parts.scheme == "https"
         return cls(
             f"{parts.scheme}://{parts.netloc}{path}",
-            parts.hostname,
-            parts.port or (443 if tls else 80),
+            host,
+            port or (443 if tls else 80),
             tls,
             path,
         )
@@ -66,10 +73,16 @@ def tls_context(ca_file: Path | None) -> ssl.SSLContext:
         raise CannotConnect(f"--ca-file: cannot read {ca_file}: {error.strerror}") from None
 
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+"""What OpenSSL says of an answer that is not TLS."""
+
+
 def reason_of(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return f"its certificate is not accepted ({error.certificate_error}); see --ca-file"
     inner = getattr(error, "os_error", error)
+    if isinstance(inner, ssl.SSLError) and inner.reason in _NO_TLS:
+        return "it does not speak TLS there; with http:// in front of the address it is asked without"
     if isinstance(inner, ssl.SSLError):
         return f"TLS failed ({inner.reason or type(inner).__name__})"
     if isinstance(inner, TimeoutError):

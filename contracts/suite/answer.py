@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import weakref
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +18,7 @@ Got = tuple[int | None, str, str, CIMultiDictProxy[str], bytes, bool]
 """Status, reason, HTTP version, headers, body, whether it is only the beginning; no status: no answer."""
 
 MOST_REMEMBERED = 4096
-"""Bytes of a body whose JSON is kept once it was read; of a longer one it is read each time anew."""
+"""Bytes of a body whose JSON is kept once it was read; of longer ones that of the last alone is."""
 
 
 class _NoJson:
@@ -27,6 +29,48 @@ class _NoJson:
 
 
 NO_JSON = _NoJson()
+
+
+class _Latest:
+    """The long body that was read last: a list of all users takes many times its length once it is read."""
+
+    def __init__(self) -> None:
+        self._answer: weakref.ref[Answer] | None = None
+        self._json: Any = NO_JSON
+
+    def json(self, answer: Answer) -> Any:
+        """The JSON of this answer, which is the latest from now on."""
+        if self._answer is None or self._answer() is not answer:
+            self._forget()  # never two of them at once
+            self._answer, self._json = weakref.ref(answer, self._forget), answer.read()
+        return self._json
+
+    def _forget(self, _: object = None) -> None:
+        self._answer, self._json = None, NO_JSON
+
+
+_latest = _Latest()
+
+
+def _leaves(value: Any) -> Iterator[tuple[str, Any]]:
+    waiting = [iter([("$", value)] if value is not NO_JSON else [])]
+    while waiting:
+        for path, value in waiting[-1]:
+            if (below := _below(path, value)) is not None:
+                waiting.append(below)
+                break
+            yield path, value
+        else:
+            waiting.pop()
+
+
+def _below(path: str, value: Any) -> Iterator[tuple[str, Any]] | None:
+    """What an object or an array holds; ``None`` where the value is elementary."""
+    if isinstance(value, dict):
+        return ((f"{path}.{key}", item) for key, item in value.items())
+    if isinstance(value, list):
+        return ((f"{path}[{index}]", item) for index, item in enumerate(value))
+    return None
 
 
 @dataclass(frozen=True)
@@ -56,13 +100,14 @@ class Answer:
         Read leniently, whatever its encoding and whatever follows the first text: encoding and form are
         clauses of their own.
         """
-        return self._short_json if len(self.body) <= MOST_REMEMBERED else self._read()
+        return self._short_json if len(self.body) <= MOST_REMEMBERED else _latest.json(self)
 
     @cached_property
     def _short_json(self) -> Any:
-        return self._read()
+        return self.read()
 
-    def _read(self) -> Any:
+    def read(self) -> Any:
+        """``json``, read anew."""
         if self.cut:
             return NO_JSON
         try:
@@ -70,6 +115,15 @@ class Answer:
             return json.JSONDecoder().raw_decode(text)[0]
         except (ValueError, RecursionError):
             return NO_JSON
+
+    @property
+    def leaves(self) -> Iterable[tuple[str, Any]]:
+        """Every elementary value of the JSON with its path, in the order of the text; none without JSON."""
+        return self._short_leaves if len(self.body) <= MOST_REMEMBERED else _leaves(self.json)
+
+    @cached_property
+    def _short_leaves(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(_leaves(self.json))
 
     @property
     def is_one_json_text(self) -> bool:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Literal
 
 from contracts.loyalty_online import untested
 from contracts.loyalty_online.subjects import HARM, SUBJECTS
@@ -126,14 +127,22 @@ class Judge:
 
     def rules(self, answers: Sequence[Answer], redactor: Redactor) -> Iterable[Result]:
         """One result per rule, over every proper exchange of the run."""
+        reasons = {rule.name: self.disabled(rule) for rule in RULES}
+        judged: dict[str, list[tuple[Answer, Breach | Literal["kept"]]]] = {rule.name: [] for rule in RULES}
+        asked_for = [rule for rule in RULES if reasons[rule.name] is None]
+        for answer in answers:  # all rules on one answer, so that a long one is read once
+            for rule in asked_for:
+                if (verdict := rule.on(answer)) is not None:
+                    judged[rule.name].append((answer, verdict))
         for rule in RULES:
-            if (reason := self.disabled(rule)) is not None:
+            if (reason := reasons[rule.name]) is not None:
                 yield self.result(rule, State.DISABLED, reason=reason)
             else:
-                yield self._rule(rule, answers, redactor)
+                yield self._rule(rule, judged[rule.name], redactor)
 
-    def _rule(self, rule: Rule, answers: Sequence[Answer], redactor: Redactor) -> Result:
-        judged = [(answer, verdict) for answer in answers if (verdict := rule.on(answer)) is not None]
+    def _rule(
+        self, rule: Rule, judged: Sequence[tuple[Answer, Breach | Literal["kept"]]], redactor: Redactor
+    ) -> Result:
         if not judged:
             return self.result(rule, State.SKIP, reason=f"there was no {rule.about} to judge")
         breaches = [(answer, verdict) for answer, verdict in judged if isinstance(verdict, Breach)]

@@ -38,6 +38,11 @@ from contracts.suite.watching import Watcher
 class CannotRun(Exception):
     """The service cannot be tested at all; the message is one sentence."""
 
+    def __init__(self, message: str, option: str = "") -> None:
+        """``option``: its key, where what it says is the reason."""
+        super().__init__(message)
+        self.option = option
+
 
 def targets_of(options: Options) -> list[tuple[str, Address, Options]]:
     """Name, address and options of each service. Raises ``CannotRun``."""
@@ -51,12 +56,22 @@ def targets_of(options: Options) -> list[tuple[str, Address, Options]]:
         try:
             address = Address.parse(url, own.base_path)
         except ValueError as error:
-            raise CannotRun(str(error)) from None
+            raise CannotRun(str(error), "urls") from None
         targets.append((name or f"{address.host}:{address.port}{address.path}", address, own))
     names = [name for name, _, _ in targets]
     if len(set(names)) < len(names):
-        raise CannotRun("two services have one name; name them: NAME=URL")
+        raise CannotRun("two services have one name; name them: NAME=URL", "urls")
     return targets
+
+
+def refuse_selection(options: Options) -> None:
+    """Raises ``CannotRun`` where `only` or `without` names what there is not."""
+    for name, selection in (("only", options.only), ("without", options.without)):
+        unmatched = [one for one in selection if not any(selects([one], item) for item in everything())]
+        if unmatched:
+            raise CannotRun(
+                f"--{name} {unmatched[0]}: no clause and no check is called that; see --list", name
+            )
 
 
 async def run(
@@ -68,11 +83,8 @@ async def run(
     """
     targets = targets_of(options)
     if not targets:
-        raise CannotRun("no URL to test")
-    for name, selection in (("only", options.only), ("without", options.without)):
-        unmatched = [one for one in selection if not any(selects([one], item) for item in everything())]
-        if unmatched:
-            raise CannotRun(f"--{name} {unmatched[0]}: no clause and no check is called that; see --list")
+        raise CannotRun("no URL to test", "urls")
+    refuse_selection(options)
     if options.baseline is not None:
         try:
             baseline.read(options.baseline, _names_of_all())
@@ -243,9 +255,14 @@ async def _preflight(target: Target, password: str) -> None:
         if answer.status is None:
             raise CannotRun(f"{url} does not answer: {answer.exchange.problem}")
         if answer.status == 401:
-            raise CannotRun(f"{url} refuses the login and password; see --login and --password-file")
+            raise CannotRun(f"{url} refuses the login and password")
         if answer.status in (502, 503, 504):
             raise CannotRun(f"{url} is not there: {answer.in_short()}")
+        if answer.refused and target.address.path.endswith("/v1"):
+            raise CannotRun(
+                f"{url}/v1/card is answered {answer.status}: the methods begin with /v1 by themselves, so "
+                "leave it out of the address"
+            )
         if answer.refused:
             wrong = basic(target.options.login or "nobody", password + "-wrong")
             other = await target.client.call(

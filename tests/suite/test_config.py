@@ -103,7 +103,7 @@ def test_options_given_in_a_program_look_nowhere_else(monkeypatch: pytest.Monkey
         ("{password: a, password_file: b}", "password and password_file are both set; one is enough"),
         ("existing: {phone: anna}", "existing.phone: expected 5 to 15 digits with the country code"),
         ("offers_path: /v1/offers", "offers_path: the path begins with / and holds {cardNumber} once"),
-        ("test_range: seven", "test_range: String should match pattern"),
+        ("test_range: seven", "test_range: expected 1 to 13 digits"),
         ("[1, 2]", "expected a mapping of options"),
         ("a: [", "not a YAML file"),
     ],

@@ -299,15 +299,21 @@ async def test_what_cannot_be_tested_is_told_in_a_sentence() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     assert await cannot_run(options(url)) == f"{url} does not answer: connection refused"
     assert "ftp://a is no base URL" in await cannot_run(options("ftp://a"))
-    assert "holds no credentials" in await cannot_run(options("http://a:b@c"))
+    assert "a b is no base URL" in await cannot_run(options("a b"))
+    assert "http://a:port is no base URL" in await cannot_run(options("http://a:port"))
+    of_a_method = await cannot_run(options("https://a.example/v1/card?msisdn=7"))
+    assert of_a_method.endswith("is the address of a method: leave out /v1 and what follows")
+    assert "holds no login and no password" in await cannot_run(options("http://a:b@c"))
     assert await cannot_run(options("", urls=[])) == "no URL to test"
     assert "two services have one name" in await cannot_run(options("", urls=[url, url]))
     assert "--only KLO-77: no clause" in await cannot_run(options(url, only=["KLO-77"]))
     nothing = await cannot_run(options(url, only=["KLO-2"]))
     assert nothing == "nothing is left to test: changes something; asked for with --profile full"
     async with serving(Clean()) as served:
+        plain = await cannot_run(options(served.replace("http:", "https:")))
+        assert plain.endswith("with http:// in front of the address it is asked without")
         refused = await cannot_run(options(served), PASSWORD + "x")
-        assert refused == f"{served} refuses the login and password; see --login and --password-file"
+        assert refused == f"{served} refuses the login and password"
 
 
 async def test_refused_credentials_are_noticed_where_they_are_answered_422() -> None:
@@ -347,11 +353,24 @@ async def test_a_ca_file_that_is_none_is_told_in_a_sentence(tmp_path: Path) -> N
         )
 
 
+class BelowV1(Clean):
+    """Has its methods below a path that is called like their beginning."""
+
+    def method(self, verb: str, path: str) -> tuple[str, str]:
+        return super().method(verb, path.removeprefix("/v1"))
+
+
 async def test_what_is_odd_about_the_options_is_noted(tmp_path: Path) -> None:
     async with serving(Clean()) as url:
         found = await runner.run(options(url, ca_file=tmp_path / "ca", only=["KLO-1-04"]), PASSWORD)
         assert found.notes == (f"{url} is plain HTTP: --ca-file was not used",)
         assert f"Note: {found.notes[0]}" in summary.text(found)
+        told = await cannot_run(options(f"{url}/v1"))
+        assert told == (
+            f"{url}/v1/v1/card is answered 422: the methods begin with /v1 by themselves, so leave it out of "
+            "the address"
+        )
+    async with serving(BelowV1()) as url:
         found = await runner.run(options(f"{url}/v1", only=["KLO-0-25"]), PASSWORD)
         assert found.notes == (f"{url}/v1 ends with /v1, as the methods begin: {url}/v1/v1/card was asked",)
 

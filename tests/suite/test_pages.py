@@ -25,8 +25,9 @@ from contracts.suite.pages.barcodes import picture
 from contracts.suite.pages.runs import compare
 from contracts.suite.pages.sessions import MOST, Sessions
 from contracts.suite.results import Result, State
-from tests.suite.implementations.clean import Clean
+from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean
 from tests.suite.implementations.clean import serving as service
+from tests.suite.implementations.shop import ANNA, BLOCKED
 from tests.suite.test_reports import BREACH, WARNING, result, run, target
 
 Session = aiohttp.ClientSession
@@ -207,7 +208,7 @@ def test_what_is_typed_becomes_options() -> None:
     typed = forms.typed(
         {
             "urls": " https://a.example , b=https://b.example ",
-            "existing.phone": "+79001234567",
+            "existing.phone": "+7 (900) 123-45-67",
             "strict": "yes",
             "rate": "5",
             "promo_code": "",
@@ -237,6 +238,49 @@ def test_a_problem_is_told_at_its_field(typed: dict[str, str], field: str) -> No
     with pytest.raises(forms.BadForm) as raised:
         forms.options_of(Options(), forms.typed(typed), "")
     assert list(raised.value.problems) == [field]
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"urls": "ftp://a.example"}, "is no base URL"),
+        ({"urls": "https://a.example/v1/card"}, "is the address of a method"),
+        ({"urls": "https://a.example", "only": "KLO-77"}, "no clause and no check is called that"),
+        ({"urls": "https://a.example", "receipt_total": "much"}, "expected roubles"),
+    ],
+)
+@pytest.mark.parametrize("path", ["runs", "phone/connect"])
+async def test_what_cannot_be_asked_is_told_in_the_form(
+    given: dict[str, str], told: str, path: str, site: str
+) -> None:
+    async with browser() as session:
+        form = {"session": await secret_of(session, site)} | given
+        async with session.post(site + path, data=form) as answer:
+            text = await answer.text()
+        assert answer.status == 422
+        assert told in text
+        async with session.get(site + "runs") as answer:
+            assert "Nothing was tested yet" in await answer.text()
+
+
+def test_a_group_of_fields_stands_open_where_something_is_in_it() -> None:
+    empty = forms.shown(Options())
+    assert not any(group.stands_open(empty, {}) for group in (*forms.PEOPLE, forms.POINTS, forms.MORE))
+    assert forms.POINTS.stands_open(empty | {"promo_holder": "existing"}, {})
+    assert forms.POINTS.stands_open(empty, {"receipt_total": "expected roubles"})
+    assert forms.PEOPLE[1].stands_open(empty | {"blocked.email": "b@example.org"}, {})
+
+
+async def test_who_is_refused_has_not_the_card_that_lay_there(site: str) -> None:
+    async with service(Clean()) as url, browser() as session:
+        form = {"session": await secret_of(session, site), "urls": url, "login": LOGIN, "password": PASSWORD}
+        await session.post(site + "phone/connect", data=form)
+        async with session.post(site + "phone/find", data=form | {"msisdn": ANNA["phone"]}) as answer:
+            assert "No card lies open" not in await answer.text()
+        async with session.post(site + "phone/find", data=form | {"msisdn": BLOCKED["phone"]}) as answer:
+            text = await answer.text()
+        assert "The service answered 422" in text
+        assert "No card lies open" in text
 
 
 def test_no_option_that_names_a_file_can_be_typed() -> None:

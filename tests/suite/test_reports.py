@@ -414,7 +414,7 @@ def test_json_is_laid_out_without_a_change_to_its_tokens(body: str, shown: str) 
         ((result(), BREACH, BREACH), "Does not keep the contract: 2 checks failed"),
         ((BREACH, BROKEN), "Does not keep the contract: 1 check failed, 1 check could not be made"),
         ((result(), BROKEN), "Could not be tested: 1 check could not be made"),
-        ((SKIPPED, DISABLED), "Could not be tested: no check was tried"),
+        ((SKIPPED, DISABLED), "Could not be tested: no check was tried, because: no promo code was given"),
     ],
 )
 def test_verdict(results: tuple[Result, ...], sentence: str) -> None:

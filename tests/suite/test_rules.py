@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import ssl
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from contracts.loyalty_online import clauses
 from contracts.suite import runner
 from contracts.suite.address import Address
+from contracts.suite.answer import MOST_REMEMBERED, Answer
 from contracts.suite.checking import RULES, Skip
 from contracts.suite.checks import transport
-from contracts.suite.client import Client
+from contracts.suite.client import NO_HEADERS, Client
 from contracts.suite.config import Options
+from contracts.suite.judging import Judge
 from contracts.suite.people import People
 from contracts.suite.redaction import Redactor
-from contracts.suite.results import State, TargetRun
+from contracts.suite.results import Exchange, State, TargetRun
 from contracts.suite.trial import Target, Trial
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
 
@@ -79,3 +84,34 @@ async def test_a_tls_version_that_cannot_be_tried_is_not_refused(
         trial = Trial(Target(address, options, client, People(options, client.redactor), ""))
         with pytest.raises(Skip, match=reason):
             await transport._accepted(trial, ssl.TLSVersion.TLSv1)
+
+
+def answer(body: bytes) -> Answer:
+    shown = Exchange(
+        "GET", "http://a.example/v1/card/getAllUsers", (), None, 200, "OK", "HTTP/1.1", (), "",
+        datetime.now(UTC), 0.1, "",
+    )  # fmt: skip
+    return Answer(9, "GET", 200, NO_HEADERS, body, shown, with_credentials=True)
+
+
+def test_every_value_is_told_with_its_place_however_deep() -> None:
+    value = {"a": [{"b": "1"}, [], "2", [{"c": {"d": None}}]], "e": "", "f": {}}
+    places = [("$.a[0].b", "1"), ("$.a[2]", "2"), ("$.a[3][0].c.d", None), ("$.e", "")]
+    assert list(answer(json.dumps(value).encode()).leaves) == places
+    assert list(answer(b"no JSON").leaves) == []
+    assert list(answer(json.dumps("x" * MOST_REMEMBERED).encode()).leaves) == [("$", "x" * MOST_REMEMBERED)]
+
+
+def test_a_long_list_is_read_once_for_all_rules(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    whole = Answer.read
+
+    def counted(one: Answer) -> Any:
+        read.append(len(one.body))
+        return whole(one)
+
+    monkeypatch.setattr(Answer, "read", counted)
+    lists = [answer(json.dumps([f"7900000{n:04}" for n in range(most)]).encode()) for most in (900, 1000)]
+    found = {one.check: one for one in Judge(Options(), clauses()).rules(lists, Redactor())}
+    assert found["every_answer.strings_only"].state is State.PASS
+    assert read == [len(one.body) for one in lists]

@@ -10,6 +10,7 @@ from contracts.loyalty_online import clauses, untested
 from contracts.loyalty_online.subjects import SUBJECTS
 from contracts.suite import runner, summary
 from contracts.suite.config import Options
+from contracts.suite.judging import Judge
 from contracts.suite.report.findings import official, verdict
 from contracts.suite.results import Outcome, Run, State
 from tests.suite.implementations.clean import LOGIN, PASSWORD, Clean, serving
@@ -59,17 +60,31 @@ async def test_how_many_official_clauses_are_kept_is_said() -> None:
     assert official(found, found.targets[0]) == "official: 15 of 15 kept, 1 not judged"
 
 
+@pytest.fixture(scope="module")
+async def whole() -> Run:
+    """A full run that knows no promo code, and requires nothing."""
+    return await run(Clean(), profile="full")
+
+
 @pytest.mark.parametrize(
     ("require", "well"), [("identity", True), ("KLO-1", True), ("KLO-12", False), ("money", False)]
 )
-async def test_clauses_that_are_required_have_to_be_judged(require: str, well: bool) -> None:
-    found = await run(Clean(), profile="full", require=[require])
-    (demand,) = [result for result in found.targets[0].results if result.check == "run.required_clauses"]
+def test_clauses_that_are_required_have_to_be_judged(require: str, well: bool, whole: Run) -> None:
+    judge = Judge(Options(profile="full", require=[require]), clauses())
+    (demand,) = judge.demands(whole.targets[0].results)
+    assert demand.check == "run.required_clauses"
     assert (demand.state is State.PASS) is well
-    assert (found.outcome is Outcome.KEEPS) is well
     if not well:
         told = {failure.clause: failure.actual for failure in demand.failures}
         assert told["KLO-12-11"] == "not judged: needs `promo_code` in the configuration"
+
+
+@pytest.mark.parametrize(("require", "well"), [("KLO-1", True), ("KLO-12", False)])
+async def test_a_run_breaks_the_contract_where_what_is_required_was_not_judged(
+    require: str, well: bool
+) -> None:
+    found = await run(Clean(), profile="full", only=["KLO-1", "KLO-12-11"], require=[require])
+    assert (found.outcome is Outcome.KEEPS) is well
 
 
 async def test_what_is_required_has_to_exist() -> None:

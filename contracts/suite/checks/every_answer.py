@@ -32,19 +32,10 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def _leaves(value: Any, path: str = "$", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            yield from _leaves(item, f"{path}.{key}", depth + 1)
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _leaves(item, f"{path}[{index}]", depth + 1)
-    else:
-        yield path, value
-
-
 def _without_own_paths(answer: Answer, text: str) -> str:
     """A text without paths of the service itself: `/app/v1/card` is no file."""
+    if "/v1" not in text:
+        return text
     base, below, _ = urlsplit(answer.exchange.url).path.partition("/v1")
     return re.sub(re.escape(base + below) + r"[\w./%-]*", "", text) if below else text
 
@@ -184,8 +175,7 @@ def _shows_nothing_inside(answer: Answer, what: str) -> Verdict:
 
 def _texts(answer: Answer) -> Iterator[str]:
     """Every text of an answer as it is meant: PHP writes `\\/` for a slash."""
-    if answer.json is not NO_JSON:
-        yield from (value for _, value in _leaves(answer.json) if isinstance(value, str) and len(value) > 5)
+    yield from (value for _, value in answer.leaves if isinstance(value, str) and len(value) > 5)
 
 
 @rule("KLO-0-33", about="error", probes=True)
@@ -213,7 +203,7 @@ def letters_as_written(answer: Answer) -> Verdict:
     """No text is encoded twice, none has question marks for letters"""
     if answer.json is NO_JSON or not _is_utf_8(answer.body):
         return None
-    texts = [(path, value) for path, value in _leaves(answer.json) if isinstance(value, str) and value]
+    texts = [(path, value) for path, value in answer.leaves if isinstance(value, str) and value]
     for path, value in texts:
         if (odd := spotting.misread(value)) is not None:
             return Breach("a text as it was written", odd, answer=answer, path=path)
@@ -245,7 +235,7 @@ def strings_only(answer: Answer) -> Verdict:
     """Every elementary field is a JSON string, at any depth"""
     if answer.json is NO_JSON or (answer.method == 5 and not isinstance(answer.json, (dict, list))):
         return None  # the bare number of method 5 is read in whichever form it comes
-    for path, value in _leaves(answer.json):
+    for path, value in answer.leaves:
         if value is not None and not isinstance(value, str):
             return Breach("a JSON string", f"{_shown(value)} ({_kind(value)})", answer=answer, path=path)
     return "kept"
@@ -260,7 +250,7 @@ def no_null(answer: Answer) -> Verdict:
     """No field is null"""
     if answer.json in (NO_JSON, None):
         return None  # a body that is null as a whole is a matter of the method
-    for path, value in _leaves(answer.json):
+    for path, value in answer.leaves:
         if value is None:
             return Breach("no field that is null", "null", answer=answer, path=path)
     return "kept"

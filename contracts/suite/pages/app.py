@@ -13,6 +13,7 @@ from aiohttp import web
 
 from contracts.kit.listening import base_url
 from contracts.kit.pages import is_local
+from contracts.suite import runner
 from contracts.suite.config import Options
 from contracts.suite.language import LANGUAGES, Language, by_browser, by_locale, language
 from contracts.suite.pages import forms, phone
@@ -43,14 +44,14 @@ async def serving(host: str, port: int, defaults: Options, token: str | None = N
     """
     if token is None and not is_local(host):
         raise ValueError("whoever can reach this address needs a token")
-    runner = web.AppRunner(Pages(defaults, token).application(), access_log=None, shutdown_timeout=0.5)
-    await runner.setup()
+    served = web.AppRunner(Pages(defaults, token).application(), access_log=None, shutdown_timeout=0.5)
+    await served.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
-        bound_host, bound_port = runner.addresses[0][:2]
+        await web.TCPSite(served, host, port).start()
+        bound_host, bound_port = served.addresses[0][:2]
         yield base_url(bound_host, bound_port) + ("/" if token is None else f"/?token={token}")
     finally:
-        await runner.cleanup()
+        await served.cleanup()
 
 
 class Pages:
@@ -133,7 +134,13 @@ class Pages:
         elif "forget" in posted:
             session.password = ""
         password = self._password(session)
-        return forms.options_of(self._defaults, session.values, password), password
+        options = forms.options_of(self._defaults, session.values, password)
+        try:
+            runner.targets_of(options)
+            runner.refuse_selection(options)
+        except runner.CannotRun as error:
+            raise forms.BadForm({error.option: str(error)}) from None
+        return options, password
 
     async def begin(self, request: web.Request) -> web.StreamResponse:
         try:

@@ -34,6 +34,11 @@ class Field:
         return choices(Options.model_fields[self.name])
 
     @property
+    def default(self) -> str:
+        """What a choice shows at first."""
+        return str(Options.model_fields[self.name].default) if self.kind == "choice" else ""
+
+    @property
     def hint(self) -> str:
         key, _, part = self.name.partition(".")
         if part:
@@ -57,6 +62,15 @@ class Group:
     title: str
     text: str
     fields: tuple[Field, ...]
+    key: str = ""
+    """What messages call the person whom the fields are about."""
+
+    def stands_open(self, values: Mapping[str, str], problems: Mapping[str, str]) -> bool:
+        """Whether something of it was typed, or has to be corrected."""
+        return any(
+            field.name in problems or values.get(field.name, "") not in ("", field.default)
+            for field in self.fields
+        )
 
 
 def _person(key: str, *parts: str) -> tuple[Field, ...]:
@@ -80,18 +94,26 @@ PEOPLE = (
         "Somebody with an active card",
         str(Options.model_fields["existing"].description),
         _person("existing", "phone", "email", "birth_date", "card_number"),
+        "existing",
     ),
     Group(
         "The owner of a blocked card",
         str(Options.model_fields["blocked"].description),
         _person("blocked", "phone", "email"),
+        "blocked",
     ),
     Group(
         "Two people in one look-up",
         str(Options.model_fields["ambiguous"].description),
         _person("ambiguous", "phone", "email", "birth_date"),
+        "ambiguous",
     ),
-    Group("Nobody", str(Options.model_fields["unknown"].description), _person("unknown", "phone", "email")),
+    Group(
+        "Nobody",
+        str(Options.model_fields["unknown"].description),
+        _person("unknown", "phone", "email"),
+        "unknown",
+    ),
     Group(
         "Cards and phones to be used up",
         "",

@@ -219,6 +219,8 @@ class Phone:
     def _look(self, call: str, answer: Answer, given: Given) -> None:
         if not answer.ok:
             self._refused(answer)
+            if call == "find":
+                self.card = None  # the one that lay there is somebody else's
             return
         match call:
             case "find" if found_number(answer) is None:

@@ -42,6 +42,8 @@ class PageRun(Watcher):
         self.found: Run | None = None
         self.problem = ""
         """Why nothing could be tested, as a sentence."""
+        self.reached = False
+        """Whether every service has answered."""
         self.stopping = False
         self._stop: Callable[[str], None] | None = None
         self._files: dict[str, dict[str, bytes]] = {}
@@ -60,7 +62,7 @@ class PageRun(Watcher):
             self.under_way.clear()
 
     def opened(self, stop: Callable[[str], None]) -> None:
-        self._stop = stop
+        self._stop, self.reached = stop, True
         if self.stopping:
             stop(STOPPED)
 

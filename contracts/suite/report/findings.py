@@ -85,12 +85,19 @@ def finding(target: TargetRun, say: Language = ENGLISH) -> str:
         case Outcome.BREAKS:
             more = f": {', '.join(filter(None, (failed, not_made)))}"
         case Outcome.UNKNOWN:
-            more = f": {not_made or say('no check was tried')}"
+            more = f": {not_made or _nothing_tried(target, say)}"
         case Outcome.KEEPS if counts[Weight.WARN]:
             more = ", " + say.count(counts[Weight.WARN], "with {number} warning", "with {number} warnings")
         case Outcome.KEEPS:
             more = ""
     return say(OUTCOMES[target.outcome]) + more
+
+
+def _nothing_tried(target: TargetRun, say: Language) -> str:
+    """That nothing could be tried, and for want of what."""
+    lacks = Counter(result.reason for result in target.results if result.state is State.SKIP)
+    why = "; ".join(say.sentence(reason) for reason, _ in lacks.most_common(2))
+    return say("no check was tried") + (f", {say('because')}: {why}" if why else "")
 
 
 def unjudged_subjects(target: TargetRun, say: Language = ENGLISH) -> list[str]:
@@ -103,7 +110,7 @@ def unjudged_subjects(target: TargetRun, say: Language = ENGLISH) -> list[str]:
         reasons = unjudged(target.results, clauses)
         if reasons:
             most = Counter(reasons.values()).most_common(2)
-            why = "; ".join(say.sentence(reason) for reason, _ in most)
+            why = "; ".join(say.sentence(reason).removesuffix(".") for reason, _ in most)
             told.append(
                 say.count(
                     len(reasons),
