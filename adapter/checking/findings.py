@@ -44,7 +44,7 @@ async def of_service(service: Service) -> AsyncIterator[Finding]:
         for finding in await _looked_at(backend):
             detail = f"{finding.subject}: {finding.detail} ({serves})"
             yield replace(finding, subject=f"crm {backend.name}", detail=detail)
-    for finding in proof_findings(await service.shown()):
+    for finding in proof_findings(await service.shown(), service.settings.zone):
         yield finding
     programme = service.programme
     if programme.points is not None and OperationKind.RECEIPT not in programme.cannot:

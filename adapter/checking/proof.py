@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from datetime import tzinfo
 
 from adapter.loyalty.model import OperationKind
+from adapter.loyalty.moments import for_people
 from adapter.loyalty.ports import Proof, Visibility
 from crm_backends.ports import Finding
 
@@ -13,13 +15,13 @@ _FORGET = (
 )
 
 
-def proof_findings(shown: Mapping[OperationKind, Visibility]) -> Iterator[Finding]:
+def proof_findings(shown: Mapping[OperationKind, Visibility], zone: tzinfo) -> Iterator[Finding]:
     """Whether the CRM has proved that it finds what it was given, as far as it was tried out."""
     for kind, visibility in shown.items():
         subject = f"proof, {kind}"
         match visibility.proof:
             case Proof.PROVED:
-                last = f"{visibility.proved_at:%Y-%m-%d %H:%M %Z}" if visibility.proved_at else "before"
+                last = for_people(visibility.proved_at, zone) if visibility.proved_at else "before"
                 yield Finding(
                     subject,
                     True,

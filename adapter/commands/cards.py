@@ -8,7 +8,8 @@ from __future__ import annotations
 import dataclasses
 import sys
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC
+from datetime import datetime, tzinfo
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +25,7 @@ from adapter.commands.terminal import (
     with_database,
     with_service,
 )
+from adapter.loyalty.moments import for_people, for_programs
 from contracts.kit.terminal import fail, say, say_json, visible
 
 if TYPE_CHECKING:
@@ -128,7 +130,7 @@ def cards_show(
         return
     if card is None and unasked is not None:
         fail(f"there is no card with this number here, and the CRM cannot be asked about it: {unasked}")
-    _print(card, events, as_json, other_owner=other_owner)
+    _print(card, events, as_json, settings.zone, other_owner=other_owner)
     if unasked is not None:
         typer.echo(f"the CRM cannot be asked whose the number is there: {unasked}", err=True)
 
@@ -157,15 +159,15 @@ def cards_block(
         _block_all(_settings(config, data_dir), file, person, reason, as_json)
         return
 
-    so_already = False
+    settings, so_already = _settings(config, data_dir), False
 
     async def block(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
         nonlocal so_already
         so_already = _is_blocked_here(await cards.get(number or ""))
         return await cards.block(number or "", by=person, note=reason), []
 
-    card, events = _with_cards(_settings(config, data_dir), block)
-    _print(card, events, as_json)
+    card, events = _with_cards(settings, block)
+    _print(card, events, as_json, settings.zone)
     if so_already:
         typer.echo("it was blocked already; nothing was changed", err=True)
     if card is not None and card.state != "blocked":
@@ -189,6 +191,7 @@ def cards_unblock(
     One that the CRM has blocked is blocked again at its next use, unless it is unblocked there.
     """
     person, reason = decided_by(by), None if note is None else noted(note)
+    settings = _settings(config, data_dir)
     by_crm = was_blocked = False
 
     async def unblock(cards: PostgresCards) -> tuple[Card | None, list[CardEvent]]:
@@ -198,8 +201,8 @@ def cards_unblock(
         by_crm = was_blocked and before is not None and before.by_crm
         return await cards.unblock(number, by=person, note=reason), []
 
-    card, events = _with_cards(_settings(config, data_dir), unblock)
-    _print(card, events, as_json)
+    card, events = _with_cards(settings, unblock)
+    _print(card, events, as_json, settings.zone)
     if not was_blocked:
         typer.echo("it was not blocked; nothing was changed", err=True)
     if by_crm:
@@ -249,7 +252,7 @@ def cards_replace(
         fail(f"nothing was changed: {error}")
     except BackendError as error:
         fail(f"nothing was changed: the CRM cannot be asked about the new number: {error}")
-    _print(done[0], [], as_json)
+    _print(done[0], [], as_json, settings.zone)
 
 
 _PATIENCE = 10.0
@@ -281,16 +284,22 @@ def _with_cards(
 
 
 def _print(
-    card: Card | None, events: list[CardEvent], as_json: bool, *, other_owner: str | None = None
+    card: Card | None,
+    events: list[CardEvent],
+    as_json: bool,
+    zone: tzinfo,
+    *,
+    other_owner: str | None = None,
 ) -> None:
     if card is None:
         fail("there is no card with this number")
     shown = dataclasses.asdict(card) | {"other_owner": other_owner}
     fields = {name: value for name, value in shown.items() if value}
-    fields |= {name: value.isoformat() for name, value in fields.items() if hasattr(value, "isoformat")}
+    moment = for_programs if as_json else partial(for_people, zone=zone)
+    fields |= {name: moment(value) for name, value in fields.items() if isinstance(value, datetime)}
     history = [
         {
-            "at": event.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "at": moment(event.at),
             "by": event.who,
             "event": event.event,
             "note": event.note,

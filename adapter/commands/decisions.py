@@ -21,6 +21,7 @@ from adapter.commands.terminal import (
     with_service,
 )
 from adapter.loyalty.model import OperationKind, OperationState
+from adapter.loyalty.moments import for_people, for_programs
 from contracts.kit.terminal import fail, say, say_json
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def settle(
 
     async def work(gateway: Gateway) -> None:
         ended.append(
-            await PostgresReview(gateway).settle(
+            await PostgresReview(gateway, settings.zone).settle(
                 operation_id,
                 state,
                 by=who,
@@ -124,6 +125,7 @@ def proof(
     data_dir: DataDir = None,
 ) -> None:
     """Show whether the CRMs have proved that they find what they were given, and how soon."""
+    settings = desk_settings(config, data_dir)
     shown: list[dict[str, Any]] = []
 
     async def work(service: Service) -> None:
@@ -138,20 +140,23 @@ def proof(
                     "proof": visibility.proof.value,
                     "worst_seconds": round(visibility.worst_seconds, 3),
                     "found": visibility.found,
-                    "last_found": visibility.proved_at and visibility.proved_at.isoformat(timespec="seconds"),
+                    "last_found": visibility.proved_at,
                 }
             )
 
-    with_service(desk_settings(config, data_dir), work)
+    with_service(settings, work)
     if forget is not None:
         return
     if as_json:
-        say_json(shown)
+        say_json(
+            [one | {"last_found": one["last_found"] and for_programs(one["last_found"])} for one in shown]
+        )
         return
     for one in shown:
+        last = for_people(one["last_found"], settings.zone) if one["last_found"] else "never"
         say(
             f"{one['kind']}: {one['proof'].replace('_', ' ')}, found {one['found']} times, "
-            f"at worst after {one['worst_seconds']:g} s, last {one['last_found'] or 'never'}"
+            f"at worst after {one['worst_seconds']:g} s, last {last}"
         )
     if not shown:
         say("no doubt is reconciled by looking in a CRM here, so there is nothing to prove")

@@ -12,9 +12,12 @@ import typer
 
 from adapter.commands.operations import AsJson
 from adapter.commands.terminal import ConfigFile, DataDir, plainly, settings_of_database, with_database
+from adapter.loyalty.moments import for_people, for_programs
 from contracts.kit.terminal import say, say_json
 
 if TYPE_CHECKING:
+    from zoneinfo import ZoneInfo
+
     from adapter.loyalty.observed import Observed
     from adapter.store.pool import Gateway
 
@@ -55,16 +58,17 @@ def observed(
     if as_json:
         say_json([_data(one, sentence) for one, sentence in told])
         return
-    _print(told)
+    _print(told, settings.zone)
 
 
-def _print(told: Sequence[tuple[Observed, str]]) -> None:
+def _print(told: Sequence[tuple[Observed, str]], zone: ZoneInfo) -> None:
     if not told:
         say("Koshelek has sent nothing that no setting names")
     for one, sentence in told:
         seen = one.seen
         say(f"{seen.call}: {seen.what} {seen.name}")
-        say(f"    {one.times} times, {one.first_seen:%Y-%m-%d %H:%M} to {one.last_seen:%Y-%m-%d %H:%M %Z}")
+        first, last = for_people(one.first_seen, zone), for_people(one.last_seen, zone)
+        say(f"    {one.times} times, {first} to {last}")
         say(f"    -> {sentence}")
 
 
@@ -74,7 +78,7 @@ def _data(one: Observed, sentence: str) -> dict[str, object]:
         "what": one.seen.what,
         "name": one.seen.name,
         "times": one.times,
-        "first_seen": one.first_seen.isoformat(timespec="seconds"),
-        "last_seen": one.last_seen.isoformat(timespec="seconds"),
+        "first_seen": for_programs(one.first_seen),
+        "last_seen": for_programs(one.last_seen),
         "advice": sentence,
     }

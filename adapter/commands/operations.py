@@ -7,17 +7,20 @@ fiscal data are masked unless they are asked for, a person's profile is never sh
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from adapter.commands.terminal import ConfigFile, DataDir, plainly, settings_of_database, with_database
 from adapter.loyalty.model import FOR_A_PERSON, OperationKind, OperationState
+from adapter.loyalty.moments import for_people, for_programs
 from adapter.loyalty.payloads import CouponsPayload, PromoCodePayload, ReceiptPayload
+from adapter.loyalty.steps import RECORDED, SENT, Step, steps, untold_attempts
 from contracts.kit.terminal import fail, say, say_json, visible
 
 if TYPE_CHECKING:
@@ -46,6 +49,9 @@ _HOW_IT_ENDS = (
 )
 _MOMENTS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M"]
 
+Moment: TypeAlias = Callable[[datetime | None], str | None]
+"""How a time is written."""
+
 Kind = Annotated[OperationKind | None, typer.Option("--kind", help="Only these.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="At most so many.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts.")]
@@ -72,8 +78,10 @@ def held(
     async def work(gateway: Gateway) -> None:
         found.extend(await PostgresReview(gateway).held(kind, limit + 1))
 
-    with_database(desk_settings(config, data_dir), work)
-    _print(found, limit, as_json, reveal, nothing="nothing waits for a person", key=True)
+    settings = desk_settings(config, data_dir)
+    with_database(settings, work)
+    moment = _written(settings, as_json)
+    _print(found, limit, as_json, reveal, moment, nothing="nothing waits for a person", key=True)
     if found and not as_json:
         say(_HOW_IT_ENDS.format(id="ID"))
 
@@ -100,15 +108,15 @@ def list_operations(
     from adapter.store.review import PostgresReview
 
     settings = desk_settings(config, data_dir)
-    moment = None if since is None else since.replace(tzinfo=settings.zone)
+    earliest = None if since is None else since.replace(tzinfo=settings.zone)
     found: list[Item] = []
 
     async def work(gateway: Gateway) -> None:
         desk = PostgresReview(gateway)
-        found.extend(await desk.newest(state=state, kind=kind, card=card, since=moment, limit=limit + 1))
+        found.extend(await desk.newest(state=state, kind=kind, card=card, since=earliest, limit=limit + 1))
 
     with_database(settings, work)
-    _print(found, limit, as_json, reveal, nothing="nothing fits")
+    _print(found, limit, as_json, reveal, _written(settings, as_json), nothing="nothing fits")
 
 
 @app.command("show")
@@ -120,7 +128,7 @@ def show(
     config: ConfigFile = None,
     data_dir: DataDir = None,
 ) -> None:
-    """Show one operation with everything that happened to it beside the normal course."""
+    """Show one operation with everything that happened to it, step by step."""
     from adapter.store.review import PostgresReview
 
     found: list[tuple[Item, list[Event]]] = []
@@ -130,21 +138,23 @@ def show(
         if shown is not None:
             found.append(shown)
 
-    with_database(desk_settings(config, data_dir), work)
+    settings = desk_settings(config, data_dir)
+    with_database(settings, work)
     if not found:
         fail(f"there is no operation {operation_id}")
     item, events = found[0]
-    fields = _fields(item, reveal)
+    moment = _written(settings, as_json)
+    fields = _fields(item, reveal, moment)
     if as_json:
-        say_json(fields | {"history": [_event(event) for event in events]})
+        say_json(fields | {"history": [_event(event, moment) for event in events]})
         return
     for name, value in fields.items():
         if value is not None:
             say(f"{_LABELS.get(name, name):<14} {_IN_WORDS.get((name, value), value)}")
-    for event in events:
-        note = f": {event.note}" if event.note else ""
-        change = f"{event.from_state} -> {event.to_state}, attempt {event.attempt}"
-        say(f"{_moment(event.at)}  {change}, by {event.who or 'the service'}{note}")
+    for step in steps(item, events):
+        say(f"{for_people(step.at, settings.zone)}  {_in_line(step)}")
+    if untold := untold_attempts(item, events):
+        say(f"(attempts whose times were not kept: {untold}; those of the first ten and of the last are)")
     if item.state in FOR_A_PERSON:
         say(_HOW_IT_ENDS.format(id=item.id))
 
@@ -185,9 +195,16 @@ def desk_settings(config: Path | None, data_dir: Path | None) -> Settings:
 
 
 def _print(
-    items: Sequence[Item], limit: int, as_json: bool, reveal: bool, *, nothing: str, key: bool = False
+    items: Sequence[Item],
+    limit: int,
+    as_json: bool,
+    reveal: bool,
+    moment: Moment,
+    *,
+    nothing: str,
+    key: bool = False,
 ) -> None:
-    rows = [_fields(item, reveal) for item in items[:limit]]
+    rows = [_fields(item, reveal, moment) for item in items[:limit]]
     if len(items) > limit:
         typer.echo(f"only {limit} are shown, there are more (--limit)", err=True)
     if as_json:
@@ -214,7 +231,7 @@ def _table(rows: Sequence[dict[str, Any]], key: bool) -> None:
         say("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
-def _fields(item: Item, reveal: bool) -> dict[str, Any]:
+def _fields(item: Item, reveal: bool, moment: Moment) -> dict[str, Any]:
     """What may be shown of an operation."""
 
     def masked(text: str | None, last: int) -> str | None:
@@ -227,13 +244,13 @@ def _fields(item: Item, reveal: bool) -> dict[str, Any]:
         "reference": item.reference,
         "card": masked(item.card_number, 4),
         "attempt": item.attempt,
-        "recorded": _moment(item.recorded_at),
+        "recorded": moment(item.recorded_at),
         # Put back, it certainly did not get there: it was tried then, and not sent.
-        "sent": None if item.state is OperationState.RECORDED else _moment(item.sent_at),
-        "tried": _moment(item.sent_at) if item.state is OperationState.RECORDED else None,
-        "next": _moment(item.next_at),
-        "held": _moment(item.held_at),
-        "finished": _moment(item.finished_at),
+        "sent": None if item.state is OperationState.RECORDED else moment(item.sent_at),
+        "tried": moment(item.sent_at) if item.state is OperationState.RECORDED else None,
+        "next": moment(item.next_at),
+        "held": moment(item.held_at),
+        "finished": moment(item.finished_at),
         "waiting": None,
         "reason": item.reason,
         "detail": item.detail,
@@ -257,19 +274,31 @@ def _fields(item: Item, reveal: bool) -> dict[str, Any]:
     return fields
 
 
-def _event(event: Event) -> dict[str, Any]:
+def _event(event: Event, moment: Moment) -> dict[str, Any]:
     return {
-        "at": _moment(event.at),
+        "at": moment(event.at),
         "by": event.who,
         "from": event.from_state.value,
         "to": event.to_state.value,
         "attempt": event.attempt,
+        "sent": moment(event.sent_at),
         "note": event.note,
     }
 
 
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _in_line(step: Step) -> str:
+    """A step in one line, without its time."""
+    parts = [step.what.replace("→", "->")]
+    if step.attempt:
+        parts.append(f"attempt {step.attempt}")
+    if step.what not in (RECORDED, SENT):
+        parts.append(f"by {step.who or 'the service'}")
+    return ", ".join(parts) + (f": {step.note}" if step.note else "")
+
+
+def _written(settings: Settings, as_json: bool) -> Moment:
+    write = for_programs if as_json else partial(for_people, zone=settings.zone)
+    return lambda moment: None if moment is None else write(moment)
 
 
 def _age(since: datetime) -> str:

@@ -15,6 +15,7 @@ from adapter.commands.terminal import (
     settings_of_database,
     with_database,
 )
+from adapter.loyalty.moments import for_people
 from contracts.kit.terminal import fail, say
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def list_people(config: ConfigFile = None, data_dir: DataDir = None) -> None:
         from adapter.store.console_people import PostgresConsolePeople
 
         for added in await PostgresConsolePeople(gateway).added():
-            at = f"{added.at.astimezone(settings.zone):%Y-%m-%d %H:%M}"
+            at = for_people(added.at, settings.zone)
             rows.append((added.person.name, added.person.role, at, added.by))
 
     with_database(settings, work)
@@ -112,7 +113,7 @@ def list_people(config: ConfigFile = None, data_dir: DataDir = None) -> None:
         return
     longest = max(len(name) for name, *_ in rows)
     for name, role, at, who in sorted(rows):
-        say(f"{name:<{longest}}  {role:<8}  {at:<16}  let in by {who}")
+        say(f"{name:<{longest}}  {role:<8}  {at:<25}  let in by {who}")
 
 
 def _in_settings(settings: Settings, name: str) -> bool:

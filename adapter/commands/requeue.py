@@ -148,7 +148,7 @@ def requeue(
         with_service(settings, lambda service: queue.ask(_asking(service, queue.who, queue.why)))
 
     async def send(gateway: Gateway) -> None:
-        await queue.send(PostgresReview(gateway))
+        await queue.send(PostgresReview(gateway, settings.zone))
 
     with_database(settings, send)
     missing = sorted(set(operation_ids or ()) - queue.known)

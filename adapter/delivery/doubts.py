@@ -18,6 +18,7 @@ from adapter.delivery.later import Later
 from adapter.delivery.ports import DeliveryLedger
 from adapter.delivery.proof import Proofs
 from adapter.loyalty.model import (
+    ABANDONED,
     IN_DOUBT,
     NOT_FOUND_REFUTED,
     NOT_FOUND_UNPROVED,
@@ -67,7 +68,7 @@ class Doubts:
         if operation.state is OperationState.SENT:
             if self._age(operation) < self.settings.call_timeout * 2:
                 raise Later(timedelta(seconds=self.settings.call_timeout))
-            await self.endings.fall_into_doubt(operation, abandoned=True)
+            await self.endings.fall_into_doubt(operation, ABANDONED, abandoned=True)
         elif operation.state is OperationState.UNKNOWN:
             patience = await self.proofs.patience(operation.kind)
             age = self._age(operation)

@@ -127,6 +127,8 @@ IN_DOUBT = "outcome unknown"
 IN_DOUBT_ONCE = "did not get through; an earlier attempt may have"
 NOT_FOUND_UNPROVED = "not found in the CRM, which has not shown that it finds our writes"
 NOT_FOUND_REFUTED = "not found in the CRM, which does not find all of our writes"
+ABANDONED = "the process that sent it has gone"
+"""Why an operation is in doubt whose attempt nobody ended."""
 CONFLICT = "the CRM knows our reference with other contents"
 DONE_TWICE = "found in the CRM more than once"
 

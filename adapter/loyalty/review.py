@@ -71,6 +71,8 @@ class Event:
     from_state: OperationState
     to_state: OperationState
     attempt: int
+    sent_at: datetime | None
+    """When that attempt was sent; ``None`` where that was not kept."""
     note: str | None
 
 

@@ -45,7 +45,9 @@ QUALIFIED = ", ".join(f"operation.{column}" for column in COLUMNS.split(", "))
 BEGIN = f"""
     UPDATE koshelek.operations AS operation
        SET state = 'sent', attempt = attempt + 1, begun = attempt + 1, sent_at = now(),
-           before = begun.balance, looked_at = NULL, answering_since = NULL
+           before = begun.balance, looked_at = NULL, answering_since = NULL,
+           -- It told of the attempt before, whose event keeps it.
+           detail = NULL
       FROM unnest($1::bigint[], $2::jsonb[], $3::text[]) AS begun (operation_id, balance, resendable)
      WHERE operation.id = begun.operation_id AND operation.id = ANY($1)
        AND CASE state WHEN 'recorded' THEN true

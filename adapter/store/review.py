@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from adapter.loyalty.model import (
     OperationState,
     former_key,
 )
+from adapter.loyalty.moments import for_people
 from adapter.loyalty.payloads import CouponsPayload, Payload, ReceiptPayload
 from adapter.loyalty.refusal_codes import refusal_code
 from adapter.loyalty.review import CannotDecide, Event, Item, Settled
@@ -64,7 +65,7 @@ _LAST_DECISION = """
      WHERE operation_id = $1 AND who IS NOT NULL ORDER BY id DESC LIMIT 1
 """
 _DECISIONS = """
-    SELECT operation_id, at, who, from_state, to_state, attempt, note FROM koshelek.operation_events
+    SELECT operation_id, at, who, from_state, to_state, attempt, sent_at, note FROM koshelek.operation_events
      WHERE who IS NOT NULL ORDER BY id DESC LIMIT $1
 """
 _WHO_AND_WHY = "SELECT set_config('koshelek.who', $1, true), set_config('koshelek.note', $2, true)"
@@ -133,6 +134,7 @@ def _event(row: asyncpg.Record) -> Event:
         from_state=OperationState(row["from_state"]),
         to_state=OperationState(row["to_state"]),
         attempt=row["attempt"],
+        sent_at=row["sent_at"],
         note=row["note"],
     )
 
@@ -140,8 +142,10 @@ def _event(row: asyncpg.Record) -> Event:
 class PostgresReview:
     """Lists, shows and decides. Raises ``StoreUnavailable`` from everything."""
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, zone: tzinfo = UTC) -> None:
+        """``zone``: of the times in sentences."""
         self._gateway = gateway
+        self._zone = zone
 
     async def held(self, kind: OperationKind | None, limit: int, *, after: int = 0) -> list[Item]:
         """Those that wait for a person, oldest first."""
@@ -180,7 +184,7 @@ class PostgresReview:
         async with self._gateway.connection() as connection:
             rows = await connection.fetch(
                 """
-                SELECT at, who, from_state, to_state, attempt, note FROM koshelek.operation_events
+                SELECT at, who, from_state, to_state, attempt, sent_at, note FROM koshelek.operation_events
                  WHERE operation_id = $1 ORDER BY id
                 """,
                 operation_id,
@@ -235,7 +239,7 @@ class PostgresReview:
             for operation_id in operation_ids:
                 state = known.get(operation_id, "gone")
                 if state != OperationState.HELD:
-                    decided = await _by_whom(connection, operation_id)
+                    decided = await _by_whom(connection, operation_id, self._zone)
                     left[operation_id] = (
                         f"operation {operation_id} is {state}, only a held one can be sent again{decided}"
                     )
@@ -271,7 +275,8 @@ class PostgresReview:
                 raise CannotDecide(f"there is no operation {operation_id}")
             now, kind = OperationState(row["state"]), OperationKind(row["kind"])
             if now in FINAL:
-                told = f"operation {operation_id} is already {now}{await _by_whom(connection, operation_id)}"
+                decided = await _by_whom(connection, operation_id, self._zone)
+                told = f"operation {operation_id} is already {now}{decided}"
                 if now is state and points in (None, row["points"]) and customer is None:
                     return Settled(now, told)
                 await _must_be_a_persons(connection, operation_id, now)
@@ -351,11 +356,11 @@ def _points_due(payload: Payload | None) -> Decimal | None:
     return payload.points if isinstance(payload, ReceiptPayload) else None
 
 
-async def _by_whom(connection: Connection, operation_id: int) -> str:
+async def _by_whom(connection: Connection, operation_id: int, zone: tzinfo) -> str:
     """Who decided last, as the end of a sentence; empty when nobody did."""
     row = await connection.fetchrow(_LAST_DECISION, operation_id)
     if row is None:
         return ""
     again = (OperationState.RECORDED, OperationState.UNKNOWN)
     did = "sent it again" if row["to_state"] in again else "settled it"
-    return f"; {row['who']} {did} at {row['at']:%Y-%m-%d %H:%M:%S %Z}"
+    return f"; {row['who']} {did} at {for_people(row['at'], zone)}"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from adapter.loyalty.model import ABANDONED
 from adapter.store.pool import Gateway, count
 from adapter.store.queue import AGAIN, BACK_IN_TIME, DELIVER, FAILED_JOBS, JOBLESS, TRIM, enqueue
 
@@ -44,7 +45,7 @@ _FREE_RESERVATIONS = """
 """
 
 _DOUBT = """
-    UPDATE koshelek.operations AS operation SET state = 'unknown'
+    UPDATE koshelek.operations AS operation SET state = 'unknown', detail = $3
       FROM unnest($1::bigint[], $2::int[]) AS stale (id, attempt)
      WHERE operation.id = stale.id AND operation.attempt = stale.attempt AND operation.state = 'sent'
 """
@@ -147,7 +148,7 @@ class PostgresUpkeep:
                 return Restored()
             sent = [row for row in rows if row["state"] == "sent"]
             tag = await connection.execute(
-                _DOUBT, [row["id"] for row in sent], [row["attempt"] for row in sent]
+                _DOUBT, [row["id"] for row in sent], [row["attempt"] for row in sent], ABANDONED
             )
             payloads = [str(row["id"]).encode() for row in rows]
             await connection.execute(FAILED_JOBS, DELIVER, payloads, timeout=_PATIENCE)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,51 @@ async def test_the_history_tells_doubts_and_decisions(adapter: Adapter, receipts
     assert (missing.status, missing.err) == (1, "error: there is no operation 999999\n")
 
 
+async def test_every_attempt_is_told_with_its_time_and_why_it_came_to_nothing(
+    adapter: Adapter, receipts: Command
+) -> None:
+    sent, operations = await send(adapter), adapter.service.operations
+    first = await operations.begin(sent.id)
+    assert first is not None
+    assert await operations.again(first, "nothing listens on crm:443")
+    second = await operations.begin(sent.id)
+    assert second is not None
+    while_it_is_sent = json.loads((await receipts("show", str(sent.id), "--json")).out)
+    assert while_it_is_sent["detail"] is None, "it told of the first attempt"
+    await operations.end(second, OperationState.DONE)
+    shown = json.loads((await receipts("show", str(sent.id), "--json")).out)
+    assert [(row["from"], row["to"], row["attempt"], row["note"]) for row in shown["history"]] == [
+        ("sent", "recorded", 1, "nothing listens on crm:443")
+    ]
+    assert first.sent_at is not None
+    assert datetime.fromisoformat(shown["history"][0]["sent"]) == first.sent_at.replace(microsecond=0)
+    told = [line.split("  ", 1) for line in (await receipts("show", str(sent.id))).out.splitlines()[-5:]]
+    assert [what for _, what in told] == [
+        "recorded",
+        "sent to the CRM, attempt 1",
+        "sent -> recorded, attempt 1, by the service: nothing listens on crm:443",
+        "sent to the CRM, attempt 2",
+        "done, by the service",
+    ]
+    assert told[1][0] == first.sent_at.astimezone(adapter.service.settings.zone).isoformat(" ", "seconds")
+
+
+async def test_of_many_attempts_the_first_ten_and_the_last_are_told(
+    adapter: Adapter, receipts: Command
+) -> None:
+    sent, operations = await send(adapter), adapter.service.operations
+    for _ in range(12):
+        begun = await operations.begin(sent.id)
+        assert begun is not None
+        assert await operations.again(begun, "it does not answer")
+    assert await adapter.sql("SELECT count(*) FROM koshelek.operation_events") == 10
+    text = (await receipts("show", str(sent.id))).out
+    assert [number for number in range(1, 13) if f"sent to the CRM, attempt {number}\n" in text] == [
+        *range(1, 11), 12
+    ]  # fmt: skip
+    assert "(attempts whose times were not kept: 1" in text
+
+
 async def test_the_normal_course_leaves_no_events(start: StartAdapter) -> None:
     adapter = await start(receipts={"wait": 5.0})
     card = await adapter.issue(phone=new_phone())
@@ -321,7 +367,8 @@ async def test_what_was_put_back_was_tried_and_not_sent(adapter: Adapter, receip
     assert after["detail"] == "nothing listens on db:5432"
     put_off = "UPDATE koshelek.pgqueuer SET execute_after = '2040-01-02 03:04:05+00' WHERE payload = $1"
     await adapter.sql(put_off, str(sent.id).encode())
-    assert f"{'next':<14} 2040-01-02T03:04:05Z" in (await receipts("show", str(sent.id))).out.splitlines()
+    text = (await receipts("show", str(sent.id))).out.splitlines()
+    assert f"{'next':<14} 2040-01-02 06:04:05+03:00" in text, "the programme's zone, and its offset"
 
 
 async def test_what_is_to_be_done_is_said_where_it_is_shown(adapter: Adapter, receipts: Command) -> None:

@@ -10,11 +10,12 @@ import pytest
 from adapter.errors import Code
 from adapter.loyalty.model import OperationKind, OperationState
 from adapter.loyalty.review import Event, Item
+from adapter.loyalty.steps import untold_attempts
 from adapter.ops.console.history import Sample, span
 from adapter.ops.console.login import MOST_BY_ADDRESS, MOST_BY_NAME, WITHIN, Doorkeeper, TooOften
 from adapter.ops.console.pictures import bars, lines
 from adapter.ops.console.sessions import MOST, Sessions
-from adapter.ops.console.story import answered, steps
+from adapter.ops.console.story import answered, story
 from adapter.ops.metrics import Counted
 from adapter.settings import Person, Settings
 
@@ -135,13 +136,22 @@ def test_pictures_are_whole_and_broken_where_nothing_is_known() -> None:
 def test_a_story_is_told_in_order_with_who_and_why() -> None:
     unknown, held = OperationState.UNKNOWN, OperationState.HELD
     events = [
-        Event(NOON + timedelta(seconds=0.5), None, OperationState.SENT, unknown, 1, None),
-        Event(NOON + timedelta(seconds=5), None, unknown, held, 2, "outcome unknown"),
-        Event(NOON + timedelta(hours=1), "olga", held, OperationState.DONE, 2, "seen"),
-        Event(NOON + timedelta(hours=2), "olga", OperationState.DONE, OperationState.DONE, 2, "other points"),
+        Event(NOON + timedelta(seconds=0.5), None, OperationState.SENT, unknown, 1, None, None),
+        Event(NOON + timedelta(seconds=5), None, unknown, held, 2, None, "outcome unknown"),
+        Event(NOON + timedelta(hours=1), "olga", held, OperationState.DONE, 2, None, "seen"),
+        Event(
+            NOON + timedelta(hours=2),
+            "olga",
+            OperationState.DONE,
+            OperationState.DONE,
+            2,
+            None,
+            "other points",
+        ),
     ]
     done = item(state=OperationState.DONE, finished_at=NOON + timedelta(hours=1))
-    assert [(step.what, step.who) for step in steps(done, events)] == [
+    assert untold_attempts(done, events) == 1
+    assert [(step.what, step.who) for step in story(done, events)] == [
         ("recorded", None),
         ("attempt 1: sent → unknown", None),
         ("sent to the CRM, attempt 2", None),
@@ -150,7 +160,30 @@ def test_a_story_is_told_in_order_with_who_and_why() -> None:
         ("corrected", "olga"),
     ]
     usual = item(state=OperationState.DONE, attempt=1, finished_at=NOON + timedelta(seconds=2))
-    assert [step.what for step in steps(usual, [])] == ["recorded", "sent to the CRM", "done"]
+    assert [step.what for step in story(usual, [])] == ["recorded", "sent to the CRM", "done"]
+
+
+def test_every_attempt_is_told_with_its_time_and_why_it_came_to_nothing() -> None:
+    recorded, sent, unknown = OperationState.RECORDED, OperationState.SENT, OperationState.UNKNOWN
+    seconds = [timedelta(seconds=number) for number in range(10)]
+    events = [
+        Event(NOON + seconds[2], None, sent, recorded, 1, NOON + seconds[1], "it does not answer"),
+        Event(NOON + seconds[4], None, sent, unknown, 2, NOON + seconds[3], "it took too long"),
+        Event(NOON + seconds[5], None, unknown, sent, 3, NOON + seconds[5], None),
+    ]
+    done = item(
+        state=OperationState.DONE, attempt=3, sent_at=NOON + seconds[5], finished_at=NOON + seconds[6]
+    )
+    assert untold_attempts(done, events) == 0
+    assert [((step.at - NOON).seconds, step.what, step.note) for step in story(done, events)] == [
+        (0, "recorded", None),
+        (1, "sent to the CRM, attempt 1", None),
+        (2, "sent → recorded", "it does not answer"),
+        (3, "sent to the CRM, attempt 2", None),
+        (4, "sent → unknown", "it took too long"),
+        (5, "sent to the CRM, attempt 3", None),
+        (6, "done", None),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ from adapter.loyalty.fiscal import read_qr
 from adapter.loyalty.model import FINAL, FOR_A_PERSON, Card
 from adapter.loyalty.programme import in_its_place
 from adapter.loyalty.review import AuditAction, Item
+from adapter.loyalty.steps import untold_attempts
 from adapter.ops.console.guard import SESSION
 from adapter.ops.console.held import can_be_settled
 from adapter.ops.console.masking import private_fields
 from adapter.ops.console.pages import Pages, see
-from adapter.ops.console.story import answered, steps
+from adapter.ops.console.story import answered, story
 from crm_backends.inputs import one_line, read_phone
 from crm_backends.inputs.receipts import DRIVE_DIGITS
 from crm_backends.model import Profile
@@ -214,7 +215,8 @@ class Question(Pages):
             card=card,
             shown=shown,
             private=private_fields(item, shown=shown),
-            steps=steps(item, events),
+            steps=story(item, events),
+            untold=untold_attempts(item, events),
             answered=answered(item, self.parts.settings),
             crm=self.parts.crm_of(item.kind),
             waits=item.state in FOR_A_PERSON,

@@ -1,4 +1,4 @@
-"""An operation as a story: its steps one after another, and what Koshelek is answered about it.
+"""An operation as a story: its steps in sentences, and what Koshelek is answered about it.
 
 It may not know how that is drawn. Sentences are English; the pages say them in the reader's language.
 """
@@ -6,26 +6,16 @@ It may not know how that is drawn. Sentences are English; the pages say them in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from adapter.errors import CATALOGUE, Code, Language
-from adapter.loyalty.model import FINAL, OperationKind, OperationState
+from adapter.loyalty.model import OperationKind, OperationState
 from adapter.loyalty.review import Event, Item
+from adapter.loyalty.steps import CORRECTED, RECORDED, SENT, Step, steps
 from adapter.settings import Settings
 
 _CALLED = {OperationKind.RECEIPT: "receipts", OperationKind.PROMO_CODE: "promo"}
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing that happened."""
-
-    at: datetime
-    what: str
-    who: str | None = None
-    """The person who did it; ``None``: the service."""
-    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,23 +32,19 @@ class Answered:
     """What the first call got, where that was something else."""
 
 
-def steps(item: Item, events: Sequence[Event]) -> list[Step]:
-    """What happened to an operation, in order. Of its attempts only the last one's time is known."""
-    told = [Step(item.recorded_at, "recorded")]
-    if item.sent_at is not None:
-        what = "sent to the CRM" if item.attempt <= 1 else f"sent to the CRM, attempt {item.attempt}"
-        told.append(Step(item.sent_at, what))
-    for event in events:
-        what = f"{event.from_state} → {event.to_state}"
-        if event.from_state == event.to_state:
-            what = "corrected"
-        elif event.attempt < item.attempt:
-            what = f"attempt {event.attempt}: {what}"  # when it was sent is known of the last one alone
-        told.append(Step(event.at, what, event.who, event.note))
-    ends = {event.to_state for event in events}
-    if item.finished_at is not None and item.state in FINAL and item.state not in ends:
-        told.append(Step(item.finished_at, str(item.state)))
-    return sorted(told, key=lambda step: step.at)
+def story(item: Item, events: Sequence[Event]) -> list[Step]:
+    """What happened to an operation, in order. A change names its attempt where no step tells its sending."""
+    told = steps(item, events)
+    sent = {step.attempt for step in told if step.what == SENT}
+    return [replace(step, what=_sentence(step, step.attempt in sent, item.attempt > 1)) for step in told]
+
+
+def _sentence(step: Step, is_told: bool, one_of_several: bool) -> str:
+    if step.what == SENT:
+        return f"{SENT}, attempt {step.attempt}" if one_of_several else SENT
+    if step.what in (RECORDED, CORRECTED) or not step.attempt or is_told:
+        return step.what
+    return f"attempt {step.attempt}: {step.what}"
 
 
 def answered(item: Item, settings: Settings) -> Answered | None:
