@@ -60,6 +60,16 @@ def read_qr(text: str) -> dict[str, str]:
     text = visible(text).lstrip(_AROUND).rstrip(_BEHIND)
     if len(text) > MAX_TEXT:
         raise UnreadableReceipt("length")
+    values = _anywhere(text)
+    if not _whole(values) and "%" in text:
+        # What divides it may be encoded and the rest not.
+        decoded = _anywhere(_decoded(text))
+        values = decoded if _whole(decoded) else values
+    return values
+
+
+def _anywhere(text: str) -> dict[str, str]:
+    """The values in the text itself and in texts within it. Raises ``UnreadableReceipt``: one is repeated."""
     pairs = _pairs(text)
     own = by_key(pairs)
     if _whole(own):

@@ -22,7 +22,8 @@ def test_an_amount_is_read_as_it_stands(told: object, amount: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "told", [None, True, "", "x", "NaN", "sNaN", "Infinity", "1E+999999", "-1E+20", "1E-30000", [], {}]
+    "told",
+    [None, True, "", "x", "NaN", "sNaN", "Infinity", "1E+999999", "-1E+20", "1E-30000", "1_000", [], {}],
 )
 def test_what_no_account_can_hold_is_none(told: object) -> None:
     assert amount_of(told) is None

@@ -231,6 +231,8 @@ VALUES = dict(pair.split("=") for pair in QR.split("&"))
         WHOLE,
         quote(WHOLE, safe=""),
         QR.replace("=", "%3D"),
+        QR.replace("&", "%26"),
+        f"https://qr.example/?{QR.replace('&', '%26')}",
         QR.replace("1250.50", "1250%2C50"),
         QR.replace("1250.50", "1250%252C50"),
         QR.replace("T2025", "t2025"),
