@@ -49,7 +49,7 @@ _LATE = 1.1, 2.5
 _BEHIND = 0.2, 0.6
 """Seconds by which history and balance are behind: at most three times the least, for the first that is
 looked for may be the soonest."""
-AWAY = OSError, asyncpg.PostgresError, asyncpg.InterfaceError
+AWAY = OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
 """What asyncpg raises while the database is being restarted."""
 _DATABASE_FAULTS: tuple[Fault, ...] = ("cut_before", "cut_after", "reset_before", "reset_after", "latency")
 
