@@ -11,7 +11,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 from zoneinfo import ZoneInfo
@@ -73,8 +74,14 @@ class BackendSpec(Generic[S]):
     """Who has seen it work: ``real server``, ``sandbox`` or ``none``."""
 
 
+@cache
+def _entry_points(group: str) -> EntryPoints:
+    """Those that are installed: to look for them reads a file of every package there is."""
+    return entry_points(group=group)
+
+
 def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
+    return {point.name: point for point in _entry_points(GROUP)}
 
 
 LoadSettings = Callable[[Path | None], tuple[Any, ZoneInfo]]
@@ -86,7 +93,7 @@ MakeApp = Callable[[LoadSettings], "typer.Typer"]
 
 def with_commands() -> list[str]:
     """Names of the drivers that bring commands, sorted; nothing is imported, so that help comes at once."""
-    return sorted(point.name for point in entry_points(group=COMMANDS))
+    return sorted(point.name for point in _entry_points(COMMANDS))
 
 
 def load_commands(name: str) -> MakeApp:
@@ -96,7 +103,7 @@ def load_commands(name: str) -> MakeApp:
         UnknownDriver: no driver of that name brings any.
         DriverNotUsable: something they need is not installed.
     """
-    for point in entry_points(group=COMMANDS, name=name):
+    for point in _entry_points(COMMANDS).select(name=name):
         try:
             return cast(MakeApp, point.load())
         except ImportError as error:

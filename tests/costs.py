@@ -1,7 +1,8 @@
 """What each part of the tests costs: ``pytest -p tests.costs`` ends with a table, most expensive file first.
 
 Processor time is that of the test's process and of the programs it started and waited for; PostgreSQL,
-started once for all, is not in it. It may not know what is tested.
+started once for all, is not in it. What each process spends before its first test, on imports most of all, is
+told apart. It may not know what is tested.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pytest
 _MOST = 40
 """Files in the table."""
 _SPENT = "processor seconds"
+_BEFORE = "(before the first test)"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -24,10 +26,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     now = _processor()
-    since = item.stash.get(_KEY, _LAST[0])
-    report.user_properties.append((_SPENT, now - since))
-    item.stash[_KEY] = _LAST[0] = now
+    report.user_properties.append((_SPENT, now - _LAST[0]))
+    _LAST[0] = now
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    if not _LAST:
+        _LAST.append(_processor())
+        item.user_properties.append((_BEFORE, _LAST[0]))
+    return (yield)
 
 
 def _processor() -> float:
@@ -35,8 +44,8 @@ def _processor() -> float:
     return spent.user + spent.system + spent.children_user + spent.children_system
 
 
-_KEY = pytest.StashKey[float]()
-_LAST = [_processor()]
+_LAST: list[float] = []
+"""What had been spent when the last report was made; empty before the first test."""
 
 
 class _Table:
@@ -51,14 +60,18 @@ class _Table:
         self.wall[file] += report.duration
         self.tests[file] += report.when == "call"
         # Of a test's phases each has all properties of those before.
-        spent = [seconds for name, seconds in report.user_properties if name == _SPENT]
-        self.processor[file] += float(str(spent[-1])) if spent else 0.0
+        spent = [float(str(seconds)) for name, seconds in report.user_properties if name == _SPENT]
+        self.processor[file] += spent[-1] if spent else 0.0
+        if report.when == "setup":
+            before = [float(str(seconds)) for name, seconds in report.user_properties if name == _BEFORE]
+            self.processor[_BEFORE] += sum(before)
+            self.tests[_BEFORE] += len(before)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         write = terminalreporter.write_line
         terminalreporter.section("what each file costs")
         write("processor    wall  tests  file")
-        for file in sorted(self.wall, key=lambda file: -self.processor[file])[:_MOST]:
+        for file in sorted(self.processor, key=lambda file: -self.processor[file])[:_MOST]:
             write(f"{self.processor[file]:7.1f} s {self.wall[file]:5.1f} s {self.tests[file]:5}  {file}")
         total = sum(self.processor.values())
         took = time.monotonic() - self.started

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, quote
 
-import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 from jsonschema.exceptions import best_match
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
+
+from contracts.kit import yaml_files
 
 NAMES = ("perx", "pegke", "xerts")
 METHODS = ("get", "put", "post", "patch", "delete")
@@ -141,7 +142,7 @@ def load(name: str) -> Specification:
     """The file of one CRM; raises ``KeyError`` for a name that is not in ``NAMES``."""
     if name not in NAMES:
         raise KeyError(name)
-    document = yaml.safe_load(Path(__file__).with_name(f"{name}.yaml").read_text(encoding="utf-8"))
+    document = yaml_files.read(Path(__file__).with_name(f"{name}.yaml"))
     operations = {operation.id: operation for operation in _Reader(name, document).operations()}
     return Specification(name, document, operations)
 

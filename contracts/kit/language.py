@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
+from contracts.kit import yaml_files
 
 LANGUAGES = {"en": "English", "ru": "Русский"}
 _SLOT = re.compile(r"\{(\w+)\}")
@@ -88,9 +88,7 @@ def _slavic(number: int) -> int:
 @cache
 def catalogue(file: Path) -> dict[str, Any]:
     """A catalogue as it is kept: ``sentences`` and ``counted``."""
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content: dict[str, Any] = yaml.load(file.read_text(encoding="utf-8"), loader)  # noqa: S506 - a safe one
-    return content
+    return yaml_files.read(file)
 
 
 def by_locale() -> str:

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from contracts.kit import yaml_files
 from contracts.loyalty_online.clauses import VERSIONS, clauses, versions_until
 
 FOLDER = Path(__file__).parent
@@ -46,8 +47,7 @@ class Operation:
 
 @cache
 def _source() -> dict[str, Any]:
-    source: dict[str, Any] = yaml.safe_load((FOLDER / "source.yaml").read_text(encoding="utf-8"))
-    return source
+    return yaml_files.read(FOLDER / "source.yaml")
 
 
 def document(version: str) -> dict[str, Any]:
@@ -65,6 +65,7 @@ def document(version: str) -> dict[str, Any]:
     return built
 
 
+@cache
 def text(version: str) -> str:
     """The document of ``version`` as YAML."""
     body = yaml.dump(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ FILES = [
 ]
 
 
+@cache
 def validator() -> Draft202012Validator:
     schema = json.loads(json.dumps(json_schema()))
     Draft202012Validator.check_schema(schema)

@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
@@ -59,12 +59,20 @@ def imports(folder: Path, but_not: Path | None = None) -> Iterator[tuple[Path, s
 def imported(path: Path) -> frozenset[str]:
     """Packages of others that a file imports, also inside of functions."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8")).body):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.add(node.module)
     return frozenset(module.partition(".")[0] for module in found) - OURS - sys.stdlib_module_names
+
+
+def _statements(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    """These and all within them; expressions, which are most of a file, hold no imports."""
+    for node in nodes:
+        yield node
+        for within in ("body", "orelse", "finalbody", "handlers", "cases"):
+            yield from _statements(getattr(node, within, ()))
 
 
 DISTRIBUTIONS = packages_distributions()

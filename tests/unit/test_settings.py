@@ -633,7 +633,7 @@ def test_a_driver_that_lacks_a_module_says_which(
     (tmp_path / "lacking_driver.py").write_text("import no_such_module\n", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("lacking", "lacking_driver:BACKEND", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "_installed", lambda: {"lacking": point})
     assert problem(write("[crm]\ndriver = 'lacking'\n")) == (
         "crm.driver: the CRM driver \"lacking\" cannot be imported: No module named 'no_such_module'"
     )
