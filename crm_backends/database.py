@@ -10,6 +10,7 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,6 +20,11 @@ _ENCODED = "@ : / ? # % in a user name or password are written percent-encoded (
 OWN_KEY = "database.url"
 """The setting of the adapter's own database; every other is a CRM's."""
 _USER = "<user of the URL>"
+_OTHER_NAME = (62, 64)
+"""OpenSSL's codes (x509_vfy.h) for a certificate of another host, and of another address."""
+_OUT_OF_DATE = 10
+_OF_FILES = ("X509", "PEM", "ASN1")
+"""OpenSSL's parts that read files."""
 _REFUSED = int(errno.ECONNREFUSED)
 """Where a name has several addresses, one error tells of all of them and has no number of its own."""
 
@@ -58,7 +64,7 @@ class Cause:
 def place_of(url: str) -> Place:
     """What the URL says. Raises ``ValueError`` where it cannot be read."""
     parts = urlsplit(url)
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    query = _query(url)
     database = unquote(parts.path.removeprefix("/")) or query.get("dbname") or query.get("database") or ""
     hosts = parts.netloc.rpartition("@")[2]
     if "," in hosts:  # several; which of them answers is for the client to find out
@@ -66,6 +72,10 @@ def place_of(url: str) -> Place:
     else:
         host, port = parts.hostname or query.get("host", ""), str(parts.port or query.get("port", ""))
     return Place(host, port, database)
+
+
+def _query(url: str) -> dict[str, str]:
+    return {name: values[-1] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
 def same_database(one: str, other: str) -> bool:
@@ -100,13 +110,13 @@ def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
         key: the setting that holds the URL.
     """
     try:
-        place = place_of(url or "")
+        place, query = place_of(url or ""), _query(url or "")
     except ValueError:
-        place = Place("", "", "")
+        place, query = Place("", "", ""), {}
     state = str(getattr(error, "sqlstate", None) or "")
     if state and state[:2] != "08":  # the client's own, of a connection that broke
         return _refused_by_server(state, place, key)
-    return _not_reached(error, place, key)
+    return _of_tls(error, place, key, query) or _not_reached(error, place, key)
 
 
 def _refused_by_server(state: str, place: Place, key: str) -> Cause:
@@ -121,7 +131,8 @@ def _refused_by_server(state: str, place: Place, key: str) -> Cause:
             f"{place.server} does not let the user into {database} from here",
             "the user has to exist (CREATE ROLE with LOGIN and a PASSWORD), and pg_hba.conf on the server "
             "needs a line for it and this machine; "
-            f"where that line says hostssl, end {key} with ?sslmode=require",
+            f"where that line says hostssl, end {key} with ?sslmode=require; where it says cert or "
+            "clientcert, name a certificate made out to the user (sslcert=FILE&sslkey=FILE)",
         )
     if state == "3D000":
         return Cause(
@@ -147,28 +158,55 @@ def _refused_by_server(state: str, place: Place, key: str) -> Cause:
     )
 
 
-def _not_reached(error: BaseException, place: Place, key: str) -> Cause:
-    number = error.errno if isinstance(error, OSError) else None
-    on_socket = place.host.startswith("/")
-    if isinstance(error, socket.gaierror):
-        return Cause(
-            f"the name {place.host} is not known on this machine",
-            f"correct the host in {key}, or what this machine asks for names (DNS, /etc/hosts)",
-        )
+def _of_tls(error: BaseException, place: Place, key: str, query: Mapping[str, str]) -> Cause | None:
+    """Why TLS did not come about; ``None``: that is not the cause. ``query``: options of the URL."""
     if isinstance(error, ssl.SSLCertVerificationError):
+        told = f"the TLS certificate of {place.server} is not trusted: {error.verify_message}"
+        if error.verify_code in _OTHER_NAME:
+            return Cause(
+                told, f"write the host in {key} as the certificate has it, or have one made for this name"
+            )
+        if error.verify_code == _OUT_OF_DATE:
+            return Cause(told, "renew it on the server; a clock that is wrong here looks the same")
+        return Cause(told, f"name the authority that signed it (sslrootcert=FILE in {key})")
+    if isinstance(error, ssl.SSLError) and (error.library in _OF_FILES or "PEM lib" in str(error)):
         return Cause(
-            f"the TLS certificate of {place.server} is not trusted: {error.verify_message}",
-            f"name the authority that signed it (sslrootcert=FILE in {key}), and the host as the certificate "
-            "has it",
+            f"a file for TLS that {key} names cannot be used: "
+            f"{(error.reason or 'no PEM').replace('_', ' ').lower()}",
+            "sslrootcert and sslcert hold certificates, sslkey the key that goes with sslcert, each as PEM",
         )
     if isinstance(error, ssl.SSLError) or "SSL upgrade" in str(error):
         return Cause(
             f"{place.server} speaks no TLS, or none that is understood here",
             f"switch it on there (ssl = on), or leave sslmode=require out of {key} where the line is safe",
         )
-    if isinstance(error, FileNotFoundError) and not on_socket:
+    if isinstance(error, FileNotFoundError) and not place.host.startswith("/"):
         return Cause(
             f"a file for TLS that {key} names is not there", "correct sslrootcert, sslcert or sslkey in it"
+        )
+    kind = type(error).__name__  # the client is not imported here: this is read whenever settings are
+    if kind == "ClientConfigurationError" and query.get("sslmode", "").startswith("verify-"):
+        return Cause(
+            f"{key} asks for a certificate to be verified, and does not say by whose authority",
+            f"end {key} with &sslrootcert=FILE of the authority that signed the server's certificate",
+        )
+    # With TLS 1.3 the server turns a client's certificate down after the client has taken the line for made.
+    if "sslcert" in query and kind in ("ConnectionDoesNotExistError", "ConnectionResetError"):
+        return Cause(
+            f"{place.server} closed the connection, as it does where it does not trust a client's "
+            "certificate",
+            f"the certificate that {key} names (sslcert) has to be signed by an authority in the server's "
+            "ssl_ca_file, and must not be out of date; the server's log says which it is",
+        )
+    return None
+
+
+def _not_reached(error: BaseException, place: Place, key: str) -> Cause:
+    number = error.errno if isinstance(error, OSError) else None
+    if isinstance(error, socket.gaierror):
+        return Cause(
+            f"the name {place.host} is not known on this machine",
+            f"correct the host in {key}, or what this machine asks for names (DNS, /etc/hosts)",
         )
     if (isinstance(error, TimeoutError) and number is None) or number == errno.ETIMEDOUT:
         return Cause(

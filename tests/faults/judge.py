@@ -23,7 +23,8 @@ class Receipt:
     document: int
     roubles: int
     answers: list[str] = field(default_factory=list)
-    """``credited 62``, ``accepted``, an error's code, or ``broken`` where there was no whole answer."""
+    """``credited 62``, ``accepted``, an error's code, ``away`` where nobody listened, or ``broken`` where
+    there was no whole answer."""
 
     @property
     def accepted(self) -> bool:

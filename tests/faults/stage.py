@@ -253,6 +253,8 @@ class Stage:
             ) as response:
                 said = await response.json()
                 assert response.status in (200, 422), (response.status, said)
+        except aiohttp.ClientConnectorError:
+            answer = "away"
         except (aiohttp.ClientError, TimeoutError, OSError):
             answer = "broken"
         else:
@@ -306,9 +308,9 @@ def card_number(person: int) -> str:
     return str(2_900_000_000_000 + person)
 
 
-async def seed(url: str, crm: Crm) -> None:
+async def seed(url: str, crm: Crm, tables: Callable[[str], Awaitable[object]]) -> None:
     """Bring the database to the adapter's schema, with an active card for everybody."""
-    await migrate(url)
+    await tables(url)
     connection = await asyncpg.connect(url)
     try:
         numbers = [card_number(person) for person in range(1, crm.people + 1)]
@@ -351,16 +353,17 @@ async def set_up(
     delivery: dict[str, object] | None = None,
     beforehand: str = "",
     seed_of_chance: int = 1,
+    tables: Callable[[str], Awaitable[object]] = migrate,
 ) -> AsyncIterator[Stage]:
     """A stage without a process yet; ``reached_by``: the database's URL over a bad line, if there is one.
 
-    ``beforehand``: statements for the database while it is empty.
+    ``beforehand``: statements for the database while it is empty. ``tables``: makes the adapter's.
     """
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(crm.running())
         if beforehand:
             await _execute(url, beforehand)
-        await seed(url, crm)
+        await seed(url, crm, tables)
         settings, over_line = folder / "settings.toml", folder / "over-line.toml"
         for file, database_url in ((settings, url), (over_line, reached_by)):
             text = _SETTINGS.format(
