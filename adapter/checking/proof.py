@@ -8,9 +8,7 @@ from adapter.loyalty.model import OperationKind
 from adapter.loyalty.ports import Proof, Visibility
 from crm_backends.ports import Finding
 
-_FORGET = (
-    "koshelek-adapter receipts proof --forget {kind}, once the vendor has told what became of our references"
-)
+_FORGET = "koshelek-adapter receipts proof --forget {kind}, once the vendor has told what becomes of our keys"
 
 
 def proof_findings(shown: Mapping[OperationKind, Visibility]) -> Iterator[Finding]:
@@ -38,7 +36,7 @@ def proof_findings(shown: Mapping[OperationKind, Visibility]) -> Iterator[Findin
                 yield Finding(
                     subject,
                     False,
-                    "the CRM does not find everything it has confirmed (case or length of our reference, an "
+                    "the CRM does not find everything it has confirmed (case or length of our key, an "
                     "archive, another account?); doubts are held and not sent again",
                     _FORGET.format(kind=kind),
                 )

@@ -30,7 +30,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_LABELS = {"reference": "key"}
 """Fields that are called otherwise where a person reads them: it is what the CRM knows the operation by."""
 _IN_WORDS = {
     (
@@ -140,7 +139,7 @@ def show(
         return
     for name, value in fields.items():
         if value is not None:
-            say(f"{_LABELS.get(name, name):<14} {_IN_WORDS.get((name, value), value)}")
+            say(f"{name:<14} {_IN_WORDS.get((name, value), value)}")
     for event in events:
         note = f": {event.note}" if event.note else ""
         change = f"{event.from_state} -> {event.to_state}, attempt {event.attempt}"
@@ -201,12 +200,12 @@ def _print(
 def _table(rows: Sequence[dict[str, Any]], key: bool) -> None:
     """The columns that say something, one line an operation."""
     columns = ["id", "kind", "state", "recorded", "waiting", "card", "points", "attempt"]
-    columns += [*(["reference"] if key else []), "reason", "code", "detail"]
+    columns += [*(["key"] if key else []), "reason", "code", "detail"]
     if any("total" in row for row in rows):
         columns += ["total", "fn", "i", "fp"]
     shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
     texts = [
-        [_LABELS.get(name, name) for name in shown],
+        shown,
         *[["" if row.get(name) is None else visible(str(row[name])) for name in shown] for row in rows],
     ]
     widths = [max(len(line[place]) for line in texts) for place in range(len(shown))]
@@ -224,7 +223,7 @@ def _fields(item: Item, reveal: bool) -> dict[str, Any]:
         "id": item.id,
         "kind": item.kind.value,
         "state": item.state.value,
-        "reference": item.reference,
+        "key": item.idempotency_key,
         "card": masked(item.card_number, 4),
         "attempt": item.attempt,
         "recorded": _moment(item.recorded_at),

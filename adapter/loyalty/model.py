@@ -128,6 +128,7 @@ IN_DOUBT_ONCE = "did not get through; an earlier attempt may have"
 NOT_FOUND_UNPROVED = "not found in the CRM, which has not shown that it finds our writes"
 NOT_FOUND_REFUTED = "not found in the CRM, which does not find all of our writes"
 CONFLICT = "the CRM knows our reference with other contents"
+"""Says "reference" for our key, as programs of versions before compare it with what is written down."""
 DONE_TWICE = "found in the CRM more than once"
 
 
