@@ -254,9 +254,7 @@ async def test_hurrying_where_nobody_delivers_says_so(adapter: Adapter, receipts
 # --- sending again -------------------------------------------------------------------------------------
 
 
-async def test_a_requeued_receipt_is_delivered_with_the_same_key(
-    adapter: Adapter, receipts: Command
-) -> None:
+async def test_a_requeued_receipt_is_delivered_with_the_same_key(adapter: Adapter, receipts: Command) -> None:
     sent = await held_receipt(adapter)
     before = await adapter.service.operations.get(sent.id)
     done = await receipts("requeue", str(sent.id), "--note", "CRM was down", "--yes")
