@@ -10,9 +10,7 @@ from adapter.loyalty.moments import for_people
 from adapter.loyalty.ports import Proof, Visibility
 from crm_backends.ports import Finding
 
-_FORGET = (
-    "koshelek-adapter receipts proof --forget {kind}, once the vendor has told what became of our references"
-)
+_FORGET = "koshelek-adapter receipts proof --forget {kind}, once the vendor has told what becomes of our keys"
 
 
 def proof_findings(shown: Mapping[OperationKind, Visibility], zone: tzinfo) -> Iterator[Finding]:
@@ -40,7 +38,7 @@ def proof_findings(shown: Mapping[OperationKind, Visibility], zone: tzinfo) -> I
                 yield Finding(
                     subject,
                     False,
-                    "the CRM does not find everything it has confirmed (case or length of our reference, an "
+                    "the CRM does not find everything it has confirmed (case or length of our key, an "
                     "archive, another account?); doubts are held and not sent again",
                     _FORGET.format(kind=kind),
                 )

@@ -33,7 +33,6 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-_LABELS = {"reference": "key"}
 """Fields that are called otherwise where a person reads them: it is what the CRM knows the operation by."""
 _IN_WORDS = {
     (
@@ -146,11 +145,11 @@ def show(
     moment = _written(settings, as_json)
     fields = _fields(item, reveal, moment)
     if as_json:
-        say_json(fields | {"history": [_event(event, moment) for event in events]})
+        say_json(_data(fields) | {"history": [_event(event, moment) for event in events]})
         return
     for name, value in fields.items():
         if value is not None:
-            say(f"{_LABELS.get(name, name):<14} {_IN_WORDS.get((name, value), value)}")
+            say(f"{name:<14} {_IN_WORDS.get((name, value), value)}")
     for step in steps(item, events):
         say(f"{for_people(step.at, settings.zone)}  {_in_line(step)}")
     if untold := untold_attempts(item, events):
@@ -208,7 +207,7 @@ def _print(
     if len(items) > limit:
         typer.echo(f"only {limit} are shown, there are more (--limit)", err=True)
     if as_json:
-        say_json(rows)
+        say_json([_data(row) for row in rows])
     elif not rows:
         typer.echo(nothing)
     else:
@@ -218,12 +217,12 @@ def _print(
 def _table(rows: Sequence[dict[str, Any]], key: bool) -> None:
     """The columns that say something, one line an operation."""
     columns = ["id", "kind", "state", "recorded", "waiting", "card", "points", "attempt"]
-    columns += [*(["reference"] if key else []), "reason", "code", "detail"]
+    columns += [*(["key"] if key else []), "reason", "code", "detail"]
     if any("total" in row for row in rows):
         columns += ["total", "fn", "i", "fp"]
     shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
     texts = [
-        [_LABELS.get(name, name) for name in shown],
+        shown,
         *[["" if row.get(name) is None else visible(str(row[name])) for name in shown] for row in rows],
     ]
     widths = [max(len(line[place]) for line in texts) for place in range(len(shown))]
@@ -241,7 +240,7 @@ def _fields(item: Item, reveal: bool, moment: Moment) -> dict[str, Any]:
         "id": item.id,
         "kind": item.kind.value,
         "state": item.state.value,
-        "reference": item.reference,
+        "key": item.idempotency_key,
         "card": masked(item.card_number, 4),
         "attempt": item.attempt,
         "recorded": moment(item.recorded_at),
@@ -272,6 +271,11 @@ def _fields(item: Item, reveal: bool, moment: Moment) -> dict[str, Any]:
             if reveal:
                 fields["total"] = f"{Decimal(receipt.total_kopecks) / 100:.2f}"
     return fields
+
+
+def _data(fields: dict[str, Any]) -> dict[str, Any]:
+    """The same for scripts; those written for 0.1.0 look for the key under ``reference``."""
+    return fields | {"reference": fields["key"]}
 
 
 def _event(event: Event, moment: Moment) -> dict[str, Any]:

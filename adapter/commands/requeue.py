@@ -110,7 +110,7 @@ _SENTENCES = {
 
 def _sentence(item: Item, asked: Asked) -> str:
     entries = ", ".join(asked.written.entries) if asked.written is not None else ""
-    told = _SENTENCES[asked.answer].format(entries=entries, key=item.reference)
+    told = _SENTENCES[asked.answer].format(entries=entries, key=item.idempotency_key)
     return f"operation {item.id}: {told}" + (f" ({asked.detail})" if asked.detail else "")
 
 

@@ -44,12 +44,12 @@ async def _phones_of_owners(programme: Programme) -> AsyncIterator[Sequence[str]
     """
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def owner(reference: str) -> Customer | None:
+    async def owner(customer_id: str) -> Customer | None:
         async with places:
-            return await programme.users.get(reference, deadline=Deadline.after(_PATIENCE))
+            return await programme.users.get(customer_id, deadline=Deadline.after(_PATIENCE))
 
     after = ""
-    while references := await programme.cards.owners(after=after, limit=_PART):
-        found = await asyncio.gather(*map(owner, references))
+    while owners := await programme.cards.owners(after=after, limit=_PART):
+        found = await asyncio.gather(*map(owner, owners))
         yield [customer.profile.phone for customer in found if customer and customer.profile.phone]
-        after = references[-1]
+        after = owners[-1]

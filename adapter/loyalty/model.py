@@ -130,6 +130,7 @@ NOT_FOUND_REFUTED = "not found in the CRM, which does not find all of our writes
 ABANDONED = "the process that sent it has gone"
 """Why an operation is in doubt whose attempt nobody ended."""
 CONFLICT = "the CRM knows our reference with other contents"
+"""Says "reference" for our key, as programs of versions before compare it with what is written down."""
 DONE_TWICE = "found in the CRM more than once"
 
 

@@ -36,8 +36,8 @@ class Item:
     id: int
     kind: OperationKind
     state: OperationState
-    reference: str
-    """Our idempotency key, to be looked for in the CRM."""
+    idempotency_key: str
+    """Ours, to be looked for in the CRM."""
     card_number: str | None
     attempt: int
     recorded_at: datetime

@@ -1,8 +1,8 @@
 """Import card numbers from a CSV file: the pool, plastic without owners, cards with owners.
 
 Columns by header, in any order: ``number`` (required), ``state`` (free, ownerless, active, inactive or
-blocked; default free), ``barcode``, ``barcode_type``, ``customer`` (the users CRM's reference; needed
-for active, inactive and blocked cards). Files come out of spreadsheets: what those do to numbers is rejected.
+blocked; default free), ``barcode``, ``barcode_type``, ``customer`` (whose id the users CRM has; needed for
+active, inactive and blocked cards). Files come out of spreadsheets: what those do to numbers is rejected.
 """
 
 from __future__ import annotations

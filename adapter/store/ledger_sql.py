@@ -10,9 +10,10 @@ from adapter.store.queue import jobs_for
 
 COLUMNS = (
     "id, kind, identity, card_number, fingerprint, request, state, attempt, recorded_at, sent_at, "
-    "finished_at, code, points, crm_reference, message, before, requeued_at, doubted, reference, looked_at, "
-    "answering_since"
+    "finished_at, code, points, crm_reference, message, before, requeued_at, doubted, "
+    "reference AS idempotency_key, looked_at, answering_since"
 )
+"""The column ``reference`` keeps its name: programs of versions before read it beside ours."""
 
 RECORD = f"""
     WITH new AS (
@@ -20,7 +21,7 @@ RECORD = f"""
         -- One JSON text: arrays take asyncpg several times as long.
         SELECT * FROM jsonb_to_recordset($1::jsonb)
             AS given (kind text, identity text, card_number text, fingerprint text, request jsonb,
-                      reference text)
+                      idempotency_key text)
         ON CONFLICT (kind, identity) WHERE live DO NOTHING
         RETURNING kind, identity, id, recorded_at
     ),
@@ -111,7 +112,7 @@ KEEP_LEASE = """
 """
 
 # The last few hundred operations tell enough, and are found by their ids.
-_LATEST = f"(SELECT {COLUMNS} FROM koshelek.operations ORDER BY id DESC LIMIT 500) AS latest"  # noqa: S608
+_LATEST = "(SELECT * FROM koshelek.operations ORDER BY id DESC LIMIT 500) AS latest"
 CONTROL_OPERATION = f"""
     SELECT {COLUMNS}, now() AS read_at FROM {_LATEST}
      WHERE kind = $1 AND state = 'done' AND NOT doubted AND request <> '{{}}'

@@ -41,7 +41,7 @@ def new_json(new: NewOperation) -> dict[str, object]:
         "card_number": new.card_number,
         "fingerprint": new.fingerprint,
         "request": new.payload.to_json(),
-        "reference": new.idempotency_key,
+        "idempotency_key": new.idempotency_key,
     }
 
 
@@ -57,7 +57,7 @@ def operation_of(row: asyncpg.Record) -> Operation:
         state=OperationState(row["state"]),
         attempt=row["attempt"],
         recorded_at=row["recorded_at"],
-        idempotency_key=row["reference"] or former_key(kind, row["id"]),
+        idempotency_key=row["idempotency_key"] or former_key(kind, row["id"]),
         sent_at=row["sent_at"],
         finished_at=row["finished_at"],
         code=Code(row["code"]) if row["code"] else None,

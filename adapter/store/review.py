@@ -41,7 +41,7 @@ _TOGETHER = 500
 
 _COLUMNS = """
     operation.id, kind, card_number, state, operation.attempt, recorded_at, sent_at, finished_at, code,
-    points, crm_reference, reason, detail, doubted, reference, history.held_at,
+    points, crm_reference, reason, detail, doubted, reference AS idempotency_key, history.held_at,
     -- Of a registration nothing: it is a person's profile.
     CASE WHEN kind <> 'registration' THEN request END AS request
 """
@@ -110,7 +110,7 @@ def _item(row: asyncpg.Record) -> Item:
         id=row["id"],
         kind=kind,
         state=OperationState(row["state"]),
-        reference=row["reference"] or former_key(kind, row["id"]),
+        idempotency_key=row["idempotency_key"] or former_key(kind, row["id"]),
         card_number=row["card_number"],
         attempt=row["attempt"],
         recorded_at=row["recorded_at"],
@@ -330,7 +330,7 @@ async def _give_coupons(connection: Connection, operation_id: int, occasion: str
     """What a receipt that is credited gives besides, once (``loyalty.coupon_triggers`` for those settled by
     hand)."""
     new = await connection.fetchval(
-        # The shortest reference fits every CRM; which it is, is not known here.
+        # The shortest key fits every CRM; which it is, is not known here.
         _COUPONS,
         operation_id,
         json_text(CouponsPayload(occasion).to_json()),

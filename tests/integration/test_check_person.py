@@ -197,7 +197,7 @@ _WRONG: dict[str, tuple[str, str, str]] = {
         "SELECT id, :points, :points, :description, :idempotency_key FROM crm.customers "
         "WHERE id = :account::bigint "
         "ON CONFLICT (reference) DO UPDATE SET reference = EXCLUDED.reference RETURNING amount AS points",
-        "the same reference with another amount: told as done",
+        "the same key with another amount: told as done",
     ),
     "not told again": (
         "points_credit",
@@ -214,7 +214,7 @@ _WRONG: dict[str, tuple[str, str, str]] = {
         "FROM crm.customers, (SELECT pg_sleep(0.3) OFFSET 0) AS nap WHERE id = :account::bigint "
         "AND NOT EXISTS (SELECT FROM crm.points_ledger WHERE description = :idempotency_key) "
         "RETURNING amount AS points",
-        "4 at once under one reference: the balance changed by 4 instead of 1",
+        "4 at once under one key: the balance changed by 4 instead of 1",
     ),
     "a stranger": (
         "users_register",
@@ -223,7 +223,7 @@ _WRONG: dict[str, tuple[str, str, str]] = {
         "WHERE NOT EXISTS (SELECT FROM known) "
         "ON CONFLICT (phone) DO UPDATE SET phone = EXCLUDED.phone RETURNING id) "
         "SELECT id AS reference FROM known UNION ALL SELECT id FROM made LIMIT 1",
-        "a known reference with another phone gets the FIRST person's customer",
+        "a known key with another phone gets the FIRST person's customer",
     ),
 }
 

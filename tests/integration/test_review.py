@@ -41,7 +41,7 @@ class Sent:
     id: int
     card: str
     qr: str
-    reference: str
+    idempotency_key: str
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def desk(adapter: Adapter) -> PostgresReview:
 
 async def card_of_somebody(adapter: Adapter) -> str:
     """A card whose owner was not registered through the ledger."""
-    reference = await adapter.register(phone=f"+{new_phone()}")
-    return (await adapter.service.cards.issue(reference, None)).number
+    customer = await adapter.register(phone=f"+{new_phone()}")
+    return (await adapter.service.cards.issue(customer, None)).number
 
 
 async def send(adapter: Adapter) -> Sent:
@@ -66,8 +66,8 @@ async def send(adapter: Adapter) -> Sent:
     card, qr = await card_of_somebody(adapter), adapter.qr()
     assert (await adapter.post(QR, {"qrCode": qr, "cardNumber": card})).body["status"] == "accepted"
     operation = await adapter.sql("SELECT max(id) FROM koshelek.operations")
-    reference = await adapter.sql("SELECT reference FROM koshelek.operations WHERE id = $1", operation)
-    return Sent(operation, card, qr, reference)
+    key = await adapter.sql("SELECT reference FROM koshelek.operations WHERE id = $1", operation)
+    return Sent(operation, card, qr, key)
 
 
 async def hold(adapter: Adapter, operation_id: int) -> None:
@@ -136,7 +136,7 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
     ]  # fmt: skip
     heading, line = printed.out.splitlines()[:2]
     assert "key" in heading.split()
-    assert first.reference in line
+    assert first.idempotency_key in line
     assert "receipts recheck ID asks the CRM" in printed.out
     assert f"***{first.card[-4:]}" in printed.out
     cut = await receipts("held", "--json", "--limit", "1")
@@ -147,7 +147,7 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
         "id": first.id,
         "kind": "receipt",
         "state": "held",
-        "reference": first.reference,
+        "key": first.idempotency_key,
         "card": f"***{first.card[-4:]}",
         "attempt": 1,
         "recorded": "",
@@ -300,9 +300,7 @@ async def test_hurrying_where_nobody_delivers_says_so(adapter: Adapter, receipts
 # --- sending again -------------------------------------------------------------------------------------
 
 
-async def test_a_requeued_receipt_is_delivered_with_the_same_reference(
-    adapter: Adapter, receipts: Command
-) -> None:
+async def test_a_requeued_receipt_is_delivered_with_the_same_key(adapter: Adapter, receipts: Command) -> None:
     sent = await held_receipt(adapter)
     before = await adapter.service.operations.get(sent.id)
     done = await receipts("requeue", str(sent.id), "--note", "CRM was down", "--yes")
@@ -374,7 +372,7 @@ async def test_what_was_put_back_was_tried_and_not_sent(adapter: Adapter, receip
 async def test_what_is_to_be_done_is_said_where_it_is_shown(adapter: Adapter, receipts: Command) -> None:
     sent = await held_receipt(adapter)
     shown = (await receipts("show", str(sent.id))).out.splitlines()
-    assert f"{'key':<14} {sent.reference}" in shown
+    assert f"{'key':<14} {sent.idempotency_key}" in shown
     assert any(line.startswith("may_double     yes: it may be in the CRM already") for line in shown)
     assert shown[-1].startswith(f"-> koshelek-adapter receipts recheck {sent.id} asks the CRM")
 

@@ -28,7 +28,7 @@ def item(**more: object) -> Item:
         "id": 7,
         "kind": OperationKind.RECEIPT,
         "state": OperationState.HELD,
-        "reference": "KEY",
+        "idempotency_key": "KEY",
         "card_number": "2900",
         "attempt": 2,
         "recorded_at": NOON,

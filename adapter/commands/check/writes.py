@@ -1,4 +1,4 @@
-"""``check --writes`` on a test CRM: whether the CRM's side keeps the promise that a reference counts once.
+"""``check --writes`` on a test CRM: whether the CRM's side keeps the promise that a key counts once.
 
 It registers made-up people and gives them points, one after the other, at once, and with contents changed,
 and counts what took effect. What it leaves behind is told beforehand.
@@ -108,15 +108,15 @@ class Writes:
             return await self._existing(self.phone)
         users, deadline = self.service.programme.users, Deadline.after(_PATIENCE)
         first, second, third = [await self._free_phone() for _ in range(3)]
-        reference = self._reference(OperationKind.REGISTRATION)
-        written = await users.register(Profile(phone=first), idempotency_key=reference, deadline=deadline)
+        key = self._new_key(OperationKind.REGISTRATION)
+        written = await users.register(Profile(phone=first), idempotency_key=key, deadline=deadline)
         if written.outcome is not Outcome.DONE or written.crm_reference is None:
             self._tell("registration", _told("is not done", written), _LOOK, ok=False)
             return []
         self._tell("registration", "a new customer is made")
         self._made.append(f"{first} ({written.crm_reference})")
         again = await users.register(
-            Profile(phone=first), idempotency_key=reference, deadline=Deadline.after(_PATIENCE)
+            Profile(phone=first), idempotency_key=key, deadline=Deadline.after(_PATIENCE)
         )
         same = again.outcome is Outcome.DONE and again.crm_reference == written.crm_reference
         self._tell(
@@ -125,7 +125,7 @@ class Writes:
             "users_register: return the customer that is there under this :idempotency_key or phone",
             ok=same,
         )
-        await self._other_contents(reference, second, written.crm_reference)
+        await self._other_contents(key, second, written.crm_reference)
         await self._at_once(third)
         return [Holder("0", written.crm_reference, Profile(phone=first))]
 
@@ -143,44 +143,42 @@ class Writes:
             return []
         return [Holder(found[0].card_number or "0", found[0].customer_id, found[0].profile)]
 
-    async def _other_contents(self, reference: str, phone: str, first: str) -> None:
-        """A reference that is known, for somebody else: as after a restored database."""
+    async def _other_contents(self, key: str, phone: str, first: str) -> None:
+        """A key that is known, for somebody else: as after a restored database."""
         written = await self.service.programme.users.register(
-            Profile(phone=phone), idempotency_key=reference, deadline=Deadline.after(_PATIENCE)
+            Profile(phone=phone), idempotency_key=key, deadline=Deadline.after(_PATIENCE)
         )
         if written.outcome is Outcome.DONE and written.crm_reference == first:
             self._tell(
                 "registration",
-                "a known reference with another phone gets the FIRST person's customer: a stranger's data",
+                "a known key with another phone gets the FIRST person's customer: a stranger's data",
                 "users_register: compare the phone of what is there under :idempotency_key, else 'key_taken'",
                 ok=False,
             )
         elif written.outcome is Outcome.REFUSED:
-            self._tell("registration", "a known reference with another phone is refused")
+            self._tell("registration", "a known key with another phone is refused")
         else:
             if written.crm_reference is not None:
                 self._made.append(f"{phone} ({written.crm_reference})")
             self._tell(
                 "registration",
-                _told("a known reference with another phone", written),
-                "better refused: then two databases that use one reference are noticed",
+                _told("a known key with another phone", written),
+                "better refused: then two databases that use one key are noticed",
                 warning=True,
             )
 
     async def _at_once(self, phone: str) -> None:
         """Several calls at the same moment for one person, as the adapter's are after a broken line."""
         users = self.service.programme.users
-        reference = self._reference(OperationKind.REGISTRATION)
+        key = self._new_key(OperationKind.REGISTRATION)
         written = await asyncio.gather(
             *(
-                users.register(
-                    Profile(phone=phone), idempotency_key=reference, deadline=Deadline.after(_PATIENCE)
-                )
+                users.register(Profile(phone=phone), idempotency_key=key, deadline=Deadline.after(_PATIENCE))
                 for _ in range(_AT_ONCE)
             )
         )
         made = {one.crm_reference for one in written if one.outcome is Outcome.DONE}
-        self._made.extend(f"{phone} ({reference})" for reference in sorted(filter(None, made)))
+        self._made.extend(f"{phone} ({customer})" for customer in sorted(filter(None, made)))
         found = await users.find(phone=phone, email=None, birth_date=None, deadline=Deadline.after(_PATIENCE))
         good = len(made) == 1 and len(found) == 1
         self._tell(
@@ -188,7 +186,7 @@ class Writes:
             f"{_AT_ONCE} at once make one customer"
             if good
             else f"{_AT_ONCE} at once: {len(made)} customers were told, {len(found)} have the phone",
-            "a unique index on phone or reference, with ON CONFLICT … DO UPDATE",
+            "a unique index on phone or key, with ON CONFLICT … DO UPDATE",
             ok=good,
         )
 
@@ -222,17 +220,17 @@ class Writes:
             return
         ledger = _Ledger(self.service, points, account)
         await ledger.open()
-        credit, reference = self._credit(), self._reference(OperationKind.RECEIPT)
-        written = await ledger.credit(credit, reference)
+        credit, key = self._credit(), self._new_key(OperationKind.RECEIPT)
+        written = await ledger.credit(credit, key)
         if written.outcome is not Outcome.DONE:
             self._tell("credit", _told("is not done", written), _LOOK, ok=False)
             return
         if not await self._is_what_was_asked(ledger, credit, written):
             return  # whatever follows would only repeat it
         if programme.reconciliation[OperationKind.RECEIPT] is Reconciliation.KEY:
-            await self._one_effect(ledger, credit, reference)
+            await self._one_effect(ledger, credit, key)
         else:
-            await self._looked_up(ledger, account, credit, reference)
+            await self._looked_up(ledger, account, credit, key)
 
     async def _is_what_was_asked(self, ledger: _Ledger, credit: Credit, written: Written) -> bool:
         """Whether the CRM put on the account what it was asked for, and says so."""
@@ -255,19 +253,19 @@ class Writes:
         )
         return False
 
-    async def _one_effect(self, ledger: _Ledger, credit: Credit, reference: str) -> None:
-        """The promise of a CRM that honours our reference: the adapter sends a doubtful credit again."""
-        again = await ledger.credit(credit, reference)
+    async def _one_effect(self, ledger: _Ledger, credit: Credit, key: str) -> None:
+        """The promise of a CRM that honours our key: the adapter sends a doubtful credit again."""
+        again = await ledger.credit(credit, key)
         await self._held(ledger, "the same again", again, Outcome.DONE)
-        other = self._reference(OperationKind.RECEIPT)
+        other = self._new_key(OperationKind.RECEIPT)
         written = await asyncio.gather(*(ledger.credit(self._credit(), other) for _ in range(_AT_ONCE)))
         done = sum(one.outcome is Outcome.DONE for one in written)
         rose = await ledger.rose(_POINTS)
         self._tell(
             "credit",
-            f"{_AT_ONCE} at once under one reference take effect once ({done} told as done)"
+            f"{_AT_ONCE} at once under one key take effect once ({done} told as done)"
             if rose is None
-            else f"{_AT_ONCE} at once under one reference: {rose}",
+            else f"{_AT_ONCE} at once under one key: {rose}",
             "points_credit: a unique index on the column for :idempotency_key, and ON CONFLICT … DO UPDATE",
             ok=rose is None,
         )
@@ -275,8 +273,8 @@ class Writes:
             more = Credit(credit.points + 1, credit.description, credit.receipt)
             await self._held(
                 ledger,
-                "the same reference with another amount",
-                await ledger.credit(more, reference),
+                "the same key with another amount",
+                await ledger.credit(more, key),
                 Outcome.REFUSED,
             )
 
@@ -299,7 +297,7 @@ class Writes:
         detail = f"{what} {ends}" if good else f"{_told(what, written)}{f', and {rose}' if rose else ''}"
         self._tell("credit", detail, remedy, ok=good)
 
-    async def _looked_up(self, ledger: _Ledger, account: str, credit: Credit, reference: str) -> None:
+    async def _looked_up(self, ledger: _Ledger, account: str, credit: Credit, key: str) -> None:
         """A CRM that is looked into after a doubt has to show what it was given."""
         points = self.service.programme.points
         if points is None or not isinstance(points, ReconcilesCredit):
@@ -310,20 +308,20 @@ class Writes:
             found = await points.reconcile_credit(
                 account,
                 credit,
-                idempotency_key=reference,
+                idempotency_key=key,
                 since=ledger.since,
                 before=ledger.before,
                 deadline=Deadline.after(_PATIENCE),
             )
             if found.outcome is Outcome.DONE:
                 seconds = time.monotonic() - began
-                self._tell("credit", f"is found again by its reference after {seconds:.1f} s")
+                self._tell("credit", f"is found again by its key after {seconds:.1f} s")
                 return
             await asyncio.sleep(1)
         self._tell(
             "credit",
             _told(f"is not found again within {_SHOWS_AFTER:.0f} s", found),
-            "ask the vendor how soon the history shows a credit, and whether it keeps our reference as it is",
+            "ask the vendor how soon the history shows a credit, and whether it keeps our key as it is",
             ok=False,
         )
 
@@ -341,7 +339,7 @@ class Writes:
         by_rule = self.service.settings.receipts.points_by == "rule"
         return Credit(_POINTS if by_rule else None, "koshelek-adapter check", receipt)
 
-    def _reference(self, kind: OperationKind) -> str:
+    def _new_key(self, kind: OperationKind) -> str:
         return self.service.programme.new_key(kind)
 
     def _tell(

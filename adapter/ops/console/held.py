@@ -174,7 +174,7 @@ class Held(Pages):
 def sentence(say: Language, item: Item, asked: Asked) -> str:
     """What came of asking about an operation."""
     entries = ", ".join(asked.written.entries) if asked.written is not None else ""
-    told = say(SENTENCES[asked.answer], entries=entries, key=item.reference)
+    told = say(SENTENCES[asked.answer], entries=entries, key=item.idempotency_key)
     return f"{told} ({say.sentence(asked.detail)})" if asked.detail else told
 
 
