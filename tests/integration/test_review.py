@@ -148,6 +148,7 @@ async def test_held_ones_are_listed_oldest_first_and_nothing_private_is_shown(
         "kind": "receipt",
         "state": "held",
         "key": first.idempotency_key,
+        "reference": first.idempotency_key,
         "card": f"***{first.card[-4:]}",
         "attempt": 1,
         "recorded": "",
