@@ -1,6 +1,7 @@
 """What each part of the tests costs: ``pytest -p tests.costs`` ends with a table, most expensive file first.
 
-Processor time is that of the test's process and of the programs it started and waited for; PostgreSQL,
+Processor time is that of the test's process and of the programs it started and waited for,
+also of those that were forked; PostgreSQL,
 started once for all, is not in it. What each process spends before its first test, on imports most of all, is
 told apart. It may not know what is tested.
 """
@@ -8,6 +9,7 @@ told apart. It may not know what is tested.
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Generator
@@ -41,7 +43,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 def _processor() -> float:
     spent = os.times()
-    return spent.user + spent.system + spent.children_user + spent.children_system
+    forked = sys.modules.get("tests.integration.forks")
+    return (
+        spent.user
+        + spent.system
+        + spent.children_user
+        + spent.children_system
+        + getattr(forked, "spent", 0.0)
+    )
 
 
 _LAST: list[float] = []

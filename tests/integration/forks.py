@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -32,7 +32,77 @@ COMMANDS = {"koshelek-adapter": "adapter.commands.app", "koshelek-contract": "co
 PACKAGES = ("adapter", "contracts", "crm_backends")
 _ORDER = 200_000
 """Bytes an order may have."""
+_WORD = 100
+"""Bytes of what is told about a process: its id when it starts, its status and seconds when it has ended."""
 _starting = threading.Lock()
+
+
+spent = 0.0
+"""Processor seconds of the commands that have ended, so far as somebody has asked how they ended."""
+
+
+class Forked:
+    """A command that was started; used as ``subprocess.Popen`` is."""
+
+    def __init__(self, words: Sequence[str], told: socket.socket) -> None:
+        self.args = words
+        self._told = told
+        self.pid = int(told.recv(_WORD))
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """The status it ended with; ``None`` while it runs."""
+        with suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The status, once it has ended. Raises ``subprocess.TimeoutExpired``."""
+        global spent
+        if self.returncode is None:
+            self._told.settimeout(timeout)
+            try:
+                status, seconds = self._told.recv(_WORD).split()
+            except (TimeoutError, BlockingIOError):
+                raise subprocess.TimeoutExpired(self.args, timeout or 0) from None
+            self._told.close()
+            self.returncode = int(status)
+            spent += float(seconds)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with suppress(ProcessLookupError):  # it ends just now
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+def start(
+    command: str,
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: int,
+    stdout: int,
+    stderr: int,
+    session: bool = False,
+) -> Forked:
+    """Start one of the commands.
+
+    ``stdin``, ``stdout``, ``stderr``: numbers of open files. ``session``: it gets a session of its own.
+    """
+    words = [command, *arguments]
+    order = json.dumps({"words": words, "cwd": str(cwd), "env": dict(env), "session": session}).encode()
+    assert len(order) < _ORDER
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs, _starting:
+        socket.send_fds(_orders(), [order], [stdin, stdout, stderr, theirs.fileno()])
+    return Forked(words, ours)
 
 
 def run(
@@ -44,33 +114,27 @@ def run(
     timeout: float,
 ) -> subprocess.CompletedProcess[bytes]:
     """Run one of the commands to its end, as ``subprocess.run`` would."""
-    words = [command, *arguments]
-    order = json.dumps({"words": words, "cwd": str(cwd), "env": dict(env)}).encode()
-    assert len(order) < _ORDER
     with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         stdin.write(given)
         stdin.seek(0)
-        ours, theirs = socket.socketpair()
-        with ours:
-            with theirs, _starting:
-                files = [stdin.fileno(), out.fileno(), err.fileno(), theirs.fileno()]
-                socket.send_fds(_orders(), [order], files)
-            status = _status(ours, words, timeout)
+        process = start(
+            command,
+            *arguments,
+            cwd=cwd,
+            env=env,
+            stdin=stdin.fileno(),
+            stdout=out.fileno(),
+            stderr=err.fileno(),
+        )
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise
         out.seek(0)
         err.seek(0)
-        return subprocess.CompletedProcess(words, status, out.read(), err.read())
-
-
-def _status(process: socket.socket, words: list[str], timeout: float) -> int:
-    """What the forked process ends with; it is killed when it takes too long."""
-    with process.makefile() as told:
-        pid = int(told.readline())
-        process.settimeout(timeout)
-        try:
-            return int(told.readline())
-        except TimeoutError:
-            os.kill(pid, signal.SIGKILL)
-            raise subprocess.TimeoutExpired(words, timeout) from None
+        return subprocess.CompletedProcess(process.args, status, out.read(), err.read())
 
 
 @cache
@@ -113,9 +177,10 @@ def _serve() -> Callable[[], None] | None:
         if ended in readable:
             ended.recv(_ORDER)
             for pid in list(asking):
-                found, status = os.waitpid(pid, os.WNOHANG)
+                found, status, used = os.wait4(pid, os.WNOHANG)
                 if found:
-                    _tell(asking.pop(pid), os.waitstatus_to_exitcode(status), last=True)
+                    seconds = used.ru_utime + used.ru_stime
+                    _tell(asking.pop(pid), f"{os.waitstatus_to_exitcode(status)} {seconds}")
         if orders in readable:
             order, files, _, _ = socket.recv_fds(orders, _ORDER, 4)
             if not order:
@@ -130,30 +195,33 @@ def _serve() -> Callable[[], None] | None:
             asking[pid] = socket.socket(fileno=files.pop())
             for file in files:
                 os.close(file)
-            _tell(asking[pid], pid)
 
 
 def _become(order: dict[str, Any], files: list[int]) -> Callable[[], None]:
     """Take over arguments, folder, environment and streams; returns the command."""
+    if order["session"]:
+        os.setsid()
     for number, file in enumerate(files[:3]):
         os.dup2(file, number)
-    for file in files:
+    for file in files[:3]:
         os.close(file)
     os.chdir(order["cwd"])
     os.environ.clear()
     os.environ.update(order["env"])
     time.tzset()
+    if os.environ.get("PYTHONUNBUFFERED"):
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(write_through=True)  # type: ignore[union-attr]
     sys.argv = order["words"]
     sys.modules["__main__"] = ModuleType("__main__")  # as in the script of an installed command
     main: Callable[[], None] = import_module(COMMANDS[sys.argv[0]]).main
+    _tell(socket.socket(fileno=files[3]), str(os.getpid()))
     return main
 
 
-def _tell(asking: socket.socket, number: int, *, last: bool = False) -> None:
-    with suppress(OSError):  # it may not ask any more
-        asking.sendall(b"%d\n" % number)
-    if last:
-        asking.close()
+def _tell(asking: socket.socket, word: str) -> None:
+    with asking, suppress(OSError):  # it may not ask any more
+        asking.send(word.encode())
 
 
 if __name__ == "__main__":

@@ -150,20 +150,40 @@ class Running:
     """A started process in a session of its own, so that a signal to its group is Ctrl-C."""
 
     def __init__(
-        self, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, name: str = "adapter"
+        self,
+        *arguments: str,
+        cwd: Path,
+        env: Mapping[str, str] | None = None,
+        name: str = "adapter",
+        anew: bool = False,
     ) -> None:
+        """``anew``: in a new interpreter, which imports what it needs as on a person's machine."""
         self._out, self._err = (cwd / f"{name}-{time.monotonic_ns()}.{end}" for end in ("out", "err"))
         self.started = time.monotonic()
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                command(*arguments),
-                cwd=cwd,
-                env=environment({"PYTHONUNBUFFERED": "1"} | dict(env or {})),
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-            )
+        variables = environment({"PYTHONUNBUFFERED": "1"} | dict(env or {}))
+        with open(os.devnull, "rb") as nothing, self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process: subprocess.Popen[bytes] | forks.Forked
+            if anew:
+                self.process = subprocess.Popen(
+                    command(*arguments),
+                    cwd=cwd,
+                    env=variables,
+                    stdin=nothing,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+            else:
+                self.process = forks.start(
+                    "koshelek-adapter",
+                    *arguments,
+                    cwd=cwd,
+                    env=variables,
+                    stdin=nothing.fileno(),
+                    stdout=out.fileno(),
+                    stderr=err.fileno(),
+                    session=True,
+                )
 
     @property
     def out(self) -> str:

@@ -18,13 +18,13 @@ from tests.integration.processes import Running
 
 
 @contextmanager
-def demo(folder: Path, crm: str) -> Iterator[Path]:
-    """A running demo; the options file it wrote."""
+def demo(folder: Path, crm: str) -> Iterator[tuple[Path, str]]:
+    """A running demo; the options file it wrote, and what it printed."""
     arguments = ("--port", "0", "--management-port", "0", "--data-dir", "data", "--crm", crm)
     with Running("demo", *arguments, cwd=folder) as running:
-        running.wait_for("Ctrl-C stops everything", limit=40)
+        running.wait_for("Ctrl-C stops everything", limit=60)
         assert "koshelek-contract run --config data/koshelek-contract.yaml --profile full" in running.out
-        yield folder / "data" / "koshelek-contract.yaml"
+        yield folder / "data" / "koshelek-contract.yaml", running.out
 
 
 def run_suite(options_file: Path, **given: object) -> TargetRun:
@@ -64,7 +64,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_postgres_demo_keeps_every_clause(tmp_path: Path) -> None:
-    with demo(tmp_path, "postgres") as options_file:
+    with demo(tmp_path, "postgres") as (options_file, _):
         newest = run_suite(options_file)
         assert broken(newest) == {}
         assert skipped(newest) == WITHOUT_TLS | {
