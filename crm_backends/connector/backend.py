@@ -113,9 +113,9 @@ class ConnectorBackend(HttpDriver):
     def probes(self) -> Iterable[Probe]:
         """The call of the connector's ``check``."""
         yield Probe(
-            subject="credentials",
+            subject="check",
             ask=self._ask_check,
-            well="the CRM answers to them",
+            well="the CRM answers, and takes the credentials",
             credentials="correct the credentials in the settings, or their rights",
             settings=_MISFIT,
         )
