@@ -162,7 +162,10 @@ def load(name: str) -> BackendSpec[Any]:
 
 def _read(file: Path) -> BackendSpec[Any]:
     from crm_backends.connector import ConnectorError, spec_of
+    from crm_backends.paths import cannot_read
 
+    if (problem := cannot_read(file)) is not None:
+        raise DriverNotUsable(problem)
     try:
         return spec_of(file.resolve())
     except ConnectorError as error:

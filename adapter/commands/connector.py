@@ -70,12 +70,17 @@ def new(file: Annotated[Path, typer.Argument(help="File to write; it must not ex
 @app.command()
 @plainly
 def check(which: Which) -> None:
-    """Look at a connector: its language, names and types, and run its examples. Nothing is sent."""
+    """Look at a connector: its language, names and types, and run its examples. Nothing is sent.
+
+    Then answers that mean nothing take the place of those of the examples: none may be read as something.
+    """
     from crm_backends.connector.examples import run_all, without_examples
     from crm_backends.connector.notes import notes
+    from crm_backends.connector.planting import run_planted
 
     loaded, spec = _read(which)
     count, problems = asyncio.run(run_all(loaded, spec))
+    problems = problems or asyncio.run(run_planted(loaded, spec))
     if problems:
         fail("\n".join(str(problem) for problem in problems))
     for note in notes(loaded):

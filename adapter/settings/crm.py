@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -15,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adapter.settings.base import SettingsError, from_json, read_secret_files, secret_names
 from adapter.settings.problems import explain, instead_of, placed
 from crm_backends import registry
+from crm_backends.paths import cannot_read
 
 PORTS = ("users", "points", "coupons")
 
@@ -112,12 +114,23 @@ def _bind(port: str, section: CrmPort, default: str | None, shared: Mapping[str,
         given = {key: value for key, value in shared.items() if key not in either} | own
     try:
         given = from_json(spec.settings, read_secret_files(spec.settings, given), where)
-        return Binding(name, spec.settings.model_validate(given))
+        binding = Binding(name, spec.settings.model_validate(given))
     except ValidationError as error:
         here = CrmPort if where != "crm" else Crm
         raise SettingsError(explain(error, spec.settings, where, more=list(here.model_fields))) from None
     except ValueError as error:
         raise SettingsError([placed(where, str(error), spec.settings)]) from None
+    if problems := list(_unreadable(binding.settings, where)):
+        raise SettingsError(problems)
+    return binding
+
+
+def _unreadable(settings: BaseModel, where: str) -> Iterator[str]:
+    """A line for each file that the settings name and nobody can read here."""
+    for name in type(settings).model_fields:
+        path = getattr(settings, name)
+        if isinstance(path, Path) and name.endswith("_file") and (problem := cannot_read(path)) is not None:
+            yield f"{where}.{name}: {problem}"
 
 
 def driver_secrets(*sections: Mapping[str, Any]) -> frozenset[str]:

@@ -113,9 +113,9 @@ class ConnectorBackend(HttpDriver):
     def probes(self) -> Iterable[Probe]:
         """The call of the connector's ``check``."""
         yield Probe(
-            subject="credentials",
+            subject="check",
             ask=self._ask_check,
-            well="the CRM answers to them",
+            well="the CRM answers, and takes the credentials",
             credentials="correct the credentials in the settings, or their rights",
             settings=_MISFIT,
         )
@@ -158,7 +158,7 @@ class ConnectorBackend(HttpDriver):
         try:
             return tell()
         except CannotTell as error:
-            raise BackendMisconfigured(f"{self.name}: {error}") from None
+            raise self._runner.untold(error) from None
 
     async def _write(
         self, operation: str, deadline: Deadline, asked: Mapping[str, Any], key: str | None = None
@@ -185,9 +185,10 @@ class ConnectorBackend(HttpDriver):
         if ended is not None:
             return ended
         result = plan.mapping.result
+        tell = self._reader.field if run.excused else self._reader.told
         try:
-            made = self._reader.field(result, "id", run.context, text_or_nothing)
-            points = self._reader.field(result, "points", run.context, amount)
+            made = tell(result, "id", run.context, text_or_nothing)
+            points = tell(result, "points", run.context, amount)
             message = self._reader.field(result, "message", run.context, text_or_nothing)
         except CannotTell as error:
             return Written.unknown(f"{self.name}: {error}")
@@ -216,7 +217,7 @@ class ConnectorBackend(HttpDriver):
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: {operation}: several accounts of one holder")
         found: str | None = self.worked_out(
-            lambda: self._reader.field(plan.mapping.result, "id", contexts[0], text_or_nothing)
+            lambda: self._reader.told(plan.mapping.result, "id", contexts[0], text_or_nothing)
         )
         return found
 

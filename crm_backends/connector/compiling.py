@@ -6,6 +6,7 @@ What is wrong is collected, so that one run tells all of it. It may not send any
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from crm_backends.connector.compiling_auth import AuthCompiler
@@ -74,7 +75,7 @@ class _Compiler(AuthCompiler):
             check=self._check(model.check),
             flows=flows,
             headers=headers if model.headers else None,
-            content=self._maybe(model.content, self._as_it_came(self._base), ("content",)),
+            content=self._maybe(model.content, self._as_it_came(self._base).reading(), ("content",)),
         )
 
     def _check(self, check: Check) -> Sequence[StepPlan]:
@@ -184,7 +185,7 @@ class _Compiler(AuthCompiler):
         gives: Mapping[str, str],
         several: bool,
     ) -> ResultMapping:
-        answered = self._answered(scope.with_names(steps=saved))
+        answered = self._answered(scope.with_names(steps=saved)).reading()
         each = answered.with_names(row=None) if part.rows is not None else answered
         if part.where is not None and part.rows is None:
             self._wrong((*path, "where"), "where goes with rows")
@@ -196,7 +197,7 @@ class _Compiler(AuthCompiler):
                 self._wrong((*path, "result", name), cause, nearest(name, gives), key=True)
         return ResultMapping(
             rows=self._maybe(part.rows, answered, (*path, "rows")),
-            where=self._maybe(part.where, each, (*path, "where")),
+            where=self._maybe(part.where, replace(each, reads=False), (*path, "where")),
             result={
                 name: self._expression(code, each, (*path, "result", name))
                 for name, code in part.result.items()
@@ -269,6 +270,7 @@ class _Compiler(AuthCompiler):
         ok = self._maybe(step.ok, answered, (*path, "ok"))
         if ok is None:
             ok = self._maybe(self._model.ok, self._everywhere(), ("ok",))
+        has = self._has(request, answered, path if step.has else at)
         return StepPlan(
             name=step.name or "",
             sending=self._sending(request, inner, at),
@@ -278,9 +280,10 @@ class _Compiler(AuthCompiler):
             prepares=step.prepares,
             rulings=rulings,
             ok=ok,
+            has=has,
             accept=_named_statuses(rulings),
             save=[
-                (name, self._expression(code, answered, (*path, "save", name)))
+                (name, self._expression(code, answered.reading(), (*path, "save", name)))
                 for name, code in step.save.items()
             ],
             paging=self._paging(step.pages, answered, (*path, "pages")),
@@ -310,7 +313,7 @@ class _Compiler(AuthCompiler):
             self._wrong(path, "next goes with by: cursor, and only with it")
         return Paging(
             plan=pages,
-            rows=self._expression(pages.rows, scope, (*path, "rows")),
+            rows=self._expression(pages.rows, scope.reading(), (*path, "rows")),
             next=self._maybe(pages.next, scope, (*path, "next")),
             last=self._maybe(pages.last, scope, (*path, "last")),
         )
@@ -334,7 +337,7 @@ def _joined(base: Request, step: Step) -> Request:
             fields[name] = {**fields[name], **own[name]}
         elif name in own:
             fields[name] = own[name]
-    for name in ("auth", "takes_text"):
+    for name in ("auth", "takes_text", "has"):
         if name in own:
             fields[name] = own[name]
     return Request.model_validate(fields)

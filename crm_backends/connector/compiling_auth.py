@@ -6,6 +6,7 @@ It may not know any operation.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from crm_backends.connector.expressions import read_expression
@@ -63,15 +64,19 @@ class AuthCompiler:
     def _maybe(self, text: Any, scope: Scope, path: Path) -> Expression | None:
         return None if text is None else self._expression(text, scope, path)
 
+    def _has(self, request: Request, scope: Scope, path: Path) -> list[Expression]:
+        several = request.has or []
+        return [self._expression(one, scope, (*path, "has", index)) for index, one in enumerate(several)]
+
     # -- scopes and calls ------------------------------------------------------------------------------
 
     def _sent(self, scope: Scope) -> Scope:
-        return Scope(scope.names, scope.functions, {**scope.elsewhere, **_NO_ANSWER})
+        return replace(scope, elsewhere={**scope.elsewhere, **_NO_ANSWER})
 
     def _decided(self, scope: Scope) -> Scope:
         """For conditions: no secrets."""
         names = {name: shape for name, shape in scope.names.items() if name != "secrets"}
-        return Scope(names, scope.functions, {**scope.elsewhere, **_SECRETS})
+        return replace(scope, names=names, elsewhere={**scope.elsewhere, **_SECRETS})
 
     def _as_it_came(self, scope: Scope) -> Scope:
         """For what is told of an answer whatever it answers."""
@@ -158,8 +163,9 @@ class AuthCompiler:
                 )
         return LoginPlan(
             sending=self._sending(login, scope, path),
-            token=self._expression(login.token, answered, (*path, "token")),
+            token=self._expression(login.token, answered.reading(), (*path, "token")),
             lasts=self._maybe(login.lasts, answered, (*path, "lasts")),
             ok=self._maybe(login.ok, answered, (*path, "ok")),
+            has=self._has(login, answered, path),
             sent=sent,
         )

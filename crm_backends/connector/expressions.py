@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -23,7 +24,18 @@ from crm_backends.connector.functions import Function
 from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
 from crm_backends.connector.problems import nearest
 from crm_backends.connector.scope import Context, Expression, Run, Scope, Shape, Wrong
-from crm_backends.connector.values import Unfit, field_of, kind, number, same, text_of
+from crm_backends.connector.values import (
+    LACKING,
+    Missing,
+    Unfit,
+    field_of,
+    kind,
+    member_of,
+    number,
+    plain,
+    same,
+    text_of,
+)
 
 _LONGEST = 4000
 """Characters of an expression."""
@@ -53,7 +65,10 @@ def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
     if len(pieces) != 1 or isinstance(pieces[0], nodes.TemplateData):
         raise Wrong("this is not one expression", "put } into quotes, or leave it out", "}")
     compiler = _Compiler(scope)
-    return Expression(compiler.compiled(pieces[0]), where, frozenset(compiler.statuses))
+    run = compiler.compiled(pieces[0])
+    reader = _Compiler(scope.reading())
+    looks_at = [reader.compiled(node) for node in _reads(pieces[0])]
+    return Expression(run, where, frozenset(compiler.statuses), text.strip(), looks_at)
 
 
 def read_pieces(text: str, scope: Scope, where: str = "") -> list[str | Expression]:
@@ -109,7 +124,6 @@ def _unread(text: str, told: str) -> Wrong:
     return Wrong(f"the expression cannot be read: {told}", _SYNTAX)
 
 
-_WHERE = 'list | where(id=input.account), or list | where("row.amount > 0")'
 _SYNTAX = "see `koshelek-adapter connector docs` for how expressions are written"
 
 
@@ -118,6 +132,7 @@ class _Compiler:
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self._reading = scope.reads
         self.statuses: set[int] = set()
 
     def compiled(self, node: nodes.Node) -> Run:
@@ -131,6 +146,27 @@ class _Compiler:
         if maker is None:
             raise Wrong(f"expressions have no {type(node).__name__}", _SYNTAX)
         return maker(self, node)
+
+    def _operand(self, node: nodes.Node) -> Run:
+        """For what takes nothing as it takes other values: what the answer lacks is nothing there."""
+        run = self.compiled(node)
+        if not self._reading or not _of_answer(node):
+            return run
+        return lambda context: plain(run(context))
+
+    def _number(self, node: nodes.Node) -> Run:
+        """For what cannot do without a value."""
+        run = self.compiled(node)
+        if not self._reading or not _of_answer(node):
+            return run
+
+        def needed(context: Context) -> Any:
+            value = run(context)
+            if value is LACKING:
+                raise Missing
+            return value
+
+        return needed
 
     # -- values ----------------------------------------------------------------------------------------
 
@@ -151,6 +187,10 @@ class _Compiler:
             if name in self._scope.elsewhere:
                 raise Wrong(f"{name} may not be used here", self._scope.elsewhere[name], name)
             raise Wrong(f'there is no "{name}" here', nearest(name, self._scope.names), name)
+        if name == "body" and self._reading:
+            return lambda context: LACKING if context.get(name, "") is None else context.get(name)
+        if name == "content" and not self._reading:
+            return lambda context: plain(context.get(name))
         return lambda context: context.get(name)
 
     def _getattr(self, node: nodes.Getattr) -> Run:
@@ -164,7 +204,10 @@ class _Compiler:
         if self._shape(node.node) is not None:
             path = _path(node.node)
             raise Wrong(f"a member of {path} has to be named", f"write {path}.name", path)
-        base, item = self._compiled(node.node), self._compiled(node.arg)
+        if self._reading and _of_answer(node.node) and isinstance(node.arg, nodes.Const):
+            rows, position = self._compiled(node.node), node.arg.value
+            return lambda context: member_of(rows(context), position)
+        base, item = self._operand(node.node), self._operand(node.arg)
         return lambda context: field_of(base(context), item(context))
 
     def _part(self, of: nodes.Node, part: nodes.Slice) -> Run:
@@ -175,8 +218,8 @@ class _Compiler:
 
         def sliced(context: Context) -> Any:
             value = base(context)
-            if value is None:
-                return None
+            if value is None or value is LACKING:
+                return value
             if not isinstance(value, str | list):
                 raise Unfit(f"text or a list is wanted, this is {kind(value)}")
             ends = [None if end is None else int(number(end(context))) for end in (start, stop)]
@@ -195,7 +238,11 @@ class _Compiler:
             value = base(context)
             return value.get(name) if type(value) is dict else field_of(value, name)
 
-        return member
+        def of_answer(context: Context) -> Any:
+            value = base(context)
+            return value.get(name, LACKING) if type(value) is dict else member_of(value, name)
+
+        return of_answer if self._reading and _of_answer(of) else member
 
     def _near(self, path: str, name: str, shape: Mapping[str, Any]) -> str:
         """A remedy for a member that is not there; a secret may be looked for among the settings."""
@@ -222,11 +269,11 @@ class _Compiler:
         return None if above is None else above.get(name)
 
     def _list(self, node: nodes.List) -> Run:
-        items = [self._compiled(item) for item in node.items]
+        items = [self._operand(item) for item in node.items]
         return lambda context: [item(context) for item in items]
 
     def _dict(self, node: nodes.Dict) -> Run:
-        pairs = [(self._compiled(pair.key), self._compiled(pair.value)) for pair in node.items]
+        pairs = [(self._operand(pair.key), self._operand(pair.value)) for pair in node.items]
 
         def made(context: Context) -> dict[Any, Any]:
             members = [(key(context), value(context)) for key, value in pairs]
@@ -261,7 +308,8 @@ class _Compiler:
         (operand,) = node.ops
         if isinstance(node.expr, nodes.Name) and node.expr.name == "status":
             self._note_statuses(operand)
-        left, right = self._compiled(node.expr), self._compiled(operand.expr)
+        side = self._operand if operand.op in ("eq", "ne", "in", "notin") else self._number
+        left, right = side(node.expr), side(operand.expr)
         how = COMPARISONS[operand.op]
         return lambda context: how(left(context), right(context))
 
@@ -274,16 +322,16 @@ class _Compiler:
                 self.statuses.add(value.value)
 
     def _arithmetic(self, node: nodes.BinExpr) -> Run:
-        left, right = self._compiled(node.left), self._compiled(node.right)
+        left, right = self._number(node.left), self._number(node.right)
         how = ARITHMETIC[node.operator]
         return lambda context: how(number(left(context)), number(right(context)))
 
     def _neg(self, node: nodes.Neg) -> Run:
-        operand = self._compiled(node.node)
+        operand = self._number(node.node)
         return lambda context: -number(operand(context))
 
     def _concat(self, node: nodes.Concat) -> Run:
-        parts = [self._compiled(part) for part in node.nodes]
+        parts = [self._number(part) for part in node.nodes]
         return lambda context: "".join(text_of(part(context)) for part in parts)
 
     # -- functions and tests ---------------------------------------------------------------------------
@@ -307,9 +355,12 @@ class _Compiler:
         if function is None:
             known = [*self._scope.functions, "where"]
             raise Wrong(f'there is no function "{name}"', nearest(name, known), name)
-        arguments = [self._compiled(argument) for argument in (*first, *node.args)]
-        named = {str(pair.key): self._compiled(pair.value) for pair in node.kwargs}
+        value = self._operand if name == "default" else self._compiled
+        arguments = [value(argument) for argument in (*first, *node.args)]
+        named = {str(pair.key): self._operand(pair.value) for pair in node.kwargs}
         _check_arguments(name, function, len(arguments), named)
+        if self._reading and name != "default" and any(_of_answer(one) for one in (*first, *node.args)):
+            return _lacking_too(function, arguments, named)
         if not named and len(arguments) == 1:
             (only,) = arguments
             return lambda context: function(only(context))
@@ -333,13 +384,15 @@ class _Compiler:
                 raise Wrong(
                     "the condition of where is written as a text", 'list | where("row.id == …")', "where"
                 )
-            inner = read_expression(text.value, self._scope.with_names(row=None))
+            inner = read_expression(text.value, replace(self._scope, reads=False).with_names(row=None))
             condition = inner.run
 
-        def chosen(context: Context) -> list[Any]:
+        def chosen(context: Context) -> Any:
             found = rows(context)
             if found is None:
                 return []
+            if found is LACKING:
+                return found
             if not isinstance(found, list):
                 raise Unfit(f"a list is wanted, this is {kind(found)}")
             for name, value in wanted:
@@ -357,7 +410,7 @@ class _Compiler:
             near = difflib.get_close_matches(node.name, TESTS, n=1)
             known = f'did you mean "is {near[0]}"?' if near else f"known: {', '.join(sorted(TESTS))}"
             raise Wrong(f'there is no test "is {node.name}"', known, node.name)
-        operand = self._compiled(node.node)
+        operand = self._operand(node.node)
         return lambda context: test(operand(context))
 
 
@@ -388,6 +441,48 @@ _MAKERS: Mapping[type[nodes.Node], Callable[[_Compiler, Any], Run]] = {
     nodes.Test: _Compiler._test,
 }
 """All that an expression may be made of."""
+
+
+def _of_answer(node: nodes.Node) -> bool:
+    """Whether a value is read of an answer, or made of what is."""
+    return (isinstance(node, nodes.Name) and node.name in _ANSWER) or any(
+        one.name in _ANSWER for one in node.find_all(nodes.Name)
+    )
+
+
+_ANSWER = frozenset({"body", "content", "headers", "row"})
+
+
+def _reads(node: nodes.Node) -> list[nodes.Expr]:
+    """What is read of an answer, each as far as its members are named.
+
+    Not ``body is none``: that an answer has no body is no less plain than what a body says.
+    """
+    if isinstance(node, nodes.Test) and node.name == "none" and isinstance(node.node, nodes.Name):
+        return []
+    if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem) and _named_members(node):
+        return [node]
+    return [found for child in node.iter_child_nodes() for found in _reads(child)]
+
+
+def _named_members(node: nodes.Node) -> bool:
+    if isinstance(node, nodes.Getattr):
+        return _named_members(node.node)
+    if isinstance(node, nodes.Getitem):
+        return isinstance(node.arg, nodes.Const) and _named_members(node.node)
+    return isinstance(node, nodes.Name) and node.name in _ANSWER
+
+
+def _lacking_too(function: Function, arguments: Sequence[Run], named: Mapping[str, Run]) -> Run:
+    """A call that gives what it is given where the answer lacks it."""
+
+    def called(context: Context) -> Any:
+        given = [argument(context) for argument in arguments]
+        if any(value is LACKING for value in given):
+            return LACKING
+        return function(*given, **{key: value(context) for key, value in named.items()})
+
+    return called
 
 
 def _path(node: nodes.Node) -> str:

@@ -33,6 +33,8 @@ def _in_a_list(value: Any) -> Any:
 
 Code = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})]
 """An expression."""
+Has = Annotated[list[Code], BeforeValidator(_in_a_list, json_schema_input_type=Code | list[Code])]
+"""One expression, or several."""
 Name = Annotated[str, Field(pattern=NAME, max_length=60)]
 Reason = Annotated[str, Field(min_length=3)]
 Sent = Annotated[Any, WithJsonSchema({})]
@@ -94,6 +96,11 @@ class Request(Part):
     takes_text: bool | None = Field(
         None, description="A good answer may be text that is not JSON; body is that text then."
     )
+    has: Has | None = Field(
+        None,
+        description="What a good answer has besides a status of 2xx: a member such as `body.id`, or a "
+        "condition; one, or a list. An answer in which it is nothing or false says neither yes nor no.",
+    )
 
     @property
     def method_and_path(self) -> tuple[str, str] | None:
@@ -123,7 +130,9 @@ class Step(Request):
     prepares: bool = Field(
         False, description="It makes something that does no harm if it is left over; it is sent once."
     )
-    ok: Code | None = Field(None, description="When the answer says that it went well. Else: 2xx.")
+    ok: Code | None = Field(
+        None, description="When the answer says that it went well, whatever its status. Else: 2xx."
+    )
     outcomes: list[Outcome] = []
     save: Results = {}
     pages: Pages | None = None

@@ -61,6 +61,8 @@ class StepPlan:
     rulings: Sequence[Ruling]
     """Of the step, of its operation, of the connector."""
     ok: Expression | None
+    has: Sequence[Expression]
+    """What a good answer has."""
     accept: frozenset[int]
     """Statuses that an outcome names."""
     save: Sequence[tuple[str, Expression]]
@@ -108,6 +110,7 @@ class LoginPlan:
     token: Expression
     lasts: Expression | None
     ok: Expression | None
+    has: Sequence[Expression]
     sent: Sequence[tuple[str, Fill]]
     """Names of headers, or of query parameters after a question mark."""
 

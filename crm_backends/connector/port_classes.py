@@ -126,7 +126,7 @@ class UsersPort(ConnectorBackend):
         except Nothing:
             return
         except CannotTell as error:
-            raise BackendMisconfigured(f"{self.name}: {error}") from None
+            raise self._runner.untold(error) from None
 
     def _phones_in(self, plan: Plan, run: Run) -> list[ListedPhone]:
         contexts = self.worked_out(lambda: self._runner.rows(plan.mapping, run))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crm_backends.connector.plans import LoginPlan, Part, Program
-from crm_backends.connector.scope import CannotTell
+from crm_backends.connector.scope import CannotTell, Expression
 from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.templates import Fill
 from crm_backends.connector.values import Unfit, kind, number
@@ -156,16 +156,22 @@ class _Login(TokenAuth):
         return HttpCall(self._plan.sending.method, path, **details)
 
     def granted(self, answer: Reply) -> bool:
-        if self._plan.ok is None or not answer.ok:
-            return answer.ok
-        return self._plan.ok.holds(_answered(answer, self._statics))
+        return answer.ok and self._unmet(answer) is None
+
+    def _unmet(self, answer: Reply) -> Expression | None:
+        """What a good answer has and this one has not."""
+        context = _answered(answer, self._statics)
+        if self._plan.ok is not None and not self._plan.ok.holds(context):
+            return self._plan.ok
+        return next((one for one in self._plan.has if not one.is_there(context)), None)
 
     def _refused(self, answer: Reply) -> Fault:
-        """Where the status is good it is ``ok`` that refuses: its line is told."""
+        """Where the status is good it is ``ok`` or ``has`` that refuses: its line is told."""
         fault = super()._refused(answer)
-        if not answer.ok or self._plan.ok is None:
+        if not answer.ok or (unmet := self._unmet(answer)) is None:
             return fault
-        return replace(fault, text=f"gives no token: the login's ok does not hold ({self._plan.ok.where})")
+        name = "ok" if unmet is self._plan.ok else "has"
+        return replace(fault, text=f"gives no token: the login's {name} does not hold ({unmet.where})")
 
     def told(self, answer: Reply) -> tuple[object, float]:
         context = _answered(answer, self._statics)

@@ -96,11 +96,12 @@ def _text_of(file: File, before: Sequence[Source]) -> str:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
         cause = f"{file.name} cannot be read ({error.strerror or type(error).__name__})"
+        remedy = "correct the path, or let this user read it"
     except UnicodeDecodeError:
-        cause = f"{file.name} is not UTF-8"
+        cause, remedy = f"{file.name} is not UTF-8", "save it as UTF-8"
     if before:
-        raise _refusal(before[-1], ("extends",), cause)
-    raise ConnectorError([Problem(Place(str(file), 1, 1), cause)])
+        raise _refusal(before[-1], ("extends",), cause, remedy)
+    raise ConnectorError([Problem(Place(str(file), 1, 1), cause, remedy)])
 
 
 def _refusal(one: Source, path: Path, cause: str, remedy: str = "") -> ConnectorError:

@@ -14,7 +14,7 @@ from crm_backends.connector.plans import Plan, ReconcilePlan
 from crm_backends.connector.results import Reader, amount, text_or_nothing, whole
 from crm_backends.connector.running import CannotReconcile, Nothing, Run, Runner
 from crm_backends.connector.scope import CannotTell
-from crm_backends.ports import BackendMisconfigured, Refusal, Written
+from crm_backends.ports import Refusal, Written
 
 Finish = Callable[[Plan, Run, int], Awaitable[Written]]
 
@@ -33,6 +33,8 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
         await runner.read(how.steps, run)
         for condition, number in how.go_on:
             if condition.holds(run.context):
+                condition.shown(run.context)
+                run.committed = True  # a part of it is there
                 return await finish(plan, run, number)
         contexts = runner.rows(how.mapping, run)
         found = [_compared(plan, how, run, context, reader) for context in contexts]
@@ -41,7 +43,7 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
     except CannotReconcile:
         return Written.unknown(f"{plan.name}: what the CRM answers does not tell")
     except CannotTell as error:
-        raise BackendMisconfigured(str(error)) from None
+        raise runner.untold(error) from None
     if not found:
         return Written.not_sent()
     first = found[0]

@@ -81,7 +81,8 @@ def _operators() -> Iterator[str]:
     yield "Choose: `a if test else b`."
     yield 'Reckon: `+` `-` `*` `/` `//` `%`, exactly. Text: `a ~ b`. Lists `[a, b]`, mappings `{"a": b}`,'
     yield 'parts `list[0]`, `text[:10]`, `{"male": "m"}[row.sex]`.'
-    yield "A member that is not there is nothing, and so are its members."
+    yield "A member that is not there is nothing, and so are its members; what `rows`, `save` and a"
+    yield "needed field of a result read of an answer has to be there, unless `default` says what it is else."
     yield from ("", "| test | holds where |", "|---|---|")
     yield from (f"| `is {name}` | {text} |" for name, text in TOLD_TESTS.items())
     yield ""

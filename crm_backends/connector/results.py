@@ -53,11 +53,19 @@ class Reader:
             cause = str(error) if isinstance(error, Unfit) else "the value cannot be read"
             raise CannotTell(f"{code.where}: {name}: {cause}") from None
 
+    def told(
+        self, result: Mapping[str, Expression], name: str, context: Mapping[str, Any], read: Read
+    ) -> Any:
+        """The same of what the answer has to have, if only as nothing. Raises ``CannotTell``, ``Lacks``."""
+        if name in result:
+            result[name].there(context)
+        return self.field(result, name, context, read)
+
     def needed(
         self, result: Mapping[str, Expression], name: str, context: Mapping[str, Any], read: Read
     ) -> Any:
         """The same, where nothing is an error."""
-        found = self.field(result, name, context, read)
+        found = self.told(result, name, context, read)
         if found is None:
             where = result[name].where if name in result else ""
             raise CannotTell(f"{where}: {name}: there is nothing in the answer")

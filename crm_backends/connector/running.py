@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from crm_backends.connector.plans import Paging, ResultMapping, Ruling, StepPlan
-from crm_backends.connector.scope import CannotTell, Expression
+from crm_backends.connector.scope import CannotTell, Expression, Lacks
 from crm_backends.connector.sending import details_of, headers_of
+from crm_backends.connector.vocabulary import UNDECIDED
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (
     BackendCredentials,
@@ -45,6 +46,8 @@ class Run:
     """Rows after which no further page is asked for."""
     kept: dict[str, Any] = field(default_factory=dict)
     """What the steps have saved, by their names."""
+    excused: bool = False
+    """Whether an outcome has said of the last answer that it is well as it is, whatever it lacks."""
     reconciling: bool = False
     """Whether it looks for what became of a write."""
 
@@ -114,7 +117,7 @@ class Runner:
                 elif step.name:
                     run.kept[step.name] = {}
             except CannotTell as error:
-                raise BackendMisconfigured(f"{self._name}: {error}") from None
+                raise self.untold(error) from None
 
     async def _read_step(self, step: StepPlan, run: Run) -> None:
         """Raises ``CannotTell`` besides what ``read`` raises."""
@@ -146,7 +149,7 @@ class Runner:
             named = plan.name is not None and position is not None
             more: More = {plan.in_: {str(plan.name): position}} if named else None
             self._look(step, run, await self._asked(step, run, more))
-            rows = paging.rows.value(run.context)
+            rows = _read_of(paging.rows, run)
             rows = [] if rows is None else rows
             if not isinstance(rows, list):
                 raise CannotTell(f"{paging.rows.where}: a list is wanted")
@@ -187,6 +190,11 @@ class Runner:
             raise self._error(said, run)
         self._save(step, run)
 
+    def untold(self, error: CannotTell) -> BackendError:
+        """What is told of an answer that cannot be read: an outage where it lacks what it always has."""
+        kind = BackendUnavailable if isinstance(error, Lacks) else BackendMisconfigured
+        return kind(f"{self._name}: {error}")
+
     # -- writes ----------------------------------------------------------------------------------------
 
     async def write(self, steps: Sequence[StepPlan], run: Run, begin: int = 0) -> Written | None:
@@ -207,7 +215,7 @@ class Runner:
             except Nothing:
                 ended = Written.refused(reason=f"{self._name}: {run.operation}: what is needed is not there")
             except CannotTell as error:
-                ended = self._failed(BackendMisconfigured(f"{self._name}: {error}"), run)
+                ended = self._failed(self.untold(error), run)
             except BackendError as error:
                 ended = self._failed(error, run)
             if ended is not None:
@@ -303,25 +311,46 @@ class Runner:
 
         Raises ``CannotTell``; where the call was ``sent`` to change something, it counts as such.
         """
-        context = run.context
+        context, run.excused = run.context, False
         context["body"], context["status"] = reply.body, reply.status
         if self._looks_at_headers:
             context["headers"] = headers_of(reply)
         try:
             if self._content is not None:
-                context["content"] = self._content.value(context)
+                context["content"] = self._content.read(context)
             ruling = decided(step.rulings, context)
             if ruling is not None:
+                if reply.ok and ruling.decides not in UNDECIDED:
+                    ruling.when.shown(context)
+                run.excused = ruling.decides == "ok"
                 return ruling.decides
             well = reply.ok if step.ok is None else step.ok.holds(context)
+            if well:
+                self._look_whether_good(step, reply, context)
         except CannotTell:
             run.committed = run.committed or sent
             raise
         return "ok" if well else None
 
+    def _look_whether_good(self, step: StepPlan, reply: Reply, context: Mapping[str, Any]) -> None:
+        """Raises ``Lacks`` where the answer has not what a good one has."""
+        for one in step.has:
+            if not one.is_there(context):
+                raise Lacks(f"{one.where}: the answer lacks {one.text}")
+        if step.ok is not None:
+            return
+        body, where = reply.body, step.sending.where
+        if isinstance(body, dict) and (body.get("error") or body.get("errors")):
+            raise Lacks(
+                f"{where}: the answer has an error in it (status {reply.status}), which no outcome names"
+            )
+        anything = step.has or step.sending.takes_text or reply.status == _NO_CONTENT
+        if not anything and not isinstance(body, dict | list):
+            raise Lacks(f"{where}: {_NOT_GOOD}")
+
     def _save(self, step: StepPlan, run: Run) -> None:
         if step.name:
-            run.kept[step.name] = {name: code.value(run.context) for name, code in step.save}
+            run.kept[step.name] = {name: _read_of(code, run) for name, code in step.save}
 
     def _error(self, said: str, run: Run, reason: str = "") -> BackendError:
         if said == "credentials":
@@ -349,10 +378,12 @@ class Runner:
         """
         if mapping.rows is None:
             return [run.context]
-        found = mapping.rows.value(run.context)
+        found = _read_of(mapping.rows, run)
         if found is None:
             return []
         if isinstance(found, dict):
+            if mapping.where is not None:
+                mapping.where.shown({**run.context, "row": found})
             found = [found]
         if not isinstance(found, list):
             raise CannotTell(f"{mapping.rows.where}: a list is wanted")
@@ -382,6 +413,16 @@ class Runner:
                 del self._lines[mark]
             else:
                 self._lines[mark] = (lock, waiting - 1)
+
+
+def _read_of(code: Expression, run: Run) -> Any:
+    """What is read of the last answer. Raises ``CannotTell``, and ``Lacks`` where that may not lack it."""
+    return code.value(run.context) if run.excused else code.there(run.context)
+
+
+_NO_CONTENT = 204
+"""The status that says itself that there is no body (RFC 9110, 15.3.5)."""
+_NOT_GOOD = "the answer is empty, or no object and no list; where a good one is like that, say so by has"
 
 
 def decided(rulings: Sequence[Ruling], context: Mapping[str, Any]) -> Ruling | None:

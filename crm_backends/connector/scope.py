@@ -5,12 +5,12 @@ It may not know how expressions are written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from crm_backends.connector.functions import Function
-from crm_backends.connector.values import Unfit
+from crm_backends.connector.values import LACKING, Missing, Unfit
 
 Context = Mapping[str, Any]
 Run = Callable[[Context], Any]
@@ -31,6 +31,10 @@ class CannotTell(Exception):
     """An expression has no value here; the message says where it is written and why, and no value."""
 
 
+class Lacks(CannotTell):
+    """The answer does not have what is read of it: it shows neither something nor that there is nothing."""
+
+
 Shape = Mapping[str, Any] | None
 """Members of a name: nothing where it may have any."""
 
@@ -43,9 +47,15 @@ class Scope:
     functions: Mapping[str, Function]
     elsewhere: Mapping[str, str] = field(default_factory=dict)
     """Names that exist and may not be used here -> why."""
+    reads: bool = False
+    """Whether it reads what was asked for: then what the answer does not have is told from a ``null``."""
 
     def with_names(self, **names: Shape) -> Scope:
-        return Scope({**self.names, **names}, self.functions, self.elsewhere)
+        return replace(self, names={**self.names, **names})
+
+    def reading(self) -> Scope:
+        """The same for what is read of an answer, not for conditions about it."""
+        return replace(self, reads=True)
 
 
 @dataclass(slots=True)
@@ -57,15 +67,55 @@ class Expression:
     """Its place, for errors."""
     statuses: frozenset[int] = frozenset()
     """Numbers that it compares ``status`` with."""
+    text: str = ""
+    """As it is written."""
+    looks_at: Sequence[Run] = ()
+    """What it reads of an answer, each ``LACKING`` where that does not have it."""
 
-    def value(self, context: Context) -> Any:
-        """Raises ``CannotTell``."""
+    def read(self, context: Context) -> Any:
+        """Its value, or ``LACKING``. Raises ``CannotTell``."""
         try:
             return self.run(context)
+        except Missing:
+            raise self._lacks() from None
         except _FAILS as error:
             cause = str(error) if isinstance(error, Unfit) else "the values do not fit together"
             raise CannotTell(f"{self.where}: {cause}") from None
 
+    def value(self, context: Context) -> Any:
+        """Its value; nothing for what the answer does not have. Raises ``CannotTell``."""
+        found = self.read(context)
+        return None if found is LACKING else found
+
+    def there(self, context: Context) -> Any:
+        """Its value, which may be nothing. Raises ``CannotTell``; ``Lacks`` where the answer has it not."""
+        found = self.read(context)
+        if found is LACKING:
+            raise self._lacks()
+        return found
+
     def holds(self, context: Context) -> bool:
         """Whether it is true, in the sense of Jinja. Raises ``CannotTell``."""
-        return bool(self.value(context))
+        return bool(self.read(context))
+
+    def is_there(self, context: Context) -> bool:
+        """Whether it is something, if only zero or an empty list, and not false. Raises ``CannotTell``."""
+        found = self.read(context)
+        return not (found is None or found is LACKING or found is False)
+
+    def shown(self, context: Context) -> None:
+        """See that it was told by something: of all that it reads the answer has anything.
+
+        Raises:
+            Lacks: the answer has nothing of it, so it says nothing.
+        """
+        if self.looks_at and all(read(context) is LACKING for read in self.looks_at):
+            raise self._lacks()
+
+    def _lacks(self) -> Lacks:
+        what = self.text if 0 < len(self.text) <= _SHORT else "what is read of it here"
+        return Lacks(f"{self.where}: the answer lacks {what}")
+
+
+_SHORT = 60
+"""Characters of an expression that an error repeats."""

@@ -27,6 +27,7 @@ from yaml.events import (
     SequenceEndEvent,
     SequenceStartEvent,
 )
+from yaml.tokens import ScalarToken
 
 from crm_backends.connector.problems import ConnectorError, Path, Place, Problem
 
@@ -111,6 +112,9 @@ def read(text: str, file: str) -> Source:
     try:
         _Reader(source).read()
     except yaml.MarkedYAMLError as error:
+        if (quote := _open_quote(text, error)) is not None:
+            begins, cause = quote
+            raise _error(source, begins, cause, "close it, or take the quote away") from None
         mark = error.problem_mark or error.context_mark
         cause = error.problem or error.context or "cannot be read"
         remedy = "put texts with [ ] { } , : or # into quotes" if _WANTS_QUOTES.search(cause) else ""
@@ -122,6 +126,31 @@ def read(text: str, file: str) -> Source:
             raise
         raise _error(source, 0, f"this is not YAML ({type(error).__name__})") from None
     return source
+
+
+def _open_quote(text: str, error: yaml.MarkedYAMLError) -> tuple[int, str] | None:
+    """Where a text in quotes begins that has no end, or whose end is the beginning of another, and the cause.
+
+    YAML's reader tells such a mistake lines later, where it cannot go on.
+    """
+    if error.context == "while scanning a quoted scalar" and error.context_mark is not None:
+        return error.context_mark.index, "the text in quotes that begins here has no end"
+    if error.problem_mark is None:
+        return None
+    before = None
+    try:
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if token.start_mark.index >= error.problem_mark.index:
+                break
+            before = token
+    except yaml.YAMLError:
+        return None
+    if not isinstance(before, ScalarToken) or before.style not in ("'", '"'):
+        return None
+    begins, ends = before.start_mark, before.end_mark
+    if begins.line == ends.line:
+        return None
+    return begins.index, f"the text in quotes that begins here ends in line {ends.line + 1} only"
 
 
 def _error(source: Source, index: int, cause: str, remedy: str = "") -> ConnectorError:

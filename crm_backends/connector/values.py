@@ -18,9 +18,26 @@ class Unfit(Exception):
     """A value does not fit; the message says what kind of value was wanted."""
 
 
+class Missing(Unfit):
+    """A value is needed that the answer does not have."""
+
+
+class _Lacking:
+    """The kind of ``LACKING``. It counts as false."""
+
+    __slots__ = ()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+LACKING = _Lacking()
+"""Stands for what was read of an answer that does not have it: not the same as a ``null`` that is there."""
+
+
 def kind(value: object) -> str:
     """What a value is, in the words of the documentation."""
-    if value is None:
+    if value is None or value is LACKING:
         return "nothing"
     for types, word in _KINDS:
         if isinstance(value, types):
@@ -86,6 +103,23 @@ def field_of(value: object, name: object) -> Any:
     if isinstance(value, list) and isinstance(name, int) and not isinstance(name, bool):
         return value[name] if -len(value) <= name < len(value) else None
     return None
+
+
+def member_of(value: object, name: object) -> Any:
+    """The same of an answer: ``LACKING`` where it does not have it.
+
+    A list that is there, and is shorter, shows that there is nothing; so does nothing that is there.
+    """
+    if isinstance(value, dict):
+        return value.get(name, LACKING)
+    if isinstance(value, list) and isinstance(name, int):
+        return field_of(value, name)
+    return None if value is None else LACKING
+
+
+def plain(value: object) -> Any:
+    """A value, and nothing for ``LACKING``."""
+    return None if value is LACKING else value
 
 
 def same(left: object, right: object) -> bool:

@@ -253,6 +253,8 @@ DECIDES: Mapping[str, str] = {
     },
 }
 """What an outcome may say."""
+UNDECIDED = frozenset({"ok", "unknown", "credentials", "try_later", "misconfigured"})
+"""What decides nothing about people and points; all else has to be shown by something in the answer."""
 OF_READS = frozenset({"ok", "nothing", "credentials", "try_later", "misconfigured", "no_such_customer"})
 OF_RECONCILE = OF_READS | {"unknown"}
 OF_ACCOUNTS = frozenset({"nothing", "holder_unnamed"})

@@ -30,6 +30,8 @@ from crm_backends.ports import (
 
 _LEAST_PATIENCE = 10.0
 """Seconds one question of ``check`` may take, at least."""
+_CONNECTION = "connection"
+"""The subject of what is no answer, whatever was asked: an outage says nothing of credentials or settings."""
 _AWAY = "see whether base_url can be reached from this machine, or wait until the CRM is up"
 
 
@@ -122,7 +124,7 @@ class HttpDriver(abc.ABC):
                     if probe.decides and not findings[-1].ok:
                         break
         except BackendMisconfigured as error:  # of opening: nothing could be asked
-            findings.append(Finding("connection", False, str(error), "correct the settings it names"))
+            findings.append(Finding(_CONNECTION, False, str(error), "correct the settings it names"))
         return findings
 
     async def _asked(self, probe: Probe) -> Finding:
@@ -135,7 +137,7 @@ class HttpDriver(abc.ABC):
         except BackendCredentials as error:
             return Finding(probe.subject, False, str(error), probe.credentials)
         except BackendUnavailable as error:
-            return Finding(probe.subject, False, str(error), _AWAY)
+            return Finding(_CONNECTION, False, str(error), _AWAY)
         except BackendError as error:
             detail, _, remedy = str(error).partition("; ")
             return Finding(probe.subject, False, detail, remedy or probe.settings)

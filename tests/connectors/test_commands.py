@@ -253,13 +253,13 @@ def test_what_the_crm_has_nothing_of_is_told_in_the_file_s_own_words(tmp_path: P
 
 SHORT = """\
   points.credit:
-    steps: [{post: /c, commits: true, json: {doc: "${idempotency_key}"}}]
+    steps: [{post: /c, commits: true, has: body.id, json: {doc: "${idempotency_key}"}}]
     examples:
       - title: a short key
         input: {account: "1", points: 5}
         exchanges:
           - expect: {post: /c, json: {doc: KEY00000000000000000}}
-            answer: {}
+            answer: {json: {id: 1}}
 """
 
 

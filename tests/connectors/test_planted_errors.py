@@ -1,4 +1,4 @@
-"""An error inside a 200 is never taken for "nobody" or "nothing": planted at each call of each example.
+"""What no CRM documents in a 200 is never taken for "nobody" or "nothing": planted at each call of examples.
 
 Nobody known would be registered anew, a doubt settled as "not there" would be sent again, and a balance that
 is not told would be shown as zero.
@@ -6,16 +6,21 @@ is not told would be shown as zero.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from adapter.commands.app import app
 from crm_backends.connector import shipped
-from crm_backends.connector.examples import play
 from crm_backends.connector.language import Answered
-from crm_backends.connector.reading import load
+from crm_backends.connector.planting import PLANTED, run_planted
+from crm_backends.connector.problems import Problem
+from crm_backends.connector.reading import Loaded, load
 from crm_backends.connector.spec import make_spec
-from crm_backends.ports import BackendError, Outcome, Written
+from tests.connectors.making import connector, loaded
 
 ODOO = {"code": 200, "message": "Odoo Server Error", "data": {"name": "builtins.ValueError", "message": "x"}}
 # CRMs that tell errors inside a 200, and how.
@@ -25,37 +30,72 @@ ERRORS: dict[str, list[Any]] = {
     "premiumbonus": [{"success": False, "error_description": "x"}, {"success": False}],
     "retailcrm": [{"success": False, "errorMsg": "x"}],
 }
-EVERYWHERE: list[Any] = [{}, None]
-"""Answers that say neither."""
 
 
-def judged(result: Any, reconcile: bool) -> str:
-    if isinstance(result, BackendError):
-        return ""
-    if not isinstance(result, Written):
-        return f"gives {result!r}"
-    if result.outcome is Outcome.UNKNOWN or (result.outcome is Outcome.NOT_SENT and not reconcile):
-        return ""
-    return f"ends as {result.outcome.value} ({result.refusal})"
+async def found(read: Loaded, planted: Sequence[Answered] = PLANTED) -> list[Problem]:
+    return await run_planted(read, make_spec(read), planted)
 
 
-@pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.long)])
-@pytest.mark.parametrize("name", ERRORS)
-async def test_an_error_in_a_200_is_nothing_else(name: str, all_of_them: bool) -> None:
-    """By default the first kind of error alone, at each call."""
-    errors = [*ERRORS[name], *EVERYWHERE] if all_of_them else ERRORS[name][:1]
-    loaded = load(shipped()[name])
-    spec = make_spec(loaded)
-    found = []
-    for operation, described in loaded.model.operations.items():
-        for example in described.examples:
-            for index, exchange in enumerate(example.exchanges):
-                for error in errors:
-                    answered = exchange.model_copy(update={"answer": Answered(json=error)})
-                    exchanges = [*example.exchanges]
-                    exchanges[index] = answered
-                    planted = example.model_copy(update={"exchanges": exchanges})
-                    result = (await play(loaded, spec, operation, planted)).result
-                    if cause := judged(result, example.reconcile):
-                        found.append(f'{operation} "{example.title}" {index} {error}: {cause}')
-    assert not found, "\n".join(found)
+@pytest.mark.parametrize("name", shipped())
+async def test_what_means_nothing_is_read_as_nothing_else(name: str) -> None:
+    errors = [Answered(json=error) for error in ERRORS.get(name, [])]
+    problems = await found(load(shipped()[name]), [*PLANTED, *errors])
+    assert not problems, "\n".join(map(str, problems))
+
+
+# Each is a trap that a connector may still set for itself, and what is said of it.
+OWN = {
+    "a condition of its own says nobody": (
+        """\
+  users.find:
+    steps: [{name: told, get: /g, save: {rows: "[body] if body.id is defined else []"}}]
+    rows: steps.told.rows
+    result: {id: row.id}
+""",
+        "users.find: {} or [] in a 200 of GET /g is read as an answer",
+    ),
+    "zero is what is not told": (
+        """\
+  points.balance:
+    steps: [{get: /g}]
+    result: {total: body.points | default(0)}
+""",
+        "points.balance: {} or [] in a 200 of GET /g is read as an answer",
+    ),
+    "nothing is read of the answer": (
+        "  points.credit:\n    steps: [{commits: true, post: /g}]\n",
+        "points.credit: {} or [] in a 200 of POST /g ends the write as done",
+    ),
+}
+EXAMPLES = {
+    "users.find": '{title: one, input: {phone: "+79161234567"}, result: [{customer_id: "7"}], exchanges: [',
+    "points.balance": '{title: one, input: {account: "7"}, result: {total: 1, available: 1}, exchanges: [',
+    "points.credit": '{title: one, input: {account: "7", points: 1}, result: {points: 1}, exchanges: [',
+}
+
+
+def with_example(operations: str) -> str:
+    name = operations.split(":")[0].strip()
+    method = "post" if "post:" in operations else "get"
+    exchange = f"{{expect: {{{method}: /g}}, answer: {{json: {{id: 7, points: 1}}}}}}"
+    return f"{operations}    examples:\n      - {EXAMPLES[name]}{exchange}]}}\n"
+
+
+@pytest.mark.parametrize("trap", OWN)
+def test_what_a_connector_takes_for_an_answer_is_told_by_check(trap: str, tmp_path: Path) -> None:
+    operations, says = OWN[trap]
+    file = tmp_path / "own.yaml"
+    file.write_text(connector(with_example(operations)), encoding="utf-8")
+    told = CliRunner().invoke(app, ["connector", "check", str(file)])
+    assert told.exit_code == 1
+    assert says in told.output
+    assert "say by has what a good answer has" in told.output
+
+
+@pytest.mark.parametrize("trap", OWN)
+async def test_has_is_the_remedy(trap: str) -> None:
+    operations, _ = OWN[trap]
+    operations = operations.replace("get: /g", "get: /g, has: body.id").replace(
+        "post: /g", "post: /g, has: body.id"
+    )
+    assert not await found(loaded(with_example(operations)))

@@ -10,10 +10,14 @@ from pydantic import ValidationError
 from adapter.settings.problems import explain
 from crm_backends.connector.reading import read_text
 from crm_backends.connector.spec import settings_model
-from tests.connectors.making import connector
+from tests.connectors.making import answer, connector, played
 from tests.connectors.test_commands import BASE, run
 
 BALANCE = "  points.balance: {steps: [{get: /b, query: {n: '${input.account}'}}], result: {total: body.t}}\n"
+LOGIN = """\
+auth:
+  login: {post: /login, token: body.token, send: {bearer: "${token}"}}
+"""
 SECRET = "settings: {key: {secret: true, help: a key}}\n"
 
 
@@ -89,3 +93,20 @@ def test_what_the_settings_file_lacks_is_told_with_what_to_write() -> None:
         "crm.key: it is needed and not set; write key, or key_file with the path of a file that holds it",
         'crm.shop: text is wanted; put it into quotes: shop = "…"',
     ]
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 429])
+@pytest.mark.parametrize("auth", ["", LOGIN])
+async def test_an_outage_is_no_matter_of_credentials(status: int, auth: str) -> None:
+    async with played(BALANCE, answer({}, status), more=auth) as crm:
+        (finding,) = await crm.backend.check()
+        assert (finding.subject, finding.ok) == ("connection", False)
+        assert "credentials" not in finding.detail + finding.remedy
+
+
+@pytest.mark.parametrize("auth", ["", LOGIN])
+async def test_refused_credentials_are(auth: str) -> None:
+    async with played(BALANCE, answer({}, 401), more=auth) as crm:
+        (finding,) = await crm.backend.check()
+        assert (finding.subject, finding.ok) == ("check", False)
+        assert "correct the credentials" in finding.remedy

@@ -143,7 +143,7 @@ async def test_check_tells_each_probe_with_its_remedy(server: RawServer) -> None
         ("own", False, "no number", "name the field"),
         ("own too", False, "nobody there", "name somebody"),
     ]
-    assert (findings[-1].subject, findings[-1].ok) == ("away", False)
+    assert (findings[-1].subject, findings[-1].ok) == ("connection", False)
     assert "base_url" in findings[-1].remedy
 
 

@@ -389,6 +389,17 @@ def test_a_secret_file_that_cannot_be_read_is_named(key: str, write: Write, tmp_
     )
 
 
+@pytest.mark.parametrize("section", ["crm", "crm.points"])
+def test_any_file_of_a_crm_that_cannot_be_read_is_named(section: str, write: Write, tmp_path: Path) -> None:
+    absent = tmp_path / "absent.yaml"
+    told = f"cannot read {absent}: No such file or directory; correct the path, or let this user read it"
+    assert problem(write(f"[{section}]\ndriver = '{absent}'\n")) == f"{section}.driver: {told}"
+    crm = f"[{section}]\ndriver = 'uds'\ncompany_id = '1'\napi_key = 'k'\nca_file = '{absent}'\n"
+    assert problem(write(crm)) == f"{section}.ca_file: {told}"
+    absent.write_text("", encoding="utf-8")
+    read_settings(write(crm)).crm.bindings()
+
+
 @pytest.mark.parametrize("value", ["5", "true", "['x']", "{ a = 1 }"])
 @pytest.mark.parametrize("key", ["koshelek.password", "crm.url"])
 def test_a_secret_file_that_is_no_path_is_an_error_like_others(key: str, value: str, write: Write) -> None:

@@ -1,0 +1,123 @@
+"""Answers that no CRM documents, put in place of those of a connector's examples: what is made of them?
+
+A CRM that fails, or a proxy before it, answers 200 with nothing, with an error or with something else. A
+connector that takes that for "nobody" registers people anew, shows a balance of zero, or sends a doubtful
+credit again. It may not know the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from crm_backends.connector.examples import WrongExample, play
+from crm_backends.connector.language import Answered, Example, Exchange
+from crm_backends.connector.problems import Path, Problem
+from crm_backends.connector.reading import Loaded
+from crm_backends.connector.values import same
+from crm_backends.ports import BackendError, Outcome, Written
+from crm_backends.registry import BackendSpec
+
+PLANTED: Sequence[Answered] = (
+    Answered(json={}),
+    Answered(json=[]),
+    Answered(text="null"),
+    Answered(text=""),
+    Answered(text='"error"'),
+    Answered(json={"error": "x"}),
+    Answered(json={"error": {"code": 5, "message": "x"}}),
+    Answered(json={"errors": ["x"]}),
+    Answered(text="<html><body>Service is not available</body></html>"),
+)
+"""What may come with a 200 and means nothing."""
+_REMEDY = (
+    "say by has what a good answer has, such as has: body.id; what the CRM documents belongs into an example"
+)
+
+
+async def run_planted(
+    loaded: Loaded, spec: BackendSpec[Any], planted: Sequence[Answered] = PLANTED
+) -> list[Problem]:
+    """Plant each of these answers at each call of each example; a problem for each call that reads one.
+
+    Not planted: what an example documents of the same call, an empty list in the place of a list, and text
+    where the connector says that any text is a good answer. The examples themselves have to be well.
+    """
+    documented = [
+        exchange
+        for operation in loaded.model.operations.values()
+        for example in operation.examples
+        for exchange in example.exchanges
+    ]
+    problems: list[Problem] = []
+    for name, operation in loaded.model.operations.items():
+        for index, example in enumerate(operation.examples):
+            sent = (await play(loaded, spec, name, example)).sent
+            for number, exchange in enumerate(example.exchanges):
+                if number >= len(sent) or sent[number].call.liberal:
+                    continue
+                path: Path = ("operations", name, "examples", index, "exchanges", number)
+                known = [one.answer for one in documented if _called(one) == _called(exchange)]
+                tried = [one for one in planted if not any(_alike(one, answer) for answer in known)]
+                problems += await _read_as_something(loaded, spec, name, example, number, tried, path)
+    return problems
+
+
+async def _read_as_something(
+    loaded: Loaded,
+    spec: BackendSpec[Any],
+    name: str,
+    example: Example,
+    number: int,
+    planted: Sequence[Answered],
+    path: Path,
+) -> list[Problem]:
+    """One problem, that names the answers which are read as the same; none where none is."""
+    taken: dict[str, list[str]] = {}
+    for answer in planted:
+        exchanges = [*example.exchanges]
+        exchanges[number] = exchanges[number].model_copy(update={"answer": answer})
+        try:
+            played = await play(loaded, spec, name, example.model_copy(update={"exchanges": exchanges}))
+        except WrongExample:
+            return []
+        if cause := _ends(played.result, reconciles=example.reconcile):
+            taken.setdefault(cause, []).append(_shown(answer))
+    call = " ".join(_called(example.exchanges[number]))
+    return [
+        Problem(loaded.place(path), f"{name}: {' or '.join(answers)} in a 200 of {call} {cause}", _REMEDY)
+        for cause, answers in taken.items()
+    ]
+
+
+def _ends(result: Any, *, reconciles: bool) -> str:
+    """What is made of an answer that means nothing; empty where it is told as such."""
+    if isinstance(result, BackendError):
+        return ""
+    if not isinstance(result, Written):
+        return "is read as an answer"
+    if result.outcome is Outcome.UNKNOWN or (result.outcome is Outcome.NOT_SENT and not reconciles):
+        return ""
+    return f"ends the write as {result.outcome.value}"
+
+
+def _called(exchange: Exchange) -> tuple[str, str]:
+    wanted = exchange.expect
+    methods = ("get", "post", "put", "patch", "delete")
+    return next(((one.upper(), path) for one in methods if (path := getattr(wanted, one))), ("", ""))
+
+
+def _alike(planted: Answered, answer: Answered) -> bool:
+    """Whether a planted answer is one that is documented."""
+    if not 200 <= answer.status < 300:
+        return False
+    if planted.json_ == [] and isinstance(answer.json_, list):
+        return True
+    empty = answer.json_ is None and not answer.text
+    return empty if planted.text == "" else same(planted.json_, answer.json_) and planted.text == answer.text
+
+
+def _shown(answer: Answered) -> str:
+    if answer.text is None:
+        return str(answer.json_).replace("'", '"')
+    return "HTML" if "<html" in answer.text else answer.text or "no body"
