@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ _ENCODED = "@ : / ? # % in a user name or password are written percent-encoded (
 OWN_KEY = "database.url"
 """The setting of the adapter's own database; every other is a CRM's."""
 _USER = "<user of the URL>"
+_REFUSED_OPTION = re.compile(r"unsupported startup parameter(?: in options)?: ([\w.]+)")
 _OTHER_NAME = (62, 64)
 """OpenSSL's codes (x509_vfy.h) for a certificate of another host, and of another address."""
 _OUT_OF_DATE = 10
@@ -116,6 +118,8 @@ def cause_of(error: BaseException, url: str | None, key: str) -> Cause:
     state = str(getattr(error, "sqlstate", None) or "")
     if state and state[:2] != "08":  # the client's own, of a connection that broke
         return _refused_by_server(state, place, key)
+    if state == "08P01" and (cause := _of_pooler(str(error), place, key)) is not None:
+        return cause
     return _of_tls(error, place, key, query) or _not_reached(error, place, key)
 
 
@@ -156,6 +160,31 @@ def _refused_by_server(state: str, place: Place, key: str) -> Cause:
     return Cause(
         f"{place} cannot be used (SQLSTATE {state})", f"the server's log says more; check {key} otherwise"
     )
+
+
+def _of_pooler(said: str, place: Place, key: str) -> Cause | None:
+    """What pgbouncer turns down by itself; it tells by words alone. ``None``: something else."""
+    if (option := _REFUSED_OPTION.search(said)) is not None:
+        return Cause(
+            f"the pooler on {place.server} does not take the option {option[1]} of {key}",
+            f"leave it out of {key}, or name it in pgbouncer's ignore_startup_parameters, which drops it",
+        )
+    if "no such database" in said or "does not exist" in said:
+        return Cause(
+            f"the pooler on {place.server} knows no database {place.database}",
+            f"correct its name in {key}, or name it in the section [databases] of pgbouncer",
+        )
+    if "no such user" in said or "authentication failed" in said:
+        return Cause(
+            f"the pooler on {place.server} refuses the user or the password",
+            f"correct user and password in {key}, and name both in pgbouncer's auth_file or auth_query",
+        )
+    if "no more connections allowed" in said:
+        return Cause(
+            f"the pooler on {place.server} has no connection left",
+            "raise max_client_conn of pgbouncer, or lower pool_size here (each process has its own pools)",
+        )
+    return None
 
 
 def _of_tls(error: BaseException, place: Place, key: str, query: Mapping[str, str]) -> Cause | None:

@@ -15,7 +15,8 @@ from adapter.process.postgresql_programs import EmbeddedError
 from adapter.process.signals import end_by_sigterm, run, signals_deferred
 from adapter.settings import CannotRun, Settings
 from adapter.store.migrate import SchemaUnfit, migrate
-from crm_backends.database import OWN_KEY, cause_of
+from crm_backends.database import OWN_KEY, cause_of, place_of
+from crm_backends.pooler import loses_statements
 
 
 @contextmanager
@@ -50,6 +51,12 @@ def database(
                 raise CannotRun(str(error)) from None
             url = server.url
         try:
+            named = settings.database.url is None or settings.database.pooler
+            if not named and run(lambda: loses_statements(url)):
+                raise CannotRun(
+                    f"a pooler in transaction mode stands before {place_of(url)}, and prepared statements "
+                    "get lost in it; set database.pooler = true"
+                )
             before, _ = run(lambda: migrate(url, upgrade=upgrade))
             if not before:
                 created(url)

@@ -110,11 +110,17 @@ class Borrowed:
         # connection that breaks now is dropped by the pool; what was done with it is known already.
         with contextlib.suppress(*_AWAY):
             await self._pool.release(self._connection, timeout=_RELEASE)
+        if isinstance(error, _STATEMENT_LOST):
+            raise StoreUnavailable(
+                "a pooler in transaction mode stands between: set database.pooler = true"
+            ) from None
         if isinstance(error, _AWAY):
             raise StoreUnavailable(_words(error)) from None
 
 
 _RELEASE = 5.0  # seconds
+_STATEMENT_LOST = (asyncpg.DuplicatePreparedStatementError, asyncpg.InvalidSQLStatementNameError)
+"""A prepared statement is another's, or gone, so nothing was executed. The start looks for poolers, too."""
 _AWAY = (
     OSError,
     TimeoutError,

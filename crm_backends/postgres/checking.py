@@ -322,8 +322,8 @@ def refused(statement: Statement, error: Exception) -> Misfit:
             f"{problem}: {missing} does not exist",
             "correct the name in the file, or create it in the database",
         )
-    if errors.sqlstate(error) in ("26000", "42P05"):
-        return Misfit(statement.file, problem, "a pooler stands between: set pooler = true")
+    if errors.sqlstate(error) in errors.STATEMENT_LOST:
+        return Misfit(statement.file, problem, errors.POOLER_REMEDY)
     said = errors.said_of_statement(error, statement.text)
     return Misfit(
         statement.file,

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from crm_backends.database import same_database
+from crm_backends.pooler import loses_statements
 from crm_backends.ports import BackendError, BackendMisconfigured, BackendUnavailable, Deadline
 from crm_backends.postgres import errors
 from crm_backends.postgres.settings import PostgresSettings
@@ -170,6 +171,19 @@ class CrmDatabase:
         """A transaction: behind a pooler nothing else keeps the steps of one statement on one server."""
         async with asyncio.timeout(limit.remaining()), connection.transaction():
             yield
+
+    async def has_unnamed_pooler(self) -> bool:
+        """Whether a pooler stands before it in which our statements get lost, and no setting says so.
+
+        ``False`` as well where it cannot be reached.
+        """
+        url = self._settings.url
+        if url is None or self.pooler:  # the adapter's own is looked at when it starts
+            return False
+        try:
+            return await loses_statements(url.get_secret_value())
+        except errors.CONNECT_ERRORS:
+            return False
 
     async def columns(self, connection: Connection, text: str, limit: Deadline) -> list[tuple[str, str]]:
         """Prepare a statement, execute nothing: name and PostgreSQL type of each result column."""

@@ -43,6 +43,12 @@ _WITHOUT = {
     "users_set_card": "not in sql_dir: the CRM is not told the numbers of new cards",
 }
 """What it means that a file is not there."""
+_POOLER = Finding(
+    "pooler",
+    False,
+    "a pooler in transaction mode stands before the database, and prepared statements get lost in it",
+    "set pooler = true",
+)
 _DECLINED = {
     "points_balance": "write it where customers have points: without it every card shows a balance of 0",
 }
@@ -149,6 +155,8 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
         return await self._look(self._prove)
 
     async def _prove(self, connection: Connection) -> list[Finding]:
+        if await self._database.has_unnamed_pooler():
+            return [_POOLER]
         async with connection.transaction(readonly=True):
             proof = checking.Prover(connection, self._used, self._settings.statement_timeout, self._zone)
             found = await proof.run()
@@ -203,6 +211,8 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
         """
         broken = [statement.misfit for statement in self._used if statement.misfit]
         found = [checking.finding_of(misfit) for misfit in (*self._misfits, *broken)]
+        if not found and await self._database.has_unnamed_pooler():
+            found = [_POOLER]
         if found:
             return found
         try:

@@ -36,6 +36,9 @@ UNREADABLE: tuple[type[Exception], ...] = (ValueError, OverflowError)
 _MISFIT = ("42", "3D", "3F", "0A", "26")
 # The statement was understood and its data refused; P0 is what a PL/pgSQL function raises.
 _REFUSED = ("21", "22", "23", "44", "P0")
+STATEMENT_LOST = ("26000", "42P05")
+"""A prepared statement is another's, or gone: a pooler in transaction mode stands between."""
+POOLER_REMEDY = "a pooler in transaction mode stands between: set pooler = true"
 # Rolled back for reasons that pass: read-only standby, deadlock, resources, locks, cancelled.
 _ROLLED_BACK = ("25", "40", "53", "55", "57")
 # Of these classes, the ones after which the statement may have been applied all the same.
@@ -110,8 +113,13 @@ def on_connect(error: Exception, url: str, key: str) -> BackendError:
 def on_read(file: str, error: Exception) -> BackendError:
     """The error of a statement whose repetition does no harm."""
     if sqlstate(error)[:2] in (*_MISFIT, *_REFUSED):
-        return BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)})")
+        return _misfit(file, error)
     return BackendUnavailable(f"{file}: no answer from the database ({brief(error)})")
+
+
+def _misfit(file: str, error: Exception) -> BackendMisconfigured:
+    remedy = f"; {POOLER_REMEDY}" if sqlstate(error) in STATEMENT_LOST else ""
+    return BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)}){remedy}")
 
 
 def after_write(file: str, error: Exception, *, unique_is_conflict: bool) -> Written:
@@ -132,7 +140,7 @@ def after_write(file: str, error: Exception, *, unique_is_conflict: bool) -> Wri
             f"{said}: the key may be there already; ON CONFLICT … DO UPDATE gives back what is there"
         )
     if state[:2] in _MISFIT:
-        raise BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)})") from None
+        raise _misfit(file, error) from None
     if state[:2] in _REFUSED:
         return Written.refused(reason=said)
     if state[:2] in _ROLLED_BACK and state not in _IN_DOUBT:

@@ -298,6 +298,14 @@ async def test_through_a_pooler_no_session_is_changed(fresh_database: str) -> No
         await pool.close()
 
 
+async def test_a_statement_that_a_pooler_has_lost_is_told_with_the_setting(database: str) -> None:
+    pool = await open_pool(database, Database(), size=1)
+    with pytest.raises(StoreUnavailable, match=r"set database\.pooler = true"):
+        async with Gateway(pool, 1.0).connection() as connection:
+            await connection.execute("DEALLOCATE nobody_has_prepared_it")
+    await pool.close()
+
+
 # --- versions ------------------------------------------------------------------------------------------
 
 
