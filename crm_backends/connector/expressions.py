@@ -109,7 +109,6 @@ def _unread(text: str, told: str) -> Wrong:
     return Wrong(f"the expression cannot be read: {told}", _SYNTAX)
 
 
-_WHERE = 'list | where(id=input.account), or list | where("row.amount > 0")'
 _SYNTAX = "see `koshelek-adapter connector docs` for how expressions are written"
 
 
