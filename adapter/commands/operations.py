@@ -103,8 +103,8 @@ def list_operations(
     found: list[Item] = []
 
     async def work(gateway: Gateway) -> None:
-        desk = PostgresReview(gateway)
-        found.extend(await desk.newest(state=state, kind=kind, card=card, since=moment, limit=limit + 1))
+        review = PostgresReview(gateway)
+        found.extend(await review.newest(state=state, kind=kind, card=card, since=moment, limit=limit + 1))
 
     with_database(settings, work)
     _print(found, limit, as_json, reveal, nothing="nothing fits")

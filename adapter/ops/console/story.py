@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from adapter.errors import CATALOGUE, Code, Language
+from adapter.errors import TEXTS, Code, Language
 from adapter.loyalty.model import FINAL, OperationKind, OperationState
 from adapter.loyalty.review import Event, Item
 from adapter.settings import Settings
@@ -78,5 +78,5 @@ def answered(item: Item, settings: Settings) -> Answered | None:
 
 
 def _refusal(code: Code, language: Language) -> Answered:
-    entry = CATALOGUE[code]
+    entry = TEXTS[code]
     return Answered(422, entry.text(language), code.value, entry.cause, entry.remedy)
