@@ -265,7 +265,7 @@ class Service:
         return Parts(
             programme=self.programme,
             crm_of=crm_of,
-            desk=PostgresReview(self.gateway, self.settings.zone),
+            review=PostgresReview(self.gateway, self.settings.zone),
             cards=self.cards,
             operations=self.operations,
             visibility=self.visibility,

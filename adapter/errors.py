@@ -82,7 +82,7 @@ class CodeText:
 _CALLER = "The caller has to change the request."
 _NORMAL = "Nothing: this is a normal answer."
 
-CATALOGUE: dict[Code, CodeText] = {
+TEXTS: dict[Code, CodeText] = {
     Code.NOT_JSON: CodeText(
         "Тело запроса не является JSON в кодировке UTF-8",
         "The request body is not JSON in UTF-8",
@@ -349,5 +349,5 @@ class Refused(Exception):
         self.field = field
 
     def description(self, language: Language) -> str:
-        text = CATALOGUE[self.code].text(language)
+        text = TEXTS[self.code].text(language)
         return f"{text}: {self.field}" if self.field else text

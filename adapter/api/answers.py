@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 
 import pydantic_core
 
+from adapter.errors import Language, Refused
 from adapter.loyalty.holder import CardInfo
 from adapter.loyalty.model import Card, CardState, Operation, OperationState
 from crm_backends.model import ListedPhone, Offer, Purchase
@@ -52,6 +53,11 @@ def stringify(value: Json) -> Any:
     if isinstance(value, (datetime, date)):
         return value.isoformat()
     return str(value)
+
+
+def envelope(refused: Refused, language: Language) -> bytes:
+    """The body of every answer that is not 200: ``{"code": …, "description": …}``."""
+    return encode({"code": refused.code, "description": refused.description(language)})
 
 
 def encode(value: Json) -> bytes:

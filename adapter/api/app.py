@@ -190,9 +190,8 @@ class PublicPort:
             if refused.code is Code.FIELD_MISSING and refused.field is not None:
                 self.observed_names.missing(name, refused.field)
         language = settings.koshelek.language
-        envelope = {"code": refused.code, "description": refused.description(language)}
         status = settings.koshelek.unauthorized_status if refused.code is Code.UNAUTHORIZED else 422
-        response = _response(status, answers.encode(envelope), request_id)
+        response = _response(status, answers.envelope(refused, language), request_id)
         if refused.code is Code.UNAUTHORIZED:
             response.headers["WWW-Authenticate"] = 'Basic realm="Loyalty Online API", charset="UTF-8"'
         return response, refused.code

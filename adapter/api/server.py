@@ -51,10 +51,9 @@ class _Handler(RequestHandler):
         log.warning("not_http" if status < 500 else "defect", reason=type(exc).__name__, code=refused.code)
         if request.writer.output_size > 0:
             raise ConnectionError("a part of an answer is out already")
-        body = answers.encode({"code": refused.code, "description": refused.description(self._language)})
         response = web.Response(
             status=422,
-            body=body,
+            body=answers.envelope(refused, self._language),
             headers={
                 "Content-Type": answers.CONTENT_TYPE,
                 "Server": "koshelek-adapter",

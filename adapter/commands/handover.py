@@ -208,11 +208,11 @@ def sheet(settings: Settings, words: Words, address: str, people: list[str], con
 
 def _codes(settings: Settings, words: Words) -> list[str]:
     """Each code with its description as it is answered; what we do about it stays with us."""
-    from adapter.errors import CATALOGUE
+    from adapter.errors import TEXTS
     from contracts.kit.settings import markdown_table
 
     language = settings.koshelek.language
-    rows = ([str(code.value), entry.text(language)] for code, entry in CATALOGUE.items())
+    rows = ([str(code.value), entry.text(language)] for code, entry in TEXTS.items())
     return list(markdown_table((words.code, "description"), rows))
 
 

@@ -111,8 +111,8 @@ def list_operations(
     found: list[Item] = []
 
     async def work(gateway: Gateway) -> None:
-        desk = PostgresReview(gateway)
-        found.extend(await desk.newest(state=state, kind=kind, card=card, since=earliest, limit=limit + 1))
+        review = PostgresReview(gateway)
+        found.extend(await review.newest(state=state, kind=kind, card=card, since=earliest, limit=limit + 1))
 
     with_database(settings, work)
     _print(found, limit, as_json, reveal, _written(settings, as_json), nothing="nothing fits")

@@ -58,9 +58,9 @@ def recheck(
 
     async def work(service: Service) -> None:
         nonlocal unanswered, not_held
-        desk = PostgresReview(service.gateway)
+        review = PostgresReview(service.gateway)
         asking = _asking(service, who, why)
-        async for portion in _chosen(desk, operation_ids, all_held, kind):
+        async for portion in _chosen(review, operation_ids, all_held, kind):
             for item in portion:
                 if item.state is not OperationState.HELD:
                     not_held += 1
@@ -182,9 +182,9 @@ def _must_name(operation_ids: Sequence[int] | None, all_held: bool, kind: Operat
 
 
 async def _chosen(
-    desk: PostgresReview, operation_ids: Sequence[int] | None, all_held: bool, kind: OperationKind | None
+    review: PostgresReview, operation_ids: Sequence[int] | None, all_held: bool, kind: OperationKind | None
 ) -> AsyncIterator[list[Item]]:
-    portions = desk.all_held(kind) if all_held else desk.some(operation_ids or [])
+    portions = review.all_held(kind) if all_held else review.some(operation_ids or [])
     async for portion in portions:
         yield [item for item in portion if not all_held or item.state is OperationState.HELD]
 

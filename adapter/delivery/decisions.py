@@ -27,7 +27,7 @@ class Asking:
 
     recheck: Recheck
     operations: OperationReader
-    desk: Review
+    review: Review
     who: str
     why: str
 
@@ -40,7 +40,7 @@ class Asking:
         written = asked.written
         if asked.answer is Rechecked.FOUND and written is not None:
             try:
-                await self.desk.settle(
+                await self.review.settle(
                     item.id,
                     OperationState.DONE,
                     by=self.who,
@@ -52,7 +52,7 @@ class Asking:
             except CannotDecide as error:
                 return Asked(Rechecked.CANNOT_TELL, detail=str(error))
         elif asked.answer is Rechecked.FOUND_TWICE and written is not None:
-            await self.desk.doubled(
+            await self.review.doubled(
                 item.id, written.entries, by=self.who, note=f"{self.why}; found in the CRM more than once"
             )
         return asked
@@ -107,13 +107,13 @@ class Requeue:
             else:
                 self.kept.append((item, asked))
 
-    async def send(self, desk: Review) -> None:
+    async def send(self, review: Review) -> None:
         if self.without_asking:
             self.plain += [item.id for item in self.doubtful]
         for ids, as_doubts in ((self.plain, False), (self.doubts, True)):
             for start in range(0, len(ids), AT_ONCE):
                 some = sorted(ids)[start : start + AT_ONCE]
-                left = await desk.requeue(some, by=self.who, note=self.why, as_doubts=as_doubts)
+                left = await review.requeue(some, by=self.who, note=self.why, as_doubts=as_doubts)
                 self.left |= left
                 self.sent += len(some) - len(left)
 

@@ -18,7 +18,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from adapter.errors import CATALOGUE
+from adapter.errors import TEXTS
 from adapter.settings import (
     ENV_PREFIX,
     PORTS,
@@ -244,7 +244,7 @@ def _of_port(port: str, specs: Sequence[registry.BackendSpec[Any]]) -> Iterator[
 
 def codes() -> str:
     """Every code of the error envelope as a Markdown table."""
-    rows = ([str(code.value), entry.en, entry.cause, entry.remedy] for code, entry in CATALOGUE.items())
+    rows = ([str(code.value), entry.en, entry.cause, entry.remedy] for code, entry in TEXTS.items())
     return "\n".join(markdown_table(("code", "in English", "cause", "remedy"), rows)) + "\n"
 
 

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
-from types import MappingProxyType
 from typing import cast
 from zoneinfo import ZoneInfo
 
@@ -37,7 +36,6 @@ from crm_backends.model import (
 from crm_backends.ports import Refusal, Written
 
 NO_POINTS = Balance(total=Decimal(0), available=Decimal(0))
-_NO_PARAMS: Mapping[str, str] = MappingProxyType({})
 OUTCOMES = ("done", *(str(refusal) for refusal in Refusal))
 """What the column ``outcome`` of a write may say."""
 _WORD = re.compile(r"[A-Za-z_]{1,30}")

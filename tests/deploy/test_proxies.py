@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from adapter.errors import CATALOGUE, Code
+from adapter.errors import TEXTS, Code
 from tests.deploy.fronts import PROGRAMS, Front, Place, running
 from tests.integration.processes import Running, call, free_ports
 from tests.suite.test_run_against_demo import broken, run_suite, skipped
@@ -62,7 +62,7 @@ def _wait_until_let_through(front: Front, chain: Path) -> None:
 
 
 def envelope(code: Code) -> dict[str, str]:
-    return {"code": code.value, "description": CATALOGUE[code].ru}
+    return {"code": code.value, "description": TEXTS[code].ru}
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -1,6 +1,6 @@
 """A model of the ledger: any order of sending, delivering, dying, lost replies, time and people's decisions.
 
-The PostgreSQL, the use case, the deliverer and the desk are the real ones. The CRM is the scripted one:
+The PostgreSQL, the use case, the deliverer and the review are the real ones. The CRM is the scripted one:
 it can lose what a real one can, and knows what it has done. For every way of reconciling a doubt: never
 two effects for a receipt, one for each that counts as credited, none for one that was refused.
 """
@@ -102,7 +102,7 @@ class World:
             settings_for_tests(receipts={"rate": 1, "wait": 0}, delivery=DELIVERY), server.url("model")
         )
         self.operations: DyingOperations
-        self.desk: PostgresReview
+        self.review: PostgresReview
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.loop.run_until_complete(work)
@@ -110,7 +110,7 @@ class World:
     async def open(self) -> None:
         await self.service.open()
         self.operations = DyingOperations(self.service.gateway)
-        self.desk = PostgresReview(self.service.gateway)
+        self.review = PostgresReview(self.service.gateway)
         for person in range(1, PEOPLE + 1):
             await self.sql(
                 "INSERT INTO koshelek.cards (number, barcode_number, barcode_type, state, users_reference, "
@@ -275,9 +275,11 @@ class Ledger(RuleBasedStateMachine):
             if operation.state is not OperationState.HELD:
                 continue
             if self.crm.times(operation.idempotency_key):
-                await self.world.desk.settle(operation.id, OperationState.DONE, by="test", note="it is there")
+                await self.world.review.settle(
+                    operation.id, OperationState.DONE, by="test", note="it is there"
+                )
             else:
-                assert not await self.world.desk.requeue([operation.id], by="test", note="it is not there")
+                assert not await self.world.review.requeue([operation.id], by="test", note="it is not there")
 
     def check(self) -> None:
         for operation in self.world.run(self._states()).values():

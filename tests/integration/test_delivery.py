@@ -419,8 +419,8 @@ async def test_sent_again_by_a_person_it_has_all_the_time_once_more(unhurried: A
     with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is None
         assert await reason(unhurried) == CERTAINLY_NOT_SENT
-        desk = PostgresReview(unhurried.service.gateway)
-        assert not await desk.requeue([operation.id], by="olga", note="the CRM is back")
+        review = PostgresReview(unhurried.service.gateway)
+        assert not await review.requeue([operation.id], by="olga", note="the CRM is back")
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
     assert scripted.credited == [operation.idempotency_key]
@@ -500,10 +500,10 @@ async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
     (operation,) = await recorded_receipts(unhurried, 1)
     sentence = "perx: the programme 7 does not exist (status 404)"
     scripted = ScriptedCrm([Reply(False, BackendMisconfigured(sentence)), DONE])
-    desk = PostgresReview(unhurried.service.gateway)
+    review = PostgresReview(unhurried.service.gateway)
     with crm(unhurried, scripted):
         assert await looked_at(unhurried, operation) is not None
-        shown = await desk.show(operation.id)
+        shown = await review.show(operation.id)
         assert shown is not None
         assert (shown[0].state, shown[0].detail) == (OperationState.RECORDED, sentence)
         assert sentence in capsys.readouterr().out
@@ -511,7 +511,7 @@ async def test_why_it_waits_stands_in_the_ledger_the_log_and_the_metrics(
         labels = 'kind="receipt",reason="BackendMisconfigured",what="postponed"'
         assert f"koshelek_delivery_reasons_total{{{labels}}} 1.0" in told
         assert await looked_at(unhurried, operation) is None
-    shown = await desk.show(operation.id)
+    shown = await review.show(operation.id)
     assert shown is not None
     assert (shown[0].state, shown[0].detail) == (OperationState.DONE, None)
 

@@ -118,7 +118,7 @@ class Shop:
         )
         await self.sql(
             "INSERT INTO koshelek.console_audit (who, action, card_number, note) "
-            "VALUES ('desk', 'shown', $1, $2)",
+            "VALUES ('review', 'shown', $1, $2)",
             card,
             f"asked by {PHONE}",
         )
@@ -129,7 +129,7 @@ class Shop:
         )
         new = "2900999999999"
         note = f"lost, said {PHONE}"
-        done = await self.command("cards", "replace", card, new, "--yes", "--note", note, "--by", "desk")
+        done = await self.command("cards", "replace", card, new, "--yes", "--note", note, "--by", "review")
         assert done.status == 0, done.text
         return new
 
@@ -168,7 +168,7 @@ async def test_an_erased_person_is_nowhere_and_the_money_is_where_it_was(
         ledger = "SELECT string_agg(points_ledger::text, ';' ORDER BY id) FROM crm.points_ledger"
         money = await service.sql(ledger)
 
-        done = await service.command("person", "erase", "--phone", f"+{PHONE}", "--yes", "--by", "desk")
+        done = await service.command("person", "erase", "--phone", f"+{PHONE}", "--yes", "--by", "review")
         assert done.status == 0, done.text
         assert PHONE not in done.text
 
@@ -184,7 +184,8 @@ async def test_an_erased_person_is_nowhere_and_the_money_is_where_it_was(
         anew = await service.call("POST", "/v1/card/anonymous", {"phone": PHONE})
         assert anew.json["card"]["cardNumber"] not in (card, other["cardNumber"])
         assert (
-            await service.sql("SELECT who FROM koshelek.card_events WHERE event = 'erased' LIMIT 1") == "desk"
+            await service.sql("SELECT who FROM koshelek.card_events WHERE event = 'erased' LIMIT 1")
+            == "review"
         )
     logs = _written(tmp_path, "adapter-*") + _written(postgresql.data, "log")
     assert '"event":"request"' in logs
@@ -198,7 +199,7 @@ async def test_everything_that_is_kept_is_shown_to_who_asks_and_that_is_noted(
 ) -> None:
     async with shop(tmp_path, database) as service:
         card = await service.plant()
-        words = ("person", "export", "--phone", PHONE, "--by", "desk", "--output", "person.json")
+        words = ("person", "export", "--phone", PHONE, "--by", "review", "--output", "person.json")
         done = await service.command(*words)
         assert done.status == 0, done.text
         file = tmp_path / "person.json"
@@ -214,7 +215,7 @@ async def test_everything_that_is_kept_is_shown_to_who_asks_and_that_is_noted(
         assert shown["last_balances"]
         assert shown["crm.points_ledger"]
         seen = await service.sql(
-            "SELECT count(*) FROM koshelek.card_events WHERE event = 'shown' AND who = 'desk'"
+            "SELECT count(*) FROM koshelek.card_events WHERE event = 'shown' AND who = 'review'"
         )
         assert seen == len(shown["cards"])
         assert (await service.command(*words)).status == 1  # the file is there

@@ -51,7 +51,7 @@ async def adapter(start: StartAdapter) -> Adapter:
 
 
 @pytest.fixture
-def desk(adapter: Adapter) -> PostgresReview:
+def review(adapter: Adapter) -> PostgresReview:
     return PostgresReview(adapter.service.gateway)
 
 
@@ -462,7 +462,7 @@ async def test_wrong_words_are_one_sentence(receipts: Command, words: Sequence[s
 
 
 async def test_a_receipt_settled_as_credited_is_answered_as_credited(
-    adapter: Adapter, receipts: Command, desk: PostgresReview
+    adapter: Adapter, receipts: Command, review: PostgresReview
 ) -> None:
     sent, other = await held_receipt(adapter), await held_receipt(adapter)
     assert (await repeat(adapter, sent)).body["status"] == "accepted"
@@ -473,11 +473,11 @@ async def test_a_receipt_settled_as_credited_is_answered_as_credited(
         "points": "62",
         "description": "Баллы за чек начислены",
     }
-    await desk.settle(other.id, OperationState.DONE, by="olga", note="less", points=Decimal("60"))
+    await review.settle(other.id, OperationState.DONE, by="olga", note="less", points=Decimal("60"))
     assert (await repeat(adapter, other)).body["points"] == "60"
     assert await adapter.sql("SELECT count(*) FROM koshelek.account_leases") == 0
     with pytest.raises(CannotDecide, match="is already done; olga settled it at"):
-        await desk.settle(other.id, OperationState.DONE, by="ivan", note="more", points=Decimal("61"))
+        await review.settle(other.id, OperationState.DONE, by="ivan", note="more", points=Decimal("61"))
     again = await receipts("settle", str(sent.id), "--as", "credited", "--note", "twice")
     assert again.status == 0
     assert f"operation {sent.id} is already done; olga settled it at" in again.out
@@ -487,17 +487,17 @@ async def test_a_receipt_settled_as_credited_is_answered_as_credited(
 
 
 async def test_a_receipt_settled_as_refused_is_answered_as_refused(
-    adapter: Adapter, desk: PostgresReview
+    adapter: Adapter, review: PostgresReview
 ) -> None:
     sent = await held_receipt(adapter)
-    await desk.settle(sent.id, OperationState.REFUSED, by="olga", note="forged")
+    await review.settle(sent.id, OperationState.REFUSED, by="olga", note="forged")
     assert (await repeat(adapter, sent)).code == Code.RECEIPT_REFUSED
     assert (await repeat(adapter, sent)).code == Code.RECEIPT_REFUSED
 
 
 async def test_a_caller_who_waits_is_told_the_decision(start: StartAdapter) -> None:
     adapter = await start(receipts={"wait": 10.0}, server={"deadline": 15.0}, delivery={"in_process": False})
-    desk = PostgresReview(adapter.service.gateway)
+    review = PostgresReview(adapter.service.gateway)
     card = await card_of_somebody(adapter)
     call = asyncio.create_task(adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": card}))
 
@@ -509,52 +509,52 @@ async def test_a_caller_who_waits_is_told_the_decision(start: StartAdapter) -> N
     begun = await adapter.service.operations.begin(operation_id)
     assert begun is not None
     await adapter.service.operations.end(begun, OperationState.UNKNOWN)
-    await desk.settle(operation_id, OperationState.DONE, by="olga", note="seen")
+    await review.settle(operation_id, OperationState.DONE, by="olga", note="seen")
     assert (await asyncio.wait_for(call, 5)).body["status"] == "credited"
     late = await adapter.service.operations.end(begun, OperationState.REFUSED, code=Code.RECEIPT_REFUSED)
     assert late is None
 
 
 async def test_a_registration_is_settled_with_the_person_and_keeps_no_profile(
-    adapter: Adapter, desk: PostgresReview
+    adapter: Adapter, review: PostgresReview
 ) -> None:
     registration = await held_registration(adapter)
     with pytest.raises(CannotDecide, match="is a registration") as lacking:
-        await desk.settle(registration, OperationState.DONE, by="olga", note="seen")
+        await review.settle(registration, OperationState.DONE, by="olga", note="seen")
     assert lacking.value.needs == "customer"
     with pytest.raises(CannotDecide, match="points go with"):
-        await desk.settle(registration, OperationState.DONE, by="o", note="n", points=Decimal(1))
+        await review.settle(registration, OperationState.DONE, by="o", note="n", points=Decimal(1))
     customer = await adapter.register(phone=PHONE)
-    await desk.settle(registration, OperationState.DONE, by="olga", note="seen", customer=customer)
+    await review.settle(registration, OperationState.DONE, by="olga", note="seen", customer=customer)
     assert await adapter.sql("SELECT request FROM koshelek.operations WHERE id = $1", registration) == "{}"
     assert await adapter.issue(phone=PHONE[1:])
 
 
-async def test_a_refused_registration_may_come_again(adapter: Adapter, desk: PostgresReview) -> None:
+async def test_a_refused_registration_may_come_again(adapter: Adapter, review: PostgresReview) -> None:
     registration = await held_registration(adapter)
-    await desk.settle(registration, OperationState.REFUSED, by="olga", note="not there")
+    await review.settle(registration, OperationState.REFUSED, by="olga", note="not there")
     await adapter.service.start_delivery()
     assert await adapter.issue(phone=PHONE[1:])
 
 
-async def test_what_is_being_delivered_cannot_be_settled(adapter: Adapter, desk: PostgresReview) -> None:
+async def test_what_is_being_delivered_cannot_be_settled(adapter: Adapter, review: PostgresReview) -> None:
     sent = await send(adapter)
     with pytest.raises(CannotDecide, match="is recorded: it is being delivered"):
-        await desk.settle(sent.id, OperationState.DONE, by="olga", note="x")
+        await review.settle(sent.id, OperationState.DONE, by="olga", note="x")
 
 
-async def test_of_two_decisions_at_once_one_counts(adapter: Adapter, desk: PostgresReview) -> None:
+async def test_of_two_decisions_at_once_one_counts(adapter: Adapter, review: PostgresReview) -> None:
     for _ in range(5):
         sent = await held_receipt(adapter)
         outcomes = await asyncio.gather(
-            desk.settle(sent.id, OperationState.DONE, by="olga", note="a"),
-            desk.settle(sent.id, OperationState.REFUSED, by="ivan", note="b"),
+            review.settle(sent.id, OperationState.DONE, by="olga", note="a"),
+            review.settle(sent.id, OperationState.REFUSED, by="ivan", note="b"),
             return_exceptions=True,
         )
         assert sum(isinstance(outcome, CannotDecide) for outcome in outcomes) == 1
         requeued, settled = await asyncio.gather(
-            desk.requeue([sent.id], by="olga", note="c"),
-            desk.requeue([sent.id], by="ivan", note="d"),
+            review.requeue([sent.id], by="olga", note="c"),
+            review.requeue([sent.id], by="ivan", note="d"),
         )
         assert list(requeued) == list(settled) == [sent.id]
         decisions = await adapter.sql(

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 
 from adapter.api import app
 from adapter.api.auth import hash_password
-from adapter.errors import CATALOGUE, Code
+from adapter.errors import TEXTS, Code
 from adapter.ops.metrics import Metrics
 from crm_backends.model import Customer
 from crm_backends.ports import BackendUnavailable
@@ -357,7 +357,7 @@ async def test_a_defect_is_an_envelope_without_a_trace(
 
     monkeypatch.setattr(type(adapter.service.programme.finder), "find", broken)
     answer = await adapter.get("/v1/card", msisdn="79161112233")
-    assert answer.body == {"code": Code.INTERNAL, "description": CATALOGUE[Code.INTERNAL].ru}
+    assert answer.body == {"code": Code.INTERNAL, "description": TEXTS[Code.INTERNAL].ru}
 
 
 @pytest.mark.parametrize("why", ["the CRM is gone", "the reader does not read", "the reader is gone"])

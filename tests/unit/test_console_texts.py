@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from adapter.errors import CATALOGUE
+from adapter.errors import TEXTS
 from adapter.loyalty.model import CardState, OperationKind, OperationState
 from adapter.loyalty.ports import Proof
 from adapter.loyalty.review import AuditAction
@@ -41,5 +41,5 @@ def test_every_word_of_the_ledger_is_there_in_russian(names: type) -> None:
 
 
 def test_causes_and_remedies_of_all_codes_are_there_in_russian() -> None:
-    told = {text for entry in CATALOGUE.values() for text in (entry.cause, entry.remedy)}
+    told = {text for entry in TEXTS.values() for text in (entry.cause, entry.remedy)}
     assert told - set(SENTENCES) == set()

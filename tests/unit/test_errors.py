@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from adapter.errors import CATALOGUE, Code, Language, Refused
+from adapter.errors import TEXTS, Code, Language, Refused
 
 _CYRILLIC = re.compile("[а-яё]", re.IGNORECASE)
 
@@ -17,12 +17,12 @@ def test_codes_are_unique_strings_of_three_digits() -> None:
 
 
 def test_every_code_is_in_the_catalogue_and_nothing_else_is() -> None:
-    assert set(CATALOGUE) == set(Code)
+    assert set(TEXTS) == set(Code)
 
 
 @pytest.mark.parametrize("code", Code)
 def test_every_code_has_texts_for_both_sides(code: Code) -> None:
-    entry = CATALOGUE[code]
+    entry = TEXTS[code]
     assert _CYRILLIC.search(entry.text("ru"))
     assert entry.text("en")
     assert not _CYRILLIC.search(entry.text("en"))
@@ -32,7 +32,7 @@ def test_every_code_has_texts_for_both_sides(code: Code) -> None:
 
 @pytest.mark.parametrize("language", ["ru", "en"])
 def test_two_codes_never_read_the_same(language: Language) -> None:
-    texts = [entry.text(language) for entry in CATALOGUE.values()]
+    texts = [entry.text(language) for entry in TEXTS.values()]
     assert len(set(texts)) == len(texts)
 
 

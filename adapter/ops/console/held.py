@@ -50,8 +50,8 @@ class Held(Pages):
     async def list(self, request: web.Request) -> web.Response:
         kind = _kind(request.query.get("kind", ""))
         after = whole(request.query.get("after", "")) or 0
-        items = await self.parts.desk.held(kind, AT_ONCE + 1, after=after)
-        decided = await self.parts.desk.decisions(30)
+        items = await self.parts.review.held(kind, AT_ONCE + 1, after=after)
+        decided = await self.parts.review.decisions(30)
         return self.page(
             request,
             "held",
@@ -76,7 +76,7 @@ class Held(Pages):
         if why is None:
             session.tell(say("Write why, in up to 500 characters: the note is kept for good."), good=False)
             raise back
-        items = [item async for portion in self.parts.desk.some(ids) for item in portion]
+        items = [item async for portion in self.parts.review.some(ids) for item in portion]
         match posted.get("do"):
             case "recheck":
                 await self._recheck(request, items, who, why)
@@ -91,7 +91,7 @@ class Held(Pages):
     def _asking(self, who: str, why: str) -> Asking:
         parts = self.parts
         recheck = Recheck(parts.programme, parts.visibility, parts.settings.delivery.call_timeout)
-        return Asking(recheck, parts.operations, parts.desk, who, why)
+        return Asking(recheck, parts.operations, parts.review, who, why)
 
     async def _recheck(self, request: web.Request, items: Sequence[Item], who: str, why: str) -> None:
         say, session, asking = self.language_of(request), request[SESSION], self._asking(who, why)
@@ -121,7 +121,7 @@ class Held(Pages):
             await queue.ask(self._asking(who, why), patience=_PATIENCE)
         for item in items:
             await self.parts.audit.note(who, AuditAction.REQUEUED, operation_id=item.id, note=why)
-        await queue.send(self.parts.desk)
+        await queue.send(self.parts.review)
         for item, asked in queue.kept:
             session.tell(sentence(say, item, asked), good=False, operation_id=item.id)
         for item in queue.unasked:
@@ -149,7 +149,7 @@ class Held(Pages):
         for item in items:
             await self.parts.audit.note(who, AuditAction.SETTLED, operation_id=item.id, note=why)
             try:
-                settled = await self.parts.desk.settle(
+                settled = await self.parts.review.settle(
                     item.id,
                     OperationState(str(outcome)),
                     by=who,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from adapter import version
-from adapter.errors import CATALOGUE, Code, CodeText
+from adapter.errors import TEXTS, Code, CodeText
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.ops.console.history import HELD, IN_DOUBT, ON_THEIR_WAY, History, Span, number_of
 from adapter.ops.console.pages import Pages
@@ -26,7 +26,7 @@ def _codes(lately: Span | None, long: Span | None) -> list[tuple[str, int, int, 
     if long is None:
         return []
     return [
-        (code, lately.codes[code] if lately else 0, count, CATALOGUE[Code(code)] if code in _CODES else None)
+        (code, lately.codes[code] if lately else 0, count, TEXTS[Code(code)] if code in _CODES else None)
         for code, count in long.codes.most_common()
     ]
 

@@ -122,7 +122,7 @@ class Parts:
     programme: Programme
     crm_of: Callable[[OperationKind], str]
     """Driver of the CRM that is told of operations of this kind; empty: none is."""
-    desk: ReviewBoard
+    review: ReviewBoard
     cards: CardDecisions
     operations: OperationReader
     visibility: VisibilityBook

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from aiohttp import web
 
-from adapter.errors import CATALOGUE, Refused
+from adapter.errors import TEXTS, Refused
 from adapter.loyalty import holder
 from adapter.loyalty.fiscal import read_qr
 from adapter.loyalty.model import FINAL, FOR_A_PERSON, Card
@@ -87,7 +87,7 @@ class Question(Pages):
     async def _found(self, text: str) -> Found:
         receipt = self._receipt(text)
         if receipt is not None:
-            return Found("receipt", operations=await self.parts.desk.of_receipt(*receipt))
+            return Found("receipt", operations=await self.parts.review.of_receipt(*receipt))
         number = re.sub(r"\s", "", text)
         if (card := await self.parts.cards.get(number)) is not None:
             return Found("card", cards=[card])
@@ -170,7 +170,7 @@ class Question(Pages):
 
     async def _operations(self, card: Card) -> Sequence[Item]:
         """The newest, and one more than is shown where there are more."""
-        return await self.parts.desk.newest(
+        return await self.parts.review.newest(
             state=None, kind=None, card=card.number, since=None, limit=_MOST + 1
         )
 
@@ -193,7 +193,7 @@ class Question(Pages):
             return await holder.card_info(self.parts.programme, card.number, deadline)
         except Refused as error:
             text = error.description(self.parts.settings.koshelek.language)
-            return f"422, {error.code}: {text} {CATALOGUE[error.code].remedy}"
+            return f"422, {error.code}: {text} {TEXTS[error.code].remedy}"
         except BackendError as error:
             return f"422, 903: {error}"
 
@@ -201,7 +201,7 @@ class Question(Pages):
 
     async def operation(self, request: web.Request) -> web.Response:
         session = request[SESSION]
-        found = await self.parts.desk.show(int(request.match_info["id"]))
+        found = await self.parts.review.show(int(request.match_info["id"]))
         if found is None:
             said = self.language_of(request)("There is no operation with this number.")
             return self.page(request, "nothing", said=said, status=404)
@@ -227,7 +227,7 @@ class Question(Pages):
     async def show_operation(self, request: web.Request) -> web.StreamResponse:
         """Have the numbers of an operation shown, or hidden again; showing is kept."""
         session, number = request[SESSION], int(request.match_info["id"])
-        found = await self.parts.desk.show(number)
+        found = await self.parts.review.show(number)
         if found is None:
             raise see("find")
         if (await request.post()).get("do") == "show":

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from adapter.errors import CATALOGUE, Code, Language
+from adapter.errors import TEXTS, Code, Language
 from adapter.loyalty.model import OperationKind, OperationState
 from adapter.loyalty.review import Event, Item
 from adapter.loyalty.steps import CORRECTED, RECORDED, SENT, Step, steps
@@ -64,5 +64,5 @@ def answered(item: Item, settings: Settings) -> Answered | None:
 
 
 def _refusal(code: Code, language: Language) -> Answered:
-    entry = CATALOGUE[code]
+    entry = TEXTS[code]
     return Answered(422, entry.text(language), code.value, entry.cause, entry.remedy)

@@ -47,7 +47,6 @@ QR = Entry("qr", "Text of the QR code", "t=20260101T1200&s=975.88&fn=…&i=…&f
 CODE = Entry("code", "Promo code", "WELCOME")
 START = Entry("start", "From", "2026-01-01")
 END = Entry("end", "To", "2026-12-31")
-BODY = Entry("body", "Body in place of the one that would be made")
 
 
 @dataclass(frozen=True, slots=True)
