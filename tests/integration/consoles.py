@@ -11,15 +11,17 @@ from typing import Any
 
 import aiohttp
 from aiohttp import web
+from argon2 import PasswordHasher
 
-from adapter.api.auth import hash_password
 from adapter.bootstrap import Service
 from adapter.checking.looking import Looking
 
 OLGA, RITA = "olga", "rita"
 PASSWORDS = {OLGA: "planted-password-of-olga", RITA: "planted-password-of-rita"}
+_QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Its hashes are verified at once: many tests log somebody in."""
 PEOPLE: list[dict[str, Any]] = [
-    {"name": OLGA, "role": "operator", "password": hash_password(PASSWORDS[OLGA])},
+    {"name": OLGA, "role": "operator", "password": _QUICK.hash(PASSWORDS[OLGA])},
     {"name": RITA, "role": "reader", "password": PASSWORDS[RITA]},
 ]
 """An operator with a hashed password, a reader with a plain one."""

@@ -6,13 +6,14 @@ import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from argon2 import PasswordHasher
 
 from adapter.errors import Code
 from adapter.loyalty.model import OperationKind, OperationState
 from adapter.loyalty.review import Event, Item
 from adapter.loyalty.steps import untold_attempts
 from adapter.ops.console.history import Sample, span
-from adapter.ops.console.login import MOST_BY_ADDRESS, MOST_BY_NAME, WITHIN, Doorkeeper, TooOften
+from adapter.ops.console.login import MOST_BY_ADDRESS, MOST_BY_NAME, NOBODYS, WITHIN, Doorkeeper, TooOften
 from adapter.ops.console.pictures import bars, lines
 from adapter.ops.console.sessions import MOST, Sessions
 from adapter.ops.console.story import answered, story
@@ -80,6 +81,10 @@ async def test_one_address_that_tries_many_names_has_to_wait() -> None:
     with pytest.raises(TooOften):
         await door.judge("olga", "planted-password-of-olga", "10.0.0.1")
     assert await door.judge("olga", "planted-password-of-olga", "10.0.0.2") == OLGA
+
+
+def test_nobodys_password_is_tried_for_as_long_as_somebodys() -> None:
+    assert not PasswordHasher().check_needs_rehash(NOBODYS)
 
 
 def test_sessions_of_nobody_push_nobody_out() -> None:
