@@ -16,7 +16,8 @@ from typing import Any
 
 import pytest
 
-from adapter.commands.demo import CONNECTORS
+from contracts.sandbox import CONNECTORS
+from crm_backends.connector import shipped
 from tests.integration.processes import Running
 from tests.suite.test_run_against_demo import broken, run_suite
 from tests.support.waiting import until
@@ -33,6 +34,10 @@ EARNED = 62.5
 def _said(line: str) -> Any:
     done = subprocess.run(shlex.split(line), capture_output=True, check=True, timeout=30)
     return json.loads(done.stdout)
+
+
+def test_every_connector_that_is_shipped_has_a_stand_in() -> None:
+    assert set(CONNECTORS) == set(shipped())
 
 
 @pytest.mark.parametrize(
