@@ -29,23 +29,7 @@ from adapter.store.importing import ImportReport, Row, import_rows
 from adapter.store.pool import Gateway
 from contracts import sandbox
 from contracts.kit.listening import base_url
-from contracts.sandbox import (
-    iiko,
-    loya,
-    medusa,
-    mindbox,
-    moysklad,
-    odoo,
-    pegke,
-    perx,
-    premiumbonus,
-    retailcrm,
-    square,
-    talonone,
-    uds,
-    voucherify,
-    xerts,
-)
+from contracts.sandbox import CONNECTORS, pegke, perx, xerts
 from contracts.sandbox.people import PEOPLE
 from crm_backends import registry
 from crm_backends.inputs import wire_phone
@@ -75,56 +59,6 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
 
 
 CRMS = ("perx", "pegke", "xerts")
-_ODOO = {
-    "database": odoo.DATABASE,
-    "api_key": odoo.API_KEY,
-    "program": odoo.PROGRAM,
-    "product": odoo.PRODUCT,
-    "birth_date_field": odoo.BIRTH_DATE,
-}
-CONNECTORS: Mapping[str, Mapping[str, object]] = {
-    "retailcrm": {"api_key": retailcrm.API_KEY, "site": retailcrm.SITE},
-    "uds": {"path": "/partner/v2", "company_id": uds.COMPANY, "api_key": uds.API_KEY},
-    "moysklad": {
-        "path": "/api/remap/1.2",
-        "token": moysklad.TOKEN,
-        "bonus_program": moysklad.PROGRAM,
-    },
-    "odoo": {**_ODOO, "user_id": odoo.USER},
-    "odoo19": _ODOO,
-    "loya": {
-        "email": loya.EMAIL,
-        "password": loya.PASSWORD,
-        "api_key": loya.API_KEY,
-        "card_prefix": loya.PRINTED,
-    },
-    "medusa": {"api_key": medusa.API_KEY},
-    "square": {
-        "path": "/v2",
-        "token": square.TOKEN,
-        "program": square.PROGRAM,
-        "location": square.LOCATION,
-    },
-    "iiko": {"api_key": iiko.API_KEY, "organization": iiko.ORGANIZATION, "wallet": iiko.WALLET},
-    "premiumbonus": {"token": premiumbonus.TOKEN},
-    "voucherify": {
-        "app_id": voucherify.APP_ID,
-        "app_token": voucherify.APP_TOKEN,
-        "campaign": voucherify.CAMPAIGN,
-    },
-    "mindbox": {
-        "endpoint": mindbox.ENDPOINT,
-        "secret_key": mindbox.SECRET_KEY,
-        "balance": mindbox.BALANCE,
-        "card_prefix": mindbox.PRINTED,
-    },
-    "talonone": {
-        "api_key": talonone.API_KEY,
-        "program": talonone.PROGRAM,
-        "points_attribute": talonone.POINTS_ATTRIBUTE,
-    },
-}
-"""Connectors with a stand-in: their settings, and the path of the API below it."""
 BY_RULES = frozenset({"odoo", "odoo19", "premiumbonus"})
 """Those whose CRM alone decides how many points a receipt gives."""
 _NOT_THERE = (Support.IMPOSSIBLE, Support.NOT_IMPLEMENTED)

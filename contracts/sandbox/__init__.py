@@ -7,7 +7,7 @@ adapter and its drivers.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import ModuleType
@@ -38,23 +38,29 @@ from contracts.sandbox.faults import Fault, FaultKind
 from contracts.sandbox.ledger import Ledger
 from contracts.sandbox.server import SERVER, Server, StandIn
 
+_OF_CONNECTORS: Sequence[ModuleType] = (
+    retailcrm,
+    uds,
+    moysklad,
+    odoo,
+    loya,
+    medusa,
+    square,
+    iiko,
+    premiumbonus,
+    voucherify,
+    mindbox,
+    talonone,
+)
+CONNECTORS: Mapping[str, Mapping[str, object]] = {
+    name: settings for module in _OF_CONNECTORS for name, settings in module.SETTINGS.items()
+}
+"""Connector -> the settings with which it finds its stand-in; ``path``: of the API below the address."""
 MODULES: Mapping[str, ModuleType] = {
     "perx": perx,
     "pegke": pegke,
     "xerts": xerts,
-    "retailcrm": retailcrm,
-    "uds": uds,
-    "moysklad": moysklad,
-    "odoo": odoo,
-    "odoo19": odoo,
-    "loya": loya,
-    "medusa": medusa,
-    "square": square,
-    "iiko": iiko,
-    "premiumbonus": premiumbonus,
-    "voucherify": voucherify,
-    "mindbox": mindbox,
-    "talonone": talonone,
+    **{name: module for module in _OF_CONNECTORS for name in module.SETTINGS},
     "kolibri": kolibri,
 }
 

@@ -29,6 +29,8 @@ from contracts.sandbox.skin import Route, Skin
 
 API_KEY, APP_ID, CLIENT_SECRET = "iiko-sandbox-key", "5c1f0b7e-app", "iiko-sandbox-client-secret"
 ORGANIZATION, WALLET = "7bc05553-4b68-44e8-b7bc-37be63c6d9e9", "01330000-6bec-ac1f-0000-000000000001"
+SETTINGS = {"iiko": {"api_key": API_KEY, "organization": ORGANIZATION, "wallet": WALLET}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _PROGRAM = "01330000-6bec-ac1f-0000-000000000002"
 _BASE = "/api/1/loyalty/iiko"
 _SECONDS, _LONGEST_PAGE = 3600, 5

@@ -27,6 +27,8 @@ from contracts.sandbox.skin import Route, Skin
 EMAIL, PASSWORD, API_KEY = "koshelek@example.org", "loya-sandbox-password", "loya-sandbox-key"
 PLASTIC = "5510000000017"
 PRINTED = "2900"
+SETTINGS = {"loya": {"email": EMAIL, "password": PASSWORD, "api_key": API_KEY, "card_prefix": PRINTED}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _COOKIE = "PLAY2AUTH_SESS_ID"
 _BASE = "/api/1.0"
 _SECONDS = 8 * 3600

@@ -24,6 +24,8 @@ from contracts.sandbox.skin import Route, Skin
 
 API_KEY = "sk_medusa-sandbox-key"
 CURRENCY = "rub"
+SETTINGS = {"medusa": {"api_key": API_KEY}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _CUSTOMER = "email first_name last_name phone metadata"
 _LIST = "fields offset limit order"
 _PLAIN = ("email", "first_name", "last_name", "phone")

@@ -25,6 +25,10 @@ from contracts.sandbox.skin import Route, Skin
 ENDPOINT, SECRET_KEY = "shop.Koshelek", "mindbox-sandbox-key"
 BALANCE = "Main"
 PRINTED = "2900"
+SETTINGS = {
+    "mindbox": {"endpoint": ENDPOINT, "secret_key": SECRET_KEY, "balance": BALANCE, "card_prefix": PRINTED}
+}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _NAMES = {"firstName": "first_name", "middleName": "patronymic", "lastName": "last_name", "email": "email"}
 
 

@@ -27,6 +27,8 @@ from contracts.sandbox.skin import Route, Skin
 TOKEN = "moysklad-sandbox-token"  # noqa: S105 - made up, opens nothing but this server
 PROGRAM = "fc2666ba-5d39-4a60-8105-4b678180b059"
 _BASE = "/api/remap/1.2"
+SETTINGS = {"moysklad": {"path": "/api/remap/1.2", "token": TOKEN, "bonus_program": PROGRAM}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _ENTITIES = "https://api.moysklad.ru/api/remap/1.2/entity"
 _MOSCOW = timezone(timedelta(hours=3))
 _FIELDS = (

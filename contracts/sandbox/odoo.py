@@ -26,6 +26,15 @@ DATABASE, USER, API_KEY = "shop", 7, "odoo-sandbox-key"
 PROGRAM, PRODUCT = 2, 4
 BIRTH_DATE = "x_birth_date"
 """A field that a shop has added to its contacts; Odoo itself has none."""
+_ODOO19 = {
+    "database": DATABASE,
+    "api_key": API_KEY,
+    "program": PROGRAM,
+    "product": PRODUCT,
+    "birth_date_field": BIRTH_DATE,
+}
+SETTINGS = {"odoo": {**_ODOO19, "user_id": USER}, "odoo19": _ODOO19}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _STATUSES = {
     "odoo.exceptions.MissingError": 404,
     "odoo.exceptions.UserError": 422,

@@ -25,6 +25,8 @@ from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
 TOKEN = "premiumbonus-sandbox-token"  # noqa: S105 - made up, opens nothing but this server
+SETTINGS = {"premiumbonus": {"token": TOKEN}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _PERSON = "surname name middle_name birth_date gender email"
 _PLAIN = {"surname": "last_name", "name": "first_name", "middle_name": "patronymic", "email": "email"}
 

@@ -24,6 +24,8 @@ from contracts.sandbox.skin import Route, Skin
 
 API_KEY = "retailcrm-sandbox-key"
 SITE = "shop-1"
+SETTINGS = {"retailcrm": {"api_key": API_KEY, "site": SITE}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 LOYALTY = 2
 ZONE = timezone(timedelta(hours=3))
 _BASE = "/api/v5"

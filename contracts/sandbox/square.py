@@ -28,6 +28,8 @@ from contracts.sandbox.skin import Route, Skin
 TOKEN = "square-sandbox-token"  # noqa: S105 - made up, opens nothing but this server
 PROGRAM = "d619f755-2d17-41f3-990d-c04ecedd64dd"
 LOCATION = "P034NEENMD09F"
+SETTINGS = {"square": {"path": "/v2", "token": TOKEN, "program": PROGRAM, "location": LOCATION}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _PROFILE = "given_name family_name email_address birthday address"
 _PLAIN = {"given_name": "first_name", "family_name": "last_name", "email_address": "email"}
 _PAGE = 30

@@ -26,6 +26,8 @@ from contracts.sandbox.skin import Route, Skin
 API_KEY = "talonone-sandbox-key"
 PROGRAM = 5
 POINTS_ATTRIBUTE = "koshelek_points"
+SETTINGS = {"talonone": {"api_key": API_KEY, "program": PROGRAM, "points_attribute": POINTS_ATTRIBUTE}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _PROFILE = "/v1/loyalty_programs/{program}/profile/{id}"
 
 

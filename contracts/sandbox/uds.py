@@ -22,6 +22,8 @@ from contracts.sandbox.skin import Route, Skin
 
 COMPANY, API_KEY = "549755819292", "uds-sandbox-key"
 _BASE = "/partner/v2"
+SETTINGS = {"uds": {"path": "/partner/v2", "company_id": COMPANY, "api_key": API_KEY}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 _MOST, _FURTHEST = 50, 10_000
 
 

@@ -25,6 +25,8 @@ from contracts.sandbox.skin import Route, Skin
 
 APP_ID, APP_TOKEN = "3f2c1d9e-voucherify-app", "voucherify-sandbox-token"
 CAMPAIGN = "camp_LoyaltySandbox"
+SETTINGS = {"voucherify": {"app_id": APP_ID, "app_token": APP_TOKEN, "campaign": CAMPAIGN}}
+"""See ``contracts.sandbox.CONNECTORS``."""
 CARD_OF_ANNA = "2900000000018"
 COUPONS: Mapping[str, str] = {"visit": "camp_Visit", "receipt": "camp_Receipt"}
 """Campaigns that give coupons, by their names."""

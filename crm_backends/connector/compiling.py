@@ -279,6 +279,7 @@ class _Compiler(AuthCompiler):
             commits=step.commits,
             prepares=step.prepares,
             rulings=rulings,
+            turns_away=any(ruling.decides == "credentials" for ruling in rulings),
             ok=ok,
             has=has,
             accept=_named_statuses(rulings),

@@ -359,11 +359,14 @@ class _Compiler:
         arguments = [value(argument) for argument in (*first, *node.args)]
         named = {str(pair.key): self._operand(pair.value) for pair in node.kwargs}
         _check_arguments(name, function, len(arguments), named)
-        if self._reading and name != "default" and any(_of_answer(one) for one in (*first, *node.args)):
+        lacking = self._reading and name != "default" and any(_of_answer(one) for one in (*first, *node.args))
+        written = [*first, *node.args][1:]
+        if arguments and not named and all(isinstance(one, nodes.Const) for one in written):
+            return _with_constants(
+                function, arguments[0], [one({}) for one in arguments[1:]], lacking=lacking
+            )
+        if lacking:
             return _lacking_too(function, arguments, named)
-        if not named and len(arguments) == 1:
-            (only,) = arguments
-            return lambda context: function(only(context))
         return lambda context: function(
             *[argument(context) for argument in arguments],
             **{key: value(context) for key, value in named.items()},
@@ -471,6 +474,20 @@ def _named_members(node: nodes.Node) -> bool:
     if isinstance(node, nodes.Getitem):
         return isinstance(node.arg, nodes.Const) and _named_members(node.node)
     return isinstance(node, nodes.Name) and node.name in _ANSWER
+
+
+def _with_constants(function: Function, first: Run, rest: Sequence[Any], *, lacking: bool) -> Run:
+    """A call of which the first argument alone differs; ``lacking`` as ``_lacking_too``."""
+    if lacking:
+
+        def called(context: Context) -> Any:
+            value = first(context)
+            return value if value is LACKING else function(value, *rest)
+
+        return called
+    if not rest:
+        return lambda context: function(first(context))
+    return lambda context: function(first(context), *rest)
 
 
 def _lacking_too(function: Function, arguments: Sequence[Run], named: Mapping[str, Run]) -> Run:

@@ -60,6 +60,8 @@ class StepPlan:
     prepares: bool
     rulings: Sequence[Ruling]
     """Of the step, of its operation, of the connector."""
+    turns_away: bool
+    """Whether a ruling says that credentials are refused."""
     ok: Expression | None
     has: Sequence[Expression]
     """What a good answer has."""

@@ -45,21 +45,14 @@ class Reader:
     ) -> Any:
         """One field of a result; nothing where the connector does not give it. Raises ``CannotTell``."""
         code = result.get(name)
-        if code is None:
-            return None
-        try:
-            return read(code.value(context))
-        except (Unfit, ValueError) as error:
-            cause = str(error) if isinstance(error, Unfit) else "the value cannot be read"
-            raise CannotTell(f"{code.where}: {name}: {cause}") from None
+        return None if code is None else _of_its_kind(code, name, code.value(context), read)
 
     def told(
         self, result: Mapping[str, Expression], name: str, context: Mapping[str, Any], read: Read
     ) -> Any:
         """The same of what the answer has to have, if only as nothing. Raises ``CannotTell``, ``Lacks``."""
-        if name in result:
-            result[name].there(context)
-        return self.field(result, name, context, read)
+        code = result.get(name)
+        return None if code is None else _of_its_kind(code, name, code.there(context), read)
 
     def needed(
         self, result: Mapping[str, Expression], name: str, context: Mapping[str, Any], read: Read
@@ -182,6 +175,14 @@ class Reader:
             return None
         params = self.field(result, "params", context, _texts) or {}
         return ListedPhone(phone, params)
+
+
+def _of_its_kind(code: Expression, name: str, value: Any, read: Read) -> Any:
+    try:
+        return read(value)
+    except (Unfit, ValueError) as error:
+        cause = str(error) if isinstance(error, Unfit) else "the value cannot be read"
+        raise CannotTell(f"{code.where}: {name}: {cause}") from None
 
 
 def text_or_nothing(value: Any) -> str | None:

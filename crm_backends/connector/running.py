@@ -296,7 +296,7 @@ class Runner:
         path, details = details_of(step.sending, context, run.deadline, more)
         if step.accept:
             details["accept"] = step.accept
-        if self._renews and any(ruling.decides == "credentials" for ruling in step.rulings):
+        if self._renews and step.turns_away:
             details["turned_away"] = lambda reply: self._turned_away(step, run, reply)
         return path, details
 
@@ -427,4 +427,7 @@ _NOT_GOOD = "the answer is empty, or no object and no list; where a good one is 
 
 def decided(rulings: Sequence[Ruling], context: Mapping[str, Any]) -> Ruling | None:
     """The first of them that holds. Raises ``CannotTell``."""
-    return next((ruling for ruling in rulings if ruling.when.holds(context)), None)
+    for ruling in rulings:
+        if ruling.when.holds(context):
+            return ruling
+    return None

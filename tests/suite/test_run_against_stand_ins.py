@@ -20,8 +20,10 @@ from typing import Any
 
 import pytest
 
-from adapter.commands.demo import CONNECTORS, CRMS
+from adapter.commands.demo import CRMS
+from contracts.sandbox import CONNECTORS
 from contracts.suite.results import TargetRun
+from crm_backends.connector import shipped
 from tests.support.waiting import until
 
 from .test_run_against_demo import broken, demo, run_suite
@@ -83,6 +85,10 @@ def demos(asked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterato
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(AT_ONCE) as pool:
         patch.delenv("KLO_CONFIG", raising=False)
         yield {crm: pool.submit(seen, folder / crm, crm) for crm in asked}
+
+
+def test_every_connector_that_is_shipped_has_a_demo() -> None:
+    assert set(CONNECTORS) == set(shipped())
 
 
 @pytest.mark.parametrize("service", [*CRMS, "mixed", *CONNECTORS])
