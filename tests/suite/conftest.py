@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.register_assert_rewrite("tests.suite.implementations.runs")  # so that a failure tells what was found
+
 LONG = ("test_run_against_stand_ins", "test_run_against_demo", "test_engine", "test_surroundings")
 """Files that take longest: begun first, so that no process waits for one of them at the end."""
 

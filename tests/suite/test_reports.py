@@ -18,6 +18,7 @@ import pytest
 
 from contracts.suite.report import write_reports
 from contracts.suite.report.findings import Label, clause_states, verdict
+from contracts.suite.report.page import Page as ReportPage
 from contracts.suite.report.texts import laid_out, printable
 from contracts.suite.results import (
     Clause,
@@ -565,3 +566,10 @@ def assert_is_har_entry(entry: dict[str, object]) -> None:
             }
         ),
     )
+
+
+def test_of_many_exchanges_those_before_the_failure_are_shown() -> None:
+    many = tuple(exchange(url=f"http://127.0.0.1/{number}") for number in range(1, 41))
+    broken = replace(BREACH, exchanges=many, failures=(replace(BREACH.failures[0], exchange=29),))
+    (part,) = ReportPage(run(target(broken))).broken[0].parts
+    assert [number for number, _, _ in part.exchanges] == list(range(19, 31))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from contracts.suite import casting
 from contracts.suite.answer import Answer
@@ -91,6 +92,48 @@ async def nearly_a_holders_email(trial: Trial) -> None:
             answer = await _look_up(trial, "email", text, email)
             other = found_number(answer) != person.card_number
             trial.that(other, f"{what} does not lead to the holder's card", answer)
+
+
+@check("KLO-3-13")
+async def nearly_a_card_number(trial: Trial) -> None:
+    """What only looks like a holder's card number does not show that card"""
+    person = await (trial.newcomer() if trial.full else trial.existing())
+    number = person.card_number or ""
+    trial.need((await trial.card(number)).ok, "the card is not shown")
+    redactor = trial.target.client.redactor
+    for what, text in {
+        "a card number without its last digit": number[:-1],
+        "the beginning of a card number": number[:7],
+        "the end of a card number": number[-7:],
+        "a card number with a digit more": f"{number}0",
+        "a card number with a digit in front": f"1{number}",
+        "a card number with letters behind": f"{number}abc",
+        "a card number with % for its last digit": f"{number[:-1]}%",
+        "a card number with _ for its last digit": f"{number[:-1]}_",
+        "a card number with * for its last digit": f"{number[:-1]}*",
+    }.items():
+        if len(text) < 5 or text == number:
+            continue
+        if not redactor.is_own(number):
+            redactor.hide(text, "card number")
+        answer = await trial.card(text, probe=True)
+        shown = found_number(answer) if answer.ok else None
+        trial.that(shown in (None, text), f"{what} shows no other card", answer)  # it may be one
+
+
+@check("KLO-7-15", writes=True)
+async def purchases_of_nobody_else(trial: Trial) -> None:
+    """A card that was just issued has no purchases: they would be somebody else's"""
+    person = await trial.newcomer()
+    today = datetime.now(UTC).date()
+    answer = await trial.purchases(
+        person.card_number or "",
+        startDate=f"{today - timedelta(days=3650)}",
+        endDate=f"{today + timedelta(days=1)}",
+    )
+    trial.need(answer.ok, "purchases are not shown")
+    listed = answer.json
+    trial.that(not (isinstance(listed, list) and listed), "an empty list", answer, path="$")
 
 
 # --- a key that was changed --------------------------------------------------------------------------
@@ -211,6 +254,60 @@ async def other_fields_stay(trial: Trial) -> None:
     trial.need(taken, "neither PUT nor PATCH is accepted")
 
 
+def _written(phone: str) -> dict[str, str]:
+    """Other spellings of a phone."""
+    spaced = f"+{phone[:-10]} ({phone[-10:-7]}) {phone[-7:-4]}-{phone[-4:-2]}-{phone[-2:]}"
+    return {"a plus": f"+{phone}", "punctuation": spaced, "a blank after it": f"{phone} "}
+
+
+async def _stays_theirs(trial: Trial, key: str, spellings: dict[str, str], other: Person) -> None:
+    """Another's key in these spellings is refused, or changes nothing."""
+    person = await trial.newcomer()
+
+    def find(one: Person) -> Ask:
+        return (lambda: trial.find(one.phone)) if key == "phone" else (lambda: trial.find(None, one.email))
+
+    trial.need(found_number(await find(person)()) == person.card_number, f"the {key} does not find the card")
+    for what, text in spellings.items():
+        answer = await trial.update(person.card_number or "", {key: text})
+        if answer.refused:
+            continue
+        for one in (other, person):
+            still = found_number(await find(one)()) == one.card_number
+            trial.that(still, f"another's {key} with {what} is refused, or changes nothing", answer)
+
+
+@check("KLO-4-05", writes=True)
+async def phone_of_another_written_otherwise(trial: Trial) -> None:
+    """A phone that is another's is not taken over in another spelling"""
+    other = await trial.newcomer()
+    phone = other.phone or ""
+    for text in _written(phone).values():
+        trial.target.client.redactor.alike(text, phone, "phone")
+    await _stays_theirs(trial, "phone", _written(phone), other)
+
+
+@check("KLO-4-06", writes=True)
+async def email_of_another_in_capitals(trial: Trial) -> None:
+    """An e-mail that is another's is not taken over in capitals"""
+    other = await trial.newcomer()
+    await _stays_theirs(trial, "email", {"capitals": (other.email or "").upper()}, other)
+
+
+@check("KLO-4-15", writes=True)
+async def one_phone_for_several(trial: Trial) -> None:
+    """A new phone that four holders ask for at once goes to one of them"""
+    people = [await trial.newcomer() for _ in range(4)]
+    for _ in range(2):
+        phone = (await trial.nobody()).phone
+        answers = await asyncio.gather(
+            *[trial.update(one.card_number or "", {"phone": phone}) for one in people]
+        )
+        trial.need(any(answer.ok for answer in answers), "a change of the phone is refused")
+        well = sum(answer.ok for answer in answers)
+        trial.that(well == 1, "one of four calls is answered 200", f"{well} are", answer=answers[-1])
+
+
 # --- one card to one person --------------------------------------------------------------------------
 
 
@@ -263,8 +360,7 @@ async def phone_written_in_another_way(trial: Trial) -> None:
         found_number(await trial.find(person.phone)) == person.card_number, "the phone does not find it"
     )
     phone = person.phone or ""
-    spaced = f"+{phone[:-10]} ({phone[-10:-7]}) {phone[-7:-4]}-{phone[-4:-2]}-{phone[-2:]}"
-    for what, text in {"a plus": f"+{phone}", "punctuation": spaced, "a blank after it": f"{phone} "}.items():
+    for what, text in _written(phone).items():
         trial.target.client.redactor.alike(text, phone, "phone")
         again = Person(phone, trial.people.email(), person.birth_date)
         answer = await trial.issue(again.profile(phone=text))
@@ -275,6 +371,39 @@ async def phone_written_in_another_way(trial: Trial) -> None:
         found = await trial.find(phone)
         same = found_number(found) == person.card_number
         trial.that(same, f"the phone still finds its card after it was sent with {what}", found)
+
+
+@check("KLO-11-09", writes=True, since="1.2.0")
+async def phone_stays_with_its_owner(trial: Trial) -> None:
+    """Who asks for a card with another's e-mail and a phone of their own takes nothing away"""
+    owner, other = await trial.newcomer(), await trial.nobody()
+    trial.need(found_number(await trial.find(owner.phone)) == owner.card_number, "the phone does not find it")
+    answer = await trial.issue(Person(other.phone, owner.email, other.birth_date).profile())
+    found = await trial.find(owner.phone)
+    still = found_number(found) == owner.card_number
+    what = (
+        f"the owner's phone still finds card {owner.card_number}, since the call was answered {answer.status}"
+    )
+    trial.that(still, what, found)
+
+
+@check("KLO-6-05", writes=True)
+async def reserved_number_for_a_phone_written_otherwise(trial: Trial) -> None:
+    """A reserved number is not issued to a holder whose phone is written in another way"""
+    person = await trial.newcomer()
+    trial.need(
+        found_number(await trial.find(person.phone)) == person.card_number, "the phone does not find it"
+    )
+    phone = person.phone or ""
+    for what, text in _written(phone).items():
+        trial.target.client.redactor.alike(text, phone, "phone")
+        number = await trial.reserved()
+        again = Person(phone, trial.people.email(), person.birth_date)
+        answer = await trial.issue_reserved(number, again.profile(phone=text))
+        if answer.ok and number != person.card_number:
+            shown = await trial.card(number)
+            second = shown.ok and shown.text_at("card", "cardState") == "active"
+            trial.that(not second, f"the same phone with {what} gets no second card", answer)
 
 
 # --- letters -----------------------------------------------------------------------------------------

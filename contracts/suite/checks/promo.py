@@ -96,6 +96,7 @@ async def answers_an_object(trial: Trial) -> None:
 @check("KLO-12-07", writes=True)
 async def refused_code(trial: Trial) -> None:
     """A code that is refused is an error"""
+    await watched(trial)
     person = await trial.existing()
     code = trial.options.refused_promo_code
     trial.refused(await trial.promo({trial.options.promo_field: code} | holder(trial, person)), "such a code")
@@ -104,6 +105,7 @@ async def refused_code(trial: Trial) -> None:
 @check("KLO-12-08", writes=True)
 async def no_code(trial: Trial) -> None:
     """Without a code the answer is an error"""
+    await watched(trial)
     person = await trial.existing()
     for body in (holder(trial, person), {trial.options.promo_field: ""} | holder(trial, person)):
         trial.refused(await trial.promo(body), "a request without a code")
@@ -112,6 +114,7 @@ async def no_code(trial: Trial) -> None:
 @check("KLO-12-09", writes=True)
 async def no_holder(trial: Trial) -> None:
     """With neither cardNumber nor msisdn the answer is an error"""
+    await watched(trial)
     code = trial.options.promo_code or trial.options.refused_promo_code
     trial.refused(await trial.promo({trial.options.promo_field: code}), "a promo code of nobody")
 
@@ -119,6 +122,7 @@ async def no_holder(trial: Trial) -> None:
 @check("KLO-12-10", writes=True)
 async def unknown_card(trial: Trial) -> None:
     """An unknown card is refused"""
+    await watched(trial)
     code = trial.options.promo_code or trial.options.refused_promo_code
     body = {trial.options.promo_field: code, "cardNumber": trial.people.unknown_card()}
     trial.refused(await trial.promo(body), "an unknown card number")

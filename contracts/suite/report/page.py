@@ -113,14 +113,20 @@ class Part:
 
     @property
     def exchanges(self) -> list[tuple[int, Exchange, bool]]:
-        """Number from 1, exchange, and whether a failure points at it; those first if there are too many."""
+        """Number from 1, exchange, and whether a failure points at it.
+
+        Of too many those are kept, and what led to them: the ones before.
+        """
         if self.result is None:
             return []
-        blamed = {failure.exchange for failure in self.result.failures}
+        blamed = {failure.exchange for failure in self.result.failures if failure.exchange is not None}
         numbered = [
             (number, each, number - 1 in blamed) for number, each in enumerate(self.result.exchanges, 1)
         ]
-        kept = sorted(numbered, key=lambda entry: not entry[2])[: MOST.exchanges]
+        if blamed:
+            last = max(blamed) + 1
+            numbered.sort(key=lambda entry: (not entry[2], entry[0] > last, -entry[0]))
+        kept = numbered[: MOST.exchanges]
         return sorted(kept, key=lambda entry: entry[0])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import date
 from typing import Any
 
 from tests.suite.implementations.clean import NOTHING, Call, Clean
@@ -181,6 +182,74 @@ class PhoneAsWritten(Shop):
         return card
 
 
+@wrong("The beginning of a card number shows the card.", "KLO-3-13")
+class CardByItsBeginning(Shop):
+    def card(self, number: str) -> Card:
+        near = (
+            one
+            for one in self.cards.values()
+            if one.owner and len(number) > 6 and one.number.startswith(number)
+        )
+        return next(near, None) or super().card(number)
+
+
+@wrong("Whether a phone or an e-mail is another's is looked up as it is written.", "KLO-4-05", "KLO-4-06")
+class TakenAsWritten(Shop):
+    def update(self, number: str, given: dict[str, Any]) -> None:
+        card, profile = self.held(number), self.profile(given)
+        assert card.owner is not None
+        written = {name: value for name, value in profile.items() if value in given.values()}
+        self.not_of_others(card.owner, written)
+        self.people.sort(key=lambda one: one is not card.owner)
+        self.apply(card.owner, profile)
+
+
+@wrong("A phone that several ask for at once is given to each.", "KLO-4-15")
+class OnePhoneForSeveral(Clean):
+    async def update(self, call: Call) -> Any:
+        card, profile = self.shop.held(call.number), self.shop.profile(call.object())
+        assert card.owner is not None
+        self.shop.not_of_others(card.owner, profile)
+        if "phone" in profile:
+            await asyncio.sleep(0.1)
+        self.shop.apply(card.owner, profile)
+        return NOTHING
+
+
+@wrong("Who has a card is looked up as the phone is written, for a reserved number.", "KLO-6-05")
+class ReservedForAPhoneAsWritten(Shop):
+    def issue_reserved(self, number: str, given: dict[str, Any]) -> None:
+        profile, card = self.profile(given), self.cards.get(number)
+        if card is None or card.owner is not None or given.get("phone") == profile.get("phone"):
+            return super().issue_reserved(number, given)
+        person = Person()
+        self.apply(person, profile)
+        card.owner, card.reserved, person.card = person, False, card
+        self.people.append(person)
+        return None
+
+
+@wrong("Who asks for a card with the e-mail of a holder and another phone takes the card over.", "KLO-11-09")
+class TakesThePhone(Shop):
+    async def issue(self, given: dict[str, Any]) -> Card:
+        profile = self.profile(given)
+        known = self.by_email(profile.get("email"))
+        if known is not None and known.card is not None and self.by_phone(profile.get("phone")) is None:
+            known.phone = profile.get("phone", known.phone)
+        return await super().issue(given)
+
+
+@wrong("Purchases of everybody are listed.", "KLO-7-15")
+class PurchasesOfEverybody(Shop):
+    def bought(self, number: str, start: str | None, end: str | None) -> list[Purchase]:
+        own = super().bought(number, start, end)
+        first, last = self.day(start or ""), self.day(end) if end else date.max
+        others = [
+            one for each in self.purchases.values() for one in each if self.within(one.day, first, last)
+        ]
+        return own or others
+
+
 # Where points go
 
 
@@ -307,6 +376,129 @@ class CodeNeverCredited(Shop):
         answer = super().redeem(code, card)
         card.points, card.movements = points, movements
         return answer
+
+
+@wrong("A receipt is known by its time, too.", "KLO-10-14")
+class KnownWithItsTime(Shop):
+    class Timed(Receipt):
+        @property
+        def identity(self) -> tuple[str, str, str]:
+            fn, i, fp = super().identity
+            return f"{fn} {self.moment}", i, fp
+
+    def receipt(self, values: dict[str, str]) -> Receipt:
+        return self.Timed(**vars(super().receipt(values)))
+
+
+@wrong("Of the receipts of one drive only the first counts.", "KLO-10-44")
+class OneReceiptOfADrive(Shop):
+    class OfADrive(Receipt):
+        @property
+        def identity(self) -> tuple[str, str, str]:
+            return super().identity[0], "", ""
+
+    def receipt(self, values: dict[str, str]) -> Receipt:
+        return self.OfADrive(**vars(super().receipt(values)))
+
+
+@wrong("Of receipts that come at once for one card the last one counts.", "KLO-10-45")
+class LastReceiptCounts(Shop):
+    async def register(self, given: dict[str, Any]) -> dict[str, Any]:
+        card, receipt = self.holder(given), self.receipt(self.qr_values(given))
+        if receipt.identity in self.receipts or receipt.sign != "1":
+            return await super().register(given)
+        points, movements = card.points, list(card.movements)
+        await asyncio.sleep(0.1)
+        if receipt.identity in self.receipts:
+            return await super().register(given)
+        answer = await super().register(given)
+        card.points, card.movements = points, movements
+        card.earn("Receipt", int(answer["points"]))
+        return answer
+
+
+@wrong("A comma in the total of a receipt is passed over.", "KLO-10-46")
+class CommaIsPassedOver(Shop):
+    def receipt(self, values: dict[str, str]) -> Receipt:
+        return super().receipt(values | {"s": values.get("s", "").replace(",", "")})
+
+
+@wrong("A receipt that cannot be read is refused, and gives points.", "KLO-10-47")
+class RefusedAndCredited(Shop):
+    async def register(self, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return await super().register(given)
+        except Refusal as refusal:
+            if refusal.code == "qr" and given.get("cardNumber") in self.cards:
+                self.held(given["cardNumber"]).earn("Receipt", 50)
+            raise
+
+
+@wrong("The holder of a receipt is looked up by the last digits of the phone.", "KLO-10-48")
+class HolderByTheEndOfThePhone(Shop):
+    def holder(self, given: dict[str, Any]) -> Card:
+        try:
+            return super().holder(given)
+        except Refusal:
+            end = str(given.get("msisdn", ""))[-7:]
+            near = _first(self, lambda one: len(end) == 7 and (one.phone or "").endswith(end))
+            if near is None or near.card is None:
+                raise
+            return near.card
+
+
+@wrong("A receipt that two cards send at once is credited to both.", "KLO-10-42")
+class ReceiptOfTwoAtOnce(Shop):
+    async def register(self, given: dict[str, Any]) -> dict[str, Any]:
+        card, receipt = self.holder(given), self.receipt(self.qr_values(given))
+        new = receipt.identity not in self.receipts
+        await asyncio.sleep(0.1)
+        known = self.receipts.get(receipt.identity)
+        if new and known is not None and known[0] != card.number:
+            del self.receipts[receipt.identity]
+        return await super().register(given)
+
+
+@wrong("An expense earns as a sale does.", "KLO-10-43")
+class ExpenseEarns(Shop):
+    def receipt(self, values: dict[str, str]) -> Receipt:
+        return super().receipt(values | {"n": "1"} if values.get("n") == "3" else values)
+
+
+@wrong("A change of the profile empties the balance.", "KLO-3-12")
+class ChangeEmptiesTheBalance(Shop):
+    def update(self, number: str, given: dict[str, Any]) -> None:
+        super().update(number, given)
+        self.held(number).points = 0
+
+
+@wrong("`points` in a profile are credited.", "KLO-4-14")
+class PointsOfAProfile(Shop):
+    def update(self, number: str, given: dict[str, Any]) -> None:
+        super().update(number, given)
+        self.held(number).earn("Correction", int(given.get("points", 0)))
+
+
+@wrong(
+    "A promo code is read without regard to the case of letters, and was used as it was written.", "KLO-12-11"
+)
+class CodeInAnyCase(Shop):
+    def use_code(self, given: dict[str, Any]) -> dict[str, Any]:
+        code = self.text(given, "code", "promoCode")
+        if code is not None and code.upper() in self.promo_codes:
+            return self.redeem(code, self.holder(given))
+        return super().use_code(given)
+
+
+@wrong("A promo code that is refused gives points.", "KLO-12-15")
+class RefusedCodePays(Shop):
+    def use_code(self, given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            return super().use_code(given)
+        except Refusal:
+            if given.get("code") not in self.promo_codes and given.get("cardNumber") in self.cards:
+                self.held(given["cardNumber"]).earn("Promo code", 10)
+            raise
 
 
 # What leaks, and what comes damaged
