@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,6 +20,8 @@ from contracts.kit.pages import base_style
 
 FOLDER = Path(__file__).parent
 RUSSIAN = FOLDER / "russian.yaml"
+_ENGLISH = re.compile(r"(?<![-\w])[a-z]{2,} [a-z]{2,} [a-z]{2,}")
+"""Three words in a row; no command, no statement."""
 
 
 @cache
@@ -45,11 +48,20 @@ def _environment(say: Language, zone: ZoneInfo) -> Environment:
         lstrip_blocks=True,
     )
     made.globals.update(t=say, s=say.sentence, w=_words(say))
+    made.tests.update(english=_stays_english(say))
     made.filters.update(
         last=masking.last, moment=_moments(zone), clock=_clock(zone), age=_ages(say), points=_points, ms=_ms
     )
     made.filters.update(grouped=lambda number: f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"))
     return made
+
+
+def _stays_english(say: Language) -> Callable[[str], bool]:
+    def english(text: str) -> bool:
+        """Whether a text that somebody else has put together is English to a reader of another language."""
+        return say.code != "en" and _ENGLISH.search(say.sentence(text)) is not None
+
+    return english
 
 
 def _words(say: Language) -> Callable[[object], str]:
