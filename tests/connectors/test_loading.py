@@ -247,5 +247,5 @@ def test_the_registry_tells_what_is_wrong_with_a_file(tmp_path: Path) -> None:
     file.write_text(changed("body.id", "bdy.id"), encoding="utf-8")
     with pytest.raises(registry.DriverNotUsable, match=r"crm\.yaml:\d+:\d+: there is no \"bdy\" here"):
         registry.load(str(file))
-    with pytest.raises(registry.DriverNotUsable, match="cannot be read"):
+    with pytest.raises(registry.DriverNotUsable, match="cannot read"):
         registry.load(str(tmp_path / "gone.yaml"))
