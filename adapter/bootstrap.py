@@ -239,7 +239,7 @@ class Service:
         )
         self.metrics.add_to(application)
         if self.settings.console.people or await self._somebody_was_added():
-            # Here: where there is no console, nobody waits for what draws its pages.
+            # Imported here: without a console nobody waits for what draws its pages.
             from adapter.ops.console.app import add_console
 
             add_console(application, self._console_parts(looks))

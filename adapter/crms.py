@@ -172,7 +172,7 @@ def can(backend: Backend, operation: str) -> bool:
     return capability is not None and capability.support in (Support.FULL, Support.PARTIAL)
 
 
-# What a driver may offer besides its ports. Typed as objects: of two protocols mypy sees no class of both.
+# What a driver may offer besides its ports. Typed as object: for mypy no class has two of them.
 
 
 def _harmless_again(backend: object) -> frozenset[str]:

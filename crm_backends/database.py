@@ -219,7 +219,7 @@ def _of_tls(error: BaseException, place: Place, key: str, query: Mapping[str, st
             f"{key} asks for a certificate to be verified, and does not say by whose authority",
             f"end {key} with &sslrootcert=FILE of the authority that signed the server's certificate",
         )
-    # With TLS 1.3 the server turns a client's certificate down after the client has taken the line for made.
+    # With TLS 1.3 a server refuses a client's certificate after the client takes the connection for made.
     if "sslcert" in query and kind in ("ConnectionDoesNotExistError", "ConnectionResetError"):
         return Cause(
             f"{place.server} closed the connection, as it does where it does not trust a client's "

@@ -30,7 +30,7 @@ async def loses_statements(url: str) -> bool:
     one = await asyncpg.connect(url, timeout=_TIMEOUT, command_timeout=_TIMEOUT, statement_cache_size=0)
     try:
         async with one.transaction():
-            # What a pooler told at the beginning is a number of its own.
+            # A pooler gives its client a process number of its own; PostgreSQL gives that of the session.
             if await one.fetchval("SELECT pg_backend_pid()") == one.get_server_pid():
                 return False
         other = await asyncpg.connect(url, timeout=_TIMEOUT, command_timeout=_TIMEOUT, statement_cache_size=0)

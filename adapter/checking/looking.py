@@ -24,7 +24,7 @@ class Looking:
         return await of_running(self.service)
 
     async def contract(self) -> Finding:
-        # Here: the suite takes longer to import than the service to start.
+        # Imported here: the suite takes longer to import than the service to start.
         from adapter.checking.contract import contract
 
         return await contract(self.service)

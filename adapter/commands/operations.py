@@ -244,7 +244,7 @@ def _fields(item: Item, reveal: bool, moment: Moment) -> dict[str, Any]:
         "card": masked(item.card_number, 4),
         "attempt": item.attempt,
         "recorded": moment(item.recorded_at),
-        # Put back, it certainly did not get there: it was tried then, and not sent.
+        # An operation that was put back certainly did not get there: it was tried, not sent.
         "sent": None if item.state is OperationState.RECORDED else moment(item.sent_at),
         "tried": moment(item.sent_at) if item.state is OperationState.RECORDED else None,
         "next": moment(item.next_at),

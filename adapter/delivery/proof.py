@@ -203,7 +203,7 @@ class Proofs:
             looks += 1
             seconds = min(time.monotonic() - since, at_most)
             if written.outcome is Outcome.DONE:
-                # The first look was made when it was expected: it was there no later than always.
+                # Found at the first look, which is made when it is expected: it was not late.
                 took = expected if looks == 1 else seconds
                 await self._learn(await self.book.found(kind, took), kind)
                 await self.found(operation, written)

@@ -53,7 +53,7 @@ class Recheck:
         ``StoreUnavailable``."""
         how = self.programme.reconciliation[operation.kind]
         if how is Reconciliation.KEY:
-            # What is there under the key would only come back again, as it did.
+            # The CRM would only show again what it has under this key.
             return Asked(Rechecked.CONFLICT if held_for == CONFLICT else Rechecked.HARMLESS)
         # A balance tells nothing once others have had the account.
         if how is not Reconciliation.PROBE:

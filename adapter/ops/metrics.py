@@ -98,7 +98,7 @@ class Metrics:
             ("reason",),
             registry=self._registry,
         )
-        # What an alert is made of is there from the beginning: else the first would not count as an increase.
+        # Counters that alerts use are there from the start, at 0: else the first event would be no increase.
         for reason in ODD:
             self._odd_numbers.labels(reason)
         self._deliveries.labels(OperationKind.CARD, "sent", Outcome.REFUSED)

@@ -158,7 +158,7 @@ def _start(data_dir: Path, lock: IO[str]) -> EmbeddedServer:
 
 
 def _url(sockets: Path) -> str:
-    # With the port: a PGPORT of the environment would be taken else.
+    # The port is named: else a PGPORT of the environment would be used.
     return f"postgresql://postgres:@/postgres?host={quote(str(sockets))}&port=5432"
 
 

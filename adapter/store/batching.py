@@ -61,7 +61,7 @@ class Batched(Generic[Item, Result]):
         try:
             await self._work_off()
         finally:
-            # Here and not when the task is known to be done: whoever got a result may come again before.
+            # Here, not in a callback of the task: a caller with its result may come again before it.
             self._busy -= 1
 
     async def _work_off(self) -> None:

@@ -260,7 +260,7 @@ async def _replace(
     old = found.get(number)
     if old is None or old.state in (CardState.FREE, CardState.RESERVED):
         return None
-    # One that has its owner still was entered as replaced, and is only now replaced here.
+    # One that was entered as replaced, and still has its owner, is replaced only now.
     if old.replaced_by is not None and old.users_reference is None:
         return found.get(entry.number) if old.replaced_by == entry.number else None  # done already
     owner = old.users_reference

@@ -46,10 +46,10 @@ async def range_use(connection: Connection, rule: NumberRange) -> RangeUse:
     left = rule.end - start + 1
     if rule.order == "counting":
         ahead = tuple(range_number(rule, value) for value in range(start, min(start + 5, rule.end + 1)))
-        # One that a person has put in the place of another is no sign of a series brought from elsewhere.
+        # A replacement that a person entered is no sign of a series brought from elsewhere.
         brought = await connection.fetchval(_IN_RANGE.format("AND replaces IS NULL"), *bounds, MOST)
         return RangeUse(left, ahead, int(brought))
-    # Those that were drawn are among them, too; without an owner are those that were brought.
+    # Used are drawn numbers and brought ones; the brought ones have no owner.
     used = await connection.fetchval(_IN_RANGE.format(""), *bounds, None)
     brought = await connection.fetchval(_IN_RANGE.format("AND state = 'ownerless'"), *bounds, MOST)
     return RangeUse(left - int(used), tuple(draw(rule, start) for _ in range(5)), int(brought))

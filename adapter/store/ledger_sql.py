@@ -36,7 +36,7 @@ LIVE_BY_IDENTITY = f"""
 
 BY_IDS = f"SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
 
-# Most of those that are waited for are still under way at most looks.
+# At most looks nearly all that are waited for are still under way.
 ENDED_BY_IDS = f"{BY_IDS} AND state IN ('done', 'refused', 'held', 'doubled')"
 
 QUALIFIED = ", ".join(f"operation.{column}" for column in COLUMNS.split(", "))

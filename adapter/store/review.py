@@ -330,7 +330,7 @@ async def _give_coupons(connection: Connection, operation_id: int, occasion: str
     """What a receipt that is credited gives besides, once (``loyalty.coupon_triggers`` for those settled by
     hand)."""
     new = await connection.fetchval(
-        # The shortest key fits every CRM; which it is, is not known here.
+        # The shortest key fits every CRM; which one the coupons are from is not known here.
         _COUPONS,
         operation_id,
         json_text(CouponsPayload(occasion).to_json()),

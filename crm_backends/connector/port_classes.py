@@ -11,7 +11,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 
-from crm_backends.connector import compare
+from crm_backends.comparing import SEARCHED, compared
 from crm_backends.connector.backend import ConnectorBackend, person_of
 from crm_backends.connector.plans import Plan
 from crm_backends.connector.running import Nothing, Run, decided
@@ -32,6 +32,9 @@ from crm_backends.model import (
     Purchase,
 )
 from crm_backends.ports import BackendMisconfigured, BackendUnavailable, Deadline, Reconciliation, Written
+
+_SLACK = timedelta(seconds=10)
+"""How much the CRM's clock may be behind ours."""
 
 
 class UsersPort(ConnectorBackend):
@@ -269,9 +272,9 @@ class PointsPort(ConnectorBackend):
         now = await self.balance(account, deadline=deadline)
         moved = None
         if "points.entries" in self._program.plans:
-            entries = await self.entries(account, limit=compare.SEARCHED, deadline=deadline)
-            moved = [entry for entry in entries if entry.at >= since - compare.SLACK - timedelta(seconds=1)]
-        return compare.verdict(self.name, credit.points, since, before, now, moved)
+            entries = await self.entries(account, limit=SEARCHED, deadline=deadline)
+            moved = [entry for entry in entries if entry.at >= since - _SLACK - timedelta(seconds=1)]
+        return compared(self.name, credit.points, since, before, now, moved)
 
 
 class NamedPoints(PointsPort):

@@ -95,7 +95,7 @@ class Source:
         if key and path in self.keys:
             return self.keys[path]
         while path and path not in self.spans:
-            # A step that is not written: a list of one that was given without its brackets, a default.
+            # A part of the path that is not in the file: the list around a single item, or a default.
             path = path[:-1]
         return self.spans.get(path, _Span(0, 0))
 

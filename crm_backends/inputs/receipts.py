@@ -62,7 +62,7 @@ def read_qr(text: str) -> dict[str, str]:
         raise UnreadableReceipt("length")
     values = _anywhere(text)
     if not _whole(values) and "%" in text:
-        # What divides it may be encoded and the rest not.
+        # The separators may be percent-encoded, and the rest not.
         decoded = _anywhere(_decoded(text))
         values = decoded if _whole(decoded) else values
     return values

@@ -15,11 +15,11 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from pydantic import BaseModel
 
+from crm_backends.comparing import SEARCHED, compared
 from crm_backends.http import Auth, HttpClient, HttpDriver, Probe, port_write
 from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
 from crm_backends.pegke import checking, tokens
 from crm_backends.pegke.capabilities import capabilities
-from crm_backends.pegke.reconciling import compared
 from crm_backends.pegke.replies import PegkeReplies, Verdict
 from crm_backends.pegke.requests import PegkeRequests
 from crm_backends.pegke.settings import PegkeSettings
@@ -27,9 +27,6 @@ from crm_backends.ports import Deadline, NotSupported, Reconciliation, Refusal, 
 from crm_backends.registry import BackendContext
 
 NAME: Final = "pegke"
-
-_SEARCHED = 50
-"""Movements looked through to reconcile a doubt: all that can have happened since."""
 
 
 class PegkeBackend(HttpDriver):
@@ -157,14 +154,13 @@ class PegkeBackend(HttpDriver):
         if credit.points is None or not self._requests.has_balance:
             return Written.unknown("pegke: there is no balance to compare")
         now = await self.balance(account, deadline=deadline)
-        since = since.replace(microsecond=0)  # their times may be whole seconds
         moved: list[PointsEntry] | None = None
         if self._requests.has_history:
-            earliest = since - timedelta(seconds=self._settings.clock_slack)
-            entries = await self.entries(account, limit=_SEARCHED, deadline=deadline)
+            # Their times may be whole seconds.
+            earliest = since.replace(microsecond=0) - timedelta(seconds=self._settings.clock_slack)
+            entries = await self.entries(account, limit=SEARCHED, deadline=deadline)
             moved = [entry for entry in entries if entry.at >= earliest]
-        rose = None if before is None else now.total - before.total
-        return compared(credit.points, rose, moved, since)
+        return compared(self.name, credit.points, since, before, now, moved)
 
 
 def _prefix(wanted: str | None, region: str) -> str:

@@ -254,7 +254,7 @@ def issued_since(row: Mapping[str, object], since: datetime, zone: ZoneInfo) -> 
     told = row.get("issued_date")
     at = moment(told, zone)
     if at is None:
-        # Of an old start nothing follows: a reward may be valid from a day of its own.
+        # An early start tells nothing: a reward may be valid from a fixed day.
         start = moment(row.get("valid_from"), zone)
         return True if start is not None and start >= since else None
     if at >= since:

@@ -122,9 +122,7 @@ class PostgresDriver:
         except errors.DATABASE_ERRORS as error:
             raise errors.on_read(statement.file, error) from None
         except errors.UNREADABLE as error:
-            raise BackendMisconfigured(
-                f"{statement.file}: a column holds a value that cannot be read ({type(error).__name__})"
-            ) from None
+            raise errors.unreadable(statement.file, error) from None
 
     def _tell_once(self, file: str, problem: str) -> None:
         """Write down what is wrong with a value of the CRM; ``problem`` quotes none."""

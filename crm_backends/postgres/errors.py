@@ -117,6 +117,12 @@ def on_read(file: str, error: Exception) -> BackendError:
     return BackendUnavailable(f"{file}: no answer from the database ({brief(error)})")
 
 
+def unreadable(file: str, error: Exception) -> BackendMisconfigured:
+    """The error of a row with a value that Python does not have."""
+    told = type(error).__name__
+    return BackendMisconfigured(f"{file}: a column holds a value that cannot be read ({told})")
+
+
 def _misfit(file: str, error: Exception) -> BackendMisconfigured:
     remedy = f"; {POOLER_REMEDY}" if sqlstate(error) in STATEMENT_LOST else ""
     return BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)}){remedy}")

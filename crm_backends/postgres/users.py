@@ -15,7 +15,7 @@ import structlog
 
 from crm_backends import inputs
 from crm_backends.model import ChannelConsents, CrmCard, Customer, ListedPhone, Profile, Wanted
-from crm_backends.ports import BackendMisconfigured, Deadline, Outcome, Refusal, Written
+from crm_backends.ports import Deadline, Outcome, Refusal, Written
 from crm_backends.postgres import errors, rows, statements
 from crm_backends.postgres.base import PostgresDriver
 
@@ -202,9 +202,7 @@ class PostgresUsers(PostgresDriver):
             except errors.DATABASE_ERRORS as error:
                 raise errors.on_read(statement.file, error) from None
             except errors.UNREADABLE as error:
-                raise BackendMisconfigured(
-                    f"{statement.file}: a column holds a value that cannot be read ({type(error).__name__})"
-                ) from None
+                raise errors.unreadable(statement.file, error) from None
             finally:
                 overdue.cancel()
                 if left_out.rows:

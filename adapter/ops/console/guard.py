@@ -51,14 +51,14 @@ class Guard:
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         host = (request.url.host or "").strip("[]").lower()
         if not is_local(host) and host not in self._hosts:
-            # A name of somebody's that leads here: their page would be of the same site as ours.
+            # A stranger's host name that leads to this address: for a browser their page would be ours.
             raise web.HTTPForbidden(
                 text="The console does not answer by this name. Open it as 127.0.0.1, or add the name to "
                 "console.hosts in the settings."
             )
         if request.path.startswith(_OPEN_TO_ALL):
             return await handler(request)
-        # A page that asks anew by itself is no sign of somebody who sits there.
+        # A page that refreshes itself does not show that somebody sits there.
         session = self._sessions.get(request.cookies.get(COOKIE, ""), used="again" not in request.query)
         who = None if session is None else session.person
         if session is not None and who is not None and await self._known(who.name) != who:

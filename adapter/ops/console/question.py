@@ -70,7 +70,7 @@ class Question(Pages):
         found = await self._found(text)
         await self.parts.audit.note(self.who(request), AuditAction.SEARCHED, note=found.by)
         session = request[SESSION]
-        # What was just typed is known to whoever typed it; it stays masked all the same, others look on.
+        # Whoever typed it knows it; it is masked all the same, since others may look at the screen.
         return self.page(
             request,
             "find",

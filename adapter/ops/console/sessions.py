@@ -119,7 +119,7 @@ class Sessions:
 
     def new(self) -> Session:
         while len(self._all) >= MOST:
-            # Those that nobody has logged in to go first: anybody can make them.
+            # Sessions without a log-in are dropped first: anybody can make them.
             oldest = min(self._all.values(), key=lambda one: (one.person is not None, one.used_at))
             del self._all[oldest.id]
         session = Session(used_at=self._now())

@@ -1,6 +1,6 @@
-"""Reconciles a doubtful credit by comparing balances, and movements where they can be read.
+"""What became of a credit, told by the balance before and after and by the movements since.
 
-For CRMs that keep nothing of ours beside a credit. It may not know how anything is asked.
+For CRMs that keep nothing of ours beside a credit. It may not know any CRM, nor make a call.
 """
 
 from __future__ import annotations
@@ -11,15 +11,13 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 
 from crm_backends.model import Balance, PointsEntry
-from crm_backends.ports import Written
+from crm_backends.outcomes import Written
 
-SLACK = timedelta(seconds=10)
-"""How much the CRM's clock may be behind ours."""
 SEARCHED = 50
 """Movements looked through: all that can have happened since."""
 
 
-def verdict(
+def compared(
     name: str,
     points: Decimal,
     since: datetime,
@@ -27,17 +25,19 @@ def verdict(
     now: Balance,
     moved: Sequence[PointsEntry] | None,
 ) -> Written:
-    """What became of a credit.
+    """DONE, NOT_SENT, or UNKNOWN where the figures do not agree on one.
+
+    Several movements that account for all that the balance rose by are DONE with each named: given twice.
 
     Args:
         name: what the reasons call the CRM.
         points: how many were to be given.
-        since: when it was sent (aware).
-        before: the balance just before.
+        since: when the credit was sent (aware).
+        before: the balance just before; ``None``: it was not read.
         now: the balance that is told now.
-        moved: the movements since, with ``SLACK``, newest first; nothing where they cannot be read.
+        moved: movements since a little before ``since``, newest first; ``None``: they cannot be read.
     """
-    since = since.replace(microsecond=0)  # their times may be whole seconds
+    since = since.replace(microsecond=0)  # the movements' times may be whole seconds
     done = Written.done(points=points)
     rose = None if before is None else now.total - before.total
     if moved is None:
@@ -59,6 +59,8 @@ def verdict(
     moved_since = sum((entry.amount for entry in moved if entry.at >= since), Decimal(0))
     if len(after) == 1 and rose in (points, moved_since):
         return done
+    # One of the movements has to be ours: a balance may show late what another credit did. And the balance
+    # has to have risen as the movements say: one alone may be an earlier one, by the CRM's clock.
     return Written.unknown(f"{name}: the movements do not tell whether it was given")
 
 
