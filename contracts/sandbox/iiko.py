@@ -19,11 +19,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches, bearer
+from contracts.sandbox.server import Call, Refused, Reply, bearer
 from contracts.sandbox.shop import Member
 from contracts.sandbox.skin import Route, Skin
 
@@ -180,8 +178,7 @@ class Iiko(Skin):
 
     def _guest(self, call: Call) -> Member:
         wanted = call.body["customerId"]
-        found = self.shop.find(lambda member: uid(member.id) == wanted)
-        return found[0] if found else self.refuse(400, f"There is no user with id {wanted}")
+        return self.only(lambda member: uid(member.id) == wanted, 400, f"There is no user with id {wanted}")
 
     @staticmethod
     def _told(member: Member) -> dict[str, Any]:
@@ -254,6 +251,4 @@ def _read(text: str) -> datetime:
     return datetime.strptime(text, "%Y-%m-%d %H:%M:%S.%f").replace(tzinfo=UTC)
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(Iiko(Switches(**switches))).application()
+application = Iiko.application

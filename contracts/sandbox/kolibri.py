@@ -13,11 +13,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches
+from contracts.sandbox.server import Call, Refused, Reply
 from contracts.sandbox.shop import Member
 from contracts.sandbox.skin import Route, Skin
 
@@ -87,6 +85,4 @@ class Kolibri(Skin):
         }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(Kolibri(Switches(**switches))).application()
+application = Kolibri.application

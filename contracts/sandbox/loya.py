@@ -16,11 +16,9 @@ from datetime import date, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches, now
+from contracts.sandbox.server import Call, Refused, Reply, Switches, now
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -55,6 +53,7 @@ class Loya(Skin):
 
     name: ClassVar[str] = "loya"
     title: ClassVar[str] = "Loya (clients, cards and bonus accounts)"
+    takes: ClassVar[type[Switches]] = LoyaSwitches
     invalid_status: ClassVar[int] = 400
     credentials: ClassVar[Mapping[str, str]] = {
         "e-mail": EMAIL,
@@ -245,8 +244,7 @@ class Loya(Skin):
         return self._account(member, {})
 
     def _owner(self, text: str) -> Member:
-        found = self.shop.find(lambda member: str(member.more.get("account")) == text)
-        return found[0] if found else self.refuse(404, "Счет не найден")
+        return self.only(lambda member: str(member.more.get("account")) == text, 404, "Счет не найден")
 
     def _account(self, member: Member, asked: Mapping[str, Any]) -> Reply:
         limit, drop = int(asked.get("pager.limit") or 10), int(asked.get("pager.drop") or 0)
@@ -273,6 +271,4 @@ def _record(account: int, move: Move) -> dict[str, Any]:
     }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; ``switches`` are those of ``LoyaSwitches``."""
-    return Server(Loya(LoyaSwitches(**switches))).application()
+application = Loya.application

@@ -14,11 +14,9 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches
+from contracts.sandbox.server import Call, Refused, Reply
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -28,7 +26,7 @@ SETTINGS = {"medusa": {"api_key": API_KEY}}
 """See ``contracts.sandbox.CONNECTORS``."""
 _CUSTOMER = "email first_name last_name phone metadata"
 _LIST = "fields offset limit order"
-_PLAIN = ("email", "first_name", "last_name", "phone")
+_PLAIN = {name: name for name in ("email", "first_name", "last_name", "phone")}
 _ACCOUNTS = "/admin/store-credit-accounts"
 
 
@@ -99,8 +97,7 @@ class Medusa(Skin):
         return self._only(call, "customer", self._customer(member))
 
     def _named(self, text: str, told: str) -> Member:
-        found = self.shop.find(lambda one: customer_id(one) == text)
-        return found[0] if found else self.refuse(404, f"Customer with {told} not found")
+        return self.only(lambda one: customer_id(one) == text, 404, f"Customer with {told} not found")
 
     def _free(self, email: str | None, owner: Member | None) -> None:
         if email is not None and not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]+", email):
@@ -110,9 +107,7 @@ class Medusa(Skin):
 
     @staticmethod
     def _set(member: Member, given: Mapping[str, Any]) -> None:
-        for name in _PLAIN:
-            if name in given:
-                setattr(member, name, given[name])
+        member.take(given, _PLAIN)
         metadata = {**metadata_of(member), **given.get("metadata", {})}
         member.more["metadata"] = {name: value for name, value in metadata.items() if value != ""}
 
@@ -121,7 +116,7 @@ class Medusa(Skin):
         return {
             "id": customer_id(member),
             "company_name": None,
-            **{name: getattr(member, name) for name in _PLAIN},
+            **member.told(_PLAIN),
             "metadata": metadata_of(member) or None,
             "has_account": False,
             "created_by": "apk_1",
@@ -173,8 +168,8 @@ class Medusa(Skin):
         return self._page(call, "transactions", rows, limit=15)
 
     def _of_account(self, text: str) -> Member:
-        found = self.shop.find(lambda one: has_account(one) and account_id(one) == text)
-        return found[0] if found else self.refuse(404, f"StoreCreditAccount id not found: {text}")
+        reason = f"StoreCreditAccount id not found: {text}"
+        return self.only(lambda one: has_account(one) and account_id(one) == text, 404, reason)
 
     def _account(self, member: Member) -> dict[str, Any]:
         moves = [move.points for move in member.moves]
@@ -259,6 +254,4 @@ def _transaction(move: Move) -> dict[str, Any]:
     }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(Medusa(Switches(**switches))).application()
+application = Medusa.application

@@ -10,15 +10,13 @@ Effects: ``users.register``, ``users.update``, ``users.set_consents``, ``users.s
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, date
+from datetime import UTC
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches
+from contracts.sandbox.server import Call, Refused, Reply, Switches
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -48,6 +46,7 @@ class Mindbox(Skin):
 
     name: ClassVar[str] = "mindbox"
     title: ClassVar[str] = "Mindbox (customers, cards and points)"
+    takes: ClassVar[type[Switches]] = MindboxSwitches
     invalid_status: ClassVar[int] = 400
     credentials: ClassVar[Mapping[str, str]] = {
         "endpointId": ENDPOINT,
@@ -138,7 +137,7 @@ class Mindbox(Skin):
         if member is None:
             return _well(customer={"processingStatus": "NotFound"})
         told = {
-            **{name: getattr(member, attribute) for name, attribute in _NAMES.items()},
+            **member.told(_NAMES),
             "mobilePhone": int(_digits(member)) if member.phone else None,
             "birthDate": member.birth_date.isoformat() if member.birth_date else None,
             "sex": {"m": "male", "f": "female"}.get(member.sex or ""),
@@ -149,13 +148,9 @@ class Mindbox(Skin):
 
     @staticmethod
     def _set(member: Member, given: Mapping[str, Any]) -> None:
-        for name, attribute in _NAMES.items():
-            if name in given:
-                setattr(member, attribute, given[name])
+        member.take(given, {**_NAMES, "birthDate": "birth_date"})
         if "mobilePhone" in given:
             member.phone = f"+{given['mobilePhone']}"
-        if "birthDate" in given:
-            member.birth_date = date.fromisoformat(given["birthDate"])
 
     # -- cards -----------------------------------------------------------------------------------------
 
@@ -257,6 +252,4 @@ def _action(move: Move) -> dict[str, Any]:
     }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; ``switches`` are those of ``MindboxSwitches``."""
-    return Server(Mindbox(MindboxSwitches(**switches))).application()
+application = Mindbox.application

@@ -12,15 +12,13 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import date, timedelta, timezone
+from datetime import timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches, bearer
+from contracts.sandbox.server import Call, Refused, Reply, bearer
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -137,16 +135,11 @@ class MoySklad(Skin):
         return Reply(self._told(member))
 
     def _named(self, text: str) -> Member:
-        found = self.shop.find(lambda member: uid(member.id) == text)
-        return found[0] if found else self.refuse(404, "1021")
+        return self.only(lambda member: uid(member.id) == text, 404, "1021")
 
     @staticmethod
     def _set(member: Member, given: Mapping[str, Any]) -> None:
-        for name, attribute in _PLAIN.items():
-            if name in given:
-                setattr(member, attribute, given[name])
-        if "birthDate" in given:
-            member.birth_date = date.fromisoformat(given["birthDate"][:10])
+        member.take(given, {**_PLAIN, "birthDate": "birth_date"})
         if "sex" in given:
             member.sex = {"MALE": "m", "FEMALE": "f"}[given["sex"]]
         if "discountCardNumber" in given:
@@ -155,7 +148,7 @@ class MoySklad(Skin):
     @staticmethod
     def _told(member: Member) -> dict[str, Any]:
         told = {
-            **{name: getattr(member, attribute) for name, attribute in _PLAIN.items()},
+            **member.told(_PLAIN),
             "meta": _meta("counterparty", uid(member.id)),
             "id": uid(member.id),
             "archived": member.more.get("archived", False),
@@ -224,6 +217,4 @@ class MoySklad(Skin):
         return Reply({"meta": meta, "rows": rows[offset : offset + limit]})
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(MoySklad(Switches(**switches))).application()
+application = MoySklad.application

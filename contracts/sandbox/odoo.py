@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
 from decimal import ROUND_DOWN, Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches, bearer
+from contracts.sandbox.server import Call, Refused, Reply, bearer
 from contracts.sandbox.shop import Member
 from contracts.sandbox.skin import Route, Skin
 
@@ -43,7 +40,7 @@ _STATUSES = {
 }
 """Of errors by ``/json/2``; by JSON-RPC all of them are 200."""
 _SEARCH = "domain fields offset limit order"
-_FIELDS = {"phone": "phone", "email": "email", "city": "city"}
+_FIELDS = {"phone": "phone", "email": "email", "city": "city", BIRTH_DATE: "birth_date"}
 Row = dict[str, Any]
 
 
@@ -165,13 +162,9 @@ class Odoo(Skin):
         return Reply(True)
 
     def _set(self, member: Member, values: Row) -> None:
-        if unknown := set(values) - {*_FIELDS, "name", "barcode", BIRTH_DATE}:
+        if unknown := set(values) - {*_FIELDS, "name", "barcode"}:
             self.refuse(500, f"builtins.ValueError Invalid field {unknown.pop()!r} on model 'res.partner'")
-        for name, attribute in _FIELDS.items():
-            if name in values:
-                setattr(member, attribute, values[name])
-        if BIRTH_DATE in values:
-            member.birth_date = date.fromisoformat(values[BIRTH_DATE])
+        member.take(values, _FIELDS)
         if "name" in values:
             words = [*str(values["name"]).split(" ", 2), None, None, None]
             member.last_name, member.first_name, member.patronymic = words[:3]
@@ -189,11 +182,9 @@ class Odoo(Skin):
         return {
             "id": member.id,
             "name": " ".join(filter(None, (member.last_name, member.first_name, member.patronymic))) or False,
-            "phone": member.phone or False,
+            **{name: value or False for name, value in member.told(_FIELDS).items()},
             "phone_sanitized": member.phone or False,
             "email_normalized": (member.email or "").lower() or False,
-            "city": member.city or False,
-            BIRTH_DATE: member.birth_date.isoformat() if member.birth_date else False,
             "barcode": member.more.get("card", False),
             "active": not member.more.get("archived", False),
         }
@@ -310,6 +301,4 @@ class Odoo(Skin):
         return row[name]
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(Odoo(Switches(**switches))).application()
+application = Odoo.application

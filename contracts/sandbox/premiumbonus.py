@@ -12,15 +12,12 @@ Effects: ``users.register``, ``users.update``, ``points.credit``.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches
+from contracts.sandbox.server import Call, Refused, Reply, Switches
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -51,6 +48,7 @@ class PremiumBonus(Skin):
 
     name: ClassVar[str] = "premiumbonus"
     title: ClassVar[str] = "Premium Bonus (buyers and their bonuses)"
+    takes: ClassVar[type[Switches]] = PremiumBonusSwitches
     invalid_status: ClassVar[int] = 400
     credentials: ClassVar[Mapping[str, str]] = {
         "token": TOKEN,
@@ -111,16 +109,11 @@ class PremiumBonus(Skin):
         return self._well(is_register=True, **self._told(member))
 
     def _buyer(self, phone: str) -> Member:
-        found = self.shop.find(lambda one: digits(one.phone) == phone)
-        return found[0] if found else self.refuse(400, "Покупатель не найден")
+        return self.only(lambda one: digits(one.phone) == phone, 400, "Покупатель не найден")
 
     @staticmethod
     def _set(member: Member, given: Mapping[str, Any]) -> None:
-        for name, attribute in _PLAIN.items():
-            if name in given:
-                setattr(member, attribute, given[name])
-        if "birth_date" in given:
-            member.birth_date = date.fromisoformat(given["birth_date"])
+        member.take(given, {**_PLAIN, "birth_date": "birth_date"})
         if "gender" in given:
             member.sex = {"male": "m", "female": "f"}[given["gender"]]
 
@@ -193,6 +186,4 @@ class PremiumBonus(Skin):
         return Reply({"success": True, **told, "logger": "Aa1aA1aa"})
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; its switches are those of ``PremiumBonusSwitches``."""
-    return Server(PremiumBonus(PremiumBonusSwitches(**switches))).application()
+application = PremiumBonus.application

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, timedelta, timezone
+from datetime import UTC, timedelta, timezone
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches
+from contracts.sandbox.server import Call, Refused, Reply
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -131,8 +129,7 @@ class RetailCrm(Skin):
 
     def _of_account(self, call: Call) -> Member:
         wanted = str(call.path["id"])
-        found = self.shop.find(lambda member: str(member.more.get("account")) == wanted)
-        return found[0] if found else self.refuse(404, "Not found")
+        return self.only(lambda member: str(member.more.get("account")) == wanted, 404, "Not found")
 
     def _account(self, member: Member) -> dict[str, Any]:
         return {
@@ -202,13 +199,10 @@ class RetailCrm(Skin):
 
     @staticmethod
     def _set(member: Member, given: Mapping[str, Any]) -> None:
-        for name, attribute in _FIELDS.items():
-            if name in given and attribute:
-                setattr(member, attribute, given[name])
+        names = {name: attribute for name, attribute in _FIELDS.items() if attribute}
+        member.take(given, {**names, "birthday": "birth_date"})
         if "phones" in given:
             member.phone = "+" + str(given["phones"][0]["number"]).lstrip("+")
-        if "birthday" in given:
-            member.birth_date = date.fromisoformat(given["birthday"])
         if "sex" in given:
             member.sex = {"male": "m", "female": "f"}[given["sex"]]
         if "address" in given:
@@ -258,6 +252,4 @@ _FIELDS = {
 }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(RetailCrm(Switches(**switches))).application()
+application = RetailCrm.application

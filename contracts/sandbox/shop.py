@@ -5,7 +5,7 @@ It knows nothing of HTTP, of any CRM and of any adapter.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -52,6 +52,23 @@ class Member:
     @property
     def points(self) -> Decimal:
         return sum((move.points for move in self.moves), Decimal(0))
+
+    def take(self, given: Mapping[str, Any], names: Mapping[str, str]) -> None:
+        """Change the fields that are given; ``names``: the CRM's name of each. A birth date is ISO text."""
+        for name, attribute in names.items():
+            if name in given:
+                value = given[name]
+                setattr(self, attribute, date.fromisoformat(value[:10]) if attribute == _BIRTH else value)
+
+    def told(self, names: Mapping[str, str]) -> dict[str, Any]:
+        """These fields by the CRM's names; a birth date as ISO text."""
+        values = {name: getattr(self, attribute) for name, attribute in names.items()}
+        return {
+            name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()
+        }
+
+
+_BIRTH = "birth_date"
 
 
 class Shop:

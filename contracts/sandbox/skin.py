@@ -6,16 +6,17 @@ one without what it needs. It may not know any CRM.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
+from aiohttp import web
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict
 
 from contracts.crm import Operation, Parameter, Specification
-from contracts.sandbox.server import Handler, StandIn, Switches
+from contracts.sandbox.server import Handler, Server, StandIn, Switches
 from contracts.sandbox.shop import Member, Shop
 
 _KINDS = {
@@ -105,6 +106,8 @@ class Skin(StandIn):
 
     routes: ClassVar[Mapping[str, Route]]
     """By the name of the method that answers."""
+    takes: ClassVar[type[Switches]] = Switches
+    """What it can be switched to; none by default."""
     shop: Shop
 
     def __init__(self, switches: Switches | None = None) -> None:
@@ -121,6 +124,16 @@ class Skin(StandIn):
         self.shop = Shop()
         for member in self.shop.members.values():
             self.joined(member)
+
+    def only(self, wanted: Callable[[Member], bool], status: int, reason: str) -> Member:
+        """The oldest customer who fits; where there is none the call is refused."""
+        found = self.shop.find(wanted)
+        return found[0] if found else self.refuse(status, reason)
+
+    @classmethod
+    def application(cls, **switches: Any) -> web.Application:
+        """The server; ``switches`` are those of ``takes``, a wrong one raises ``ValueError``."""
+        return Server(cls(cls.takes(**switches))).application()
 
     def joined(self, member: Member) -> None:
         """What this CRM keeps of a customer besides; called for each."""

@@ -13,15 +13,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import date
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches, bearer
+from contracts.sandbox.server import Call, Refused, Reply, bearer
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -31,7 +28,12 @@ LOCATION = "P034NEENMD09F"
 SETTINGS = {"square": {"path": "/v2", "token": TOKEN, "program": PROGRAM, "location": LOCATION}}
 """See ``contracts.sandbox.CONNECTORS``."""
 _PROFILE = "given_name family_name email_address birthday address"
-_PLAIN = {"given_name": "first_name", "family_name": "last_name", "email_address": "email"}
+_PLAIN = {
+    "given_name": "first_name",
+    "family_name": "last_name",
+    "email_address": "email",
+    "birthday": "birth_date",
+}
 _PAGE = 30
 
 
@@ -152,8 +154,7 @@ class Square(Skin):
         return _page(call, "events", [self._event(*one) for one in moves])
 
     def _of_account(self, text: str) -> Member:
-        found = self.shop.find(lambda one: account_id(one) == text)
-        return found[0] if found else self.refuse(404, "NOT_FOUND")
+        return self.only(lambda one: account_id(one) == text, 404, "NOT_FOUND")
 
     @staticmethod
     def _account(member: Member) -> dict[str, Any]:
@@ -201,27 +202,21 @@ class Square(Skin):
         email = call.body.get("email_address")
         if email is not None and "@" not in email:
             self.refuse(400, "INVALID_EMAIL_ADDRESS")
-        for name, attribute in _PLAIN.items():
-            if name in call.body:
-                setattr(member, attribute, call.body[name])
-        if "birthday" in call.body:
-            member.birth_date = date.fromisoformat(call.body["birthday"])
+        member.take(call.body, _PLAIN)
         if "address" in call.body:
             member.city = call.body["address"].get("locality", member.city) if call.body["address"] else None
         self.record(call, "users.update", customer=str(member.id))
         return Reply({"customer": self._customer(member)})
 
     def _named(self, text: str) -> Member:
-        found = self.shop.find(lambda one: customer_id(one) == text)
-        return found[0] if found else self.refuse(404, "NOT_FOUND")
+        return self.only(lambda one: customer_id(one) == text, 404, "NOT_FOUND")
 
     @staticmethod
     def _customer(member: Member) -> dict[str, Any]:
         told = {
-            **{name: getattr(member, attribute) for name, attribute in _PLAIN.items()},
+            **member.told(_PLAIN),
             "id": customer_id(member),
             "phone_number": member.phone,
-            "birthday": member.birth_date.isoformat() if member.birth_date else None,
             "address": {"locality": member.city} if member.city else None,
             "created_at": member.since,
             "updated_at": member.since,
@@ -237,6 +232,4 @@ def _page(call: Call, name: str, rows: list[dict[str, Any]]) -> Reply:
     return Reply({**part, **({"cursor": str(first + limit)} if len(rows) > first + limit else {})})
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(Square(Switches(**switches))).application()
+application = Square.application

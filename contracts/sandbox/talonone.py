@@ -15,11 +15,9 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches
+from contracts.sandbox.server import Call, Refused, Reply
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -182,6 +180,4 @@ class TalonOne(Skin):
         }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(TalonOne(Switches(**switches))).application()
+application = TalonOne.application

@@ -15,11 +15,9 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from aiohttp import web
-
 from contracts.crm import Operation
 from contracts.sandbox.people import ANNA, PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Server, Switches, stamp
+from contracts.sandbox.server import Call, Refused, Reply, stamp
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -131,8 +129,7 @@ class Voucherify(Skin):
         return Reply(self._told(member))
 
     def _named(self, text: str | None) -> Member:
-        found = self.shop.find(lambda member: text in (_cust(member), member.more["source_id"]))
-        return found[0] if found else self.refuse(404, "not_found")
+        return self.only(lambda one: text in (_cust(one), one.more["source_id"]), 404, "not_found")
 
     @staticmethod
     def _set(member: Member, sent: Mapping[str, Any]) -> None:
@@ -351,6 +348,4 @@ def _transaction(voucher: Mapping[str, Any], move: Move, left: Decimal) -> dict[
     }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; it has no switches."""
-    return Server(Voucherify(Switches(**switches))).application()
+application = Voucherify.application
