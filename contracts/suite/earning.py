@@ -63,9 +63,15 @@ async def person_with_stable_balance(trial: Trial) -> AsyncIterator[Person]:
 
 
 async def goes_elsewhere(trial: Trial) -> None:
-    """Skip where points of receipts go to other cards, or come twice: to whichever card that is watched."""
+    """Skip where points go to other cards, or come twice: to whichever card that is watched."""
     seen = await _credit(trial)
     if seen is not None and seen.others:
         raise Skip("balances cannot be compared: points of receipts go to other cards (KLO-10-39)")
     if seen is not None and seen.repeated:
         raise Skip("balances cannot be compared: points of one receipt come twice (KLO-10-41)")
+    if trial.target.watches_credits:
+        code = None
+        with contextlib.suppress(Skip):
+            code = await credit_of_code(trial)
+        if code is not None and code.others:
+            raise Skip("balances cannot be compared: points of promo codes go to other cards (KLO-12-13)")

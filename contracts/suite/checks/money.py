@@ -561,6 +561,7 @@ async def code_gives_what_is_told(trial: Trial) -> None:
 @check("KLO-10-41", writes=True, since="1.1.0", last=True)
 async def nothing_comes_later(trial: Trial) -> None:
     """Balances that had come to rest during the run are the same at its end"""
+    await goes_elsewhere(trial)
     rested = await resting(trial)
     trial.need(rested, "no balance came to rest after a credit")
     for person, points in rested:
@@ -575,6 +576,7 @@ async def nothing_comes_later(trial: Trial) -> None:
 @check("KLO-3-12", writes=True, since="1.1.0", last=True)
 async def nothing_gets_lost(trial: Trial) -> None:
     """Points that were there during the run are still there at its end"""
+    await goes_elsewhere(trial)
     rested = await resting(trial)
     trial.need(rested, "no balance came to rest after a credit")
     for person, points in rested:

@@ -669,6 +669,8 @@ class NoPunctuation(Shop):
     "KLO-9-02",
     "KLO-9-04",
     "KLO-11-08",
+    "KLO-4-05",
+    "KLO-6-05",
 )
 class PlusIsKept(Shop):
     def phone(self, text: str) -> str:
