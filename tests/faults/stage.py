@@ -197,6 +197,8 @@ class Stage:
     adapters: list[Process] = field(default_factory=list)
     workers: list[Process] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
+    breaks: Counter[str] = field(default_factory=Counter)
+    """What the answers that were ``broken`` ended with."""
     _documents: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def adapter(
@@ -255,8 +257,9 @@ class Stage:
                 assert response.status in (200, 422), (response.status, said)
         except aiohttp.ClientConnectorError:
             answer = "away"
-        except (aiohttp.ClientError, TimeoutError, OSError):
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
             answer = "broken"
+            self.breaks[type(error).__name__] += 1
         else:
             answer = said["code"] if response.status == 422 else said["status"]
             if answer == "credited":

@@ -201,7 +201,7 @@ class Traffic:
         """Have a card issued, as Koshelek repeats a call that was not answered."""
         while True:
             port = self._stage.chance.choice([one.port for one in self._stage.adapters if one.alive])
-            with contextlib.suppress(aiohttp.ClientConnectorError):
+            with contextlib.suppress(aiohttp.ClientConnectionError):
                 async with self._stage.session.post(
                     f"http://127.0.0.1:{port}/v1/card/anonymous", json={"phone": phone}
                 ) as response:
@@ -265,7 +265,10 @@ async def test_an_update_and_the_way_back_under_load(
         assert verdict.well, verdict
         assert verdict.accepted == verdict.sent == verdict.credited + verdict.held
         assert verdict.held == 0, verdict
-        assert set(stage.answers) <= {"credited", "accepted", "away"}, stage.answers
+        assert set(stage.answers) <= {"credited", "accepted", "away", "broken"}, stage.answers
+        # A call that waits for a process which stops may be cut off before it is taken up; never an answer.
+        assert set(stage.breaks) <= {"ServerDisconnectedError", "ClientOSError"}, stage.breaks
+        assert stage.breaks.total() <= 6, stage.breaks
         assert len(set(traffic.cards.values())) == len(traffic.cards) > 20
         for phone, card in list(traffic.cards.items())[:: max(1, len(traffic.cards) // 20)]:
             assert await traffic.card_of(phone) == card
