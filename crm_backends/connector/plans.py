@@ -118,7 +118,7 @@ class LoginPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AuthPart:
     """One flow of an ``auth``: its kind, and what it is made of."""
 
     kind: str
@@ -134,7 +134,7 @@ class Program:
     model: Connector
     plans: Mapping[str, Plan]
     check: Sequence[StepPlan]
-    flows: Mapping[str | None, Sequence[Part]]
+    flows: Mapping[str | None, Sequence[AuthPart]]
     """By name; without one, that of every call."""
     headers: Fill | None
     content: Expression | None
