@@ -243,7 +243,7 @@ def _lacks(port: str, backend: Backend | None, wanted: type[object]) -> CannotRu
 
 
 def _members(protocol: type[object]) -> set[str]:
-    """What a class has to have to be a protocol's."""
+    """Names of what a class needs to fit this protocol."""
     every = (name for base in protocol.__mro__ for name in (*vars(base), *inspect.get_annotations(base)))
     return {name for name in every if not name.startswith("_")}
 

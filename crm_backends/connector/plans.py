@@ -59,7 +59,7 @@ class StepPlan:
     commits: bool
     prepares: bool
     rulings: Sequence[Ruling]
-    """Of the step, of its operation, of the connector."""
+    """In this order: those of the step, of its operation, of the connector."""
     turns_away: bool
     """Whether a ruling says that credentials are refused."""
     ok: Expression | None

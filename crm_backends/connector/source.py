@@ -58,7 +58,7 @@ class SourceFile:
     spans: dict[Path, _Span] = field(default_factory=dict)
     """Of every value, and of the nearest value before it where one is not written at all."""
     keys: dict[Path, _Span] = field(default_factory=dict)
-    """Of the key of each member of a mapping."""
+    """Where the key of each member of a mapping is written."""
 
     def place(self, path: Path, fragment: str = "", *, key: bool = False) -> FilePlace:
         """Where the value at ``path`` is, or the nearest thing above it that is written.
