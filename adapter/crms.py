@@ -152,7 +152,7 @@ class BoundCrms:
         return {port: crm for port in OTHER_PORTS if isinstance(crm := bound[port], NamesAccounts)}
 
     def left_alone(self) -> dict[str, bool]:
-        """Per port with a CRM that can be away: whether it is left alone because it did not answer."""
+        """Per port with a CRM that can be away: whether it is not asked just now."""
         bound: Mapping[str, object] = self.by_port
         return {port: crm.left_alone for port, crm in bound.items() if isinstance(crm, NoticesAbsence)}
 
@@ -243,7 +243,7 @@ def _lacks(port: str, backend: Backend | None, wanted: type[object]) -> CannotRu
 
 
 def _members(protocol: type[object]) -> set[str]:
-    """What a class has to have to be a protocol's."""
+    """Names of what a class needs to fit this protocol."""
     every = (name for base in protocol.__mro__ for name in (*vars(base), *inspect.get_annotations(base)))
     return {name for name in every if not name.startswith("_")}
 

@@ -30,7 +30,7 @@ _CONTROL_HOLDS = 5.0
 
 @dataclass(slots=True, repr=False)
 class Absence:
-    """Of all CRMs, as this process sees them."""
+    """Asks those questions, for all CRMs of this process."""
 
     ledger: DeliveryLedger
     proofs: Proofs

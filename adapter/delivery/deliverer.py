@@ -51,7 +51,7 @@ class Deliverer:
     endings: Endings = field(init=False)
     doubts: Doubts = field(init=False)
     pace: Mapping[OperationKind, Pace] = field(init=False)
-    """Of everything but first attempts, per CRM."""
+    """How fast each CRM is asked again; first attempts do not count."""
     resendable: tuple[OperationKind, ...] = field(init=False)
     """Kinds whose CRM honours our key."""
     some_are_compared: bool = field(init=False)

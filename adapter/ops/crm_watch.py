@@ -61,7 +61,7 @@ class CrmWatch:
             return Standing("none")
         known = self._known.get(id(backend), Standing("not looked at yet", backend.name))
         if known.state == "ok" and isinstance(backend, NoticesAbsence) and backend.left_alone:
-            return Standing("away", backend.name, "does not answer and is left alone for now")
+            return Standing("away", backend.name, "does not answer, and is not asked for some seconds")
         return known
 
     async def run(self) -> None:

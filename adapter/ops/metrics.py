@@ -54,7 +54,7 @@ class Metrics:
     shown: Callable[[], Awaitable[Mapping[OperationKind, Visibility]]]
     """How soon the CRMs show what they have done. Raises ``StoreUnavailable``."""
     away: Callable[[], Mapping[str, bool]]
-    """Per port, whether its CRM is left alone because it did not answer."""
+    """Per port, whether its CRM is not asked for some seconds because it did not answer."""
     _registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     _seconds: Histogram = field(init=False)
     _refused: Counter = field(init=False)
@@ -194,7 +194,7 @@ class _Now(Collector):
         yield database
         left_alone = GaugeMetricFamily(
             "koshelek_crm_away",
-            "Whether the CRM of a port does not answer and is left alone for a while (breaker open).",
+            "Whether the CRM of a port does not answer and is not asked for some seconds (breaker open).",
             labels=("port",),
         )
         for port, is_away in self.away.items():

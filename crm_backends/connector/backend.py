@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from crm_backends.connector.compiling import compiled
-from crm_backends.connector.moments import Programme
+from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.plans import Plan, Program, Ruling
 from crm_backends.connector.proving import auth_of, can_renew, logins_of
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.reconciling import reconciled
 from crm_backends.connector.results import Reader, amount, text_or_nothing
-from crm_backends.connector.running import Nothing, Run, Runner, decided
+from crm_backends.connector.running import NothingFound, Run, Runner, decided
 from crm_backends.connector.scope import CannotTell
 from crm_backends.http import Auth, HttpClient, HttpSettings
 from crm_backends.http.driver import HttpDriver, Probe, ProbeFailed
@@ -46,7 +46,7 @@ class ConnectorBackend(HttpDriver):
 
     loaded: Loaded
     """Set on the class that is made for a connector."""
-    programs: dict[Programme, Program]
+    programs: dict[ProgrammeDefaults, Program]
     """The same: what was compiled of it, which takes longer than everything else of a driver's beginning."""
     name: str
     capabilities: Mapping[str, Capability]
@@ -55,7 +55,7 @@ class ConnectorBackend(HttpDriver):
     def __init__(self, settings: HttpSettings, context: BackendContext) -> None:
         """Raises ``BackendMisconfigured`` where a credential cannot be sent."""
         self._settings = settings
-        programme = Programme(context.timezone, context.region)
+        programme = ProgrammeDefaults(context.timezone, context.region)
         self._zone = context.timezone
         if programme not in self.programs:
             self.programs[programme], _ = compiled(self.loaded, programme)
@@ -123,7 +123,7 @@ class ConnectorBackend(HttpDriver):
     async def _ask_check(self, deadline: Deadline) -> None:
         try:
             await self._runner.read(self._program.check, self._runner.begin("check", deadline))
-        except Nothing:
+        except NothingFound:
             raise ProbeFailed(f"{self.name}: finds nothing where check asks", _MISFIT) from None
 
     # -- parts of every operation ----------------------------------------------------------------------
@@ -138,11 +138,11 @@ class ConnectorBackend(HttpDriver):
         return self._runner.begin(operation, deadline, input=dict(asked), **names)
 
     async def _read(self, plan: Plan, run: Run) -> list[dict[str, Any]]:
-        """The contexts of what a read gives; raises ``Nothing``."""
+        """The contexts of what a read gives; raises ``NothingFound``."""
         ruling = self._at_once(plan, run)
         said = None if ruling is None else ruling.decides
         if said in ("nothing", "no_such_customer"):
-            raise Nothing
+            raise NothingFound
         if said == "holder_unnamed":
             raise HolderUnnamed(_UNNAMED.format(self.name))
         if ruling is not None:
@@ -210,7 +210,7 @@ class ConnectorBackend(HttpDriver):
         run = self._begin(operation, deadline, _holder(holder))
         try:
             contexts = await self._read(plan, run)
-        except Nothing:
+        except NothingFound:
             return None
         if not contexts:
             return None

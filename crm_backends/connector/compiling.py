@@ -19,10 +19,10 @@ from crm_backends.connector.language import (
     Request,
     Step,
 )
-from crm_backends.connector.moments import Programme
+from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.plans import (
+    AuthPart,
     Paging,
-    Part,
     Plan,
     Program,
     ReconcilePlan,
@@ -48,7 +48,7 @@ from crm_backends.connector.vocabulary import (
 )
 
 
-def compiled(loaded: Loaded, programme: Programme) -> tuple[Program, list[Problem]]:
+def compiled(loaded: Loaded, programme: ProgrammeDefaults) -> tuple[Program, list[Problem]]:
     """The program, and what is wrong with it: nothing is to be run where something is."""
     compiler = _Compiler(loaded, programme)
     return compiler.program(), compiler.problems
@@ -59,7 +59,7 @@ class _Compiler(AuthCompiler):
 
     def program(self) -> Program:
         model = self._model
-        flows: dict[str | None, Sequence[Part]] = {
+        flows: dict[str | None, Sequence[AuthPart]] = {
             name: [self._flow(flow, ("other_auth", name, index)) for index, flow in enumerate(parts)]
             for name, parts in model.other_auth.items()
         }

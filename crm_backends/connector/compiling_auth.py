@@ -11,8 +11,8 @@ from typing import Any
 
 from crm_backends.connector.expressions import read_expression
 from crm_backends.connector.language import Flow, Login, Request
-from crm_backends.connector.moments import Programme, functions_of
-from crm_backends.connector.plans import LoginPlan, Part, Sending
+from crm_backends.connector.moments import ProgrammeDefaults, functions_of
+from crm_backends.connector.plans import AuthPart, LoginPlan, Sending
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.scope import Expression, Scope, Wrong
@@ -30,7 +30,7 @@ _ANSWER: Mapping[str, Any] = {"body": None, "status": None, "headers": None}
 class AuthCompiler:
     """Reads the ways of proving who we are, and what they are made of."""
 
-    def __init__(self, loaded: Loaded, programme: Programme) -> None:
+    def __init__(self, loaded: Loaded, programme: ProgrammeDefaults) -> None:
         self._loaded = loaded
         self._model = loaded.model
         self.problems: list[Problem] = []
@@ -123,11 +123,11 @@ class AuthCompiler:
 
     # -- auth ------------------------------------------------------------------------------------------
 
-    def _flow(self, flow: Flow, path: Path) -> Part:
+    def _flow(self, flow: Flow, path: Path) -> AuthPart:
         scope = self._sent(self._base)
         here = (*path, flow.kind)
         if flow.login is not None:
-            return Part("login", login=self._login(flow.login, here))
+            return AuthPart("login", login=self._login(flow.login, here))
         texts: dict[str, Fill] = {}
         members: Mapping[str, Any] = {}
         if flow.oauth is not None:
@@ -143,7 +143,7 @@ class AuthCompiler:
             texts[name] = self._templates.text(text, scope, at)
         if flow.basic is not None and set(flow.basic) != {"login", "password"}:
             self._wrong(here, "basic has a login and a password")
-        return Part(flow.kind, texts, flow=flow)
+        return AuthPart(flow.kind, texts, flow=flow)
 
     def _login(self, login: Login, path: Path) -> LoginPlan:
         scope = self._sent(self._base)

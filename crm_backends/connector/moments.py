@@ -14,7 +14,7 @@ from crm_backends.inputs import read_phone
 
 
 @dataclass(frozen=True, slots=True)
-class Programme:
+class ProgrammeDefaults:
     """What the programme decides and a CRM does not: the zone of its days, the country of bare phones."""
 
     zone: ZoneInfo
@@ -22,7 +22,7 @@ class Programme:
     """ISO 3166."""
 
 
-def functions_of(programme: Programme) -> dict[str, Function]:
+def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
     """All functions, those that need the programme's zone or country included."""
 
     def e164(value: object) -> str | None:

@@ -59,7 +59,7 @@ class StepPlan:
     commits: bool
     prepares: bool
     rulings: Sequence[Ruling]
-    """Of the step, of its operation, of the connector."""
+    """In this order: those of the step, of its operation, of the connector."""
     turns_away: bool
     """Whether a ruling says that credentials are refused."""
     ok: Expression | None
@@ -118,7 +118,7 @@ class LoginPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class AuthPart:
     """One flow of an ``auth``: its kind, and what it is made of."""
 
     kind: str
@@ -134,7 +134,7 @@ class Program:
     model: Connector
     plans: Mapping[str, Plan]
     check: Sequence[StepPlan]
-    flows: Mapping[str | None, Sequence[Part]]
+    flows: Mapping[str | None, Sequence[AuthPart]]
     """By name; without one, that of every call."""
     headers: Fill | None
     content: Expression | None

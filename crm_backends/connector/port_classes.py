@@ -14,7 +14,7 @@ from typing import Any
 from crm_backends.comparing import SEARCHED, compared
 from crm_backends.connector.backend import ConnectorBackend, person_of
 from crm_backends.connector.plans import Plan
-from crm_backends.connector.running import Nothing, Run, decided
+from crm_backends.connector.running import NothingFound, Run, decided
 from crm_backends.connector.scope import CannotTell
 from crm_backends.model import (
     Balance,
@@ -53,7 +53,7 @@ class UsersPort(ConnectorBackend):
         asked = {"phone": phone, "email": email, "birth_date": birth_date}
         try:
             contexts = await self._read(plan, self._begin("users.find", deadline, asked))
-        except Nothing:
+        except NothingFound:
             return []
         return self.worked_out(lambda: self._asked_for(plan, contexts, phone, email))
 
@@ -75,7 +75,7 @@ class UsersPort(ConnectorBackend):
         plan = self._plan("users.get")
         try:
             contexts = await self._read(plan, self._begin("users.get", deadline, {"customer": customer_id}))
-        except Nothing:
+        except NothingFound:
             return None
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: users.get: several customers of one id")
@@ -126,7 +126,7 @@ class UsersPort(ConnectorBackend):
                 run.deadline = Deadline.after(patience)
                 if batch := self._phones_in(plan, run):
                     yield batch
-        except Nothing:
+        except NothingFound:
             return
         except CannotTell as error:
             raise self._runner.untold(error) from None
@@ -146,7 +146,7 @@ class CardsFound(ConnectorBackend):
         plan = self._plan("users.find_by_card")
         try:
             contexts = await self._read(plan, self._begin(plan.name, deadline, {"number": number}))
-        except Nothing:
+        except NothingFound:
             return None
         cards: list[CrmCard] = self.worked_out(lambda: [self._reader.card(plan, one) for one in contexts])
         return next((card for card in cards if card.number == number), None)
@@ -184,7 +184,7 @@ class PointsPort(ConnectorBackend):
         nothing = Balance(Decimal(0), Decimal(0))
         try:
             contexts = await self._read(plan, self._begin(plan.name, deadline, {"account": account}))
-        except Nothing:
+        except NothingFound:
             return nothing
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: points.balance: several balances of one account")
@@ -199,7 +199,7 @@ class PointsPort(ConnectorBackend):
         run.enough = limit
         try:
             contexts = await self._read(plan, run)
-        except Nothing:
+        except NothingFound:
             return []
         found: list[PointsEntry] = self.worked_out(
             lambda: [self._reader.entry(plan, one) for one in contexts]
@@ -216,7 +216,7 @@ class PointsPort(ConnectorBackend):
         asked = {"account": account, "since": since, "until": until, "from": begin, "to": end}
         try:
             contexts = await self._read(plan, self._begin(plan.name, deadline, asked))
-        except Nothing:
+        except NothingFound:
             return []
         found: list[Purchase] = self.worked_out(
             lambda: [self._reader.purchase(plan, one) for one in contexts]
@@ -291,7 +291,7 @@ class CouponsPort(ConnectorBackend):
         plan = self._plan("coupons.offers")
         try:
             contexts = await self._read(plan, self._begin(plan.name, deadline, {"account": account}))
-        except Nothing:
+        except NothingFound:
             return []
         found: list[Offer] = self.worked_out(lambda: [self._reader.offer(plan, one) for one in contexts])
         return found

@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Place:
+class FilePlace:
     """Where something is written. Lines and columns count from 1."""
 
     file: str
@@ -27,7 +27,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    place: Place
+    place: FilePlace
     cause: str
     remedy: str = ""
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from crm_backends.connector.plans import LoginPlan, Part, Program
+from crm_backends.connector.plans import AuthPart, LoginPlan, Program
 from crm_backends.connector.scope import CannotTell, Expression
 from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.templates import Fill
@@ -57,7 +57,7 @@ def _joined(parts: Sequence[Auth]) -> Auth:
     return parts[0] if len(parts) == 1 else Both(*parts)
 
 
-def _flow(part: Part, statics: Mapping[str, Any]) -> Auth:
+def _flow(part: AuthPart, statics: Mapping[str, Any]) -> Auth:
     if part.login is not None:
         return _Login(part.login, statics)
     try:

@@ -16,8 +16,8 @@ from pydantic import ValidationError
 
 from crm_backends.connector import source
 from crm_backends.connector.language import Connector, Part
-from crm_backends.connector.problems import ConnectorError, Path, Place, Problem, nearest
-from crm_backends.connector.source import Source
+from crm_backends.connector.problems import ConnectorError, FilePlace, Path, Problem, nearest
+from crm_backends.connector.source import SourceFile
 from crm_backends.connector.vocabulary import ACCOUNTS, PORTS, SHAPES
 
 FILE = "connector.yaml"
@@ -31,11 +31,11 @@ class Loaded:
     """A connector of the right shape, and the files it was read from, its own first."""
 
     model: Connector
-    sources: Sequence[Source]
+    sources: Sequence[SourceFile]
     nothing: Mapping[str, str]
     """Ports that the CRM has nothing of -> why."""
 
-    def place(self, path: Path, fragment: str = "", *, key: bool = False) -> Place:
+    def place(self, path: Path, fragment: str = "", *, key: bool = False) -> FilePlace:
         return place_in(self.sources, path, fragment, key=key)
 
 
@@ -63,18 +63,20 @@ def read_text(text: str, file: str) -> Loaded:
     return _shaped(one.values, [one])
 
 
-def place_in(sources: Sequence[Source], path: Path, fragment: str = "", *, key: bool = False) -> Place:
+def place_in(
+    sources: Sequence[SourceFile], path: Path, fragment: str = "", *, key: bool = False
+) -> FilePlace:
     """The place in the file that says most about this path, the connector's own first."""
 
-    def depth(one: Source) -> int:
+    def depth(one: SourceFile) -> int:
         return max((len(path[:end]) for end in range(len(path) + 1) if path[:end] in one.spans), default=0)
 
     best = max(sources, key=depth)  # of equals the first
     return best.place(path, fragment, key=key)
 
 
-def _with_what_it_extends(file: File) -> list[Source]:
-    sources: list[Source] = []
+def _with_what_it_extends(file: File) -> list[SourceFile]:
+    sources: list[SourceFile] = []
     while True:
         sources.append(one := source.read(_text_of(file, sources), str(file)))
         wanted = one.values.get("extends") if isinstance(one.values, dict) else None
@@ -91,7 +93,7 @@ def _with_what_it_extends(file: File) -> list[Source]:
             raise _refusal(one, ("extends",), f'there is no connector "{wanted}"', nearest(wanted, known))
 
 
-def _text_of(file: File, before: Sequence[Source]) -> str:
+def _text_of(file: File, before: Sequence[SourceFile]) -> str:
     try:
         return file.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -101,10 +103,10 @@ def _text_of(file: File, before: Sequence[Source]) -> str:
         cause, remedy = f"{file.name} is not UTF-8", "save it as UTF-8"
     if before:
         raise _refusal(before[-1], ("extends",), cause, remedy)
-    raise ConnectorError([Problem(Place(str(file), 1, 1), cause, remedy)])
+    raise ConnectorError([Problem(FilePlace(str(file), 1, 1), cause, remedy)])
 
 
-def _refusal(one: Source, path: Path, cause: str, remedy: str = "") -> ConnectorError:
+def _refusal(one: SourceFile, path: Path, cause: str, remedy: str = "") -> ConnectorError:
     return ConnectorError([Problem(one.place(path), cause, remedy)])
 
 
@@ -135,7 +137,7 @@ def _over_operation(base: Any, own: Any) -> Any:
     return _over(kept, own)
 
 
-def _shaped(values: Any, sources: Sequence[Source]) -> Loaded:
+def _shaped(values: Any, sources: Sequence[SourceFile]) -> Loaded:
     problems: list[Problem] = []
     nothing: dict[str, str] = {}
     if isinstance(values, dict) and isinstance(values.get("operations"), dict):
@@ -153,7 +155,7 @@ def _shaped(values: Any, sources: Sequence[Source]) -> Loaded:
 
 
 def _ports_without(
-    operations: dict[str, Any], sources: Sequence[Source], problems: list[Problem]
+    operations: dict[str, Any], sources: Sequence[SourceFile], problems: list[Problem]
 ) -> dict[str, str]:
     """Take ``users: {unsupported: why}`` out of the operations."""
     found: dict[str, str] = {}
@@ -172,7 +174,7 @@ def _ports_without(
     return found
 
 
-def _operations(model: Connector, nothing: Mapping[str, str], sources: Sequence[Source]) -> list[Problem]:
+def _operations(model: Connector, nothing: Mapping[str, str], sources: Sequence[SourceFile]) -> list[Problem]:
     """Each operation is known, and each known one is spoken of."""
     problems: list[Problem] = []
 
@@ -208,7 +210,7 @@ def _operations(model: Connector, nothing: Mapping[str, str], sources: Sequence[
     return problems
 
 
-def _explained(error: Any, sources: Sequence[Source]) -> Problem:
+def _explained(error: Any, sources: Sequence[SourceFile]) -> Problem:
     """A sentence of ours for what pydantic found."""
     path: Path = tuple(error["loc"])
     kind, context = error["type"], error.get("ctx", {})

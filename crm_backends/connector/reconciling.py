@@ -12,7 +12,7 @@ from typing import Any
 
 from crm_backends.connector.plans import Plan, ReconcilePlan
 from crm_backends.connector.results import Reader, amount, text_or_nothing, whole
-from crm_backends.connector.running import CannotReconcile, Nothing, Run, Runner
+from crm_backends.connector.running import CannotReconcile, NothingFound, Run, Runner
 from crm_backends.connector.scope import CannotTell
 from crm_backends.ports import Refusal, Written
 
@@ -38,7 +38,7 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
                 return await finish(plan, run, number)
         contexts = runner.rows(how.mapping, run)
         found = [_compared(plan, how, run, context, reader) for context in contexts]
-    except Nothing:
+    except NothingFound:
         return Written.not_sent()
     except CannotReconcile:
         return Written.unknown(f"{plan.name}: what the CRM answers does not tell")

@@ -58,7 +58,7 @@ class Replay:
         """There is nothing to close."""
 
 
-class Shown:
+class ShowsCalls:
     """Shows each request and each answer; ``dry`` sends what only reads and stops at what changes something.
 
     Args:

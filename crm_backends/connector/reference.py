@@ -24,7 +24,7 @@ from crm_backends.connector.language import (
     Setting,
     Step,
 )
-from crm_backends.connector.moments import Programme, functions_of
+from crm_backends.connector.moments import ProgrammeDefaults, functions_of
 from crm_backends.connector.operators import TOLD_TESTS
 from crm_backends.connector.vocabulary import DECIDES, RECONCILING, SHAPES
 
@@ -93,7 +93,7 @@ def _functions() -> Iterator[str]:
     yield from ("| function | gives |", "|---|---|")
     yield "| `where(list, name=value…)` | the rows that have these members |"
     yield '| `where(list, "row.amount > 0")` | the rows for which the expression about `row` is true |'
-    for name, function in sorted(functions_of(Programme(ZoneInfo("UTC"), "RU")).items()):
+    for name, function in sorted(functions_of(ProgrammeDefaults(ZoneInfo("UTC"), "RU")).items()):
         parameters = [one.strip("_") for one in inspect.signature(function).parameters]
         text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
         yield f"| `{name}({', '.join(parameters)})` | {text.rstrip('.').replace('|', chr(92) + '|')} |"

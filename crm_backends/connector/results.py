@@ -12,7 +12,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from crm_backends.connector.moments import Programme
+from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.plans import Plan
 from crm_backends.connector.scope import CannotTell, Expression
 from crm_backends.connector.values import Unfit, kind, number, text_of
@@ -37,7 +37,7 @@ Read = Callable[[Any], Any]
 class Reader:
     """Reads the results of one connector."""
 
-    def __init__(self, programme: Programme) -> None:
+    def __init__(self, programme: ProgrammeDefaults) -> None:
         self._region = programme.region
 
     def field(

@@ -2,6 +2,8 @@
 
 Doubt is the default. What fails before the committing call was sent has not been done; what fails afterwards
 is not known. It may not know what the port wanted, nor any CRM.
+
+Reads and writes are in one module: a step runs alike in both, and only what its failure means differs.
 """
 
 from __future__ import annotations
@@ -52,7 +54,7 @@ class Run:
     """Whether it looks for what became of a write."""
 
 
-class Nothing(Exception):
+class NothingFound(Exception):
     """A read has found that there is nothing like that."""
 
 
@@ -104,7 +106,7 @@ class Runner:
         """Run the steps of a read.
 
         Raises:
-            Nothing: an answer says so.
+            NothingFound: an answer says so.
             CannotReconcile: the same, where the run looks for what became of a write.
             BackendError: as every read.
         """
@@ -137,7 +139,7 @@ class Runner:
         """The rows of one page after another.
 
         Raises:
-            Nothing, BackendError, CannotTell: as a read.
+            NothingFound, BackendError, CannotTell: as a read.
             BackendMisconfigured: there are more pages than the connector allows, or the same cursor twice.
         """
         plan = paging.plan
@@ -181,7 +183,7 @@ class Runner:
         """What the answer to a read says; what it saves is kept."""
         said = self._ruled(step, run, reply)
         if said in ("nothing", "no_such_customer"):
-            raise Nothing
+            raise NothingFound
         if said == "unknown" and run.reconciling:
             raise CannotReconcile
         if said is None:
@@ -212,7 +214,7 @@ class Runner:
                         run.kept.setdefault(step.name, {})
                     continue
                 ended = await self._write_step(step, run)
-            except Nothing:
+            except NothingFound:
                 ended = Written.refused(reason=f"{self._name}: {run.operation}: what is needed is not there")
             except CannotTell as error:
                 ended = self._failed(self.untold(error), run)

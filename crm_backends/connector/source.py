@@ -29,7 +29,7 @@ from yaml.events import (
 )
 from yaml.tokens import ScalarToken
 
-from crm_backends.connector.problems import ConnectorError, Path, Place, Problem
+from crm_backends.connector.problems import ConnectorError, FilePlace, Path, Problem
 
 _LONGEST = 1_000_000
 """Characters of a file."""
@@ -49,7 +49,7 @@ class _Span:
 
 
 @dataclass(slots=True)
-class Source:
+class SourceFile:
     """A file that was read."""
 
     file: str
@@ -58,9 +58,9 @@ class Source:
     spans: dict[Path, _Span] = field(default_factory=dict)
     """Of every value, and of the nearest value before it where one is not written at all."""
     keys: dict[Path, _Span] = field(default_factory=dict)
-    """Of the key of each member of a mapping."""
+    """Where the key of each member of a mapping is written."""
 
-    def place(self, path: Path, fragment: str = "", *, key: bool = False) -> Place:
+    def place(self, path: Path, fragment: str = "", *, key: bool = False) -> FilePlace:
         """Where the value at ``path`` is, or the nearest thing above it that is written.
 
         ``fragment``: a piece of the value to point at, if it is written there as it is. ``key``: the place of
@@ -75,7 +75,7 @@ class Source:
             found = re.search(f"{before}{re.escape(fragment)}{after}", written)
             position += found.start() if found else 0
         line = self.text.count("\n", 0, position) + 1
-        return Place(self.file, line, position - (self.text.rfind("\n", 0, position) + 1) + 1)
+        return FilePlace(self.file, line, position - (self.text.rfind("\n", 0, position) + 1) + 1)
 
     def _as_written(self, path: Path) -> Path:
         """The path without the positions of lists of one that were given without their brackets."""
@@ -100,13 +100,13 @@ class Source:
         return self.spans.get(path, _Span(0, 0))
 
 
-def read(text: str, file: str) -> Source:
+def read(text: str, file: str) -> SourceFile:
     """Read a file's text.
 
     Raises:
         ConnectorError: it is not YAML, or has something that is not read here.
     """
-    source = Source(file, text)
+    source = SourceFile(file, text)
     if len(text) > _LONGEST:
         raise _error(source, 0, f"the file is longer than {_LONGEST} characters")
     try:
@@ -153,17 +153,17 @@ def _open_quote(text: str, error: yaml.MarkedYAMLError) -> tuple[int, str] | Non
     return begins.index, f"the text in quotes that begins here ends in line {ends.line + 1} only"
 
 
-def _error(source: Source, index: int, cause: str, remedy: str = "") -> ConnectorError:
+def _error(source: SourceFile, index: int, cause: str, remedy: str = "") -> ConnectorError:
     index = min(index, len(source.text))
     line = source.text.count("\n", 0, index) + 1
     column = index - (source.text.rfind("\n", 0, index) + 1) + 1
-    return ConnectorError([Problem(Place(source.file, line, column), cause, remedy)])
+    return ConnectorError([Problem(FilePlace(source.file, line, column), cause, remedy)])
 
 
 class _Reader:
     """Makes values of PyYAML's events; nothing is constructed by a tag."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourceFile) -> None:
         self._source = source
         self._events: Iterator[Event] = iter(yaml.parse(source.text, Loader=yaml.SafeLoader))
 

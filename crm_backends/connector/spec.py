@@ -18,7 +18,7 @@ from crm_backends.connector import port_classes
 from crm_backends.connector.backend import ConnectorBackend
 from crm_backends.connector.compiling import compiled
 from crm_backends.connector.language import Connector, Setting
-from crm_backends.connector.moments import Programme
+from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.problems import ConnectorError, Problem
 from crm_backends.connector.reading import Loaded, load, shipped
 from crm_backends.connector.vocabulary import PORTS
@@ -27,7 +27,7 @@ from crm_backends.ports import KEY_LENGTH, OPERATIONS, Capability, Reconciliatio
 from crm_backends.registry import BackendSpec, names
 
 _TYPES: dict[str, Any] = {"text": str, "whole": int, "number": Decimal, "yes_no": bool}
-_ANYWHERE = Programme(ZoneInfo("UTC"), "RU")
+_ANYWHERE = ProgrammeDefaults(ZoneInfo("UTC"), "RU")
 """For reading expressions; what they give is not looked at."""
 
 

@@ -16,7 +16,7 @@ from pydantic import SecretStr
 from crm_backends.connector.calls import CALLS, RECONCILE, Call, UnfitInput, fit, plain
 from crm_backends.connector.examples import with_hint
 from crm_backends.connector.problems import nearest
-from crm_backends.connector.recorded import Shown
+from crm_backends.connector.recorded import ShowsCalls
 from crm_backends.connector.vocabulary import ACCOUNTS
 from crm_backends.http import HttpSettings
 from crm_backends.http.wire import Exchanger, Wire
@@ -66,7 +66,7 @@ async def try_operation(
     ]
 
     def shown(of: HttpSettings) -> Exchanger:
-        return Shown(Wire(of), say, secrets, backend.logins, dry=dry)
+        return ShowsCalls(Wire(of), say, secrets, backend.logins, dry=dry)
 
     backend: Any = spec.build(settings, context)
     backend.replace_wire(shown)

@@ -167,7 +167,7 @@ class HttpClient:
 
         Raises:
             BackendUnavailable: no connection, no whole answer, 5xx, 429, 2xx that is not JSON, too many
-                calls at once, or the CRM is left alone for now.
+                calls at once, or the CRM is not asked for some seconds.
             BackendCredentials: 401 also with a new token, 403, or no token (``TokenRefused``).
             BackendMisconfigured: a redirect, or an answer that is too long; the certificate is not trusted.
             ValueError: the path has a segment of dots.
@@ -302,7 +302,7 @@ class _Run:
     renewed: bool = False
 
 
-_LEFT_ALONE = Fault("does not answer and is left alone for now", reached=Reached.NOTHING)
+_LEFT_ALONE = Fault("does not answer, and is not asked for some seconds", reached=Reached.NOTHING)
 _NO_PLACE = Fault("too many calls at once", reached=Reached.NOTHING)
 _NO_TIME = Fault("no time left to ask", reached=Reached.NOTHING)
 

@@ -18,7 +18,7 @@ class BreakerState(enum.StrEnum):
     CLOSED = "closed"
     """Calls go through."""
     OPEN = "open"
-    """The CRM is away and left alone."""
+    """The CRM is away and not asked."""
     HALF_OPEN = "half_open"
     """The pause is over: one call may try."""
 
@@ -53,7 +53,7 @@ class Breaker:
         return self._opened_at is None or time.monotonic() - self._opened_at >= self._pause
 
     def admit(self) -> Ticket | None:
-        """A ticket to be given back with ``leave``, or ``None`` while the CRM is left alone."""
+        """A ticket to be given back with ``leave``, or ``None`` while the CRM is not asked."""
         ticket = Ticket()
         if self._opened_at is not None:
             if self._trial is not None or not self._rested():

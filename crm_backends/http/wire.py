@@ -114,7 +114,7 @@ class _Request(ClientRequest):
 
 
 async def _written() -> None:
-    """What is left to do."""
+    """The rest of writing a small body: nothing."""
 
 
 class _Connector(aiohttp.TCPConnector):

@@ -41,7 +41,7 @@ class Samples:
 
     connection: Connection
     statements: Mapping[str, Statement]
-    """Those that fit."""
+    """Those that fit the database, by operation."""
     columns: Mapping[str, list[tuple[str, str]]]
     zone: ZoneInfo
     region: str

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from crm_backends.connector.expressions import read_expression, read_pieces
-from crm_backends.connector.moments import Programme, functions_of
+from crm_backends.connector.moments import ProgrammeDefaults, functions_of
 from crm_backends.connector.scope import CannotTell, Expression, Scope, Wrong
 
-MOSCOW = Programme(ZoneInfo("Europe/Moscow"), "RU")
+MOSCOW = ProgrammeDefaults(ZoneInfo("Europe/Moscow"), "RU")
 SCOPE = Scope(
     {
         "input": {"phone": None, "points": None, "receipt": {"document": None}},

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from crm_backends.connector import shipped
-from crm_backends.connector.problems import ConnectorError, Place, Problem
+from crm_backends.connector.problems import ConnectorError, FilePlace, Problem
 from crm_backends.connector.reading import read_text
 from crm_backends.connector.spec import make_spec
 
@@ -60,7 +60,7 @@ def look_at(seed: int) -> bool:
     try:
         make_spec(read_text(text, "crm.yaml"))
     except ConnectorError as error:
-        problems = error.problems or [Problem(Place("", 0, 0), "")]
+        problems = error.problems or [Problem(FilePlace("", 0, 0), "")]
     took = time.process_time() - began
     assert took < _PATIENCE, f"seed {seed} took {took:.1f} s"
     for problem in problems:

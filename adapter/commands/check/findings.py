@@ -25,7 +25,7 @@ Tell = Callable[[Finding], None]
 
 @dataclass(frozen=True, slots=True)
 class LookedAt:
-    """What is looked at besides."""
+    """What else ``check`` was told to look at."""
 
     phone: str | None = None
     """A real person's, to be walked through what Koshelek would ask."""

@@ -68,7 +68,7 @@ def _name(backend: object) -> str:
 
 @dataclass(slots=True)
 class Writes:
-    """One run."""
+    """One run of ``check --writes``."""
 
     service: Service
     phone: str | None

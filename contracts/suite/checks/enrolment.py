@@ -175,7 +175,7 @@ async def plastic_card(trial: Trial) -> PlasticCard:
         issued = await trial.issue_reserved(number, person.profile())
         if not issued.ok and shown.refused:
             raise casting.wrong(trial, "`plastic` in the configuration is a number that is not known there.")
-        # A card without an owner may be active, too; one that has an owner is refused with right.
+        # A card without an owner may be active, too; a service is right to refuse one that has an owner.
         if not issued.ok and shown.text_at("card", "cardState") == "active":
             raise casting.wrong(
                 trial, "`plastic` in the configuration was refused and is active: it seems to have an owner."

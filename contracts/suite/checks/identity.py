@@ -1,4 +1,7 @@
-"""Whose card it is: nobody is taken for somebody else, and nobody gets two. Judged by what is found."""
+"""Whose card it is: nobody is taken for somebody else, and nobody gets two. Judged by what is found.
+
+All in one module: the checks share how a person is changed and looked for again.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where points go: judged by balances before and after, never by an answer alone."""
+"""Where points go: judged by balances before and after, never by an answer alone.
+
+All in one module: the checks share how a receipt is sent and how its effect is seen.
+"""
 
 from __future__ import annotations
 

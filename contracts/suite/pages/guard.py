@@ -32,7 +32,7 @@ class Guard:
 
     async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         if self._token is None and not is_local((request.url.host or "").strip("[]")):
-            # A name of somebody's that leads here: their page would be of the same site as ours.
+            # A stranger's host name that leads to this address: for a browser their page would be ours.
             raise web.HTTPForbidden(text="These pages are for this machine: open them as 127.0.0.1.")
         if request.path.startswith(OPEN_TO_ALL):
             return await handler(request)
