@@ -36,6 +36,7 @@ from adapter.store.balances import PostgresBalances
 from adapter.store.cards import PostgresCards
 from adapter.store.consents import PostgresConsents
 from adapter.store.console_people import PostgresConsolePeople
+from adapter.store.contact_claims import PostgresContactClaims
 from adapter.store.emails import PostgresEmails
 from adapter.store.finder import JoinedCards, JoinedFinder
 from adapter.store.identities import Identities
@@ -161,6 +162,7 @@ class Service:
             cards=self.cards,
             consents=PostgresConsents(gateway),
             emails=emails,
+            contact_claims=PostgresContactClaims(gateway),
             operations=self.operations,
             balances=self.balances,
             finder=self._finder(emails),

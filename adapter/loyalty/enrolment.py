@@ -184,6 +184,9 @@ async def _fill_gaps(programme: Programme, known: Customer, profile: Profile, de
     """
     has = known.profile.given()
     missing = {name: value for name, value in profile.given().items() if name not in has}
+    contacts = [str(missing[name]) for name in ("phone", "email") if name in missing]
+    if contacts and not await programme.contact_claims.claim(contacts, known.customer_id):
+        return
     if missing:
         gaps = dataclasses.replace(Profile(), **cast(dict[str, Any], missing))
         await programme.users.update(known.customer_id, gaps, deadline=deadline)
@@ -211,6 +214,9 @@ async def _register(programme: Programme, profile: Profile, deadline: Deadline) 
     """
     if OperationKind.REGISTRATION in programme.cannot:
         raise Refused(Code.NOT_SUPPORTED)
+    contacts = [contact for contact in (profile.phone, profile.email) if contact is not None]
+    if await programme.contact_claims.are_claimed(contacts):  # the CRM's search may not show yet whose it is
+        raise Refused(Code.CONFLICT)
     new = NewOperation(
         identity=profile.phone or f"email:{profile.email}",
         card_number=None,

@@ -31,6 +31,7 @@ from crm_backends.ports import (
     Deadline,
     HolderUnnamed,
     NotSupported,
+    Outcome,
     Points,
 )
 
@@ -152,25 +153,41 @@ async def update_profile(programme: Programme, number: str, profile: Profile, de
     owner = await owner_of(programme, card, deadline)
     if profile.is_empty():
         return
-    await _must_not_be_anothers(programme, owner, profile, deadline)
+    phone, email = _new_contacts(owner, profile)
+    claimed = phone is not None or email is not None
+    if claimed:
+        await _must_be_free(programme, owner, phone, email, deadline)
     written = await programme.users.update(owner.customer_id, profile, deadline=deadline)
+    if claimed and written.outcome in (Outcome.REFUSED, Outcome.NOT_SENT):
+        await programme.contact_claims.release(owner.customer_id)
     expect_done(written, Code.UPDATE_REFUSED)
     if programme.emails is not None and profile.email is not None:
         await programme.emails.note(owner.customer_id, profile.email)
 
 
-async def _must_not_be_anothers(
-    programme: Programme, owner: Customer, profile: Profile, deadline: Deadline
-) -> None:
-    """Refuse a new phone or e-mail that belongs to another customer: not every CRM refuses that (KLO-4)."""
+def _new_contacts(owner: Customer, profile: Profile) -> tuple[str | None, str | None]:
+    """Phone and e-mail, each ``None`` unless the owner is to get another one."""
     phone = profile.phone if profile.phone != owner.profile.phone else None
     email = profile.email if profile.email != owner.profile.email else None
-    if phone is None and email is None:
-        return
+    return phone, email
+
+
+async def _must_be_free(
+    programme: Programme, owner: Customer, phone: str | None, email: str | None, deadline: Deadline
+) -> None:
+    """Claim a new phone or e-mail for the owner, unless another customer has it, or is just getting it: not
+    every CRM refuses that (KLO-4).
+
+    Raises ``Refused(CONFLICT)``.
+    """
+    contacts = [contact for contact in (phone, email) if contact is not None]
+    if not await programme.contact_claims.claim(contacts, owner.customer_id):
+        raise Refused(Code.CONFLICT)
     found = await people_with(
         programme.users, programme.emails, phone=phone, email=email, birth_date=None, deadline=deadline
     )
     if any(person.customer_id != owner.customer_id for person in found):
+        await programme.contact_claims.release(owner.customer_id)
         raise Refused(Code.CONFLICT)
 
 

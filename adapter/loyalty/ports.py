@@ -92,6 +92,26 @@ class EmailBook(Protocol):
         """Note the customer's e-mail, unless another customer has it."""
 
 
+class ContactClaims(Protocol):
+    """Phones (E.164) and e-mails that customers are just being given, for a short while.
+
+    Not every CRM refuses what another customer has, and a search may show late who has it: of several who
+    ask for one at once, one gets it.
+    """
+
+    async def claim(self, contacts: Sequence[str], customer_id: str) -> bool:
+        """Have all of them for this customer (id of the users CRM); ``False``: another is just getting one.
+
+        What this customer claimed before is given up.
+        """
+
+    async def release(self, customer_id: str) -> None:
+        """Give up what the customer has claimed: it was certainly not given."""
+
+    async def are_claimed(self, contacts: Sequence[str]) -> bool:
+        """Whether somebody is just getting one of them."""
+
+
 class ConsentBook(Protocol):
     async def record(self, number: str, consents: ChannelConsents) -> None:
         """Set the channels named; leave the others as they were."""

@@ -19,6 +19,7 @@ from adapter.loyalty.ports import (
     BalanceBook,
     CardRegistry,
     ConsentBook,
+    ContactClaims,
     EmailBook,
     Finder,
     OperationLedger,
@@ -68,6 +69,7 @@ class Programme:
     consents: ConsentBook
     emails: EmailBook | None
     """``None``: the users CRM itself can be asked for an e-mail."""
+    contact_claims: ContactClaims
     operations: OperationLedger
     balances: BalanceBook | None
     """``None``: no last known balance is kept. Either the points are in the adapter's own database, so that

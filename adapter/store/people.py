@@ -54,6 +54,7 @@ _ERASED: Mapping[str, str] = {
     "consents": "DELETE FROM koshelek.consents WHERE card_number = ANY($2)",
     "last_balances": "DELETE FROM koshelek.last_balances WHERE card_number = ANY($2)",
     "emails": "DELETE FROM koshelek.emails WHERE users_reference = ANY($1)",
+    "contact_claims": "DELETE FROM koshelek.contact_claims WHERE customer = ANY($1)",
     "account_leases": "DELETE FROM koshelek.account_leases WHERE operation_id = ANY($3)",
     # A receipt stays known by its fiscal identity, so that nobody is credited for it again. What people noted
     # may hold anything.
