@@ -14,11 +14,15 @@ import pytest
 from typer.testing import CliRunner
 
 from adapter.commands.app import app
-from crm_backends.connector import shipped
+from crm_backends.connector import running, shipped
+from crm_backends.connector.backend import ConnectorBackend
+from crm_backends.connector.examples import play
 from crm_backends.connector.language import Answered
+from crm_backends.connector.plans import Sending
 from crm_backends.connector.planting import PLANTED, run_planted
 from crm_backends.connector.problems import Problem
 from crm_backends.connector.reading import Loaded, load
+from crm_backends.connector.sending import details_of
 from crm_backends.connector.spec import make_spec
 from tests.connectors.making import connector, loaded
 
@@ -41,6 +45,34 @@ async def test_what_means_nothing_is_read_as_nothing_else(name: str) -> None:
     errors = [Answered(json=error) for error in ERRORS.get(name, [])]
     problems = await found(load(shipped()[name]), [*PLANTED, *errors])
     assert not problems, "\n".join(map(str, problems))
+
+
+async def test_every_call_of_a_shipped_connector_is_made_by_an_example(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """So that something is planted at each of them."""
+    made: set[int] = set()
+
+    def heard(sending: Sending, *more: Any) -> Any:
+        made.add(id(sending))
+        return details_of(sending, *more)
+
+    monkeypatch.setattr(running, "details_of", heard)
+    left_out = []
+    for name, file in shipped().items():
+        read = load(file)
+        spec = make_spec(read)
+        made.clear()
+        for operation, described in read.model.operations.items():
+            for example in described.examples:
+                await play(read, spec, operation, example)
+        assert isinstance(spec.build, type)
+        assert issubclass(spec.build, ConnectorBackend)
+        (program,) = spec.build.programs.values()
+        for plan in program.plans.values():
+            steps = [*plan.steps, *(plan.reconciling.steps if plan.reconciling else ())]
+            left_out += [f"{name} {plan.name} {step.name}" for step in steps if id(step.sending) not in made]
+    assert not left_out
 
 
 # Each is a trap that a connector may still set for itself, and what is said of it.
