@@ -384,15 +384,23 @@ async def reserved_number_for_a_phone_written_otherwise(trial: Trial) -> None:
         found_number(await trial.find(person.phone)) == person.card_number, "the phone does not find it"
     )
     phone = person.phone or ""
+    _, second = await _second_card(trial, person, phone)
+    trial.need(not second, "a holder is issued a reserved number as a second card (KLO-6-12)")
     for what, text in _written(phone).items():
         trial.target.client.redactor.alike(text, phone, "phone")
-        number = await trial.reserved()
-        again = Person(phone, trial.people.email(), person.birth_date)
-        answer = await trial.issue_reserved(number, again.profile(phone=text))
-        if answer.ok and number != person.card_number:
-            shown = await trial.card(number)
-            second = shown.ok and shown.text_at("card", "cardState") == "active"
-            trial.that(not second, f"the same phone with {what} gets no second card", answer)
+        answer, second = await _second_card(trial, person, text)
+        trial.that(not second, f"the same phone with {what} gets no second card", answer)
+
+
+async def _second_card(trial: Trial, person: Person, phone: str) -> tuple[Answer, bool]:
+    """Ask for a reserved number for a holder, the phone written so: the answer, and whether it was issued."""
+    number = await trial.reserved()
+    again = Person(person.phone, trial.people.email(), person.birth_date)
+    answer = await trial.issue_reserved(number, again.profile(phone=phone))
+    if not answer.ok or number == person.card_number:
+        return answer, False
+    shown = await trial.card(number)
+    return answer, shown.ok and shown.text_at("card", "cardState") == "active"
 
 
 # --- letters -----------------------------------------------------------------------------------------

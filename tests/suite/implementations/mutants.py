@@ -976,7 +976,7 @@ class DoubleCreditLater(DoubleCredit, Later):
         super().__init__(0.6)
 
 
-@wrong("The same receipt sent at the same time is credited each time.", "KLO-10-13")
+@wrong("The same receipt sent at the same time is credited each time.", "KLO-10-13", "KLO-10-42")
 class DoubleCreditInParallel(Shop):
     async def register(self, given: dict[str, Any]) -> dict[str, Any]:
         receipt = self.receipt(self.qr_values(given))
