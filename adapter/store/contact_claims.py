@@ -15,18 +15,20 @@ _LASTS = timedelta(minutes=1)
 """A CRM's search may show a change late, and a call may end without its outcome being known."""
 
 _FORGET = "DELETE FROM koshelek.contact_claims WHERE until < now() OR (customer = $1 AND contact <> ALL($2))"
-# A claim that ends later than any was made before the database's clock was put back.
+# One that ends later than any of this time can was made before the database's clock was put back. Not only
+# later than ours: a transaction that began after ours may have been faster.
 _CLAIM = """
     INSERT INTO koshelek.contact_claims AS claim (contact, customer, until)
     SELECT contact, $1, now() + $3::interval FROM unnest($2::text[]) AS contact ORDER BY contact
     ON CONFLICT (contact) DO UPDATE SET customer = EXCLUDED.customer, until = EXCLUDED.until
-     WHERE claim.customer = EXCLUDED.customer OR claim.until < now() OR claim.until > EXCLUDED.until
+     WHERE claim.customer = EXCLUDED.customer
+        OR claim.until < now() OR claim.until > EXCLUDED.until + $3::interval
     RETURNING contact
 """
 _RELEASE = "DELETE FROM koshelek.contact_claims WHERE customer = $1"
 _CLAIMED = """
     SELECT EXISTS (SELECT FROM koshelek.contact_claims
-                    WHERE contact = ANY($1) AND until BETWEEN now() AND now() + $2::interval)
+                    WHERE contact = ANY($1) AND until BETWEEN now() AND now() + 2 * $2::interval)
 """
 
 

@@ -21,7 +21,7 @@ IDENTITY = frozenset(
         *(f"KLO-0-{number}" for number in (40, 41, 42)),
         *(f"KLO-1-{number}" for number in (13, 14, 16, 17, 20, 21)),
         "KLO-3-13",
-        *(f"KLO-4-{number:02}" for number in (5, 6, 7, 10, 11, 12, 13)),
+        *(f"KLO-4-{number:02}" for number in (5, 6, 7, 10, 11, 12, 13, 15)),
         "KLO-7-15",
         *(f"KLO-6-{number:02}" for number in (5, 6, 7, 8, 12, 13, 14, 15)),
         *(f"KLO-11-{number:02}" for number in range(6, 10)),

@@ -48,6 +48,15 @@ async def test_a_claim_lasts_a_minute_whatever_the_databases_clock_does(
     assert await claims.claim([PHONE], "b")
 
 
+async def test_a_call_that_began_earlier_does_not_take_what_a_faster_one_has(
+    adapter: Adapter, claims: PostgresContactClaims
+) -> None:
+    assert await claims.claim([PHONE], "a")
+    await adapter.sql("UPDATE koshelek.contact_claims SET until = until + interval '5 seconds'")
+    assert not await claims.claim([PHONE], "b")
+    assert await claims.are_claimed([PHONE])
+
+
 async def test_nothing_readable_is_kept(adapter: Adapter, claims: PostgresContactClaims) -> None:
     await claims.claim([PHONE, EMAIL], "a")
     kept = str(await adapter.sql("SELECT string_agg(contact, ' ') FROM koshelek.contact_claims"))

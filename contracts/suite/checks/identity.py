@@ -297,6 +297,20 @@ async def email_of_another_in_capitals(trial: Trial) -> None:
     await _stays_theirs(trial, "email", {"capitals": (other.email or "").upper()}, other)
 
 
+@check("KLO-4-15", writes=True)
+async def one_phone_for_several(trial: Trial) -> None:
+    """A new phone that four holders ask for at once goes to one of them"""
+    people = [await trial.newcomer() for _ in range(4)]
+    for _ in range(2):
+        phone = (await trial.nobody()).phone
+        answers = await asyncio.gather(
+            *[trial.update(one.card_number or "", {"phone": phone}) for one in people]
+        )
+        trial.need(any(answer.ok for answer in answers), "a change of the phone is refused")
+        well = sum(answer.ok for answer in answers)
+        trial.that(well == 1, "one of four calls is answered 200", f"{well} are", answer=answers[-1])
+
+
 # --- one card to one person --------------------------------------------------------------------------
 
 

@@ -55,6 +55,7 @@ DEFECTS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Whether a phone is another's is looked up as it is written.",
         ("KLO-4-05",),
     ),
+    "one phone for several": ("A phone that several ask for at once is stored for each.", ("KLO-4-15",)),
     "reserved for a phone as written": (
         "For a reserved number, who has a card is looked up by the phone as it is written.",
         ("KLO-6-05",),

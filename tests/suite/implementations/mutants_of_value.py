@@ -204,6 +204,18 @@ class TakenAsWritten(Shop):
         self.apply(card.owner, profile)
 
 
+@wrong("A phone that several ask for at once is given to each.", "KLO-4-15")
+class OnePhoneForSeveral(Clean):
+    async def update(self, call: Call) -> Any:
+        card, profile = self.shop.held(call.number), self.shop.profile(call.object())
+        assert card.owner is not None
+        self.shop.not_of_others(card.owner, profile)
+        if "phone" in profile:
+            await asyncio.sleep(0.1)
+        self.shop.apply(card.owner, profile)
+        return NOTHING
+
+
 @wrong("Who has a card is looked up as the phone is written, for a reserved number.", "KLO-6-05")
 class ReservedForAPhoneAsWritten(Shop):
     def issue_reserved(self, number: str, given: dict[str, Any]) -> None:

@@ -359,10 +359,14 @@ class Page:
         person = self.held(number)
         phone = profile.get("as written" if self.defect == "phone of another as written" else "phone", "-")
         taken = "select 1 from people where id <> ? and (phone = ? or email = ?)"
+        others = self.query(taken, person, phone, profile.get("email", "-"))
+        if self.defect == "one phone for several":
+            time.sleep(0.2)
         if self.defect == "phone empties the card" and "phone" in profile:
             self.query("delete from movements where number = ?", number)
         with self.lock:
-            others = self.query(taken, person, phone, profile.get("email", "-"))
+            if self.defect != "one phone for several":
+                others = self.query(taken, person, phone, profile.get("email", "-"))
             if others and self.defect != "taken over":
                 raise No(4091, "Телефон или почта уже заняты")
             columns = {"phone": "phone", "email": "email", "birthdate": "born", "firstname": "firstname"}
