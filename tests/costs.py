@@ -1,9 +1,9 @@
 """What each part of the tests costs: ``pytest -p tests.costs`` ends with a table, most expensive file first.
 
-Processor time is that of the test's process and of the programs it started and waited for,
-also of those that were forked; PostgreSQL,
-started once for all, is not in it. What each process spends before its first test, on imports most of all, is
-told apart. It may not know what is tested.
+Processor time is that of the process of a test and of the programs it started and waited for, also of those
+that were forked. What each process spends before its first test, on imports most of all, is told apart, and so
+is what comes to light after its last one: that of PostgreSQL, started once for all. It may not know what is
+tested.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _MOST = 40
 """Files in the table."""
 _SPENT = "processor seconds"
 _BEFORE = "(before the first test)"
+_AFTER = "(PostgreSQL, and all else that ends with the last test)"
 
 
 @pytest.hookimpl(wrapper=True)
@@ -28,13 +29,17 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     now = _processor()
-    report.user_properties.append((_SPENT, now - _LAST[0]))
+    ends_all = call.when == "teardown" and item.stash[_IS_LAST]
+    report.user_properties.append((_AFTER if ends_all else _SPENT, now - _LAST[0]))
     _LAST[0] = now
     return report
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+def pytest_runtest_protocol(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, object, object]:
+    item.stash[_IS_LAST] = nextitem is None
     if not _LAST:
         _LAST.append(_processor())
         item.user_properties.append((_BEFORE, _LAST[0]))
@@ -53,6 +58,7 @@ def _processor() -> float:
     )
 
 
+_IS_LAST = pytest.StashKey[bool]()
 _LAST: list[float] = []
 """What had been spent when the last report was made; empty before the first test."""
 
@@ -68,13 +74,16 @@ class _Table:
         file = report.nodeid.partition("::")[0]
         self.wall[file] += report.duration
         self.tests[file] += report.when == "call"
+        told: dict[str, float] = {name: float(str(seconds)) for name, seconds in report.user_properties}
         # Of a test's phases each has all properties of those before.
-        spent = [float(str(seconds)) for name, seconds in report.user_properties if name == _SPENT]
-        self.processor[file] += spent[-1] if spent else 0.0
-        if report.when == "setup":
-            before = [float(str(seconds)) for name, seconds in report.user_properties if name == _BEFORE]
-            self.processor[_BEFORE] += sum(before)
-            self.tests[_BEFORE] += len(before)
+        if report.when == "setup" and _BEFORE in told:
+            self.tests[_BEFORE] += 1
+            self.processor[_BEFORE] += told[_BEFORE]
+        if _AFTER in told:
+            self.tests[_AFTER] += 1
+            self.processor[_AFTER] += told[_AFTER]
+        else:
+            self.processor[file] += told.get(_SPENT, 0.0)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         write = terminalreporter.write_line
