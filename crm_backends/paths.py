@@ -1,7 +1,8 @@
-"""How the path of a file that could not be used is told. It may not know what is in the file."""
+"""How the path of a file that could not be used is told. It may not know what the file is for."""
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 
 
@@ -20,3 +21,14 @@ def cannot_read(path: Path) -> str | None:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         return f"cannot read {in_full(path)}: {reason}; correct the path, or let this user read it"
+
+
+def no_certificates(path: Path) -> str | None:
+    """Why a file of certificate authorities is none, and what to do; nothing where it is one."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError:  # ssl.SSLError is one
+        return (
+            f"{in_full(path)} holds no certificates in PEM form; they begin with -----BEGIN CERTIFICATE-----"
+        )
+    return None

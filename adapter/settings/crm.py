@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from adapter.settings.base import SettingsError, from_json, read_secret_files, secret_names
 from adapter.settings.problems import explain, instead_of, placed
 from crm_backends import registry
-from crm_backends.paths import cannot_read
+from crm_backends.paths import cannot_read, no_certificates
 
 PORTS = ("users", "points", "coupons")
 
@@ -126,10 +126,15 @@ def _bind(port: str, section: CrmPort, default: str | None, shared: Mapping[str,
 
 
 def _unreadable(settings: BaseModel, where: str) -> Iterator[str]:
-    """A line for each file that the settings name and nobody can read here."""
+    """A line for each file that the settings name and that cannot be used."""
     for name in type(settings).model_fields:
         path = getattr(settings, name)
-        if isinstance(path, Path) and name.endswith("_file") and (problem := cannot_read(path)) is not None:
+        if not isinstance(path, Path) or not name.endswith("_file"):
+            continue
+        problem = cannot_read(path)
+        if problem is None and name == "ca_file":
+            problem = no_certificates(path)
+        if problem is not None:
             yield f"{where}.{name}: {problem}"
 
 

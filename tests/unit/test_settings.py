@@ -10,6 +10,7 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import certifi
 import pytest
 from pydantic import BaseModel, SecretStr
 
@@ -396,7 +397,13 @@ def test_any_file_of_a_crm_that_cannot_be_read_is_named(section: str, write: Wri
     assert problem(write(f"[{section}]\ndriver = '{absent}'\n")) == f"{section}.driver: {told}"
     crm = f"[{section}]\ndriver = 'uds'\ncompany_id = '1'\napi_key = 'k'\nca_file = '{absent}'\n"
     assert problem(write(crm)) == f"{section}.ca_file: {told}"
-    absent.write_text("", encoding="utf-8")
+    for text in ("", "no certificate\n", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"):
+        absent.write_text(text, encoding="utf-8")
+        assert problem(write(crm)) == (
+            f"{section}.ca_file: {absent} holds no certificates in PEM form; name a file that has some "
+            "(-----BEGIN CERTIFICATE-----)"
+        )
+    absent.write_bytes(Path(certifi.where()).read_bytes())
     read_settings(write(crm)).crm.bindings()
 
 
