@@ -1,9 +1,9 @@
 """What each part of the tests costs: ``pytest -p tests.costs`` ends with a table, most expensive file first.
 
 Processor time is that of the process of a test and of the programs it started and waited for, also of those
-that were forked. What each process spends before its first test, on imports most of all, is told apart, and so
-is what comes to light after its last one: that of PostgreSQL, started once for all. It may not know what is
-tested.
+that were forked. What each process spends before its first test, on imports most of all, is told apart, and
+so is what comes to light after its last one: that of PostgreSQL, started once for all. It may not know what
+is tested.
 """
 
 from __future__ import annotations
