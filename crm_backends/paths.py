@@ -28,7 +28,6 @@ def no_certificates(path: Path) -> str | None:
     try:
         ssl.create_default_context(cafile=path)
     except OSError:  # ssl.SSLError is one
-        return (
-            f"{in_full(path)} holds no certificates in PEM form; they begin with -----BEGIN CERTIFICATE-----"
-        )
+        remedy = "name a file that has some (-----BEGIN CERTIFICATE-----)"
+        return f"{in_full(path)} holds no certificates in PEM form; {remedy}"
     return None
