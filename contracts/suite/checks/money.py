@@ -376,19 +376,25 @@ async def nearly_a_holder(trial: Trial) -> None:
             "cardNumber": (number, (number[:-1], number[-7:], f"{number}0", f"{number}x", f"{number[:-1]}%")),
             "msisdn": (phone, (phone[:-1], phone[-9:], phone[-7:], f"{phone}0"[:15], f"{phone[:-1]}%")),
         }
-        trial.target.rested.pop(number, None)  # if it moves, then for these
-        answer = None
-        for key, (own, texts) in near.items():
-            for text in texts if len(own) > 7 else ():
-                trial.target.client.redactor.alike(text, own, "card number" if own == number else "phone")
-                qr = {trial.options.qr_field: qr_text(made_up_receipt(trial))}
-                answer = await trial.receipt(qr | {key: text})
-                growth = await balance(trial, person) - before
-                what = f"a receipt for `{key}` {text} earns the holder of {own} nothing"
-                trial.that(not growth.positive, what, f"the balance grows by {growth}", answer=answer)
-        growth = await balance_at_rest(trial, person) - before
+        asked = [(key, own, text) for key, (own, texts) in near.items() for text in texts if len(own) > 7]
+        answers = [await _sent_for(trial, *each) for each in asked]
+        if not (await balance_at_rest(trial, person) - before).positive:
+            return
+        trial.target.rested.pop(number, None)
+        for key, own, text in asked:  # once more, to name the one
+            before = await balance(trial, person)
+            answer = await _sent_for(trial, key, own, text)
+            growth = await balance_at_rest(trial, person) - before
+            what = f"a receipt for `{key}` {text} earns the holder of {own} nothing"
+            trial.that(not growth.positive, what, f"the balance grows by {growth}", answer=answer)
         what = "receipts for what only looks like a holder's card number or phone earn that holder nothing"
-        trial.that(not growth.positive, what, f"the balance grows by {growth}", answer=answer)
+        trial.breach(what, "the balance grows", answer=answers[-1])
+
+
+async def _sent_for(trial: Trial, key: str, own: str, text: str) -> Answer:
+    """A new receipt for a text that is made from a holder's card number or phone."""
+    trial.target.client.redactor.alike(text, own, "card number" if key == "cardNumber" else "phone")
+    return await trial.receipt({trial.options.qr_field: qr_text(made_up_receipt(trial)), key: text})
 
 
 @check("KLO-3-12", writes=True, since="1.1.0")

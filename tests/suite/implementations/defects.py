@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 DEFECTS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "phone by its beginning": ("A phone is looked up by `LIKE 'phone%'`.", ("KLO-1-20",)),
+    "phone by its beginning": ("A phone is looked up by `LIKE 'phone%'`.", ("KLO-1-20", "KLO-10-48")),
     "phone by its end": ("A phone is looked up by its last ten digits.", ("KLO-1-20",)),
     "phone by a part": (
         "A phone is looked up by `LIKE '%phone%'`, without blanks.",
-        ("KLO-1-20", "KLO-0-68"),
+        ("KLO-1-20", "KLO-0-68", "KLO-10-48"),
     ),
     "e-mail as a pattern": (
         "An e-mail is looked up by `LIKE`, with what was sent as the pattern.",
