@@ -74,7 +74,8 @@ class _Table:
         file = report.nodeid.partition("::")[0]
         self.wall[file] += report.duration
         self.tests[file] += report.when == "call"
-        told: dict[str, float] = {name: float(str(seconds)) for name, seconds in report.user_properties}
+        ours = (_SPENT, _BEFORE, _AFTER)  # tests have properties of their own
+        told = {name: float(str(value)) for name, value in report.user_properties if name in ours}
         # Of a test's phases each has all properties of those before.
         if report.when == "setup" and _BEFORE in told:
             self.tests[_BEFORE] += 1
