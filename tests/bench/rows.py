@@ -203,7 +203,7 @@ def info_through_crm(bench: Bench) -> Measured:
     return Measured(
         f"GET /v1/card/{{n}} through a CRM that takes {1000 * _CRM_PAUSE:.0f} ms, {_CRM_CALLERS} "
         f"connections, {_AT_ONCE} calls to the CRM at once",
-        "the same two calls by a bare aiohttp client with as many connections, no features",
+        "the card by asyncpg, the same two calls by a bare aiohttp client, as many connections",
         [bounded.throughput(0.85), bounded.p99(1.5), unbounded, unbounded_p99],
         notes=[
             free.costs(),
@@ -223,7 +223,7 @@ def _through_crm(bench: Bench, at_once: int) -> Series:
         start = functools.partial(_started, stack, bench.stage)
         crm = start("slow_crm", None, "--pause", str(_CRM_PAUSE))
         options = ("--crm-url", f"http://127.0.0.1:{crm.port}/apiv1", "--at-once", str(at_once))
-        ours, theirs = start("adapter", database, *options), start("through_aiohttp", None, *options)
+        ours, theirs = start("adapter", database, *options), start("through_aiohttp", database, *options)
         _check_info(crm, ours, theirs)
         return bench.compare(("adapter", ours), ("aiohttp", theirs), "info", connections=_CRM_CALLERS)
 

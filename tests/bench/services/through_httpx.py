@@ -40,7 +40,8 @@ async def opened(url: str, at_once: int) -> AsyncIterator[Client]:
 
 def main() -> None:
     options = through.options("a CRM through httpx")
-    common.serve(through.application(partial(opened, options.crm_url, options.at_once)), options.port)
+    client = partial(opened, options.crm_url, options.at_once)
+    common.serve(through.application(client, options.database), options.port)
 
 
 if __name__ == "__main__":
