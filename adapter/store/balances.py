@@ -24,6 +24,7 @@ class PostgresBalances:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._notes: dict[str, Balance] = {}
+        self._being_written: Mapping[str, Balance] = {}
         self._writer: asyncio.Task[None] | None = None
 
     def note(self, number: str, balance: Balance) -> None:
@@ -33,11 +34,12 @@ class PostgresBalances:
 
     async def _write_off(self) -> None:
         while self._notes:
-            notes, self._notes = self._notes, {}
+            self._being_written, self._notes = self._notes, {}
             try:
-                await self._write(dict(sorted(notes.items())))  # in one order everywhere: no deadlock
+                await self._write(dict(sorted(self._being_written.items())))  # in one order: no deadlock
             except Exception as error:
                 log.warning("balance_not_noted", reason=type(error).__name__)
+        self._being_written = {}
 
     async def _write(self, notes: Mapping[str, Balance]) -> None:
         async with self._gateway.connection() as connection:
@@ -57,6 +59,9 @@ class PostgresBalances:
             )
 
     async def last_known(self, number: str, seconds: float) -> Balance | None:
+        noted = self._notes.get(number) or self._being_written.get(number)
+        if noted is not None:  # a moment ago
+            return noted
         try:
             async with self._gateway.connection() as connection:
                 row = await connection.fetchrow(

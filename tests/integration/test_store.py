@@ -8,6 +8,7 @@ import dataclasses
 import json
 import struct
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 
 import asyncpg
@@ -22,11 +23,13 @@ from adapter.process.embedded import EmbeddedServer
 from adapter.settings import Database
 from adapter.store import ledger_sql
 from adapter.store import pool as pools
+from adapter.store.balances import PostgresBalances
 from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
 from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.queue import enqueue
+from crm_backends.model import Balance
 from tests.integration.processes import run
 
 from ..conftest import create_database
@@ -272,6 +275,17 @@ async def test_a_server_that_falls_silent_is_told_as_away(mute: str, monkeypatch
         async with Gateway(pool, 1.0).connection() as connection:
             await connection.fetchval("SELECT 1")
     pool.terminate()
+
+
+async def test_a_balance_that_was_just_told_is_known_before_it_is_written(adapter: Adapter) -> None:
+    balances = PostgresBalances(adapter.service.gateway)
+    balances.note("2900", Balance(Decimal(62), Decimal(60)))
+    assert await balances.last_known("2900", 60) == Balance(Decimal(62), Decimal(60))
+    await asyncio.sleep(0)  # now it is being written
+    assert await balances.last_known("2900", 60) == Balance(Decimal(62), Decimal(60))
+    await balances.close()
+    assert await balances.last_known("2900", 60) == Balance(Decimal(62), Decimal(60))
+    assert await balances.last_known("2900", 0) is None
 
 
 # The tests' own server keeps nothing for sure; what a session asked for itself is what counts.
