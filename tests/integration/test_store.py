@@ -278,14 +278,14 @@ async def test_a_server_that_falls_silent_is_told_as_away(mute: str, monkeypatch
 
 
 async def test_a_balance_that_was_just_told_is_known_before_it_is_written(adapter: Adapter) -> None:
-    balances = PostgresBalances(adapter.service.gateway)
-    balances.note("2900", Balance(Decimal(62), Decimal(60)))
-    assert await balances.last_known("2900", 60) == Balance(Decimal(62), Decimal(60))
+    balances, number = PostgresBalances(adapter.service.gateway), await adapter.reserve()
+    balances.note(number, Balance(Decimal(62), Decimal(60)))
+    assert await balances.last_known(number, 60) == Balance(Decimal(62), Decimal(60))
     await asyncio.sleep(0)  # now it is being written
-    assert await balances.last_known("2900", 60) == Balance(Decimal(62), Decimal(60))
+    assert await balances.last_known(number, 60) == Balance(Decimal(62), Decimal(60))
     await balances.close()
-    assert await balances.last_known("2900", 60) == Balance(Decimal(62), Decimal(60))
-    assert await balances.last_known("2900", 0) is None
+    assert await balances.last_known(number, 60) == Balance(Decimal(62), Decimal(60))
+    assert await balances.last_known(number, 0) is None
 
 
 # The tests' own server keeps nothing for sure; what a session asked for itself is what counts.
