@@ -192,7 +192,7 @@ class ConnectorBackend(HttpDriver):
             message = self._reader.field(result, "message", run.context, text_or_nothing)
         except CannotTell as error:
             return Written.unknown(f"{self.name}: {error}")
-        if made is None and "id" in plan.shape.needed:
+        if made is None and ("id" in plan.shape.needed or ("id" in result and not run.excused)):
             return Written.unknown(f"{self.name}: {plan.name}: the answer has no id")
         asked = run.context["input"].get("points")
         return Written.done(made, asked if points is None else points, message)

@@ -182,6 +182,9 @@ class Runner:
     def _look(self, step: StepPlan, run: Run, reply: Reply) -> None:
         """What the answer to a read says; what it saves is kept."""
         said = self._ruled(step, run, reply)
+        if said == "no_such_customer" and run.reconciling and run.operation != "users.register":
+            # Of somebody who was just written to: that shows no absence of what was written.
+            raise CannotReconcile
         if said in ("nothing", "no_such_customer"):
             raise NothingFound
         if said == "unknown" and run.reconciling:

@@ -245,7 +245,8 @@ DECIDES: Mapping[str, str] = {
     "misconfigured": "the settings do not fit this CRM; nothing was done",
     "unknown": "nobody can tell whether it was done (a write, or reconcile)",
     "refused": "the CRM says no, for a reason of its own (a write)",
-    "no_such_customer": "there is no such customer: a read gives nothing, a write is refused",
+    "no_such_customer": "there is no such customer: a read gives nothing, a write is refused; while a doubt "
+    "is looked for it tells nothing, as the customer was just written to: say `nothing` of an unknown key",
     **{
         refusal.value: "refused (a write)"
         for refusal in Refusal

@@ -278,7 +278,7 @@ def test_a_key_is_as_short_as_serve_makes_it(tmp_path: Path) -> None:
     docs = run("docs")
     assert "capital letters and digits" in docs
     assert (
-        "| `no_such_customer` | there is no such customer: a read gives nothing, a write is refused |" in docs
+        "| `no_such_customer` | there is no such customer: a read gives nothing, a write is refused" in docs
     )
     assert "makes keys as short" in docs
 

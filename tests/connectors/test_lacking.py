@@ -209,3 +209,33 @@ async def test_doing_the_rest_of_a_doubt_is_not_undone_by_what_fails() -> None:
                 "7", ONE, idempotency_key="KEY", since=None, before=None, deadline=soon()
             )
             assert written.outcome is ends
+
+
+@pytest.mark.parametrize("told", [{"op": None}, {"op": ""}])
+async def test_a_write_whose_answer_tells_no_id_of_what_it_made_is_in_doubt(told: dict[str, Any]) -> None:
+    """A CRM that says it went well, and has made nothing, names nothing."""
+    steps = "      - {commits: true, post: /p}\n    result: {id: body.op}\n"
+    assert (await give(steps, answer({"op": 9}))).outcome is Outcome.DONE
+    assert (await give(steps, answer(told))).outcome is Outcome.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("said", "ends"), [("no_such_customer", Outcome.UNKNOWN), ("nothing", Outcome.NOT_SENT)]
+)
+async def test_that_the_customer_is_not_known_does_not_show_that_nothing_was_credited(
+    said: str, ends: Outcome
+) -> None:
+    """Somebody who was just written to; a CRM that says so in passing would be sent it twice."""
+    operations = f"""\
+  points.credit:
+    steps: [{{commits: true, post: /p}}]
+    reconcile:
+      steps: [{{get: /p, outcomes: [{{when: body.err == 4, is: {said}}}]}}]
+      rows: body.moves
+      result: {{points: row.points}}
+"""
+    async with played(operations, answer({"err": 4}), doubts="probe") as crm:
+        written = await crm.backend.reconcile_credit(
+            "7", ONE, idempotency_key="KEY", since=None, before=None, deadline=soon()
+        )
+        assert written.outcome is ends
