@@ -691,7 +691,7 @@ class AnyBirthDate(Shop):
         return super().profile({key: value for key, value in given.items() if key != "birthDate"})
 
 
-@wrong("Another customer's phone is taken over.", "KLO-4-05", "KLO-4-06")
+@wrong("Another customer's phone is taken over.", "KLO-4-05", "KLO-4-06", "KLO-4-15")
 class TakesOver(Shop):
     def not_of_others(self, person: Person, profile: dict[str, str]) -> None:
         pass
@@ -810,7 +810,14 @@ class IssueIsNotRepeatable(Shop):
         super().issue_reserved(number, given)
 
 
-@wrong("The same person gets a new card at each call.", "KLO-11-06", "KLO-11-07", "KLO-11-08", "KLO-6-15")
+@wrong(
+    "The same person gets a new card at each call.",
+    "KLO-11-06",
+    "KLO-11-07",
+    "KLO-11-08",
+    "KLO-6-15",
+    "KLO-11-09",
+)
 class NewCardEachTime(Shop):
     async def issue(self, given: dict[str, Any]) -> Card:
         person = self.person_of(self.profile(given))

@@ -99,7 +99,7 @@ class OldEmailFinds(RemembersKeys):
         return super().by_email(email) or self.earlier.get(email or "")
 
 
-@wrong("A change of the phone is answered 200 and comes to nothing.", "KLO-4-10")
+@wrong("A change of the phone is answered 200 and comes to nothing.", "KLO-4-10", "KLO-4-15")
 class PhoneStays(Shop):
     def update(self, number: str, given: dict[str, Any]) -> None:
         owner = self.held(number).owner
