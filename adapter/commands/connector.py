@@ -56,6 +56,10 @@ def new(file: Annotated[Path, typer.Argument(help="File to write; it must not ex
     """Write a commented beginning of a connector."""
     from importlib.resources import files
 
+    if file.suffix not in (".yaml", ".yml"):
+        fail(
+            f"the name of a connector's file ends in .yaml: {file.with_suffix('.yaml')}; nothing was written"
+        )
     text = files("crm_backends.connector").joinpath("beginning.yaml").read_text(encoding="utf-8")
     try:
         with file.open("x", encoding="utf-8") as stream:
