@@ -35,4 +35,8 @@ def hurry(kind: Kind = None, config: ConfigFile = None, data_dir: DataDir = None
     with_database(desk_settings(config, data_dir), work)
     if due.nobody_delivers:
         say(f"{due.count} could be tried already, and nobody delivers; koshelek-adapter check says more")
-    say(f"{moved} will be tried now" if moved else "nothing was put off")
+    say(
+        f"{moved} will be looked at now; what is in doubt waits on until the CRM can be believed"
+        if moved
+        else "nothing was put off"
+    )

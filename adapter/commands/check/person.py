@@ -85,8 +85,8 @@ class Walk:
             self._tell(
                 "find",
                 f"nobody has this phone{took}: Koshelek would offer a new card",
-                "if the CRM has this person, the phone is written otherwise there: users_find has to compare "
-                "phones in one form",
+                "if the CRM has this person, the phone is written otherwise there: what looks people up "
+                "(users_find.sql, users.find) has to compare phones in one form",
                 ok=False,
             )
             return None
