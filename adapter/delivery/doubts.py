@@ -70,12 +70,11 @@ class Doubts:
                 raise Later(timedelta(seconds=self.settings.call_timeout))
             await self.endings.fall_into_doubt(operation, ABANDONED, abandoned=True)
         elif operation.state is OperationState.UNKNOWN:
-            patience = await self.proofs.patience(operation.kind)
             age = self._age(operation)
-            # Once it is looked for, it counts how long it has been missing.
-            if age < patience and operation.answering_since is None:
-                raise Later(timedelta(seconds=patience - age))
-            await self._reconcile(operation, tries, patience)
+            # What is found needs no proof, so nobody waits for it because the CRM is late with others.
+            if age < self.settings.reconcile_after and operation.answering_since is None:
+                raise Later(timedelta(seconds=self.settings.reconcile_after - age))
+            await self._reconcile(operation, tries, await self.proofs.patience(operation.kind))
 
     def _age(self, operation: Operation) -> float:
         """Seconds since it was last sent, as both clocks agree."""
@@ -98,6 +97,9 @@ class Doubts:
         if written.outcome is Outcome.NOT_SENT and self._needs_proof(operation.kind):
             if not await self._is_absent(operation, patience):
                 return
+        elif written.outcome is Outcome.UNKNOWN and self._age(operation) < patience:
+            # What is there does not tell yet whether it is ours; the CRM may be late with the rest.
+            raise Later(timedelta(seconds=min(patience / _LOOKS, patience - self._age(operation))))
         elif written.outcome is Outcome.DONE and operation.answering_since is not None:
             await self.proofs.found_late(operation.kind, self._was_late(operation))
         await self.endings.conclude(operation, written, "reconciled")
@@ -126,8 +128,10 @@ class Doubts:
         if seen is None or seen.answering_since is None:
             raise Later(timedelta(seconds=self.settings.retry_first))
         missing_for = self.clock.age(seen.answering_since)
-        if missing_for < patience:
-            raise Later(timedelta(seconds=min(between, patience - missing_for)))
+        # Missing for as long, but not from the start on: what is late is missing then as well.
+        still = max(patience - missing_for, 2 * patience - self._age(operation))
+        if still > 0:
+            raise Later(timedelta(seconds=min(between, still)))
         if visibility.proof is Proof.PROVED:
             await self.absence.confirm(operation, missing_for, patience)
             return True

@@ -278,6 +278,46 @@ async def test_the_wait_is_three_times_the_worst_delay_seen(scene: Scene) -> Non
     assert time.monotonic() - began >= 6 - 0.2
 
 
+async def test_what_is_there_is_found_at_once_though_another_is_missing(scene: Scene) -> None:
+    """Only what is sent again needs the proof that it is not there."""
+    await scene.proved()
+    await scene.adapter.service.visibility.missing(OperationKind.RECEIPT, 200.0)
+    scene.crm.script = deque([LOST_AFTER])
+    await scene.doubt()
+    await scene.deliver_for(PATIENCE + 3)
+    assert await scene.state() is OperationState.DONE
+    assert len(scene.crm.sent) == 1
+
+
+async def test_looked_for_early_it_is_still_sent_again_only_after_twice_the_wait(scene: Scene) -> None:
+    await scene.adapter.service.visibility.found(OperationKind.RECEIPT, 1.0)
+    await scene.doubt()
+    began = time.monotonic()
+    await asyncio.sleep(PATIENCE)
+    looked = scene.crm.looked
+    assert await scene.deliver() is not None
+    assert scene.crm.looked == looked + 1
+    await scene.deliver_for(20)
+    assert await scene.state() is OperationState.DONE
+    assert time.monotonic() - began >= 6 - 0.2
+
+
+async def test_what_does_not_tell_whose_it_is_is_held_no_earlier_than_before(scene: Scene) -> None:
+    await scene.adapter.service.visibility.found(OperationKind.RECEIPT, 1.0)
+    scene.crm.reconciliation = Reconciliation.COMPARE
+    await scene.with_settings()
+    scene.crm.script = deque([LOST_AFTER])
+    await scene.doubt()
+    began = time.monotonic()
+    scene.crm.effects = [effect._replace(points=POINTS + 1) for effect in scene.crm.effects]
+    await scene.deliver_for(2)
+    assert await scene.state() is OperationState.UNKNOWN
+    await scene.deliver_for(20)
+    assert await scene.state() is OperationState.HELD
+    assert time.monotonic() - began >= 3 - 0.2
+    assert len(scene.crm.sent) == 1
+
+
 async def test_found_late_it_is_as_late_as_it_was_missing_and_not_as_we_paused(scene: Scene) -> None:
     await scene.proved()
     scene.crm.script = deque([LOST_AFTER])
