@@ -14,7 +14,13 @@ from adapter.store.pool import Gateway
 _LASTS = timedelta(minutes=1)
 """A CRM's search may show a change late, and a call may end without its outcome being known."""
 
-_FORGET = "DELETE FROM koshelek.contact_claims WHERE until < now() OR (customer = $1 AND contact <> ALL($2))"
+# What somebody else has at hand is left to the next one: calls that wait for each other crosswise would fail.
+_FORGET = """
+    DELETE FROM koshelek.contact_claims
+     WHERE contact IN (SELECT contact FROM koshelek.contact_claims
+                        WHERE until < now() OR (customer = $1 AND contact <> ALL($2))
+                          FOR UPDATE SKIP LOCKED)
+"""
 # One that ends later than any of this time can was made before the database's clock was put back. Not only
 # later than ours: a transaction that began after ours may have been faster.
 _CLAIM = """
@@ -47,9 +53,9 @@ class PostgresContactClaims:
         hashed = await self._hashed(contacts)
         try:
             async with self._gateway.connection() as connection, connection.transaction():
-                await connection.execute(_FORGET, customer_id, hashed)
                 if len(await connection.fetch(_CLAIM, customer_id, hashed, _LASTS)) < len(hashed):
                     raise _Taken
+                await connection.execute(_FORGET, customer_id, hashed)
         except _Taken:
             return False
         return True

@@ -57,6 +57,20 @@ async def test_a_call_that_began_earlier_does_not_take_what_a_faster_one_has(
     assert await claims.are_claimed([PHONE])
 
 
+async def test_those_who_clear_away_what_is_over_do_not_wait_for_each_other(
+    adapter: Adapter, claims: PostgresContactClaims
+) -> None:
+    """Each takes what another clears away; two that wait for each other would end as a fault of ours."""
+    contacts = [f"+7916000{i:04}" for i in range(40)]
+    assert await claims.claim(contacts, "before")
+    for round_ in range(20):
+        await adapter.sql("UPDATE koshelek.contact_claims SET until = now() - interval '1 second'")
+        taken = await asyncio.gather(
+            *(claims.claim(contacts[i::8], f"customer {round_}-{i}") for i in range(8))
+        )
+        assert all(taken)
+
+
 async def test_nothing_readable_is_kept(adapter: Adapter, claims: PostgresContactClaims) -> None:
     await claims.claim([PHONE, EMAIL], "a")
     kept = str(await adapter.sql("SELECT string_agg(contact, ' ') FROM koshelek.contact_claims"))
