@@ -129,7 +129,7 @@ class Service:
             await backend.open()
         self.cards = PostgresCards(gateway, settings.cards)
         self.operations = PostgresLedger(gateway)
-        self.metrics = Metrics(PostgresMonitoring(gateway), self.shown, self.crms.left_alone)
+        self.metrics = Metrics(PostgresMonitoring(gateway), self.shown, self.crms.paused)
         shown_when_away = self.crms.points is not None and not self.crms.points_are_ours
         if shown_when_away and settings.crm.stale_after > 0:
             self.balances = PostgresBalances(gateway)
@@ -260,7 +260,7 @@ class Service:
 
     def _console_parts(self, looks: Looks | None) -> Parts:
         def crm_of(kind: OperationKind) -> str:
-            backend, _ = self.crms.performing(kind)
+            backend, _ = self.crms.crm_for(kind)
             return "" if backend is None else backend.name
 
         stock = PostgresStock(self.gateway, self.settings.cards)

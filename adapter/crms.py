@@ -31,7 +31,7 @@ from crm_backends.ports import (
     Finding,
     ForeseesCredits,
     LimitsKeys,
-    MayReckonItself,
+    MayComputePoints,
     NamesAccounts,
     NoticesAbsence,
     Points,
@@ -51,7 +51,7 @@ _WRITES = (
     (OperationKind.COUPONS, "coupons", "coupons.issue"),
     (OperationKind.CARD, "users", "users.set_card"),
 )
-"""Each kind of operation, the port that performs it, and as what."""
+"""Each kind of operation, the port that performs it, and which of the driver's operations that is."""
 
 
 @runtime_checkable
@@ -90,7 +90,7 @@ class BoundCrms:
         """Each once, however many ports it serves."""
         return list({id(one): one for one in self.by_port.values() if one is not None}.values())
 
-    def performing(self, kind: OperationKind) -> tuple[Backend | None, str]:
+    def crm_for(self, kind: OperationKind) -> tuple[Backend | None, str]:
         """The CRM that performs operations of this kind, and as which of a driver's operations."""
         port, operation = next((port, operation) for one, port, operation in _WRITES if one is kind)
         return self.by_port[port], operation
@@ -118,23 +118,19 @@ class BoundCrms:
 
     def cannot(self) -> frozenset[OperationKind]:
         """Kinds that their CRM's driver declares that it cannot do."""
-        performing = {kind: self.performing(kind) for kind in OperationKind}
+        crms = {kind: self.crm_for(kind) for kind in OperationKind}
         return frozenset(
-            kind
-            for kind, (crm, operation) in performing.items()
-            if crm is not None and not can(crm, operation)
+            kind for kind, (crm, operation) in crms.items() if crm is not None and not can(crm, operation)
         )
 
     def harmless_again(self) -> frozenset[OperationKind]:
         """Kinds that may be sent to their CRM again whenever they are not found there."""
-        performing = {kind: self.performing(kind) for kind in OperationKind}
-        return frozenset(
-            kind for kind, (crm, operation) in performing.items() if operation in _harmless_again(crm)
-        )
+        crms = {kind: self.crm_for(kind) for kind in OperationKind}
+        return frozenset(kind for kind, (crm, operation) in crms.items() if operation in _harmless_again(crm))
 
     def key_lengths(self) -> dict[OperationKind, int]:
         """Characters of the idempotency keys that the CRM of each kind takes."""
-        return {kind: _key_length(self.performing(kind)[0]) for kind in OperationKind}
+        return {kind: _key_length(self.crm_for(kind)[0]) for kind in OperationKind}
 
     def foreign_ports(self) -> tuple[Port, ...]:
         """Ports whose CRM is not that of the users."""
@@ -151,14 +147,14 @@ class BoundCrms:
         bound: Mapping[str, object] = self.by_port
         return {port: crm for port in OTHER_PORTS if isinstance(crm := bound[port], NamesAccounts)}
 
-    def left_alone(self) -> dict[str, bool]:
-        """Per port with a CRM that can be away: whether it is not asked just now."""
+    def paused(self) -> dict[str, bool]:
+        """Per port whose driver tells it: whether calls are paused because the CRM did not answer."""
         bound: Mapping[str, object] = self.by_port
-        return {port: crm.left_alone for port, crm in bound.items() if isinstance(crm, NoticesAbsence)}
+        return {port: crm.paused for port, crm in bound.items() if isinstance(crm, NoticesAbsence)}
 
     @property
     def points_are_ours(self) -> bool:
-        """Whether the points are in the adapter's own database, and so away when that is."""
+        """Whether the points are in the adapter's own database, so that both fail together."""
         return _is_in_our_database(self.points)
 
     def ports_of(self, backend: Backend) -> Sequence[str]:
@@ -167,7 +163,10 @@ class BoundCrms:
 
 
 def can(backend: Backend, operation: str) -> bool:
-    """Whether the driver declares that it can do this, wholly or in part; an older one says nothing of it."""
+    """Whether the driver declares that it can do this, wholly or in part.
+
+    A driver that is older than the operation does not mention it, and cannot do it.
+    """
     capability = backend.capabilities.get(operation)
     return capability is not None and capability.support in (Support.FULL, Support.PARTIAL)
 
@@ -249,7 +248,7 @@ def _members(protocol: type[object]) -> set[str]:
 
 
 def _fingerprint(binding: Binding) -> str:
-    """Tells one CRM from another: the driver and where it is. It does not tell where that is."""
+    """The same for the same driver at the same address, else another; the address cannot be read from it."""
     where = getattr(binding.settings, "base_url", None)
     url = getattr(binding.settings, "url", None)
     if isinstance(url, SecretStr):
@@ -262,9 +261,10 @@ _SAMPLES = (9_999, 10_000, 123_457)
 
 
 def refused_receipts(points: object, rule: Receipts, now: datetime) -> list[Finding]:
-    """That a receipt's credit under these settings is never taken, as the driver tells without asking.
+    """A finding where the driver would refuse the credit of a receipt under these settings.
 
-    The driver is told of a person whom nobody has: it is believed only where other points would be taken.
+    The driver is asked about made-up receipts, the CRM is not asked. A refusal counts only if the driver
+    would take a credit of one point, or one without points: else it refuses the made-up person.
     """
     if not isinstance(points, ForeseesCredits):
         return []
@@ -279,7 +279,7 @@ def refused_receipts(points: object, rule: Receipts, now: datetime) -> list[Find
         if not by_rule and not by_crm:
             return []
         told = "the CRM's rules decide the points" if worth is None else f"{worth:f} points"
-        remedy = 'set receipts.points_by = "crm": this CRM takes no points that are reckoned here'
+        remedy = 'set receipts.points_by = "crm": this CRM takes no points that are computed here'
         if worth is None:
             remedy = 'set receipts.points_by = "rule": this CRM is told how many points a receipt gives'
         elif by_rule:
@@ -290,9 +290,11 @@ def refused_receipts(points: object, rule: Receipts, now: datetime) -> list[Find
 
 
 def unasked_points(points: object, rule: Receipts) -> list[Finding]:
-    """That the CRM credits by a rule of its own what the adapter has reckoned: every receipt would be held,
-    for another amount than was asked for."""
-    file = points.reckons_in if isinstance(points, MayReckonItself) else None
+    """A finding where the CRM credits by its own rule, while by the settings the adapter computes the points.
+
+    Every receipt would then be held, since the CRM credits another amount than it was asked for.
+    """
+    file = points.computes_in if isinstance(points, MayComputePoints) else None
     if file is None or rule.points_by == "crm":
         return []
     return [
@@ -301,6 +303,6 @@ def unasked_points(points: object, rule: Receipts) -> list[Finding]:
             False,
             'does not use :points, and receipts.points_by is "rule": it would credit another amount than '
             "it is asked for, and every such receipt would be held",
-            'set receipts.points_by = "crm" where the file reckons; else put :points on the account',
+            'set receipts.points_by = "crm" where the file computes them; else put :points on the account',
         )
     ]

@@ -151,12 +151,12 @@ class ChecksPartnerFiles(Protocol):
 
 
 @runtime_checkable
-class MayReckonItself(Protocol):
-    """A driver in whose files a partner may reckon every credit anew, whatever points it is asked for."""
+class MayComputePoints(Protocol):
+    """A driver that runs a partner's file for each credit. The file may compute points of its own."""
 
     @property
-    def reckons_in(self) -> str | None:
-        """The file that does not use the points of a credit; ``None``: it uses them."""
+    def computes_in(self) -> str | None:
+        """The file, if it does not use the points that were asked for; ``None``: it uses them."""
 
 
 @runtime_checkable
@@ -217,11 +217,11 @@ class TakesNewSecrets(Protocol):
 
 @runtime_checkable
 class NoticesAbsence(Protocol):
-    """A driver that leaves its CRM alone for a while when it does not answer."""
+    """A driver that stops calling a CRM for some seconds after it did not answer."""
 
     @property
-    def left_alone(self) -> bool:
-        """Whether that is so now (the breaker is open)."""
+    def paused(self) -> bool:
+        """Whether no calls are made just now (the breaker is open)."""
 
 
 @runtime_checkable

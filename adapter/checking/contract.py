@@ -1,4 +1,7 @@
-"""Whether the adapter's own answers keep the contract: the suite's read profile on people nobody knows."""
+"""Whether the adapter's own answers keep the contract: the suite's read profile on people nobody knows.
+
+It may not know which checks the suite has.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is looked at, in the order in which things depend on each other."""
+"""The findings of ``check`` and of the console, in the order in which things depend on each other.
+
+It may not know how they are shown.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 import argon2
 
 from adapter.api import tls
-from adapter.checking.own_database import own_database
+from adapter.checking.database import database_findings
 from adapter.checking.proof import proof_findings
 from adapter.crms import refused_receipts, unasked_points
 from adapter.loyalty.model import OperationKind
@@ -37,7 +40,7 @@ def of_settings(settings: Settings) -> Iterator[Finding]:
 
 async def of_service(service: Service) -> AsyncIterator[Finding]:
     """The adapter's database, every CRM, and what the CRMs have proved. Raises ``StoreUnavailable``."""
-    async for finding in own_database(service):
+    async for finding in database_findings(service):
         yield finding
     for backend in service.backends:
         serves = ", ".join(service.crms.ports_of(backend))
@@ -82,13 +85,13 @@ async def of_running(service: Service) -> list[Finding]:
 
 
 def _earning(rule: Receipts) -> str:
-    """Who reckons what a receipt is worth, and by which rule."""
+    """Who computes the points of a receipt, and by which rule."""
     if rule.points_by == "crm":
-        return 'what a receipt is worth is reckoned by the CRM (receipts.points_by = "crm")'
+        return 'the points of a receipt are computed by the CRM (receipts.points_by = "crm")'
     most = "" if rule.maximum_points is None else f", at most {rule.maximum_points:f} a receipt"
     return (
         f"{rule.rate:f} for each rouble of a receipt, in steps of {rule.step:f}, "
-        f"{_ROUNDED[rule.rounding]}{most}: reckoned here by the rule of receipts "
+        f"{_ROUNDED[rule.rounding]}{most}: computed here by the rule of receipts "
         "(receipts.points_by, receipts.rate)"
     )
 

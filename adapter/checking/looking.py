@@ -1,4 +1,4 @@
-"""How a service that runs is looked at from within, for the console's page Check."""
+"""The findings of the running service, for the console's page Check. It may not know how they are shown."""
 
 from __future__ import annotations
 

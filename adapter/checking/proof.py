@@ -1,4 +1,7 @@
-"""A line of ``check`` for each kind of operation whose doubts are reconciled by looking in a CRM."""
+"""A line of ``check`` for each kind of operation whose doubts are reconciled by looking in a CRM.
+
+It may not ask a CRM: it tells what deliveries have found out.
+"""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ from adapter.commands import (
     config,
     connector,
     database,
-    decisions,
     hurry,
     operations,
     people,
     person,
     requeue,
     run,
+    settle,
 )
 from adapter.commands.check.command import check
 from adapter.commands.handover import handover
@@ -47,7 +47,7 @@ app.add_typer(person.app, name="person")
 app.add_typer(people.app, name="people")
 for command in (run.serve, run.worker, run.demo, check, healthcheck, handover, observed):
     app.command()(command)
-for decision in (requeue.recheck, requeue.requeue, hurry.hurry, decisions.settle, decisions.proof):
+for decision in (requeue.recheck, requeue.requeue, hurry.hurry, settle.settle, settle.proof):
     operations.app.command()(decision)
 
 

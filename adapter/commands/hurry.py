@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from adapter.commands.operations import Kind, desk_settings
-from adapter.commands.terminal import ConfigFile, DataDir, plainly, with_database
+from adapter.commands.operations import Kind
+from adapter.commands.terminal import ConfigFile, DataDir, plainly, settings_of_database, with_database
 from contracts.kit.terminal import say
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def hurry(kind: Kind = None, config: ConfigFile = None, data_dir: DataDir = None
             due = await queue.due(connection)
             moved = await queue.hurry(connection, kind)
 
-    with_database(desk_settings(config, data_dir), work)
+    with_database(settings_of_database(config, data_dir), work)
     if due.nobody_delivers:
         say(f"{due.count} could be tried already, and nobody delivers; koshelek-adapter check says more")
     say(

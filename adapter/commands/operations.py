@@ -1,4 +1,4 @@
-"""``koshelek-adapter receipts``: what waits for a person; see ``decisions`` for what the person decides.
+"""``koshelek-adapter receipts``: what waits for a person. The person's decisions: ``settle``, ``requeue``.
 
 Receipts, promo codes and registrations alike. What is printed is chosen by allow-list: card numbers and
 fiscal data are masked unless they are asked for, a person's profile is never shown.
@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
@@ -77,7 +76,7 @@ def held(
     async def work(gateway: Gateway) -> None:
         found.extend(await PostgresReview(gateway).held(kind, limit + 1))
 
-    settings = desk_settings(config, data_dir)
+    settings = settings_of_database(config, data_dir)
     with_database(settings, work)
     moment = _written(settings, as_json)
     _print(found, limit, as_json, reveal, moment, nothing="nothing waits for a person", key=True)
@@ -106,7 +105,7 @@ def list_operations(
     """List operations, newest first."""
     from adapter.store.review import PostgresReview
 
-    settings = desk_settings(config, data_dir)
+    settings = settings_of_database(config, data_dir)
     earliest = None if since is None else since.replace(tzinfo=settings.zone)
     found: list[Item] = []
 
@@ -137,7 +136,7 @@ def show(
         if shown is not None:
             found.append(shown)
 
-    settings = desk_settings(config, data_dir)
+    settings = settings_of_database(config, data_dir)
     with_database(settings, work)
     if not found:
         fail(f"there is no operation {operation_id}")
@@ -171,7 +170,7 @@ def purge(
     """
     from adapter.store.upkeep import PostgresUpkeep
 
-    settings = desk_settings(config, data_dir)
+    settings = settings_of_database(config, data_dir)
     looked = purged = 0
 
     async def work(gateway: Gateway) -> None:
@@ -186,11 +185,6 @@ def purge(
     if looked and sys.stderr.isatty():
         typer.echo(err=True)
     typer.echo(f"{purged} {'would be purged' if dry_run else 'purged'}")
-
-
-def desk_settings(config: Path | None, data_dir: Path | None) -> Settings:
-    """The settings in force."""
-    return settings_of_database(config, data_dir)
 
 
 def _print(

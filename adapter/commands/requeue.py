@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adapter.commands.decisions import By, Note
-from adapter.commands.operations import AsJson, Kind, desk_settings
+from adapter.commands.operations import AsJson, Kind
+from adapter.commands.settle import By, Note
 from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
     decided_by,
     noted,
     plainly,
+    settings_of_database,
     with_database,
     with_service,
 )
@@ -74,7 +75,7 @@ def recheck(
                 if not as_json:
                     say(_sentence(item, asked))
 
-    with_service(desk_settings(config, data_dir), work)
+    with_service(settings_of_database(config, data_dir), work)
     missing = sorted(set(operation_ids or ()) - {result["id"] for result in results})
     if as_json:
         say_json(results)
@@ -134,7 +135,7 @@ def requeue(
     from adapter.store.review import PostgresReview
 
     _must_name(operation_ids, all_held, kind)
-    settings = desk_settings(config, data_dir)
+    settings = settings_of_database(config, data_dir)
     queue = Requeue(decided_by(by), noted(note), without_asking)
 
     async def look(gateway: Gateway) -> None:

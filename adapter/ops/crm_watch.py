@@ -1,4 +1,4 @@
-"""How each CRM stands: looked at when the adapter starts and from time to time, for health page and log.
+"""Whether each CRM works: looked at when the adapter starts and from time to time, for health page and log.
 
 It says once that something is wrong, with the remedy, and once that it is well again. It knows no CRM by
 name.
@@ -60,12 +60,12 @@ class CrmWatch:
         if backend is None:
             return Standing("none")
         known = self._known.get(id(backend), Standing("not looked at yet", backend.name))
-        if known.state == "ok" and isinstance(backend, NoticesAbsence) and backend.left_alone:
+        if known.state == "ok" and isinstance(backend, NoticesAbsence) and backend.paused:
             return Standing("away", backend.name, "does not answer, and is not asked for some seconds")
         return known
 
     async def run(self) -> None:
-        """Look now and then every so often, until cancelled."""
+        """Look at all CRMs, again and again, until cancelled."""
         backends = {id(backend): backend for backend in self._by_port.values() if backend is not None}
         while True:
             await asyncio.gather(*(self._look(backend) for backend in backends.values()))

@@ -1,8 +1,8 @@
-"""What a monitoring system is told: calls answered, operations that wait, and CRMs that are away.
+"""What a monitoring system is told: calls answered, operations that wait, and CRMs that do not answer.
 
 No label holds anything of a person. With several worker processes the calls are added up over all of them
 (prometheus-client's files, switched on by ``PROMETHEUS_MULTIPROC_DIR``); what waits is asked of the database,
-which is the same for all; whether a CRM is away is the view of the process that answers.
+which is the same for all; whether a CRM answers is what this one process has seen.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ class Metrics:
 
 @dataclass(frozen=True, eq=False)  # a registry keeps collectors by identity
 class _Now(Collector):
-    """What holds at this moment. Without the database's word nothing is claimed about what waits there."""
+    """The gauges at this moment; without a database that answers, none of waiting operations."""
 
     up: bool
     waiting: Sequence[Waiting] | None
@@ -192,14 +192,14 @@ class _Now(Collector):
         database = GaugeMetricFamily("koshelek_database_up", "Whether the adapter's database answers.")
         database.add_metric((), float(self.up))
         yield database
-        left_alone = GaugeMetricFamily(
+        paused = GaugeMetricFamily(
             "koshelek_crm_away",
             "Whether the CRM of a port does not answer and is not asked for some seconds (breaker open).",
             labels=("port",),
         )
         for port, is_away in self.away.items():
-            left_alone.add_metric((port,), float(is_away))
-        yield left_alone
+            paused.add_metric((port,), float(is_away))
+        yield paused
         yield from _of_visibility(self.shown)
         if self.waiting is not None:
             yield from _of_operations(self.waiting)

@@ -134,7 +134,7 @@ class HttpClient:
         return self._breaker.state
 
     @property
-    def left_alone(self) -> bool:
+    def paused(self) -> bool:
         """Whether the CRM does not answer and is not asked for the time being."""
         return self._breaker.state is not BreakerState.CLOSED
 

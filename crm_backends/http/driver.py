@@ -77,9 +77,9 @@ class HttpDriver(abc.ABC):
         await self._http.close()
 
     @property
-    def left_alone(self) -> bool:
+    def paused(self) -> bool:
         """See ``NoticesAbsence``."""
-        return self._http.left_alone
+        return self._http.paused
 
     @property
     def under_way(self) -> int:

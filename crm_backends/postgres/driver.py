@@ -95,8 +95,8 @@ class PostgresBackend(PostgresUsers, PostgresPoints, PostgresCoupons):
         return self._ours(*named_by)
 
     @property
-    def reckons_in(self) -> str | None:
-        """See ``MayReckonItself``."""
+    def computes_in(self) -> str | None:
+        """See ``MayComputePoints``."""
         statement = self._statements["points_credit"]
         used = "points_credit" not in self._absent and not statement.misfit
         return statement.file if used and "points" not in statement.parameters else None

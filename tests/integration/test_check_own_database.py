@@ -144,15 +144,15 @@ async def test_a_range_that_is_used_up_is_told_and_one_that_soon_will_be(
 @pytest.mark.parametrize(
     ("settings", "says"),
     [
-        ("", "0.05 for each rouble of a receipt, in steps of 1, rounded down: reckoned here"),
+        ("", "0.05 for each rouble of a receipt, in steps of 1, rounded down: computed here"),
         (
             "[receipts]\nrate = 0.01\nrounding = 'up'\nmaximum_points = 500\n",
             "0.01 for each rouble of a receipt, in steps of 1, rounded up, at most 500 a receipt",
         ),
-        ("[receipts]\npoints_by = 'crm'\n", "is reckoned by the CRM"),
+        ("[receipts]\npoints_by = 'crm'\n", "are computed by the CRM"),
     ],
 )
-async def test_who_reckons_the_points_is_told_with_the_rate(
+async def test_who_computes_the_points_is_told_with_the_rate(
     settings: str, says: str, tmp_path: Path, database: str
 ) -> None:
     line = told(check(tmp_path, database, settings), "points")

@@ -166,7 +166,7 @@ _BROKEN = {
 }
 
 
-def test_a_file_that_reckons_by_itself_needs_the_setting_for_it(
+def test_a_file_that_computes_the_points_needs_the_setting_for_it(
     tmp_path: Path, database: str, ports: tuple[int, int]
 ) -> None:
     """Else every receipt would be held, for another amount than was asked for."""

@@ -198,7 +198,7 @@ async def test_five_first_issues_at_once_make_one_device(server: LoopBack) -> No
     async with staged(server, breaker_failures=1) as stage:
         ends = await asyncio.gather(*(stage.issue() for _ in range(5)))
         assert {end.outcome for end in ends} == {Outcome.DONE}
-        assert not stage.backend.left_alone
+        assert not stage.backend.paused
         devices = [one["id"] for one in (await server.seen("models"))["Device"]]
         assert devices.count(stage.device) == 1
         calls = [call["path"] for call in await server.seen("calls") if call["method"] == "GET"]
@@ -211,7 +211,7 @@ async def test_a_device_that_is_taken_will_do(server: LoopBack) -> None:
     await http.open()
     for _ in range(2):
         await Devices(http, chosen).create("taken", Deadline.after(5))
-    assert not http.left_alone
+    assert not http.paused
     await http.close()
     calls = [call for call in await server.seen("calls") if call["path"] == "/api/devices"]
     assert calls[-1]["status"] == {"2": 500, "3": 409}[server.version]

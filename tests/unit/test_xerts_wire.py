@@ -257,7 +257,7 @@ async def test_a_device_that_another_call_has_created_meanwhile_is_enough(
     wire.post(f"/api/siteOffers/{SITE}/device/{DEVICE}").respond(json={"results": [COUPON]})
     backend = await opened(build(create_devices="ahead", breaker_failures=1))
     assert (await issue(backend)).outcome is Outcome.DONE
-    assert not backend.left_alone
+    assert not backend.paused
     assert (known.call_count, created.call_count) == (2, 1)
 
 

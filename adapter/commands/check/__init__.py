@@ -1,4 +1,4 @@
-"""``check``: proves that settings, database and CRMs are what the adapter needs, and says what to do.
+"""The command ``check``: what ``adapter.checking`` finds, and two looks of its own.
 
-One module per kind of look; ``findings`` has their order. It may not know how findings are printed.
+``--phone`` walks a real person through the methods, ``--writes`` writes into a test CRM.
 """

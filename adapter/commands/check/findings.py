@@ -1,6 +1,7 @@
-"""What ``check`` looks at, in the order in which things depend on each other.
+"""Runs ``check``: opens the database and the service, and tells each finding as it comes.
 
-It changes nothing unless it is told to write; an empty database gets its tables.
+It changes nothing unless it is told to write; an empty database gets its tables. It may not know how a
+finding is printed.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class LookedAt:
     writes: bool = False
     """Whether a test CRM is written into."""
     agreed: Callable[[list[str]], bool] = lambda lines: False
-    """Told what the writing will leave behind; whether it may be done."""
+    """Is given lines on what the writing will leave behind; whether it may be done."""
 
 
 def look(settings: Settings, wanted: LookedAt, tell: Tell) -> None:
@@ -59,7 +60,7 @@ async def _with_service(settings: Settings, url: str, wanted: LookedAt, tell: Te
         async for finding in of_service(service):
             well &= finding.ok or not finding.subject.startswith("crm ")
             tell(finding)
-        if well:  # with a CRM away its answers could only repeat what is wrong
+        if well:  # while a CRM does not answer, this could only repeat it
             tell(await contract(service))
         if wanted.phone is not None:
             for finding in await Walk(service, wanted.phone, settings.koshelek.get_all_users).run():

@@ -1,4 +1,7 @@
-"""Lines of ``check`` about the adapter's own database: clock, rights, and the card numbers in it."""
+"""Lines of ``check`` about the adapter's own database: clock, rights, delivery, and the card numbers in it.
+
+It may not know how lines are shown.
+"""
 
 from __future__ import annotations
 
@@ -17,11 +20,11 @@ from crm_backends.ports import Backend, BackendError, Deadline, Finding, FindsBy
 _CLOCK_TOLERANCE = 5.0
 _LATE = 60.0  # seconds
 _FEW = 1000
-"""Numbers left, below which it is time for more."""
+"""Fewer numbers left than this, and a warning asks for more."""
 
 
-async def own_database(service: Service) -> AsyncIterator[Finding]:
-    """Raises ``StoreUnavailable``."""
+async def database_findings(service: Service) -> AsyncIterator[Finding]:
+    """What there is to say of the database, a line each. Raises ``StoreUnavailable``."""
     yield await _rights(service)
     if (line := await _line(service)) is not None:
         yield line
@@ -110,7 +113,7 @@ async def _rights(service: Service) -> Finding:
 
 
 async def _delivery(service: Service) -> Finding:
-    """Whether anybody carries to the CRM what is recorded."""
+    """Whether any process delivers what is recorded."""
     async with service.gateway.connection() as connection:
         found = await due(connection)
     if not found.count:
@@ -134,7 +137,7 @@ async def _delivery(service: Service) -> Finding:
 
 
 async def _line(service: Service) -> Finding | None:
-    """Whether somebody between could read or change what goes over the line to another machine."""
+    """Whether the connection to a database on another machine is encrypted, and its certificate verified."""
     settings = service.settings.database
     if settings.url is None or settings.pooler:  # behind a pooler the server knows the pooler's line alone
         return None

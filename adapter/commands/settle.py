@@ -1,6 +1,6 @@
 """``koshelek-adapter receipts settle | proof``: what a person saw in the CRM, what the CRM has shown.
 
-Every decision is kept with who, when and why. See ``requeue`` for what the CRM is asked about.
+Every decision is kept with who, when and why. It may not ask a CRM.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adapter.commands.operations import AsJson, desk_settings
+from adapter.commands.operations import AsJson
 from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
     decided_by,
     noted,
     plainly,
+    settings_of_database,
     with_database,
     with_service,
 )
@@ -70,7 +71,7 @@ def settle(
 
     state = OperationState.REFUSED if outcome == "refused" else OperationState.DONE
     who, why, amount = decided_by(by), noted(note), _points(points)
-    settings = desk_settings(config, data_dir)
+    settings = settings_of_database(config, data_dir)
     ended: list[Settled] = []
 
     async def work(gateway: Gateway) -> None:
@@ -125,7 +126,7 @@ def proof(
     data_dir: DataDir = None,
 ) -> None:
     """Show whether the CRMs have proved that they find what they were given, and how soon."""
-    settings = desk_settings(config, data_dir)
+    settings = settings_of_database(config, data_dir)
     shown: list[dict[str, Any]] = []
 
     async def work(service: Service) -> None:
