@@ -197,7 +197,11 @@ class PublicPort:
         return response, refused.code
 
     def _tell_database_away(self, error: Exception, request_id: str) -> None:
-        """A line now and then, with how many calls had none: each has its own line of the request anyhow."""
+        """Log that the database does not answer, at most every ``_AWAY_AGAIN`` seconds.
+
+        ``calls_before``: how many calls it failed since the last such line. Each of them has its line
+        ``request``.
+        """
         now = time.monotonic()
         if now - self._away_told_at < _AWAY_AGAIN:
             self._away_untold += 1
@@ -216,7 +220,7 @@ class PublicPort:
         self.observed_names.request(name, request.method, request.path, request.headers, query)
 
     def _served_at(self, path: str) -> str | None:
-        """The path of the contract that this is one of, if any method is served there."""
+        """The contract's path for this ``path``, as in ``ROUTES``; ``None``: no method is served there."""
         settings = self.programme.settings
         below = path.removeprefix(settings.server.base_path).split("/")
         for route in routes_for(settings):
@@ -266,7 +270,7 @@ def _to_work_in(cut: Deadline) -> float:
 
 
 def _crm_milliseconds(spent: Mapping[str, float]) -> dict[str, dict[str, float]]:
-    """For the log: how much of the request each CRM that was asked took."""
+    """For the log: the milliseconds that this request spent in each CRM."""
     return {"crm_ms": {name: round(seconds * 1000, 1) for name, seconds in spent.items()}} if spent else {}
 
 

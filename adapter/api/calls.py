@@ -98,7 +98,7 @@ async def find_card(call: Call) -> answers.Json:
 
 
 async def set_consents(call: Call) -> answers.Json:
-    """KLO-2. What names neither list would be lost without a word, and somebody's "no" with it."""
+    """KLO-2. A body with neither list is refused: passed over, somebody's "no" would be lost unnoticed."""
     number = call.card_number
     given = await call.body()
     if given and "allow" not in given and "deny" not in given:
@@ -184,7 +184,7 @@ _UNDER_WAY: Mapping[Language, str] = {
 
 
 def _in_every_state(done: Mapping[Language, str]) -> Mapping[Language, Mapping[OperationState, str]]:
-    """What a caller is told of an operation, by its state; of one that was done twice, that it is done."""
+    """What a caller is told of an operation, by its state. Done twice is told as done."""
     over = (OperationState.DONE, OperationState.DOUBLED)
     return {
         language: dict.fromkeys(OperationState, _UNDER_WAY[language]) | dict.fromkeys(over, text)
@@ -236,7 +236,7 @@ async def use_promo_code(call: Call) -> answers.Json:
 async def _participant(call: Call, body: Mapping[str, object]) -> Card:
     """The active card of a receipt or promo code: by card number, else by the owner's phone (inferred).
 
-    Beside a card number the phone is not looked at: whose it is, only a call to the CRM could tell.
+    A phone beside a card number is passed over: only a call to the CRM could tell whose phone it is.
     """
     fields = requests.read(requests.HolderFields, body)
     if fields.card_number is not None:

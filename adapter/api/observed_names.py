@@ -95,7 +95,7 @@ class ObservedNames:
         self._headers: dict[tuple[str, ...], tuple[ObservedName, ...]] = {}
 
     def request(self, call: str, verb: str, path: str, headers: Iterable[str], query: Iterable[str]) -> None:
-        """Names of headers and parameters of a call, or its verb and path where there is no such."""
+        """Count the names of headers and parameters of a call; for an unknown method also verb and path."""
         if call == "unknown":
             self._see([ObservedName("elsewhere", "path", f"{verb} {safe_path(path)}")])
         names = tuple(headers)
@@ -113,11 +113,11 @@ class ObservedNames:
             self._see(ObservedName(call, "parameter", safe(n)) for n in given if n.lower() not in parameters)
 
     def verb(self, verb: str, path: str) -> None:
-        """A verb that a path, with its number masked, is not served for."""
+        """Count a verb that is not served at this path of the contract."""
         self._see([ObservedName("elsewhere", "verb", f"{safe(verb)} {path}")])
 
     def body(self, call: str, given: Mapping[str, Any]) -> None:
-        """Names of the fields of a body that nothing reads."""
+        """Count the names of those fields of a body that nothing reads."""
         known = self._known[call].fields if call in self._known else frozenset()
         found: dict[str, None] = {}
         for name, value in given.items():
@@ -128,7 +128,7 @@ class ObservedNames:
         self._see(ObservedName(call, "field", name) for name in list(found)[:_MOST_NAMES])
 
     def missing(self, call: str, name: str) -> None:
-        """A call was refused because this was not there."""
+        """Count that a call was refused because this field or parameter was missing."""
         self._see([ObservedName(call, "missing", name)])
 
     def _see(self, names: Iterable[ObservedName]) -> None:
@@ -137,7 +137,7 @@ class ObservedNames:
                 self._counted[seen] += 1
 
     async def keep(self, book: ObservedBook) -> None:
-        """Have what was counted kept; what is new is told in the log, once for all processes."""
+        """Write the counts into ``book``. A name that no process has seen before gets a line in the log."""
         counted, self._counted = self._counted, Counter()
         if not counted:
             return
@@ -156,7 +156,7 @@ class ObservedNames:
             )
 
     async def run(self, book: ObservedBook) -> None:
-        """Keep it now and then, and once more when cancelled."""
+        """Write the counts every few seconds, and once more when cancelled."""
         try:
             while True:
                 await asyncio.sleep(_EVERY)

@@ -60,7 +60,7 @@ def demo_settings(*, host: str, port: int, data_dir: Path, management_port: int)
 
 CRMS = ("perx", "pegke", "xerts")
 BY_RULES = frozenset({"odoo", "odoo19", "premiumbonus"})
-"""Those whose CRM alone decides how many points a receipt gives."""
+"""Connectors whose CRM alone decides how many points a receipt gives."""
 _NOT_THERE = (Support.IMPOSSIBLE, Support.NOT_IMPLEMENTED)
 PERX_CODE = "COFFEE"
 """A promo code for a reward of Perx; its vouchers have codes, too, which are for the till."""
@@ -229,7 +229,7 @@ async def load(service: Service) -> dict[str, Any]:
 
 
 async def _plastic(service: Service) -> str:
-    """The first plastic card that still has no owner; there is a new one at every start if need be."""
+    """A plastic card without an owner; a new card if all earlier ones have been issued."""
     value, number = 3, PLASTIC
     while (card := await service.cards.get(number)) is not None:
         if card.state is CardState.OWNERLESS:

@@ -166,7 +166,7 @@ def requeue(
 
 
 def _kept(item: Item, asked: Asked) -> str:
-    """Why an operation is not sent again, and what would send it all the same."""
+    """Why an operation stays held, and how it can be sent again all the same."""
     told = _sentence(item, asked)
     if asked.answer in ("not_found", "cannot_tell", "nobody_to_ask"):
         told += "; if it is not there, requeue it --without-asking"

@@ -60,10 +60,10 @@ def settings_for(config: Path | None, overrides: dict[str, Any] | None = None) -
 
 
 def settings_of_database(config: Path | None, data_dir: Path | None) -> Settings:
-    """The settings in force, for a command that works on what is kept already.
+    """The settings in force, for a command that works on an existing database.
 
     Raises:
-        CannotRun: nothing says where the database is. One made here would be empty, and a wrong answer.
+        CannotRun: nothing says where the database is. A new, empty one would give wrong answers.
     """
     settings = settings_for(config, {"database": {"data_dir": data_dir}})
     must_be_somewhere(config, settings)

@@ -18,7 +18,7 @@ SHORTEST = 16
 """Characters (80 bits). The chance that any two of a billion operations get the same key is below one in a
 million."""
 _BYTES = -(-KEY_LENGTH * 5 // 40) * 5
-"""Of what a key is made of, as many as its characters need, in the whole groups of five that base32 has."""
+"""Bytes that the longest key is made of: base32 turns five bytes into eight characters."""
 
 
 def receipt_key(fiscal_drive: str, document: str, sign: str, length: int = KEY_LENGTH) -> str:

@@ -121,17 +121,24 @@ OPEN = (
 )
 """All states but the final ones."""
 
+# The reasons that the ledger keeps. Programs of other versions compare these texts, so none ever changes.
+# What each means for the person who decides: adapter/OPERATING.md.
 CERTAINLY_NOT_SENT = "never got through"
-"""The only reason for being held with which sending again cannot double anything."""
+"""Held, and sending again cannot double anything. True of this reason alone."""
 IN_DOUBT = "outcome unknown"
+"""Held: the CRM cannot be asked, did not answer for too long, or cannot tell."""
 IN_DOUBT_ONCE = "did not get through; an earlier attempt may have"
+"""Held: the last attempt was certainly not done, an earlier attempt may have been."""
 NOT_FOUND_UNPROVED = "not found in the CRM, which has not shown that it finds our writes"
+"""Held."""
 NOT_FOUND_REFUTED = "not found in the CRM, which does not find all of our writes"
-ABANDONED = "the process that sent it has gone"
-"""Why an operation is in doubt whose attempt nobody ended."""
+"""Held."""
 CONFLICT = "the CRM knows our reference with other contents"
-"""Says "reference" for our key, as programs of versions before compare it with what is written down."""
+"""Held: another person, account or amount under our idempotency key, which is the "reference" here."""
 DONE_TWICE = "found in the CRM more than once"
+"""Doubled."""
+ABANDONED = "the process that sent it has gone"
+"""Unknown: the process ended during the call."""
 
 
 @dataclass(frozen=True, slots=True)

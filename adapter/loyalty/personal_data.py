@@ -21,7 +21,7 @@ class NoPhone(Exception):
 
 
 class SomebodyElse(Exception):
-    """The CRM finds another customer by the phone than the one that was named."""
+    """The customer with this phone is not the customer who was named."""
 
 
 class SeveralPeople(Exception):
@@ -33,7 +33,7 @@ class SeveralPeople(Exception):
 
 
 class StillOpen(Exception):
-    """Operations of the person are not over; while they are, they need what they carry."""
+    """Operations of the person are still under way, and need the person's data until they end."""
 
     def __init__(self, ids: Sequence[int]) -> None:
         super().__init__("operations are still open")
@@ -47,7 +47,7 @@ class KnownPerson:
     customer_ids: list[str]
     """In the users CRM."""
     identities: list[str]
-    """By which registrations are known, as they are kept."""
+    """By which the ledger knows the person's registrations, as it keeps them (hashed)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,9 @@ class PersonalData:
     """Names of the other CRMs."""
 
     async def find(self, phone: str | None, customers: Sequence[str] = ()) -> KnownPerson:
-        """Who has this phone; ``customers``: of several, which, or whom the CRM finds by no phone any more.
+        """The person with this phone, or the ``customers`` with these ids.
+
+        The ids are needed if several customers have the phone, or if the CRM finds nobody by it any more.
 
         Raises ``NoPhone``; ``SomebodyElse``: the phone is another customer's; ``SeveralPeople``.
         """

@@ -20,8 +20,8 @@ from adapter.loyalty.payloads import Payload
 class CannotDecide(Exception):
     """The decision does not fit the operation as it stands; the message is one sentence.
 
-    ``needs``: what is to be given besides, so that it fits: a person's word that an earlier decision is to be
-    corrected, or how the CRM calls the customer whom it has registered.
+    ``needs``: what the person has to add so that it fits: that an earlier decision is to be corrected, or the
+    CRM's id of the customer who was registered.
     """
 
     def __init__(self, told: str, needs: Literal["correction", "customer"] | None = None) -> None:

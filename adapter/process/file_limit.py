@@ -25,7 +25,7 @@ def raise_file_limit() -> int:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-        except (OSError, ValueError):  # the system counts differently than it says; what is there stays
+        except (OSError, ValueError):  # the system allows less than it says; the limit stays
             pass
     if 0 <= soft < _ENOUGH:
         log.warning("few_files", limit=soft, remedy=f"raise it to {_ENOUGH} (LimitNOFILE=, ulimit -Hn)")

@@ -39,9 +39,10 @@ class Programs:
     """``None``: ourselves."""
 
     def data_option(self, data: Path) -> str:
-        """How the server is told where its data is, when ``data`` is its working folder.
+        """The path of ``data`` for the server's option ``-D``; ``data`` is its working folder.
 
-        Another user may have no right to walk there from the root; to be there is enough.
+        As another user the server may have no right to enter the folders above, so it gets a path that leads
+        to its working folder.
         """
         return str(_WORKING_FOLDER if self.user and _WORKING_FOLDER.exists() else data)
 
@@ -126,7 +127,7 @@ def _other_user(data: Path) -> str:
     with contextlib.suppress(FileNotFoundError, KeyError):
         if owner := data.stat().st_uid:
             return pwd.getpwuid(owner).pw_name
-    for _ in range(20):  # several may be at it at the same time, and wait for each other
+    for _ in range(20):  # another process may be adding the user just now
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(_USER).pw_name
         useradd = shutil.which("useradd") or "/usr/sbin/useradd"

@@ -84,7 +84,10 @@ def changed(source: Source) -> Settings | None:
 
 
 def for_new_processes(before: Settings, after: Settings) -> Settings:
-    """The settings a process that is started now gets beside others: only what those take up, too, is new."""
+    """The settings for a worker process that is started after a reload.
+
+    It gets only those new values that the running processes have taken up as well, so that all agree.
+    """
     paths = {name: getattr(after.server, name) for name in ("tls_certificate", "tls_key")}
     update: dict[str, Any] = {
         "koshelek": before.koshelek.model_copy(

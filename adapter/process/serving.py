@@ -46,10 +46,10 @@ async def _manage(service: Service, port: int) -> web.AppRunner:
 
 
 def spare_the_collector() -> None:
-    """Once everything is loaded: let Python's cycle collector look at what requests leave behind, and rarely.
+    """Call when everything is loaded: Python's cycle collector then looks at newer objects alone, and rarely.
 
-    By default it goes over all loaded code every few hundred objects; with hundreds of requests under way
-    that is a third of their processor time.
+    By default it goes through all loaded code every few hundred new objects. With hundreds of requests under
+    way that took a third of the processor time.
     """
     gc.collect()
     gc.freeze()
@@ -57,14 +57,17 @@ def spare_the_collector() -> None:
 
 
 def must_fit(misfits: Sequence[Finding]) -> None:
-    """Raise ``CannotRun`` when a file of the partner's can never work; a line each."""
+    """Raise ``CannotRun`` if a file of the partner's can never work: a line for each such file."""
     if misfits:
         lines = (f"{finding.subject}: {finding.detail}; {finding.remedy}" for finding in misfits)
         raise CannotRun("\n".join(lines))
 
 
 async def prove(settings: Settings, url: str) -> None:
-    """Raise ``CannotRun`` for what every worker would end with."""
+    """Open and close a service, so that an error that would end every worker process is raised once, here.
+
+    Raises ``CannotRun``.
+    """
     from adapter.bootstrap import Service
 
     service = Service(settings, url)

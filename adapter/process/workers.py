@@ -56,7 +56,7 @@ def _supervise(settings: Settings, url: str, source: Source | None) -> None:
     """Keep ``server.workers`` processes alive that share the port, until a signal; pass a SIGHUP on."""
     if settings.server.port == 0:
         raise CannotRun("server.port is 0; several workers need a fixed port to share")
-    came: list[int] = []  # no Event: a handler that sets it may run within its very wait, and would hang
+    came: list[int] = []  # an Event would hang if a signal's handler set it during its own wait
     for number in STOPPING:
         signal.signal(number, lambda number, _: came.append(number))
     reload: list[int] = []
@@ -86,7 +86,7 @@ def _supervise(settings: Settings, url: str, source: Source | None) -> None:
                     target=_worker_process, args=(settings, url, index, source), name=f"worker-{index}"
                 )
                 started[index] = time.monotonic()
-                with reloading.held_back():  # what comes before it can heed it waits for it
+                with reloading.held_back():  # a SIGHUP waits until the new process can handle it
                     children[index].start()
             time.sleep(0.2)
     finally:

@@ -113,9 +113,9 @@ def _variables_without_json(environment: Mapping[str, str]) -> Iterator[str]:
 
 
 def _overruled(values: dict[str, Any], environment: Mapping[str, Any]) -> None:
-    """Take secrets out of the file's values that the environment gives in the other way (url, url_file).
+    """Remove a secret from the file's values if the environment gives it under its other key (url, url_file).
 
-    The environment wins over the file however a secret is spelt; both ways in one place stay an error.
+    So the environment wins over the file whichever key it uses. Both keys in one place stay an error.
     """
     crms = [tree["crm"] for tree in (values, environment) if isinstance(tree.get("crm"), Mapping)]
     for section, given in environment.items():

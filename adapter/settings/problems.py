@@ -74,7 +74,7 @@ def _in_words(kind: str, name: str, secrets: Sequence[str]) -> str:
 
 
 def _of_another_form(model: type[BaseModel], location: tuple[int | str, ...]) -> str:
-    """Instead of a pattern, which few can read, what the setting is for."""
+    """For a value that does not match a pattern: few can read patterns, so the setting's purpose is told."""
     field = (model_at(model, location[:-1]) or model).model_fields.get(str(location[-1]))
     meant = field.description if field is not None else None
     return "is not of the right form" + (f"; it is: {meant.rstrip('.')}" if meant else "")

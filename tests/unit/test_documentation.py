@@ -24,6 +24,7 @@ from pydantic import BaseModel
 from typer.core import TyperGroup
 
 from adapter.commands.app import app as adapter_app
+from adapter.loyalty import model
 from adapter.settings import PORTS, CrmPort, NumberRange, Person, Settings, secret_names
 from contracts.cli import app as contract_app
 from crm_backends import registry
@@ -248,3 +249,22 @@ def test_what_the_documents_name_is_there(judge: Judge) -> None:
 )
 def test_what_is_not_there_is_noticed(judge: Judge, text: str, language: str | None) -> None:
     assert len(list(judge(Code(1, text, language)))) == 1
+
+
+# -- reasons ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        model.CERTAINLY_NOT_SENT,
+        model.IN_DOUBT,
+        model.IN_DOUBT_ONCE,
+        model.NOT_FOUND_UNPROVED,
+        model.NOT_FOUND_REFUTED,
+        model.CONFLICT,
+        model.DONE_TWICE,
+    ],
+)
+def test_every_reason_for_being_held_is_explained(reason: str) -> None:
+    assert f"| {reason} |" in (ROOT / "adapter" / "OPERATING.md").read_text(encoding="utf-8")

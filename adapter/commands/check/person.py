@@ -125,7 +125,7 @@ class Walk:
         )
 
     async def _to_come(self, customer: Customer) -> Card:
-        """The card that the first call would take over from the CRM; without a number where it has none."""
+        """The card that Koshelek's first call would enter; its number is empty if the CRM tells none."""
         number, cards = customer.card_number or "", self.settings.cards
         if not cards.adopt:
             number = ""
@@ -266,9 +266,9 @@ class Walk:
         *,
         without: str = "",
     ) -> tuple[T, str] | None:
-        """The answer and how long it took; ``None`` where there is none, which is told.
+        """The answer and how long it took; ``None``: there was none, and a finding says why.
 
-        ``without``: what Koshelek would be told of a CRM that does not support it, where that may be wrong.
+        ``without``: what Koshelek is answered where the CRM does not support this, if that may be wrong.
         """
         began = time.perf_counter()
         try:
@@ -298,7 +298,7 @@ class Walk:
         self._tell(what, f"{self._shown(list(items[:_SHOWN]))}{more}{took}")
 
     def _shown(self, answer: Any) -> str:
-        """An answer as Koshelek would get it, without what tells who somebody is, or is worth something."""
+        """An answer as Koshelek would get it, with personal data and codes masked."""
         return Redactor().value(_without_texts(json.loads(answers.encode(answer))))
 
     def _tell(
@@ -308,7 +308,7 @@ class Walk:
 
 
 def _without_texts(value: Any) -> Any:
-    """Texts of a CRM's own and codes of coupons are told by their length."""
+    """The value with a length in place of each text of the CRM's and each code of a coupon."""
     if isinstance(value, dict):
         return {
             key: f"<{len(item)} characters>"

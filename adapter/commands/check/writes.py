@@ -72,7 +72,7 @@ class Writes:
 
     service: Service
     phone: str | None
-    """Of somebody who is there already, to give the points to; ``None``: made-up people."""
+    """Phone of an existing customer who gets the points; ``None``: people are made up."""
     findings: list[Finding] = field(default_factory=list)
     _made: list[str] = field(default_factory=list)
     """Made-up people who were registered: phone and how the CRM calls them."""
@@ -86,7 +86,7 @@ class Writes:
         return self.findings
 
     async def _tried(self, what: str, work: Callable[[], Awaitable[T]]) -> T | None:
-        """What came of one part; ``None`` where it was broken off, which is told."""
+        """The result of one part; ``None``: an error ended it, and a finding says which."""
         try:
             return await work()
         except NotSupported as error:
@@ -144,7 +144,7 @@ class Writes:
         return [Holder(found[0].card_number or "0", found[0].customer_id, found[0].profile)]
 
     async def _other_contents(self, key: str, phone: str, first: str) -> None:
-        """A key that is known, for somebody else: as after a restored database."""
+        """Register another person under a key that the CRM knows, as may happen after a restored database."""
         written = await self.service.programme.users.register(
             Profile(phone=phone), idempotency_key=key, deadline=Deadline.after(_PATIENCE)
         )
@@ -168,7 +168,7 @@ class Writes:
             )
 
     async def _at_once(self, phone: str) -> None:
-        """Several calls at the same moment for one person, as the adapter's are after a broken line."""
+        """Register one person by several calls at once, as the adapter may after a lost connection."""
         users = self.service.programme.users
         key = self._new_key(OperationKind.REGISTRATION)
         written = await asyncio.gather(

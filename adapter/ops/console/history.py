@@ -46,9 +46,9 @@ class Span:
     calls: Counter[str]
     outcomes: Counter[str]
     within: tuple[float, ...]
-    """Calls per bucket of seconds, each alone."""
+    """Calls in each bucket of response times, not added up."""
     bounds: tuple[float, ...]
-    """Upper ends of the buckets, but for the last, which has none."""
+    """Upper ends of the buckets in seconds; the last bucket has no upper end."""
 
     @property
     def total(self) -> int:

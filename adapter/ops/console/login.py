@@ -91,9 +91,9 @@ class Doorkeeper:
         self._waiting = 0
 
     async def person(self, name: str, *, at_once: bool = False) -> Person | None:
-        """Whoever has this name and may log in; ``at_once``: also somebody who was let in just now."""
+        """The person with this name who may log in. ``at_once``: also somebody who was added just now."""
         if at_once or self._now() - self._read_at > _FRESH:
-            with suppress(StoreUnavailable):  # those who were known stay known until it answers
+            with suppress(StoreUnavailable):  # until it answers, the people read before count
                 added = {person.name: person for person in await self._book.people()}
                 self._people = {**added, **self._of_settings}
                 self._read_at = self._now()
@@ -106,7 +106,7 @@ class Doorkeeper:
             raise TooOften(wait)
         if self._waiting >= _MOST_WAITING:
             raise TooOften(5.0)
-        # Counted before it is judged, so that many at once are no way around.
+        # Counted before the password is checked: else many attempts at once would all pass the limit.
         self._by_name.note(name)
         self._by_address.note(address)
         person = await self.person(name, at_once=True)

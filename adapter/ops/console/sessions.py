@@ -20,7 +20,7 @@ _MOST_PEOPLE = 50
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What came of something a person did, said on the next page."""
+    """A message about what was just done, shown on the next page."""
 
     text: str
     """In the reader's language."""
@@ -70,7 +70,7 @@ class Session:
         return self._shown.get(subject, 0.0) > time.monotonic()
 
     def name_card(self, number: str) -> str:
-        """What the card is called in addresses, where its number has no business."""
+        """A random name that stands for the card in addresses of pages, which may not hold its number."""
         for name, known in self._cards.items():
             if known == number:
                 return name
@@ -81,7 +81,10 @@ class Session:
         return name
 
     def name_person(self, phone: str, person: KnownPerson) -> str:
-        """What a person who was found is called in addresses; whatever is asked for in another window."""
+        """A random name that stands for a person who was found in addresses of pages.
+
+        Each page keeps its own person, even if another is looked for in another window.
+        """
         if len(self._people) >= _MOST_PEOPLE:
             del self._people[next(iter(self._people))]
         name = secrets.token_urlsafe(9)

@@ -33,7 +33,10 @@ class Answered:
 
 
 def story(item: Item, events: Sequence[Event]) -> list[Step]:
-    """What happened to an operation, in order. A change names its attempt where no step tells its sending."""
+    """What happened to an operation, in order.
+
+    A change names its attempt where the step "sent" of that attempt was not kept.
+    """
     told = steps(item, events)
     sent = {step.attempt for step in told if step.what == SENT}
     return [replace(step, what=_sentence(step, step.attempt in sent, item.attempt > 1)) for step in told]
@@ -48,7 +51,7 @@ def _sentence(step: Step, is_told: bool, one_of_several: bool) -> str:
 
 
 def answered(item: Item, settings: Settings) -> Answered | None:
-    """What Koshelek is answered about it now; ``None``: it never asks about such a one."""
+    """What Koshelek is answered about it now; ``None``: Koshelek never asks about this kind."""
     if item.kind in (OperationKind.COUPONS, OperationKind.CARD):
         return None
     if item.state is OperationState.REFUSED:
