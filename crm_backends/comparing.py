@@ -49,18 +49,18 @@ def compared(
     if len(after) > 1 and rose == len(after) * points:
         return dataclasses.replace(done, entries=tuple(_named(entry) for entry in reversed(after)))
     if rose == 0:
-        # Given and spent again leaves the balance as it was; a movement like ours would show it.
+        # The same balance may also mean given and spent since; then a movement like ours is in the list.
         if not alike:
             return Written.not_sent()
         return Written.unknown(f"{name}: the balance is as before, but a movement like it is there")
     if len(after) > 1 and rose == points:
-        # Of those in the very second of sending some may be earlier credits.
+        # Movements in the very second of sending may be earlier credits, so later ones count first.
         after = [entry for entry in after if entry.at >= since + timedelta(seconds=1)] or after[:1]
     moved_since = sum((entry.amount for entry in moved if entry.at >= since), Decimal(0))
     if len(after) == 1 and rose in (points, moved_since):
         return done
-    # One of the movements has to be ours: a balance may show late what another credit did. And the balance
-    # has to have risen as the movements say: one alone may be an earlier one, by the CRM's clock.
+    # Neither sign is enough alone. A risen balance may be another credit's, shown late; a movement may be an
+    # earlier credit's, if the CRM's clock is fast.
     return Written.unknown(f"{name}: the movements do not tell whether it was given")
 
 

@@ -1,6 +1,6 @@
 """What a driver may offer whose CRM is in the adapter's own database, or keeps people as that one does.
 
-Nothing here has to be offered: a driver without it is asked through its ports, and is as right.
+No driver has to offer any of this: without it the adapter asks through the ports, with the same result.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from crm_backends.ports import Deadline
 
 @runtime_checkable
 class SharesDatabase(Protocol):
-    """A driver whose CRM may be in the adapter's own database: the two are then away together."""
+    """A driver whose CRM may be in the adapter's own database, so that both fail together."""
 
     @property
     def in_adapters_database(self) -> bool:

@@ -362,10 +362,10 @@ class Points(Protocol):
 
 @runtime_checkable
 class NamesAccounts(Protocol):
-    """A driver whose accounts are called by what may go to another person: a phone, an e-mail."""
+    """A driver whose account ids are phones or e-mails, which may pass to another person."""
 
     def account_name(self, holder: Holder) -> str | None:
-        """What this holder's account is called now; the CRM is not asked.
+        """The id of this holder's account by today's profile; the CRM is not asked.
 
         Raises ``HolderUnnamed`` as ``points_account`` does.
         """

@@ -27,7 +27,7 @@ _TOKEN_PATIENCE = 30.0
 
 
 class Auth:
-    """Base of the flows, and the one that proves nothing."""
+    """Base of the flows; by itself it sends no credentials."""
 
     async def headers(self, scope: str | None, ask: Ask, deadline: Deadline) -> Mapping[str, str] | Fault:
         """Headers for one call; a fault means that there is no token and the call cannot be sent.
@@ -37,7 +37,7 @@ class Auth:
         return {}
 
     def renew(self, scope: str | None, sent: Mapping[str, str]) -> bool:
-        """The CRM refused the headers ``sent``: forget what was in them. Whether others can be had."""
+        """The CRM refused the headers ``sent``: forget what was in them. ``True``: others can be had."""
         return False
 
     async def close(self) -> None:
@@ -255,8 +255,8 @@ class ClientCredentials(TokenAuth):
         margin: seconds before its end at which a token is not used any more; below zero: after its end, where
             asking earlier would give the same token again.
         most: tokens kept.
-        back_off: asked about each refusal; a number above zero leaves the token endpoint alone for so many
-            seconds, and the refusal counts as "not now" instead of "wrong credentials".
+        back_off: asked about each refusal. A number above zero: no token is asked for in so many seconds, and
+            the refusal counts as "not now" instead of "wrong credentials".
     """
 
     def __init__(

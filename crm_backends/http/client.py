@@ -286,8 +286,8 @@ class HttpClient:
         if isinstance(judged, Fault) and judged.away:
             self._breaker.failed(judged.reason)
         elif ticket is not None:
-            # A token says nothing of the rest: where each call needs one, it would close the breaker on
-            # a CRM that is away.
+            # A token that was given does not count: it would close the breaker while the CRM itself still
+            # does not answer.
             self._breaker.answered()
         return judged
 

@@ -158,12 +158,12 @@ Write = TypeVar("Write", bound=Callable[..., Coroutine[Any, Any, Written]])
 
 
 def port_write(method: Write) -> Write:
-    """Decorates each write of a port: what may end it before it was sent, or leave it in doubt.
+    """Decorates each write of a port: turns errors into the outcome they mean.
 
-    A deadline that has passed is NOT_SENT before anything is sent. So is a CRM that is away, or refuses our
-    credentials, as long as no write can have been done by then: what the method reads beforehand may fail.
-    After a write that the CRM took, or may have taken, every ``BackendError`` leaves it UNKNOWN. Else a
-    ``BackendMisconfigured`` or ``NotSupported`` goes through: nothing was changed, and a person has to act.
+    * The deadline has passed already: NOT_SENT; the method is not called.
+    * A ``BackendError`` after a request that the CRM took, or may have taken: UNKNOWN.
+    * Before that, the CRM does not answer or refuses our credentials (as in a read beforehand): NOT_SENT.
+    * Before that, ``BackendMisconfigured`` or ``NotSupported``: raised, since a person has to act.
     """
 
     @functools.wraps(method)

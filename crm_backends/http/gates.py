@@ -18,7 +18,7 @@ class BreakerState(enum.StrEnum):
     CLOSED = "closed"
     """Calls go through."""
     OPEN = "open"
-    """The CRM is away and not asked."""
+    """The CRM does not answer, and no calls are made."""
     HALF_OPEN = "half_open"
     """The pause is over: one call may try."""
 
@@ -30,7 +30,7 @@ class Ticket:
 class Breaker:
     """Opens after ``failures`` in a row, lets one call try after ``pause`` seconds, closes on any answer.
 
-    It writes one log line when the CRM goes away and one when it is back.
+    It writes one log line when the CRM stops answering (``crm_away``) and one when it answers (``crm_back``).
     """
 
     def __init__(self, name: str, failures: int, pause: float) -> None:

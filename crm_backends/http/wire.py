@@ -62,7 +62,7 @@ class BrokenConnection(aiohttp.ClientConnectionError):
 
 
 class TooLate(aiohttp.ClientError):
-    """The time was over before the first byte had left; none has."""
+    """The deadline passed before the first byte was sent; nothing was sent."""
 
 
 @dataclass(slots=True)
@@ -137,8 +137,8 @@ class _Connector(aiohttp.TCPConnector):
                 continue
             exchange.connecting, exchange.connected = False, True
             if transport is not None:
-                # uvloop keeps what is written until all that is ready has run, unless there is no room. Many
-                # calls would leave together, come back together, and leave the processor idle in between.
+                # Without room in the buffer uvloop sends at once. Else it collects what all ready tasks
+                # write: many calls leave and come back together, and the processor is idle in between.
                 transport.set_write_buffer_limits(high=0)
             return connection
         raise aiohttp.ClientConnectionError("the server speaks before it is asked")
@@ -177,7 +177,7 @@ class Wire:
         self._settings = settings
         self._base = str(URL(settings.base_url)).rstrip("/")
         self._session = aiohttp.ClientSession(
-            # The bulkhead bounds the connections; a second queue here would not be counted.
+            # limit=0: the bulkhead bounds the calls at once, and counts those that wait; aiohttp would not.
             connector=_Connector(limit=0, keepalive_timeout=_KEEPALIVE, ssl=_tls(settings.ca_file)),
             cookie_jar=aiohttp.DummyCookieJar(),  # a cookie would be another customer's
             headers=HEADERS,

@@ -25,15 +25,15 @@ _E164 = re.compile(r"\+[1-9][0-9]{6,14}")
 _BETWEEN = re.compile(r"[\s().\-\u058a\u2010-\u2015\u2043\u2053\u207b\u208b\u2212\u2e3a\u2e3b\u30fb\u30fc]")
 _DIGITS = re.compile(r"[0-9]{5,15}")
 _A_FRACTION = re.compile(r"[0-9]\.[0-9]?$")
-"""A number that a spreadsheet has made of the phone: its last digit is none of the phone's."""
+"""A phone that a spreadsheet has turned into a number (79161234567.0): the last digit is not the phone's."""
 _NEVER_BEGINS = {1: re.compile("[01]"), 7: re.compile("[012]")}
-"""How no number begins under the two country codes that whole groups of countries share."""
+"""Digits with which no number begins after country codes 1 and 7, each shared by several countries."""
 
 _MOBILE = (PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE)
 
 
 class UnreadablePhone(ValueError):
-    """A value that is there and no phone; the message is its shape, never the value."""
+    """There is a value, and it is no phone; the message is its shape, never the value."""
 
 
 def read_phone(text: str, region: str) -> str | None:
@@ -89,7 +89,7 @@ def read_crm_phone(text: str | None, region: str) -> str | None:
 
 
 def are_e164(phones: Sequence[str]) -> bool:
-    """Whether all of these need no further look, as those of most CRMs: for lists of millions."""
+    """Whether all of these are in E.164 already: one fast look at a list of millions."""
     return _RUSSIAN_LINES.fullmatch("\n".join([*phones, ""])) is not None
 
 

@@ -85,7 +85,7 @@ def _anywhere(text: str) -> dict[str, str]:
 def _plain(text: str) -> dict[str, str] | None:
     """The six values of a text as tills print it, with nothing about it that would have to be understood.
 
-    Nearly every receipt is such a one, and reading all the others takes several times as long.
+    Nearly every receipt is such a text; to read any other takes several times as long.
     """
     if len(text) > MAX_TEXT or _PLAIN.fullmatch(text) is None:
         return None

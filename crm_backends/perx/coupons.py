@@ -99,9 +99,9 @@ class PerxCoupons(PerxDriver):
     ) -> Written:
         """Look for a voucher of the code's reward issued since then; of a trigger nobody can tell.
 
-        Perx keeps no key of ours with a voucher. So DONE takes one voucher that nothing else of ours can have
-        got: no other code and no occasion gives the reward, no other operation of this process was told it,
-        and no second one was, or may have been, issued since then. NOT_SENT takes that there is none.
+        Perx keeps no key of ours with a voucher. So DONE needs exactly one voucher that nothing else of ours
+        can have got: no other code or occasion gives the reward, and no other operation of this process was
+        given that voucher. NOT_SENT needs a whole list without any.
 
         Raises:
             BackendError: Perx could not be asked.

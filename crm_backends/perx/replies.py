@@ -82,7 +82,7 @@ def page(what: str, reply: Reply, number: int, size: int) -> Page:
     meta = mapping(mapping(reply.body).get("meta"))
     pages = meta.get("total_pages")
     if isinstance(pages, int):
-        last = number >= pages  # an empty page before the last is none the less no end
+        last = number >= pages  # an empty page may still have others behind it
     elif not rows:
         last = True
     elif "next_page" in meta:
@@ -103,7 +103,7 @@ def number(value: object) -> Decimal | None:
 def moment(value: object, zone: ZoneInfo) -> datetime | None:
     """A moment (aware), given in ISO 8601; without an offset it is the programme's time.
 
-    Those of the calendar's first and last year are none: in another zone they may not exist.
+    ``None`` for a moment in the calendar's first or last year: in another zone it may not exist.
     """
     if not isinstance(value, str):
         return None

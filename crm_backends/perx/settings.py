@@ -202,5 +202,5 @@ class PerxSettings(HttpSettings):
 
 
 def fold(code: str) -> str:
-    """A promo code without what does not tell codes apart."""
+    """A promo code without outer blanks and capitals, which make no other code."""
     return code.strip().casefold()

@@ -120,15 +120,15 @@ class PerxUsers(PerxDriver):
         if account is None:
             return None
         if account.get("identifier") != identifier:
-            raise BackendMisconfigured("perx: another customer is told than the one asked for")
+            raise BackendMisconfigured("perx: answers with another customer than was asked for")
         told = self._customer(account).profile
         return self._compared(profile, told, identifier)
 
     def _compared(self, profile: Profile, told: Profile, identifier: str) -> Written:
         """DONE where the customer of the identifier is the person who is to be registered.
 
-        An identifier made of the phone speaks for the person, unless Perx tells another phone. One made of
-        our key does not: it is believed only where Perx tells the same phone, or e-mail without one.
+        An identifier made of the phone proves the person, unless Perx tells another phone. An identifier made
+        of our key proves nothing: Perx has to tell the same phone, or, without a phone, the same e-mail.
         """
         if self._settings.identifier == "hmac_phone":
             if None not in (told.phone, profile.phone) and told.phone != profile.phone:
@@ -143,10 +143,10 @@ class PerxUsers(PerxDriver):
         return Written.refused(Refusal.KEY_TAKEN, "perx: the identifier is another person's")
 
     async def _after_refused_create(self, profile: Profile, identifier: str, deadline: Deadline) -> Written:
-        """What a refused registration comes to: the customer may have been made a moment ago.
+        """How a registration ends that Perx refused: the customer may have been made a moment ago.
 
-        Perx does not say in a known way that identifier or phone are taken, and its searches are behind. So
-        with nobody to be seen a refusal is a doubt, and final only when it stands after ``search_lag``.
+        Perx has no known way to say that an identifier or phone is taken, and its searches are late. So while
+        no search shows the customer, a refusal is a doubt; it is final if repeated after ``search_lag``.
         """
         try:
             known = await self._registered(profile, identifier, deadline, closely=True)
@@ -196,7 +196,7 @@ class PerxUsers(PerxDriver):
                 rest = await self._merge(customer, named, deadline)
             except BackendError:
                 return Written.unknown()
-            # A half that was done must not look as if nothing had been.
+            # The first half is done: NOT_SENT would say that nothing is.
             return Written.unknown() if rest.outcome is Outcome.NOT_SENT else rest
         return await self._merge(customer, named, deadline)
 

@@ -110,7 +110,7 @@ class PostgresDriver:
         arguments: Sequence[object],
         limit: Deadline,
     ) -> list[asyncpg.Record]:
-        """The answer once more, where a date was in it that Python does not have; such a date is none.
+        """Ask again for an answer with a date that Python cannot hold; such a date is read as null.
 
         Raises:
             BackendError: it cannot be read so either.

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NAME: Final = "postgres"
 SCHEMA = Path(__file__).with_name("schema.sql")
 SCHEMA_VERSION = 3
-"""Raised with every change of ``schema.sql``: it is run over an older one, never over a newer one."""
+"""Raised with every change of ``schema.sql``, which is run over an older schema, never over a newer one."""
 _MARK = re.compile(r"koshelek-adapter schema (\d+)")
 _SCHEMA_LOCK = 0x6B6F7368656C656B  # "koshelek": processes that start together create the schema in turn
 _SCHEMA_TIMEOUT = 60.0  # seconds
@@ -91,7 +91,7 @@ class CrmDatabase:
 
     def _connecting(self) -> dict[str, Any]:
         names = {"application_name": "koshelek-adapter"}
-        if self.pooler:  # which keeps what a session begins with, and nothing else
+        if self.pooler:  # it keeps what is set while connecting, nothing that is set later
             names["timezone"] = self._zone.key
         return {"statement_cache_size": 0 if self.pooler else 100, "server_settings": names}
 

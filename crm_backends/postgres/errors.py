@@ -30,7 +30,7 @@ DATABASE_ERRORS: tuple[type[Exception], ...] = (
 CONNECT_ERRORS: tuple[type[Exception], ...] = (*DATABASE_ERRORS, ValueError)
 """``ValueError`` is what asyncpg raises for a URL it cannot read."""
 UNREADABLE: tuple[type[Exception], ...] = (ValueError, OverflowError)
-"""What asyncpg raises for a value that PostgreSQL has and Python has not. The connection is well after it."""
+"""What asyncpg raises for a value that Python cannot hold. The connection can be used afterwards."""
 
 # The statement does not fit the database: wrong SQL, missing right, missing object, unsupported feature.
 _MISFIT = ("42", "3D", "3F", "0A", "26")

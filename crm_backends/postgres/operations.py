@@ -246,7 +246,7 @@ RENAMED: Mapping[str, str] = {
     "settled_at": "issued_at",
     "settlement": "calculation_type",
 }
-"""Parameters that had another name once -> the one they have now."""
+"""Earlier name of a parameter -> today's name."""
 
 
 def nearest(name: str, names: Iterable[str]) -> str | None:

@@ -39,7 +39,7 @@ NO_POINTS = Balance(total=Decimal(0), available=Decimal(0))
 OUTCOMES = ("done", *(str(refusal) for refusal in Refusal))
 """What the column ``outcome`` of a write may say."""
 _WORD = re.compile(r"[A-Za-z_]{1,30}")
-"""What may be quoted of an outcome that is none: no name of a person, no number."""
+"""A wrong ``outcome`` that may be quoted: one word, so that no sentence and no number of a person is."""
 
 
 class RowError(ValueError):
@@ -52,7 +52,7 @@ class ValueRefused(ValueError):
 
 @dataclass(slots=True)
 class LeftOut:
-    """Rows of a list whose phone is none, in one pass."""
+    """Rows that a list leaves out because their phone is unreadable."""
 
     rows: int = 0
     shape: str = ""
@@ -137,7 +137,7 @@ def customer(row: asyncpg.Record, zone: ZoneInfo, phone: str | None) -> Customer
 
 
 def _number(value: str | None) -> str | None:
-    """A card number; a column of a fixed width fills it up with blanks, and an empty one is none."""
+    """A card number without the blanks of a column of fixed width; ``None``: it is empty."""
     return inputs.one_line(value or "") or None
 
 
@@ -244,8 +244,8 @@ def _as_text(value: object) -> str:
 def written(found: Sequence[asyncpg.Record], file: str, *, missing: Refusal, tells_points: bool) -> Written:
     """The outcome a write's row tells; ``missing`` is what no row means.
 
-    What cannot be read leaves the outcome unknown, for the statement has been executed: more than one row, a
-    word that is no outcome, and where it ``tells_points``, an amount that is none.
+    UNKNOWN for what cannot be read, since the statement has been executed: more than one row, a word that is
+    no outcome, and, if it ``tells_points``, points that are no amount.
     """
     if not found:
         return Written.refused(missing, f"{file}: returned no row, which means {missing}")

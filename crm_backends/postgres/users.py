@@ -179,7 +179,7 @@ class PostgresUsers(PostgresDriver):
     async def _listing(
         self, read: Callable[[Sequence[asyncpg.Record], str, rows.LeftOut], Sequence[T]]
     ) -> AsyncIterator[Sequence[T]]:
-        """Rows through a cursor on the server; those whose phone is none are left out, the log says how many.
+        """Rows through a cursor on the server; rows with an unreadable phone are left out and logged.
 
         One connection and one read-only transaction are held until the last batch, or as long as it may take.
         """
@@ -217,7 +217,7 @@ class PostgresUsers(PostgresDriver):
     def _customer(self, operation: str) -> Callable[[asyncpg.Record], Customer]:
         """Reads a customer from a row of ``operation``.
 
-        A phone that is none identifies nobody, so the customer has none then; the log says of which shape.
+        A phone that cannot be read counts as none; the log has its shape.
         """
         zone, region = self._zone, self._region
 

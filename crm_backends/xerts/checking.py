@@ -52,7 +52,7 @@ class _Questions:
         await self.requests.coupons(ALL_SITES, self.nobody, deadline)
 
     async def site(self, site: str, setting: str, deadline: Deadline) -> str | None:
-        """A LoopBack lists no coupons for a site that there is none of, so the site itself is asked for."""
+        """A LoopBack lists no coupons for a site that does not exist, so the site itself is asked for."""
         await self.requests.coupons(site, self.nobody, deadline)
         exists = await site_exists(self._client, site, deadline)
         if exists is None:

@@ -182,8 +182,8 @@ class XertsBackend(HttpDriver):
             return Written.refused(Refusal.CODE_EXPIRED, f"{NAME}: the coupon is gone (status 410)")
         if answer.status != 404:
             return Written.refused(reason=f"{NAME}: refuses the code (status {answer.status})")
-        # Unknown as well as redeemed; the list tells which. Nothing has been done, and until it can be read
-        # the holder is told nothing: if the coupon is open, the fault is in our settings.
+        # A 404 may mean an unknown code, a redeemed coupon, or a wrong setting of ours; the list tells which.
+        # Nothing has been done, so while the list cannot be read the code is sent again later.
         try:
             own = _with_code(await self.coupons(account, deadline=deadline), code)
         except (BackendUnavailable, BackendCredentials) as error:
@@ -196,9 +196,10 @@ class XertsBackend(HttpDriver):
         return self._why_not(own, idempotency_key)
 
     def _used(self, answer: Reply, code: str, own: XertsCoupon | None) -> Written:
-        """What a 2xx says; without the coupon, and its ``redeemedOn``, it says nothing certain.
+        """The outcome of a 2xx: DONE if the answer shows the coupon, and that it is redeemed; else UNKNOWN.
 
-        A LoopBack leaves the offer out there; ``own`` has it.
+        An activation does not redeem: there the coupon is enough. A LoopBack leaves the offer out of the
+        answer; ``own`` has it.
         """
         try:
             coupon = replies.coupon(answer.body, self._zone)

@@ -97,7 +97,7 @@ class Devices:
         """
         settings = self._settings
         body = {"id": device, "deviceModel": settings.device_model, "deviceOs": settings.device_os}
-        # As a read, since its repetition does no harm: a doubt about the device is none about the coupons.
+        # Sent as a read: a repetition does no harm, and a device in doubt leaves the coupons in no doubt.
         # A LoopBack answers 500, 409 or 422 to an id that another call has created meanwhile. So that 500 is
         # read as an answer: the question that follows tells, and counts, whether the server is in trouble.
         answer = await self._http.read(

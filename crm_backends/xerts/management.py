@@ -220,8 +220,8 @@ class Management:
     async def attach_offer(self, offer: str, site: str, campaign: Campaign) -> str:
         """Let a site issue an offer; the id of the site's offer.
 
-        A LoopBack also attaches to a site that there is none of, and answers a second attachment with what
-        the first one made, changing nothing.
+        A LoopBack also attaches to a site that does not exist. It answers a second attachment with the first,
+        and changes nothing.
 
         Raises:
             OtherTerms: the offer is attached already, on other terms.
@@ -274,7 +274,7 @@ class Management:
     # -- what is there ---------------------------------------------------------------------------------
 
     async def site_coupons(self, site: str) -> Sequence[XertsCoupon]:
-        """All coupons that were issued at a site. A LoopBack lists none for a site that there is none of."""
+        """All coupons that were issued at a site. Of a site that does not exist a LoopBack lists none."""
         method = self._settings.site_coupons_method
         reply = await self._read("coupons", method, f"api/sites/{part(site)}/coupons")
         try:
@@ -377,7 +377,7 @@ def _declined(reply: Reply) -> Declined:
         reason = {
             400: "it finds the request wrong",
             404: "it knows nothing of that id",
-            422: "it finds a value wrong, or there is such a one already",
+            422: "it finds a value wrong, or has such an entry already",
         }.get(reply.status, "without a reason that can be told")
     return Declined(f"xerts: said no, {reason} (status {reply.status})")
 
