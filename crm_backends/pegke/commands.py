@@ -1,4 +1,4 @@
-"""The command for what an operator of Pegke has to do besides running the adapter.
+"""The command of Pegke: give up the token of the application.
 
 It may not know the adapter: whoever mounts it brings the settings.
 """
@@ -8,18 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
 
+from crm_backends.command_line import ConfigFile, fail, group
 from crm_backends.pegke.driver import PegkeBackend
 from crm_backends.pegke.settings import PegkeSettings
 from crm_backends.ports import BackendError, Deadline, Outcome
 from crm_backends.registry import BackendContext
 
 LoadSettings = Callable[[Path | None], tuple[PegkeSettings, ZoneInfo]]
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file of the adapter.")]
 
 _PATIENCE = 30.0  # seconds
 _WRONG = {
@@ -36,13 +35,7 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         load_settings: gives the driver's settings and the programme's zone, for the file named by
             ``--config`` (``None``: not named), or ends the command.
     """
-    app = typer.Typer(
-        help="Commands for Pegke.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
+    app = group("Commands for Pegke.")
 
     @app.command("invalidate-token")
     def invalidate_token(config: ConfigFile = None) -> None:
@@ -56,8 +49,7 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         except BackendError as error:
             problem = str(error)
         if problem is not None:
-            typer.echo(f"error: {problem}", err=True)
-            raise typer.Exit(1)
+            fail(problem)
         typer.echo("The token is given up.")
 
     return app

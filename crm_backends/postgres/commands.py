@@ -1,4 +1,4 @@
-"""The command for whoever writes the SQL files: one of them as psql takes it.
+"""The command for whoever writes SQL files: prints one of them in the form that psql takes.
 
 It may not know the adapter: whoever mounts it brings the settings.
 """
@@ -12,11 +12,11 @@ from zoneinfo import ZoneInfo
 
 import typer
 
+from crm_backends.command_line import ConfigFile, fail, group
 from crm_backends.postgres import statements
 from crm_backends.postgres.settings import PostgresSettings
 
 LoadSettings = Callable[[Path | None], tuple[PostgresSettings, ZoneInfo]]
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file of the adapter.")]
 
 
 def make_app(load_settings: LoadSettings) -> typer.Typer:
@@ -26,13 +26,7 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         load_settings: gives the driver's settings and the programme's zone, for the file named by
             ``--config`` (``None``: not named), or ends the command.
     """
-    app = typer.Typer(
-        help="Commands for a CRM in PostgreSQL.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
+    app = group("Commands for a CRM in PostgreSQL.")
 
     @app.command("statement")
     def statement(
@@ -48,17 +42,12 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
         found = known.get(operation)
         problem = misfits[0] if misfits else found.misfit if found is not None else None
         if found is None:
-            _fail(f"there is no operation {operation}; there are: {', '.join(known)}")
+            fail(f"there is no operation {operation}; there are: {', '.join(known)}")
         elif found.unsupported:
-            _fail(f"{found.file}: declines the operation: {found.unsupported}")
+            fail(f"{found.file}: declines the operation: {found.unsupported}")
         elif problem is not None:
-            _fail(f"{problem.file}: {problem.problem}; {problem.remedy}")
+            fail(f"{problem.file}: {problem.problem}; {problem.remedy}")
         else:
             typer.echo(found.for_psql(), nl=False)
 
     return app
-
-
-def _fail(message: str) -> None:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(1)

@@ -16,12 +16,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import Annotated, NoReturn, ParamSpec, TypeVar
+from typing import Annotated, ParamSpec, TypeVar
 from zoneinfo import ZoneInfo
 
 import typer
 from pydantic import ValidationError
 
+from crm_backends.command_line import ConfigFile, fail, group
 from crm_backends.ports import BackendCredentials, BackendError
 from crm_backends.xerts.management import Campaign, Management, NewMember, NewOffer, NewVendor
 from crm_backends.xerts.management_replies import CouponReport
@@ -32,7 +33,6 @@ LoadSettings = Callable[[Path | None], tuple[XertsSettings, ZoneInfo]]
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", "-c", help="Settings file of the adapter.")]
 CsvFile = Annotated[
     str | None, typer.Option("--csv", metavar="FILE", help="Write CSV to this file; - is standard output.")
 ]
@@ -57,17 +57,17 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
             ``--config`` (``None``: not named). The text of what it raises is shown, but not that of
             pydantic, which quotes the values.
     """
-    app = _group("Set up a programme on Xerts, and read its reports.")
+    app = group("Set up a programme on Xerts, and read its reports.")
     groups = {
-        "member": _group("Members: the people who use Xerts itself."),
-        "vendor": _group("Vendors: the organisations that make offers."),
-        "site": _group("Sites: where coupons are issued and redeemed."),
-        "offer": _group("Offers: what becomes a coupon at a site."),
-        "coupons": _group("Coupons."),
-        "report": _group("Coupons issued and redeemed in a period."),
+        "member": group("Members: the people who use Xerts itself."),
+        "vendor": group("Vendors: the organisations that make offers."),
+        "site": group("Sites: where coupons are issued and redeemed."),
+        "offer": group("Offers: what becomes a coupon at a site."),
+        "coupons": group("Coupons."),
+        "report": group("Coupons issued and redeemed in a period."),
     }
-    for name, group in groups.items():
-        app.add_typer(group, name=name)
+    for name, commands in groups.items():
+        app.add_typer(commands, name=name)
 
     def run(config: Path | None, work: Callable[[Management], Awaitable[Result]]) -> Result:
         settings, zone = _loaded(load_settings, config)
@@ -239,16 +239,6 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
     return app
 
 
-def _group(about: str) -> typer.Typer:
-    return typer.Typer(
-        help=about,
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
-
-
 def _plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
     """Turn what a person can mend into one sentence and exit status 1."""
 
@@ -257,16 +247,11 @@ def _plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
         try:
             command(*args, **kwargs)
         except BackendCredentials as error:
-            _fail(f"{error}; see api_key, email and password, and what this member may do")
+            fail(f"{error}; see api_key, email and password, and what this member may do")
         except (BackendError, _Wrong) as error:
-            _fail(str(error))
+            fail(str(error))
 
     return wrapped
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(1)
 
 
 def _loaded(load_settings: LoadSettings, config: Path | None) -> tuple[XertsSettings, ZoneInfo]:
