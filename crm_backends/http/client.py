@@ -172,7 +172,7 @@ class HttpClient:
             BackendMisconfigured: a redirect, or an answer that is too long; the certificate is not trusted.
             ValueError: the path has a segment of dots.
         """
-        answer = await self._repeat(HttpCall(method, path, **details), _read_again)
+        answer = await self._timed(HttpCall(method, path, **details), _read_again)
         if isinstance(answer, Fault):
             raise answer.error(self.name)
         return answer
@@ -188,7 +188,7 @@ class HttpClient:
             BackendCredentials, BackendMisconfigured: as ``read``, only where nothing can have been done.
             ValueError: the path has a segment of dots.
         """
-        answer = await self._repeat(HttpCall(method, path, changes=True, **details), _write_again)
+        answer = await self._timed(HttpCall(method, path, changes=True, **details), _write_again)
         if (watch := _watch.get()) is not None:
             watch.may_be_done = watch.may_be_done or _may_be_done(answer)
         if isinstance(answer, Reply):
@@ -200,15 +200,16 @@ class HttpClient:
             return Written.not_sent(str(error))
         raise error
 
-    async def _repeat(self, call: HttpCall, again: Callable[[Fault], bool]) -> Reply | Fault:
-        """Try until there is a reply, a fault that will not pass, or no time."""
+    async def _timed(self, call: HttpCall, again: Callable[[Fault], bool]) -> Reply | Fault:
+        """All attempts of one call; the time they take is charged to this CRM."""
         began = time.monotonic()
         try:
-            return await self._try(call, again)
+            return await self._with_retries(call, again)
         finally:
             charge(self.name, began)
 
-    async def _try(self, call: HttpCall, again: Callable[[Fault], bool]) -> Reply | Fault:
+    async def _with_retries(self, call: HttpCall, again: Callable[[Fault], bool]) -> Reply | Fault:
+        """Attempts until there is a reply, a fault that will not pass, or no time."""
         run = _Run(call)
         first = await self._attempt(run)
         if isinstance(first, Reply) or not again(first):
@@ -216,7 +217,7 @@ class HttpClient:
         answers = [first]
 
         async def attempt() -> Reply | Fault:
-            # tenacity takes as long as a call that goes well, so it begins with a first try that did not.
+            # tenacity costs as much as a call, so it is used only after a first attempt has failed.
             return answers.pop() if answers else await self._attempt(run)
 
         return await tenacity.AsyncRetrying(
@@ -239,33 +240,36 @@ class HttpClient:
         return jitter if asked is None else min(asked + jitter, self.settings.retry_after_ceiling)
 
     async def _attempt(self, run: _Run) -> Reply | Fault:
-        """One attempt; a refused token is renewed once for all of them."""
-        answer = await self._once(run)
+        """One attempt. A refused token is renewed, once for all attempts, and the call made again."""
+        answer = await self._with_proof(run)
         refused = answer.status == 401 or _turned_away(run.call, answer)
         if refused and not run.renewed and self._auth.renew(run.call.scope, run.proof):
             run.renewed = True
-            answer = await self._once(run)
+            answer = await self._with_proof(run)
         return answer
 
-    async def _once(self, run: _Run) -> Reply | Fault:
-        """Past the breaker, with a proof of who we are, out and back."""
+    async def _with_proof(self, run: _Run) -> Reply | Fault:
+        """Send the call with the headers that prove who we are, unless the breaker is open."""
         ticket = self._breaker.admit()
         if ticket is None:
-            return _LEFT_ALONE
+            return _PAUSED
         try:
             proof = await self._auth.headers(run.call.scope, self._ask, run.call.deadline)
             if isinstance(proof, Fault):
                 return proof
             run.proof = proof
-            return await self._send(run.call, proof, ticket)
+            return await self._send_in_turn(run.call, proof, ticket)
         finally:
             self._breaker.leave(ticket)
 
     async def _ask(self, call: HttpCall) -> Reply | Fault:
         """Send a token request, on the ticket of the call that needs the token."""
-        return await self._send(call, {}, None)
+        return await self._send_in_turn(call, {}, None)
 
-    async def _send(self, call: HttpCall, proof: Mapping[str, str], ticket: Ticket | None) -> Reply | Fault:
+    async def _send_in_turn(
+        self, call: HttpCall, proof: Mapping[str, str], ticket: Ticket | None
+    ) -> Reply | Fault:
+        """Wait for a place among the calls at once, send, and say what the answer means."""
         if self._wire is None:
             raise RuntimeError("the client is not open")
         if _DOTS.search(call.path):
@@ -275,7 +279,7 @@ class HttpClient:
             return _NO_PLACE
         try:
             if ticket is not None and not self._breaker.stands(ticket):
-                return _LEFT_ALONE
+                return _PAUSED
             remaining = call.deadline.remaining()
             if remaining < _LEAST:
                 return _NO_TIME
@@ -302,7 +306,7 @@ class _Run:
     renewed: bool = False
 
 
-_LEFT_ALONE = Fault("does not answer, and is not asked for some seconds", reached=Reached.NOTHING)
+_PAUSED = Fault("does not answer, and is not asked for some seconds", reached=Reached.NOTHING)
 _NO_PLACE = Fault("too many calls at once", reached=Reached.NOTHING)
 _NO_TIME = Fault("no time left to ask", reached=Reached.NOTHING)
 

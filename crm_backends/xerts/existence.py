@@ -1,6 +1,6 @@
 """Whether a site or a device is there, and the making of devices that are not.
 
-The reference prints one call that asks for a device and none that asks for a site; a LoopBack has its own.
+The documentation has one call that asks for a device and none that asks for a site; a LoopBack has its own.
 It may not know what coupons are.
 """
 

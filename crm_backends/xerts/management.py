@@ -108,7 +108,7 @@ class Campaign:
     coupon_days: int | None = None
     """Days a coupon lives."""
     triggers: Sequence[Mapping[str, object]] = field(default_factory=tuple)
-    """As the reference writes them; the radius may have either of its names."""
+    """As the documentation writes them; the radius may have either of its names."""
 
 
 class Management:

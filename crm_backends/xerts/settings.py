@@ -1,6 +1,6 @@
 """Settings of the Xerts driver.
 
-Where the vendor's reference contradicts itself, a setting chooses. It may not open anything: the driver does.
+Where the documentation contradicts itself, a setting chooses. It may not open anything: the driver does.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Area = Literal["members", "vendors", "sites", "site_admin", "offers", "offer_sit
 
 
 class XertsSettings(HttpSettings):
-    """Where Xerts is, who we are there, which sites are ours, and how this server reads its reference."""
+    """Where Xerts is, who we are there, which sites are ours, and how this server reads the documentation."""
 
     base_url: str = Field(
         default="https://api.xerts.io",
@@ -82,11 +82,11 @@ class XertsSettings(HttpSettings):
     device_os: str = Field(default="wallet", max_length=100, description="System of the devices created.")
 
     token_header: Literal["Authorization", "Authentication"] = Field(
-        default="Authorization", description="Header for the token of a login; the reference has both."
+        default="Authorization", description="Header for the token of a login; the documentation has both."
     )
     login_for: frozenset[Area] = Field(
         default=frozenset({"vendors", "site_admin", "offers", "offer_sites", "reports"}),
-        description="Management calls that go with a login; the default are those the reference shows so.",
+        description="Management calls that go with a login; by default those that are documented so.",
     )
     coupon_paths: Literal["sites", "site", "site_devices"] = Field(
         default="sites",
@@ -104,7 +104,7 @@ class XertsSettings(HttpSettings):
     device_check: Literal["find", "exists", "GET", "POST"] = Field(
         default="find",
         description="How the server is asked whether a device exists: GET …/ID/exists as a LoopBack has it, "
-        "GET …/ID, or POST …/ID as the reference prints it. `find` tries them in this order until one tells.",
+        "GET …/ID, or POST …/ID as documented. `find` tries them in this order until one tells.",
     )
     site_admin_method: Literal["PUT", "POST"] = Field(
         default="PUT", description="Method that makes a member a site's administrator."
