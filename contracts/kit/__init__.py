@@ -1,4 +1,4 @@
-"""What the two programs, ``koshelek-adapter`` and ``koshelek-contract``, do alike: settings and terminal.
+"""What ``koshelek-adapter`` and ``koshelek-contract`` share: parts of settings, terminal, pages, languages.
 
-It knows neither of them: whoever needs it imports it, and it imports nothing of this repository.
+It may not know either of them, and imports nothing of this repository.
 """

@@ -1,7 +1,7 @@
-"""The YAML files that come with this package, read in a tenth of the time where libyaml is there.
+"""Reads the YAML files that come with this package; with libyaml in a tenth of the time.
 
-For what somebody else has written there are readers that say where a mistake is. It may not know what is in
-the files.
+Not for files that people write: the readers of those say where a mistake is. It may not know what is in the
+files.
 """
 
 from __future__ import annotations

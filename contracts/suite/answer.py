@@ -18,11 +18,11 @@ Got = tuple[int | None, str, str, CIMultiDictProxy[str], bytes, bool]
 """Status, reason, HTTP version, headers, body, whether it is only the beginning; no status: no answer."""
 
 MOST_REMEMBERED = 4096
-"""Bytes of a body whose JSON is kept once it was read; of longer ones that of the last alone is."""
+"""Bytes up to which the parsed JSON of a body is kept; of longer bodies only the latest is kept parsed."""
 
 
 class _NoJson:
-    """In place of a value: the body is no JSON."""
+    """Stands for the JSON of a body that is no JSON."""
 
     def __repr__(self) -> str:
         return "no JSON"
@@ -95,7 +95,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
-        """The body as JSON, ``NO_JSON`` where it is none; an empty body is none.
+        """The body as JSON; ``NO_JSON`` if it is empty or no JSON.
 
         Read leniently, whatever its encoding and whatever follows the first text: encoding and form are
         clauses of their own.

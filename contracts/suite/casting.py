@@ -1,8 +1,8 @@
 """The people whom the configuration names, looked at before the service is judged by them.
 
-A phone with a slip of the pen finds nobody, and that is no fault of the service. Whether a key of a person is
-wrong or the service does not find by it, somebody made up can tell; where nobody may be made up, the key is
-not used, and the run says so. It may not know which checks want these people.
+A mistyped phone finds nobody, which is no fault of the service. To tell a wrong phone from a service that
+does not find by phones, a made-up person is looked for; if nobody may be made up, the phone is not used, and
+the run says so. The same goes for e-mails. It may not know which checks want these people.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ async def _told(trial: Trial, person: Person) -> dict[str, str | None]:
 
 
 async def _works(trial: Trial, key: str) -> bool | None:
-    """Whether the service finds by this key: somebody made up is tried; ``None`` where that cannot be."""
+    """Whether the service finds a made-up person by this key; ``None``: nobody may be made up."""
     if not trial.full:
         return None
     try:

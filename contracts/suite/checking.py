@@ -63,7 +63,7 @@ class Check:
     since: str
     """Version from which on the methods it needs are there."""
     last: bool
-    """It looks back on the run, and is made when all others are done."""
+    """Whether it is made when all others are done, since it looks back on the run."""
 
 
 Verdict = Breach | Literal["kept"] | None
@@ -81,14 +81,14 @@ class Rule:
     about: str
     """What it judges: ``answer``, ``error``, …"""
     probes: bool
-    """It judges also what Koshelek would never be answered, for want of such requests."""
+    """Whether answers to requests that Koshelek never sends are judged, too."""
     chance: Callable[[Sequence[tuple[Answer, bool]]], bool] | None
-    """Whether it is chance that these answers break it, each with whether it does; else one is enough."""
+    """Whether these breaches, among all answers, may be chance; ``None``: one breach is enough."""
     silence: bool
-    """It judges also requests that were never answered."""
+    """Whether requests that were never answered are judged, too."""
 
     def on(self, answer: Answer) -> Verdict:
-        """What it says of one answer. What only the suite asks is left to the checks that ask it."""
+        """The verdict on one answer; ``None`` for answers that only a check may judge."""
         left_out = answer.method in OPTIONAL and answer.refused
         asked_by_koshelek = answer.with_credentials and not answer.probe and not left_out
         if answer.status is None and not self.silence:

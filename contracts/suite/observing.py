@@ -53,15 +53,15 @@ class Credit:
 
     answer: Answer
     grown: Points
-    """By how much the balance of the card grew that the points were asked for; it had been read before."""
+    """Growth of the balance of the card that the points are for; its balance was read before, too."""
     steps: tuple[Points, ...]
-    """The same in the steps in which it grew."""
+    """The single steps of this growth."""
     entries: tuple[tuple[str, Decimal], ...]
     """Description and amount of the bonuses that method 3 lists since then."""
     growth_of_card_never_opened: Points | None
-    """By how much the balance of a card grew that had never been opened, where the other one did not grow."""
+    """Growth of the balance of a card never opened before; tried if the first card's did not grow."""
     others: dict[str, Points]
-    """By how much the balances of others grew, by who they are; those that stayed are not in it."""
+    """Growth of the balances of other people, by who they are; balances that stayed are left out."""
     total: Points
     """The balance afterwards."""
     waited: float

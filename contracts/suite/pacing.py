@@ -21,7 +21,7 @@ class Stopped(Exception):
 
 
 class Pace:
-    """At most so many requests a second, and none while the service wants to be left alone."""
+    """At most so many requests a second, and none while the service asks to wait."""
 
     def __init__(self, rate: float | None) -> None:
         self._apart = 0.0 if rate is None else 1 / rate

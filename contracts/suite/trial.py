@@ -49,7 +49,7 @@ class Target:
     asked_for_points: float | None = None
     """When the last receipt or promo code was accepted, by the clock of the event loop."""
     last_asked: float | None = None
-    """The same, for whoever."""
+    """The same, but never forgotten; ``asked_for_points`` is, once the balances have come to rest."""
     rested: dict[str, tuple[Person, Points]] = field(default_factory=dict)
     """By card number: balances that had come to rest; nothing was asked for the card since then."""
     slowest_credit: float | None = None
@@ -57,10 +57,10 @@ class Target:
     stop_is_told: bool = False
     """Whether a check has said why the run was stopped early."""
     remarks: dict[str, None] = field(default_factory=dict)
-    """What is odd about the configuration, as it was found out: sentences, none with a value in it."""
+    """What was found to be wrong in the configuration: sentences without values."""
     _made: dict[Created, None] = field(default_factory=dict)
     earning: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Whoever compares the balance of `existing` holds it; who sends receipts for them goes through it."""
+    """Held by a check that compares the balance of `existing`; others wait for it before sending receipts."""
     earners: int = 0
     nobody_earns: asyncio.Event = field(default_factory=_set_event)
     shared: dict[str, asyncio.Future[Any]] = field(default_factory=dict)

@@ -164,16 +164,16 @@ async def impossible_birth_date(trial: Trial) -> None:
 
 @check("KLO-0-63", writes=True)
 async def impossible_phone(trial: Trial) -> None:
-    """A phone that is none is refused"""
+    """A phone that is no phone is refused"""
     profiles = [{"phone": text} for text in ("not a phone", "12", "7" * 30)]
-    await _refused(trial, *profiles, what="a profile with a phone that is none")
+    await _refused(trial, *profiles, what="a profile whose phone is no phone")
 
 
 @check("KLO-0-64", writes=True)
 async def impossible_email(trial: Trial) -> None:
-    """An e-mail that is none is refused"""
+    """An e-mail that is no e-mail is refused"""
     profiles = [{"email": text} for text in ("no-at-sign", "@example.com", "a b@example.com")]
-    await _refused(trial, *profiles, what="a profile with an email that is none")
+    await _refused(trial, *profiles, what="a profile whose email is no e-mail")
 
 
 async def _sexes(trial: Trial, *texts: str) -> None:

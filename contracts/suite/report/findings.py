@@ -101,9 +101,9 @@ def _nothing_tried(target: TargetRun, say: Language) -> str:
 
 
 def unjudged_subjects(target: TargetRun, say: Language = ENGLISH) -> list[str]:
-    """How many clauses about money, and about identity, nothing is known of, and why.
+    """How many clauses about money, and about identity, were not judged, and why.
 
-    What was not asked for, by version or selection, is not told.
+    Clauses that the version or the selection leaves out are not told.
     """
     told = []
     for subject, clauses in SUBJECTS.items():
@@ -135,7 +135,7 @@ def unjudged(results: Sequence[Result], clauses: Collection[str]) -> dict[str, s
 
 
 NOT_ASKED_FOR = ("not selected", "not in version")
-"""How reasons begin of what another version or selection would have tried."""
+"""Beginnings of the reasons why a check was left out by version or selection."""
 
 
 def official(run: Run, target: TargetRun, say: Language = ENGLISH) -> str:
@@ -150,9 +150,9 @@ def official(run: Run, target: TargetRun, say: Language = ENGLISH) -> str:
 
 
 def cause(result: Result) -> str:
-    """What came instead of what was expected, where its numbers do not count: alike for one cause.
+    """What came instead of what was expected, with every number as 9: the same text for the same cause.
 
-    For an error that is its reason. A check with several failures is told by the first.
+    For an error it is the reason. Of several failures the first counts.
     """
     if not result.failures:
         return result.reason
@@ -161,10 +161,9 @@ def cause(result: Result) -> str:
 
 
 def clause_states(results: Sequence[Result]) -> dict[str, Label]:
-    """What became of each clause that a check names; clauses without a finding are not in it.
+    """The label of each clause that a check names; clauses without a finding are not in it.
 
-    A failed check says nothing of those of its clauses that none of its failures names: it may have ended
-    before it came to them.
+    A failed check leaves out those of its clauses that no failure names: it may have ended before them.
     """
     order = list(Label)
     states: dict[str, Label] = {}
