@@ -1,7 +1,8 @@
 """Logging: structlog for ours and the libraries' alike, JSON outside a terminal.
 
 An exception is written as its type and the places it passed, never with its message: messages of
-databases and CRMs quote the data. Personal data stays out because nothing else is ever bound.
+databases and CRMs quote the data. No other field is filtered here: whoever logs names each field, and a
+personal value is never one of them. It may not know who logs.
 """
 
 from __future__ import annotations

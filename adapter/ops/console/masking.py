@@ -7,12 +7,12 @@ from adapter.loyalty.review import Item
 
 
 def last(text: str | None, characters: int = 4) -> str | None:
-    """The end of a number, by which somebody who has it before them knows it again."""
+    """The last ``characters`` of a number: enough to recognise a number that one has at hand."""
     return None if text is None else f"…{text[-characters:]}"
 
 
 def private_fields(item: Item, *, shown: bool) -> list[tuple[str, str]]:
-    """What an operation carries: names, and values that are masked unless they are ``shown``."""
+    """Names and values of what an operation carries; values are masked unless they are ``shown``."""
     match item.payload:
         case ReceiptPayload(receipt=receipt):
             numbers = [("fn", receipt.fiscal_drive), ("i", receipt.document), ("fp", receipt.sign)]
