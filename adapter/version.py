@@ -1,4 +1,4 @@
-"""Which version this is, down to the commit: what is at fault is asked for by that.
+"""Which version this is, down to the commit, so that a report of a fault can name it.
 
 Built packages carry the commit with them (``hatch_build.py`` writes it); a clone is asked, without git.
 """

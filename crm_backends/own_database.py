@@ -1,6 +1,7 @@
 """What a driver may offer whose CRM is in the adapter's own database, or keeps people as that one does.
 
-No driver has to offer any of this: without it the adapter asks through the ports, with the same result.
+No driver has to offer any of this: without it the adapter asks through the ports, with the same result. This
+module may not know any driver, nor the adapter's tables.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Whatever happens, the answer is 200, 422 or, for bad credentials, 401, with the documented content type
 and, unless it is 200, the ``{code, description}`` envelope. One log line is written per request; it holds
-no path, query or body, since those are personal data.
+no path, query or body, since those are personal data. This module may not know what a call means.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 The contract is published in part, so on the first day nobody knows all of what comes. What no setting names
 is counted, told once in the log, and kept, each with the setting that would take it in. Only callers who were
-let in are looked at. A name that could be a value itself, as the key of a map can, is masked.
+let in are looked at. A name that could be a value itself, as the key of a map can, is masked. It may not know
+where names are kept.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """aiohttp's server, changed so that it never answers by itself: always our envelope, never text or HTML.
 
-That holds for bytes that are not HTTP, and for paths and verbs that the application does not have.
+That holds for bytes that are not HTTP, and for paths and verbs that the application does not have. It may not
+know which paths those are.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Only a sale earns points; a return, and goods sold to the shop, earn none.
 points = total in roubles × rate, brought to a multiple of ``step`` by ``rounding``, and never more than
-``maximum_points``. Rounding comes before the maximum.
+``maximum_points``. Rounding comes before the maximum. It may not know the card, nor any CRM.
 """
 
 from __future__ import annotations

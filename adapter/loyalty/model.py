@@ -1,4 +1,7 @@
-"""Cards and operations, the two things the adapter itself keeps. Plain frozen data."""
+"""Cards and operations, the two things the adapter itself keeps. Plain frozen data.
+
+It may not know how they are kept, nor how a CRM is told of them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the use cases ask of the adapter's own database. ``adapter.store`` implements it."""
+"""What the use cases ask of the adapter's own database. ``adapter.store`` implements it.
+
+It may not know SQL.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Liveness and readiness. Ready means: the database answers and has this program's schema, or a later one.
 
-Readiness names every CRM besides; whether a CRM that is wrong makes the adapter not ready is a setting.
+Readiness also names every CRM; a setting decides whether the adapter is ready while a CRM does not work.
+It may not know how database and CRMs are asked.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 No label holds anything of a person. With several worker processes the calls are added up over all of them
 (prometheus-client's files, switched on by ``PROMETHEUS_MULTIPROC_DIR``); what waits is asked of the database,
-which is the same for all; whether a CRM answers is what this one process has seen.
+which is the same for all; whether a CRM answers is what this one process has seen. It may not know
+SQL, nor any CRM.
 """
 
 from __future__ import annotations

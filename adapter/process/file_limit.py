@@ -1,7 +1,7 @@
 """How many files a process may have open. Each caller is one, and so is each connection to the database.
 
 The usual limit of 1024 is soft: programs may raise it themselves. Callers that connect and say nothing would
-use it up, and then nobody gets in.
+use it up, and then nobody gets in. It may not know what is served.
 """
 
 from __future__ import annotations

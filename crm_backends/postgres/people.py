@@ -1,6 +1,6 @@
 """What the tables of ``schema.sql`` hold of a customer: shown, and removed but for what the money needs.
 
-Points and used promo codes stay, as those of a customer without a name.
+Points and used promo codes stay, as those of a customer without a name. It may not know the adapter's tables.
 """
 
 from __future__ import annotations
