@@ -34,7 +34,7 @@ def proof_findings(shown: Mapping[OperationKind, Visibility], zone: tzinfo) -> I
                     subject,
                     True,
                     "the CRM has not shown yet that it finds what it was given; a doubt waits until it has",
-                    "nothing, if nothing was sent yet: it is tried out with the first that are confirmed",
+                    "nothing, if nothing was sent yet: the first confirmed writes will show it",
                     warning=True,
                 )
             case Proof.REFUTED:

@@ -234,7 +234,7 @@ def cards_replace(
     person, reason = decided_by(by), None if note is None else noted(note)
     settings = _settings(config, data_dir)
     if not yes:
-        typer.echo(visible(f"{new} takes the place of {number}, which is no longer good then"), err=True)
+        typer.echo(visible(f"{new} replaces {number}, which is not valid any more"), err=True)
         typer.confirm("Go on?", abort=True, err=True)
     done: list[Card] = []
 

@@ -36,7 +36,7 @@ def hurry(kind: Kind = None, config: ConfigFile = None, data_dir: DataDir = None
     if due.nobody_delivers:
         say(f"{due.count} could be tried already, and nobody delivers; koshelek-adapter check says more")
     say(
-        f"{moved} will be looked at now; what is in doubt waits on until the CRM can be believed"
+        f"{moved} will be looked at now; a doubt goes on waiting until the CRM can be believed"
         if moved
         else "nothing was put off"
     )

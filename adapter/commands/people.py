@@ -70,7 +70,7 @@ def add(
 
     with_database(settings, work)
     if not known and not settings.console.people:
-        say("This is the first who may: restart serve, which has no console until then.")
+        say("This is the first person: restart serve, which has no console until then.")
 
 
 @app.command()

@@ -103,7 +103,7 @@ _SENTENCES = {
     "absent": "not in the CRM",
     "not_found": "not found, but this CRM has not proved that it finds our writes (receipts proof)",
     "cannot_tell": "the CRM cannot tell",
-    "harmless": "sent again it has no second effect in this CRM; requeue it",
+    "harmless": "sending it again has no second effect in this CRM; requeue it",
     "nobody_to_ask": "this CRM cannot be asked; look there at {key}",
     "no_answer": "the CRM gave no answer",
 }

@@ -27,7 +27,7 @@ class NumberRange(Section):
         "random",
         description="`random`: with a restored older dump, a new database or a second adapter, a number that "
         "somebody has in their wallet already is hardly ever given again; the more digits, the surer. "
-        "`counting`: one after the other, for who needs that; such a database then repeats them all.",
+        "`counting`: one after the other; such a database then repeats them all.",
     )
 
     @property

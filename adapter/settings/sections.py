@@ -239,8 +239,8 @@ class Retention(Section):
         365,
         ge=1,
         le=3650,
-        description="Days after which the details of an operation that has ended are removed; what a "
-        "repeated call is recognised and answered by stays.",
+        description="Days after which the details of an operation that has ended are removed; what is "
+        "needed to recognise and answer a repeated call stays.",
     )
     queue_log_days: int = Field(
         7, ge=1, le=3650, description="Days the job queue's own history is kept; nothing depends on it."

@@ -67,7 +67,7 @@ class PegkeSettings(HttpSettings):
         default=60.0,
         gt=0,
         le=86_400,
-        description="site_v1_1: seconds the token endpoint is left alone after such a 403.",
+        description="site_v1_1: seconds without another token request after such a 403.",
     )
 
     # merchant_v1: credentials

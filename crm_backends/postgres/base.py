@@ -115,7 +115,7 @@ class PostgresDriver:
         Raises:
             BackendError: it cannot be read so either.
         """
-        self._tell_once(statement.file, "a date or a time that only PostgreSQL has; it counts as none")
+        self._tell_once(statement.file, "a date or a time that only PostgreSQL has; it is read as null")
         try:
             limited = statements.within_limits(text, await self._database.columns(connection, text, limit))
             return await self._database.fetch(connection, limited, arguments, limit)
@@ -194,7 +194,7 @@ class PostgresDriver:
         tells_points = "points" in SQL_OPERATIONS[name].required
         written = rows.written(found, statement.file, missing=missing, tells_points=tells_points)
         if written.outcome is Outcome.DONE and written.points is None and found[0].get("points") is not None:
-            self._tell_once(statement.file, "the column points holds what is no amount; it counts as none")
+            self._tell_once(statement.file, "the column points holds what is no amount; it is read as null")
         return written
 
     def _only(self, name: str, found: Sequence[T], told: Callable[[T], object]) -> T | None:

@@ -77,7 +77,7 @@ class Samples:
                 )
             )
         elif "users_find" in self.statements and not self.findings:
-            self.findings.append(Finding("sample rows", True, "there is nobody yet to try with"))
+            self.findings.append(Finding("sample rows", True, "there is no customer yet to try with"))
         return self.findings
 
     # -- people ----------------------------------------------------------------------------------------
@@ -103,7 +103,8 @@ class Samples:
             shape, _ = wrong.most_common(1)[0]
             self._say(
                 "users_list_phones",
-                f"{wrong.total()} of {len(found)} phones are none, as {shape}; such people are not listed",
+                f"{wrong.total()} of {len(found)} phones cannot be read, as {shape}; these people "
+                "are not listed",
                 "correct them in the CRM, or select the column that holds the phone",
                 fails=not phones,
             )
@@ -300,7 +301,7 @@ class Samples:
         if operation in self.statements and (not found or found[0]["account"] is None):
             self._say(
                 operation,
-                "returns no account for a customer who was found: their points or coupons stay unseen",
+                "returns no account for a customer who was found: their points or coupons are never shown",
                 "name it by :users_reference where it is the same database",
             )
             return None
@@ -361,7 +362,7 @@ class Samples:
         except errors.UNREADABLE:
             self._say(
                 operation,
-                "holds a date or a time that only PostgreSQL has; it counts as none",
+                "holds a date or a time that only PostgreSQL has; it is read as null",
                 "correct it in the CRM",
             )
         except errors.DATABASE_ERRORS as error:
@@ -400,7 +401,7 @@ class Samples:
             self._say_of(
                 statement,
                 f"took longer than {self.timeout:g} seconds",
-                f"an index may lack: koshelek-adapter postgres statement {statement.name} | psql URL",
+                f"an index may be missing: koshelek-adapter postgres statement {statement.name} | psql URL",
                 fails=True,
             )
         else:

@@ -227,7 +227,7 @@ class PostgresUsers(PostgresDriver):
             except inputs.UnreadablePhone as error:
                 phone = None
                 file = self._statements[operation].file
-                self._tell_once(file, f"the column phone holds {error}, which is no phone; it counts as none")
+                self._tell_once(file, f"the column phone holds {error}, which is no phone: read as null")
             return rows.customer(row, zone, phone)
 
         return form

@@ -59,8 +59,8 @@ class _Questions:
             exists = await self._asked_by_login(site, deadline)
         if exists is None:
             return (
-                "its coupons can be listed; whether there is such a site this server does not tell, so "
-                "compare its id with the vendor's"
+                "its coupons can be listed; this server does not tell whether the site exists: compare its "
+                "id with the vendor's"
             )
         if not exists:
             raise ProbeFailed("there is no such site", f"correct {setting}; ask the vendor for the id")

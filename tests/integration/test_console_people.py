@@ -52,7 +52,7 @@ async def test_somebody_is_let_in_with_another_role_and_no_more(
         0,
         [
             "ivan may log in as reader.",
-            "This is the first who may: restart serve, which has no console until then.",
+            "This is the first person: restart serve, which has no console until then.",
         ],
     )
     async with management_port(adapter.service) as base, somebody(base) as person:

@@ -234,7 +234,7 @@ async def test_the_sequence_of_a_serial_column_is_found(shop: Shop) -> None:
         (
             "users_list_phones",
             "SELECT '916-45' AS phone",
-            '1 of 1 phones are none, as "999-99"',
+            '1 of 1 phones cannot be read, as "999-99"',
             "correct them",
         ),
         (
@@ -461,7 +461,7 @@ async def test_sessions_count_in_the_zone_of_the_programme(shop: Shop) -> None:
 async def test_dates_that_python_does_not_have_are_told(shop: Shop) -> None:
     await shop.admin.execute("UPDATE shop.clients SET born = '20010-01-30' WHERE no = 3")
     said = [one.detail for one in wrong(await shop.check())]
-    assert "holds a date or a time that only PostgreSQL has; it counts as none" in said
+    assert "holds a date or a time that only PostgreSQL has; it is read as null" in said
 
 
 async def test_values_nobody_knows_are_told_by_their_shape(shop: Shop) -> None:
@@ -495,7 +495,7 @@ async def test_an_empty_database_is_no_error(shop: Shop) -> None:
     await shop.admin.execute("TRUNCATE shop.clients CASCADE")
     found = await shop.check()
     assert wrong(found) == []
-    assert "there is nobody yet to try with" in [one.detail for one in found]
+    assert "there is no customer yet to try with" in [one.detail for one in found]
 
 
 async def test_without_a_list_of_people_it_is_said_that_nothing_was_tried(shop: Shop) -> None:

@@ -282,7 +282,7 @@ async def test_what_was_put_off_is_hurried(adapter: Adapter, receipts: Command) 
     done = await receipts("hurry", "--kind", "receipt")
     assert (done.status, done.out, done.err) == (
         0,
-        "1 will be looked at now; what is in doubt waits on until the CRM can be believed\n",
+        "1 will be looked at now; a doubt goes on waiting until the CRM can be believed\n",
         "",
     )
 
@@ -395,7 +395,7 @@ async def test_a_conflict_is_not_called_harmless_where_the_crm_honours_the_key(
         )
     asked = (await receipts("recheck", "--all-held")).out
     assert f"operation {sent.id}: the CRM knows our key with other contents" in asked
-    assert f"operation {doubtful.id}: sent again it has no second effect" in asked
+    assert f"operation {doubtful.id}: sending it again has no second effect" in asked
     done = await receipts("requeue", str(sent.id), "--note", "why not")
     assert done.status == 1
     assert "once that is mended there, requeue it --without-asking" in done.err

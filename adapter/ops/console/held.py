@@ -33,7 +33,7 @@ SENTENCES = {
     "absent": "not in the CRM; it can be sent again",
     "not_found": "not found, but this CRM has not proved that it finds our writes; look there at {key}",
     "cannot_tell": "the CRM cannot tell",
-    "harmless": "sent again it has no second effect in this CRM; send it again",
+    "harmless": "sending it again has no second effect in this CRM; send it again",
     "nobody_to_ask": "this CRM cannot be asked; look there at {key}",
     "no_answer": "the CRM gave no answer; try again when it is back",
 }
