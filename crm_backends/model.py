@@ -123,7 +123,7 @@ class Balance:
     """Points that can be spent now."""
 
 
-@dataclass(slots=True)  # not frozen, which takes three times as long to make, and they come by the fifty
+@dataclass(slots=True)  # not frozen, which takes three times as long to make: fifty for each card
 class PointsEntry:
     """One movement of points; negative when spent."""
 

@@ -165,7 +165,7 @@ SQL_OPERATIONS: Mapping[str, SqlOperation] = {
 """Every operation of the driver. The name is also the name of its file, without ``.sql``."""
 
 ON_CARDS = ("users_find_by_card", "users_set_card")
-"""Operations that a partner's database may do without: ours are meant for people who are found by ours."""
+"""Operations that a partner may leave out: our file counts only where people are found by our file, too."""
 
 
 _PHONES = tuple(_PHONE)
@@ -207,7 +207,7 @@ INDISPENSABLE: Mapping[str, Sequence[tuple[tuple[str, ...], str]]] = {
         (("idempotency_key",), "a code sent again would be used again, or refused as used"),
     ],
 }
-"""Parameters without which an operation mixes people or money up, any one of each group; and what follows."""
+"""Groups of parameters. A statement that uses none of a group mixes up people or money; and how."""
 USUAL: Mapping[str, tuple[str, str, str]] = {
     "users_register": (
         "idempotency_key",
@@ -225,7 +225,7 @@ USUAL: Mapping[str, tuple[str, str, str]] = {
         "right for offers that are everybody's; else select those of this account",
     ),
 }
-"""Parameters an operation can do without in a few databases only: which, what follows, what to do."""
+"""Parameters that few databases can do without: name, what happens without it, what to do."""
 
 
 def what_lacks(name: str, used: Iterable[str]) -> tuple[str, str] | None:

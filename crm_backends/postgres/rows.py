@@ -76,12 +76,12 @@ def _text(row: asyncpg.Record, column: str) -> str | None:
 
 
 def _points(row: asyncpg.Record, column: str) -> Decimal | None:
-    """An amount; what is no number or has no end (NaN, Infinity) is none."""
+    """An amount; ``None``: null, or no finite number."""
     return inputs.amount_of(row.get(column))
 
 
 def _moment(row: asyncpg.Record, column: str, zone: ZoneInfo) -> datetime | None:
-    """Aware; a value without a zone is local time of the programme, an infinite one is none."""
+    """An aware moment; without a zone it is local time of the programme. ``None``: null, or infinite."""
     value = row.get(column)
     if value is None or not 1 < value.year < 9999:
         return None

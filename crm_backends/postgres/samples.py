@@ -31,7 +31,7 @@ _PHONES, _PEOPLE, _ENTRIES = 300, 5, 50
 _LIST_TIMEOUT = 60.0  # seconds: a partner's ORDER BY may sort everybody
 _DAYS = 365
 _STRANGERS = 3
-"""So many people of the list, who all have one account, are no family."""
+"""People of the list with one account, from which on it is a mistake and not a family."""
 _WRITES = "25006"  # refused in a read-only transaction
 
 
@@ -41,7 +41,7 @@ class Samples:
 
     connection: Connection
     statements: Mapping[str, Statement]
-    """Those that fit the database, by operation."""
+    """Statements that fit the database, by operation."""
     columns: Mapping[str, list[tuple[str, str]]]
     zone: ZoneInfo
     region: str
@@ -50,7 +50,7 @@ class Samples:
     _read: Counter[str] = field(default_factory=Counter)
     _said: set[tuple[str, str]] = field(default_factory=set)
     _accounts: dict[str, dict[str, set[str]]] = field(default_factory=dict)
-    """Per operation that names accounts: the account, and whose it is said to be."""
+    """Per operation that names accounts: each account, and the people it was named for."""
 
     async def run(self) -> list[Finding]:
         """Read and judge; each thing that is wrong is told once.
@@ -83,7 +83,7 @@ class Samples:
     # -- people ----------------------------------------------------------------------------------------
 
     async def _phones(self) -> list[str]:
-        """Phones of the list in E.164, some from here and some from there."""
+        """A few phones in E.164, from different places of the list."""
         found = await self._fetch("users_list_phones", {}, most=_PHONES)
         phones: list[str] = []
         other: Counter[str] = Counter()
@@ -294,7 +294,7 @@ class Samples:
                     self._read["offers"] += 1
 
     async def _account(self, operation: str, person: Holder) -> str | None:
-        """Under what the points or coupons of a person are; told when there is nothing."""
+        """The account of a person's points or coupons; without one, a finding says so."""
         if operation not in self.statements:
             return None
         found = await self._fetch(operation, rows.holder_values(person))
@@ -351,7 +351,7 @@ class Samples:
     async def _fetch(
         self, operation: str, values: Mapping[str, object], most: int = 20
     ) -> list[asyncpg.Record]:
-        """Some rows of a statement; none where it is not ours to try, or fails, which is told."""
+        """Some rows of a statement. None if it may not be tried, or if it fails; then a finding says why."""
         statement = self.statements.get(operation)
         if statement is None:
             return []

@@ -38,7 +38,7 @@ class Misfit:
     problem: str
     remedy: str
     without_schema: bool = False
-    """A file of ours, in a database that has not what it speaks of."""
+    """Whether it is a file of ours in a database without the schema ``crm``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +75,9 @@ class Statement:
         )
 
     def compare(self, columns: Iterable[tuple[str, str]]) -> Misfit | None:
-        """Hold the columns the server announces, as (name, PostgreSQL type), against the table; then the
-        parameters."""
+        """What is wrong with the columns that the server announces, as (name, PostgreSQL type), or with the
+        parameters, by ``SQL_OPERATIONS``; ``None``: nothing."""
+
         operation = SQL_OPERATIONS[self.name]
         found = dict(columns)
         for column in operation.required:
@@ -99,7 +100,7 @@ class Statement:
         return self.lacking()
 
     def lacking(self) -> Misfit | None:
-        """That it mixes people or money up, for want of a parameter."""
+        """A missing parameter without which it would mix up people or money; ``None``: none is missing."""
         found = what_lacks(self.name, self.parameters)
         return None if found is None else Misfit(self.file, *found)
 
@@ -108,7 +109,7 @@ class Statement:
 def for_many(statement: Statement, join: str) -> str:
     """The statement for several at once: its parameters come as arrays, in the order of their numbers.
 
-    ``join`` selects from ``found``; the result has the column "wanted.number", from 1, besides.
+    ``join`` selects from ``found``; the result has one more column, "wanted.number", from 1.
     """
     types = SQL_OPERATIONS[statement.name].parameters
     names = ", ".join(statement.parameters)
