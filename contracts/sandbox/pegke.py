@@ -239,8 +239,7 @@ class Pegke(StandIn):
         token = self.tokens.find(self._outstanding or "")
         if self._outstanding is None or token is None:
             seconds: float = self.switches.token_seconds
-            self._outstanding = self.tokens.issue("application", "", seconds)
-            self.ledger.tokens_issued["application"] += 1
+            self._outstanding = self.new_token("application", "", seconds)
         else:
             seconds = (token.expires_at - now()).total_seconds()
         return {

@@ -52,8 +52,7 @@ class Tokens(Keeping):
         return Reply(reply if scope is None else {**reply, "scope": scope})
 
     def _issue(self, kind: str, subject: str, body: Mapping[str, Any]) -> str:
-        self.ledger.tokens_issued[kind] += 1
-        return self.tokens.issue(kind, subject, self._seconds(body))
+        return self.new_token(kind, subject, self._seconds(body))
 
     def _seconds(self, body: Mapping[str, Any]) -> int:
         return int(body.get("expires_in", self.switches.token_seconds))
