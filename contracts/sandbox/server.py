@@ -117,6 +117,8 @@ class StandIn(ABC):
     """What it accepts, by the name a person would look for."""
     invalid_status: ClassVar[int]
     """Status of the answer to a call that the file does not allow."""
+    takes: ClassVar[type[Switches]] = Switches
+    """What it can be switched to; none by default."""
 
     def __init__(self, switches: Switches) -> None:
         self.switches = switches
@@ -126,6 +128,11 @@ class StandIn(ABC):
         self.tokens = Tokens(self.name)
         self.handlers = self.operations()
         self.populate()
+
+    @classmethod
+    def application(cls, **switches: Any) -> web.Application:
+        """The server; ``switches`` are those of ``takes``, a wrong one raises ``ValueError``."""
+        return Server(cls(cls.takes(**switches))).application()
 
     def describe(self) -> Specification:
         """The operations of the API; by default those of the CRM's OpenAPI file."""

@@ -28,6 +28,9 @@ class Move:
     text: str
     at: datetime
     key: str | None = None
+    """A caller's key."""
+    shown_at: datetime | None = None
+    """From when a CRM that lags tells it; ``None``: from the beginning."""
 
 
 @dataclass
@@ -56,6 +59,11 @@ class Member:
     @property
     def points(self) -> Decimal:
         return sum((move.points for move in self.moves), Decimal(0))
+
+    @property
+    def shown(self) -> list[Move]:
+        """The moves that a CRM tells which lags."""
+        return [move for move in self.moves if move.shown_at is None or move.shown_at <= datetime.now(UTC)]
 
     @property
     def digits(self) -> str:
@@ -132,9 +140,12 @@ class Shop:
         text: str,
         key: str | None = None,
         ago: timedelta = timedelta(0),
+        shown_after: timedelta | None = None,
     ) -> Move:
         """Move points; below zero they are taken."""
-        move = Move(self.number(), points, text, datetime.now(UTC) - ago, key)
+        at = datetime.now(UTC) - ago
+        shown_at = None if shown_after is None else at + shown_after
+        move = Move(self.number(), points, text, at, key, shown_at)
         member.moves.append(move)
         return move
 

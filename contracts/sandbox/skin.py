@@ -14,12 +14,11 @@ from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from aiohttp import web
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict
 
 from contracts.crm import Operation, Parameter, Specification
-from contracts.sandbox.server import Call, Handler, Refused, Reply, Server, StandIn, Switches
+from contracts.sandbox.server import Call, Handler, Refused, Reply, StandIn
 from contracts.sandbox.shop import Member, Move, Shop
 
 _KINDS = {
@@ -112,17 +111,12 @@ class Skin(StandIn):
     """By the name of the method that answers."""
     base: ClassVar[str] = ""
     """What the path of each call begins with."""
-    takes: ClassVar[type[Switches]] = Switches
-    """What it can be switched to; none by default."""
     invalid_status: ClassVar[int] = 400
     denied: ClassVar[tuple[int, str]] = (401, "unauthorized")
     """Status and reason of the answer to whoever may not call."""
     not_found: ClassVar[tuple[int, str]] = (404, "not found")
     """Status and reason of the answer about a customer that is not there."""
     shop: Shop
-
-    def __init__(self, switches: Switches | None = None) -> None:
-        super().__init__(switches or Switches())
 
     def describe(self) -> Specification:
         operations = {name: route.operation(name, self.base) for name, route in self.routes.items()}
@@ -135,11 +129,6 @@ class Skin(StandIn):
         self.shop = Shop()
         for member in self.shop.members.values():
             self.joined(member)
-
-    @classmethod
-    def application(cls, **switches: Any) -> web.Application:
-        """The server; ``switches`` are those of ``takes``, a wrong one raises ``ValueError``."""
-        return Server(cls(cls.takes(**switches))).application()
 
     # -- who may call ----------------------------------------------------------------------------------
 

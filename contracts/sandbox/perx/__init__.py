@@ -12,9 +12,7 @@ Effects: ``customer_created``, ``customer_updated``, ``points_credited``, ``poin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
-
-from aiohttp import web
+from typing import ClassVar
 
 from contracts.sandbox.perx.loyalty import Loyalty
 from contracts.sandbox.perx.records import (
@@ -37,7 +35,7 @@ from contracts.sandbox.perx.records import (
 from contracts.sandbox.perx.tokens import Tokens
 from contracts.sandbox.perx.users import Users
 from contracts.sandbox.perx.vouchers import Vouchers
-from contracts.sandbox.server import Handler, Server
+from contracts.sandbox.server import Handler
 
 __all__ = [
     "BIRTHDAY_TRIGGER",
@@ -65,6 +63,7 @@ class Perx(Tokens, Users, Loyalty, Vouchers):
 
     name: ClassVar[str] = "perx"
     title: ClassVar[str] = "Perx (users, points, vouchers)"
+    takes: ClassVar[type[PerxSwitches]] = PerxSwitches
     invalid_status: ClassVar[int] = 400
     credentials: ClassVar[Mapping[str, str]] = {
         "client_id": CLIENT_ID,
@@ -75,7 +74,6 @@ class Perx(Tokens, Users, Loyalty, Vouchers):
         "rewards": ", ".join(str(number) for number in REWARDS),
         "triggers": f"{WELCOME_TRIGGER}, {BIRTHDAY_TRIGGER}",
     }
-    switches: PerxSwitches
 
     def operations(self) -> Mapping[str, Handler]:
         return {
@@ -107,6 +105,4 @@ class Perx(Tokens, Users, Loyalty, Vouchers):
         }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; ``switches`` are those of ``PerxSwitches``, a wrong one raises ``ValueError``."""
-    return Server(Perx(PerxSwitches(**switches))).application()
+application = Perx.application
