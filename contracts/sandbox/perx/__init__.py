@@ -15,23 +15,21 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from contracts.sandbox.perx.loyalty import Loyalty
+from contracts.sandbox.perx.purchases import Purchases
 from contracts.sandbox.perx.records import (
     BIRTHDAY_TRIGGER,
     CLIENT_ID,
     CLIENT_SECRET,
-    COFFEE,
-    DISCOUNT,
-    GIFT,
     IDENTIFIERS,
     LOYALTY_PROGRAM_ID,
     MERCHANT_IDENTIFIER,
-    REWARDS,
     WELCOME_TRIGGER,
     Account,
     Movement,
-    PerxSwitches,
-    Reward,
 )
+from contracts.sandbox.perx.rewards import COFFEE, DISCOUNT, GIFT, REWARDS, Reward
+from contracts.sandbox.perx.start import Start
+from contracts.sandbox.perx.switches import PerxSwitches
 from contracts.sandbox.perx.tokens import Tokens
 from contracts.sandbox.perx.users import Users
 from contracts.sandbox.perx.vouchers import Vouchers
@@ -58,7 +56,7 @@ __all__ = [
 ]
 
 
-class Perx(Tokens, Users, Loyalty, Vouchers):
+class Perx(Tokens, Users, Loyalty, Purchases, Vouchers, Start):
     """The stand-in's data and operations."""
 
     name: ClassVar[str] = "perx"

@@ -8,19 +8,8 @@ from typing import Any
 
 from contracts.crm import Operation
 from contracts.sandbox.perx.keeping import Keeping
-from contracts.sandbox.perx.records import (
-    CLIENT_ID,
-    CLIENT_SECRET,
-    MERCHANT_IDENTIFIER,
-    TENANT,
-)
-from contracts.sandbox.server import (
-    Call,
-    Refused,
-    Reply,
-    bearer,
-    now,
-)
+from contracts.sandbox.perx.records import CLIENT_ID, CLIENT_SECRET, MERCHANT_IDENTIFIER, TENANT
+from contracts.sandbox.server import Call, Refused, Reply, bearer, now
 
 _USER_SCOPE = re.compile(r"user_account\(identifier:(.+)\)")
 

@@ -34,6 +34,7 @@ from contracts.sandbox.xerts.records import (
     XertsSwitches,
 )
 from contracts.sandbox.xerts.reports import Reports
+from contracts.sandbox.xerts.start import Start
 
 __all__ = [
     "API_KEY",
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 
-class Xerts(Coupons, Management, Reports):
+class Xerts(Coupons, Management, Reports, Start):
     """The stand-in's data and operations."""
 
     name: ClassVar[str] = "xerts"

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from contracts.sandbox.server import (
-    Call,
-    Refused,
-    Reply,
-    now,
-    stamp,
-)
+from contracts.sandbox.server import Call, Refused, Reply, now, stamp
 from contracts.sandbox.xerts.keeping import Keeping
-from contracts.sandbox.xerts.records import (
-    SiteOffer,
-    moment,
-)
+from contracts.sandbox.xerts.records import SiteOffer, moment
 
 
 class Management(Keeping):
