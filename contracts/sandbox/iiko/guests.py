@@ -47,9 +47,9 @@ class Guests(Skin):
 
     def create_or_update(self, call: Call) -> Reply:
         number, phone = call.body.get("id"), call.body.get("phone")
-        known = self.shop.first(
-            lambda one: self.uid(one.id) == number if number else one.phone == phone and phone
-        )
+        by_number = self.shop.first(lambda one: self.uid(one.id) == number)
+        by_phone = self.shop.first(lambda one: phone is not None and one.phone == phone)
+        known = by_number if number else by_phone
         if known is None and not phone:
             self.refuse(400, "Phone, card or id is needed")
         member = known or self.join(more={"in_programme": False})
