@@ -11,11 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from contracts.crm import Operation
+from contracts.sandbox.fields import Row
 from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply
+from contracts.sandbox.server import Call, Reply
 from contracts.sandbox.shop import Member
 from contracts.sandbox.skin import Route, Skin
 
@@ -29,6 +29,7 @@ class Kolibri(Skin):
     name: ClassVar[str] = "kolibri"
     title: ClassVar[str] = "Kolibri (made up, for the guide)"
     invalid_status: ClassVar[int] = 200
+    denied: ClassVar[tuple[int, str]] = (200, "SID")
     credentials: ClassVar[Mapping[str, str]] = {
         "login": LOGIN,
         "password": PASSWORD,
@@ -40,12 +41,8 @@ class Kolibri(Skin):
         "bonus": Route("POST /bonus", json="guest! sum! doc!"),
     }
 
-    def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
-        if operation.security and self.tokens.find(headers.get("X-Sid", "")) is None:
-            raise Refused(self.unauthorized())
-
-    def unauthorized(self) -> Reply:
-        return self.failure(200, "SID")
+    def may_call(self, headers: Mapping[str, str]) -> bool:
+        return self.tokens.find(headers.get("X-Sid", "")) is not None
 
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"ok": 0, "err": reason}, status)
@@ -53,13 +50,12 @@ class Kolibri(Skin):
     def session(self, call: Call) -> Reply:
         if (call.body["login"], call.body["password"]) != (LOGIN, PASSWORD):
             self.refuse(200, "LOGIN")
-        self.ledger.tokens_issued["sid"] += 1
-        return Reply({"ok": 1, "sid": self.tokens.issue("sid", "", _SECONDS), "min": _SECONDS // 60})
+        return Reply({"ok": 1, "sid": self.new_token("sid", "", _SECONDS), "min": _SECONDS // 60})
 
     def guest(self, call: Call) -> Reply:
         tel, number = call.query["tel"], call.query["id"]
-        found = self.shop.find(lambda member: (member.phone or "")[-10:] == tel or str(member.id) == number)
-        return Reply({"ok": 1, "guest": self._told(found[0])}) if found else self.failure(200, "NO_GUEST")
+        found = self.shop.first(lambda member: tel == member.digits[-10:] or number == str(member.id))
+        return Reply({"ok": 1, "guest": self._told(found)}) if found else self.failure(200, "NO_GUEST")
 
     def bonus(self, call: Call) -> Reply:
         member, key = self.shop.by_id(call.body["guest"]), call.body["doc"]
@@ -70,16 +66,14 @@ class Kolibri(Skin):
             if (owner.id, move.points) != (member.id, amount):
                 self.refuse(200, "DOC_OTHER")
             return Reply({"ok": 1, "bonus": move.id})
-        move = self.shop.give(member, amount, "bonus", key)
-        self.record(call, "points.credit", customer=str(member.id), amount=amount, reference=key)
-        return Reply({"ok": 1, "bonus": move.id})
+        return Reply({"ok": 1, "bonus": self.give_points(call, member, amount, "bonus", key).id})
 
     @staticmethod
-    def _told(member: Member) -> dict[str, Any]:
+    def _told(member: Member) -> Row:
         return {
             "id": member.id,
-            "tel": (member.phone or "")[-10:],
-            "fio": " ".join(filter(None, (member.last_name, member.first_name))),
+            "tel": member.digits[-10:],
+            "fio": member.full_name("last_name", "first_name"),
             "born": f"{member.birth_date:%d.%m.%Y}" if member.birth_date else "",
             "bal": f"{member.points:.2f}",
         }

@@ -35,3 +35,5 @@ ANNA = Person(
 BORIS = Person("+79990000002", "boris@example.org", "Boris", "Ivanov", date(1984, 11, 2), Decimal(80))
 VERA = Person("+79990000003", "vera@example.org", "Vera", "Smirnova", date(2001, 1, 30), Decimal(0))
 PEOPLE = (ANNA, BORIS, VERA)
+PHONES = ", ".join(person.phone for person in PEOPLE)
+"""All of them, to be shown."""

@@ -15,26 +15,24 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from contracts.crm import Operation
-from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply, Switches
+from contracts.sandbox.fields import BIRTH_DATE, DIGITS, Fields, Row, sex
+from contracts.sandbox.people import PHONES
+from contracts.sandbox.server import Call, Reply, Switches
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
 TOKEN = "premiumbonus-sandbox-token"  # noqa: S105 - made up, opens nothing but this server
 SETTINGS = {"premiumbonus": {"token": TOKEN}}
 """See ``contracts.sandbox.CONNECTORS``."""
-_PERSON = "surname name middle_name birth_date gender email"
-_PLAIN = {"surname": "last_name", "name": "first_name", "middle_name": "patronymic", "email": "email"}
-
-
-def digits(phone: str | None) -> str:
-    """A phone as Premium Bonus writes it."""
-    return (phone or "").lstrip("+")
-
-
-def _is_phone(text: str) -> bool:
-    return len(text) == 11 and text.startswith("7") and text.isdecimal()
+_PERSON: Fields = {
+    "surname": "last_name",
+    "name": "first_name",
+    "middle_name": "patronymic",
+    "birth_date": BIRTH_DATE,
+    "gender": sex("male", "female"),
+    "email": "email",
+}
+_TAKEN = f"{' '.join(_PERSON)} card_number"
 
 
 class PremiumBonusSwitches(Switches):
@@ -49,16 +47,14 @@ class PremiumBonus(Skin):
     name: ClassVar[str] = "premiumbonus"
     title: ClassVar[str] = "Premium Bonus (buyers and their bonuses)"
     takes: ClassVar[type[Switches]] = PremiumBonusSwitches
-    invalid_status: ClassVar[int] = 400
-    credentials: ClassVar[Mapping[str, str]] = {
-        "token": TOKEN,
-        "buyers": ", ".join(digits(person.phone) for person in PEOPLE),
-    }
+    denied: ClassVar[tuple[int, str]] = (403, "Доступ запрещён")
+    not_found: ClassVar[tuple[int, str]] = (400, "Покупатель не найден")
+    credentials: ClassVar[Mapping[str, str]] = {"token": TOKEN, "buyers": PHONES.replace("+", "")}
     routes: ClassVar[Mapping[str, Route]] = {
         "buyer_groups": Route("POST /buyer-groups", json="sale_point_id"),
         "buyer_info": Route("POST /buyer-info", json="identificator! external_id sale_point_id extra_fields"),
-        "buyer_register": Route("POST /buyer-register", json=f"phone! {_PERSON} phone_checked card_number"),
-        "buyer_edit": Route("POST /buyer-edit", json=f"phone! {_PERSON} card_number"),
+        "buyer_register": Route("POST /buyer-register", json=f"phone! {_TAKEN} phone_checked"),
+        "buyer_edit": Route("POST /buyer-edit", json=f"phone! {_TAKEN}"),
         "purchase_list": Route("POST /buyer/purchase-list", json="phone!"),
         "purchase": Route(
             "POST /purchase", json="phone! sale_point_id external_purchase_id items! purchase_status"
@@ -67,15 +63,14 @@ class PremiumBonus(Skin):
     }
     switches: PremiumBonusSwitches
 
-    def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
-        if headers.get("Authorization") != TOKEN:
-            raise Refused(self.unauthorized())
-
-    def unauthorized(self) -> Reply:
-        return self.failure(403, "Доступ запрещён")
+    def may_call(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("Authorization") == TOKEN
 
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"success": False, "error_description": reason, "logger": "Aa1aA1aa"}, status)
+
+    def customer_id(self, member: Member) -> str:
+        return member.digits
 
     def buyer_groups(self, call: Call) -> Reply:
         return self._well(list=[{"id": "3f04c71b-fbd7-4310-a84b-6fd34f0bd8ff", "name": "5%"}])
@@ -84,52 +79,36 @@ class PremiumBonus(Skin):
 
     def buyer_info(self, call: Call) -> Reply:
         wanted = str(call.body["identificator"])
-        found = self.shop.find(lambda one: wanted in (digits(one.phone), one.email, one.more.get("card")))
-        if found:
-            return self._well(is_registered=True, **self._told(found[0]))
+        member = self.shop.first(lambda one: wanted in (one.digits, one.email, one.more.get("card")))
+        if member is not None:
+            return self._well(is_registered=True, **self._told(member))
         if not _is_phone(wanted):
-            self.refuse(400, "Покупатель не найден")
+            self.refuse(*self.not_found)
         return self._well(is_registered=False, phone=wanted, identificator_type="phone")
 
     def buyer_register(self, call: Call) -> Reply:
         phone = call.body["phone"]
         if not _is_phone(phone):
             self.refuse(400, "Неверный формат телефона")
-        if self.shop.find(lambda one: digits(one.phone) == phone):
+        if self.shop.first(lambda one: one.digits == phone):
             self.refuse(200, "Такой пользователь уже существует")
         member = self.shop.add(phone=f"+{phone}")
-        self._set(member, call.body)
-        self.record(call, "users.register", customer=phone)
+        member.take(call.body, _PERSON)
+        self.changed(call, "users.register", member)
         return self._well(is_register=True, **self._told(member))
 
     def buyer_edit(self, call: Call) -> Reply:
-        member = self._buyer(call.body["phone"])
-        self._set(member, call.body)
-        self.record(call, "users.update", customer=call.body["phone"])
+        member = self.named(call.body["phone"])
+        member.take(call.body, _PERSON)
+        self.changed(call, "users.update", member)
         return self._well(is_register=True, **self._told(member))
 
-    def _buyer(self, phone: str) -> Member:
-        return self.only(lambda one: digits(one.phone) == phone, 400, "Покупатель не найден")
-
     @staticmethod
-    def _set(member: Member, given: Mapping[str, Any]) -> None:
-        member.take(given, {**_PLAIN, "birth_date": "birth_date"})
-        if "gender" in given:
-            member.sex = {"male": "m", "female": "f"}[given["gender"]]
-
-    @staticmethod
-    def _told(member: Member) -> dict[str, Any]:
+    def _told(member: Member) -> Row:
         return {
             "blocked": member.more.get("blocked", False),
             "client_id": str(member.id),
-            "phone": digits(member.phone),
-            "card_number": member.more.get("card"),
-            "surname": member.last_name,
-            "name": member.first_name,
-            "middle_name": member.patronymic,
-            "birth_date": member.birth_date.isoformat() if member.birth_date else None,
-            "gender": {"m": "male", "f": "female"}.get(member.sex or ""),
-            "email": member.email,
+            **member.told({**_PERSON, "phone": DIGITS, "card_number": "card"}),
             "city": {"id": "c", "name": member.city} if member.city else None,
             "balance": member.points,
             "bonus_inactive": 0,
@@ -138,14 +117,12 @@ class PremiumBonus(Skin):
     # -- purchases -------------------------------------------------------------------------------------
 
     def purchase(self, call: Call) -> Reply:
-        member = self._buyer(call.body["phone"])
+        member = self.named(call.body["phone"])
         total = sum((Decimal(str(item["amount"])) for item in call.body["items"]), Decimal(0))
         points = round(total * self.switches.percent / 100, 2)
         key = call.body.get("external_purchase_id")
-        move = self.shop.give(member, points, "purchase", key)
-        self.record(call, "points.credit", customer=call.body["phone"], amount=points, reference=key)
         return self._well(
-            purchase_id=f"p{move.id}",
+            purchase_id=f"p{self.give_points(call, member, points, 'purchase', key).id}",
             external_purchase_id=key,
             purchase_amount=total,
             payment_amount=total,
@@ -158,16 +135,16 @@ class PremiumBonus(Skin):
     def purchase_info(self, call: Call) -> Reply:
         key = call.body["external_purchase_id"]
         for member, _ in self.shop.moves_under(key):
-            buyer = {"phone": digits(member.phone), "name": member.first_name}
+            buyer = member.told({"phone": DIGITS, "name": "first_name"})
             return self._well(external_purchase_id=key, status="approved", buyer=buyer, items=[])
         self.refuse(400, "Покупка не найдена")
 
     def purchase_list(self, call: Call) -> Reply:
-        moves = reversed(self._buyer(call.body["phone"]).moves)
+        moves = reversed(self.named(call.body["phone"]).moves)
         return self._well(list=[self._line(move) for move in moves])
 
     @staticmethod
-    def _line(move: Move) -> dict[str, Any]:
+    def _line(move: Move) -> Row:
         return {
             "id": f"p{move.id}",
             "external_id": move.key,
@@ -184,6 +161,10 @@ class PremiumBonus(Skin):
     @staticmethod
     def _well(**told: Any) -> Reply:
         return Reply({"success": True, **told, "logger": "Aa1aA1aa"})
+
+
+def _is_phone(text: str) -> bool:
+    return len(text) == 11 and text.startswith("7") and text.isdecimal()
 
 
 application = PremiumBonus.application

@@ -8,13 +8,14 @@ The requests of a CRM's API and those under ``/_sandbox/`` never meet: the latte
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import itertools
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any, ClassVar, NoReturn, TypeVar
 
@@ -116,6 +117,8 @@ class StandIn(ABC):
     """What it accepts, by the name a person would look for."""
     invalid_status: ClassVar[int]
     """Status of the answer to a call that the file does not allow."""
+    takes: ClassVar[type[Switches]] = Switches
+    """What it can be switched to; none by default."""
 
     def __init__(self, switches: Switches) -> None:
         self.switches = switches
@@ -125,6 +128,11 @@ class StandIn(ABC):
         self.tokens = Tokens(self.name)
         self.handlers = self.operations()
         self.populate()
+
+    @classmethod
+    def application(cls, **switches: Any) -> web.Application:
+        """The server; ``switches`` are those of ``takes``, a wrong one raises ``ValueError``."""
+        return Server(cls(cls.takes(**switches))).application()
 
     def describe(self) -> Specification:
         """The operations of the API; by default those of the CRM's OpenAPI file."""
@@ -176,6 +184,11 @@ class StandIn(ABC):
     ) -> None:
         """Write an effect into the ledger."""
         self.ledger.effects.append(Effect(kind, call.operation.id, customer, amount, reference))
+
+    def new_token(self, kind: str, subject: str, seconds: float) -> str:
+        """A new token, written into the ledger."""
+        self.ledger.tokens_issued[kind] += 1
+        return self.tokens.issue(kind, subject, seconds)
 
     def refuse(self, status: int, reason: str) -> NoReturn:
         """Refuse the call in the CRM's own shape."""
@@ -365,6 +378,12 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def local_time(moment: datetime, zone: tzinfo = UTC, *, milliseconds: bool = False) -> str:
+    """A moment as clocks there show it, without saying where."""
+    kind = "milliseconds" if milliseconds else "seconds"
+    return moment.astimezone(zone).replace(tzinfo=None).isoformat(" ", kind)
+
+
 def to_json(value: Any) -> str:
     """JSON text; points that are whole are printed without a point."""
     return json.dumps(value, default=_plain, ensure_ascii=False)
@@ -374,6 +393,11 @@ def bearer(headers: Mapping[str, str]) -> str | None:
     """The token of an ``Authorization: Bearer`` header."""
     scheme, _, token = headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" and token.strip() else None
+
+
+def basic(login: str, password: str) -> str:
+    """The ``Authorization`` header with these."""
+    return f"Basic {base64.b64encode(f'{login}:{password}'.encode()).decode()}"
 
 
 async def _read_body(request: web.Request, operation: Operation) -> tuple[Any, str | None]:

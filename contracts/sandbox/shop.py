@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from contracts.sandbox.fields import Fields, Row, all_fields
 from contracts.sandbox.people import PEOPLE
+
+MOSCOW = timezone(timedelta(hours=3))
+"""The time of the shop's place, which some CRMs write without saying so."""
 
 
 @dataclass
@@ -24,6 +28,9 @@ class Move:
     text: str
     at: datetime
     key: str | None = None
+    """A caller's key."""
+    shown_at: datetime | None = None
+    """From when a CRM that lags tells it; ``None``: from the beginning."""
 
 
 @dataclass
@@ -53,22 +60,38 @@ class Member:
     def points(self) -> Decimal:
         return sum((move.points for move in self.moves), Decimal(0))
 
-    def take(self, given: Mapping[str, Any], names: Mapping[str, str]) -> None:
-        """Change the fields that are given; ``names``: the CRM's name of each. A birth date is ISO text."""
-        for name, attribute in names.items():
-            if name in given:
-                value = given[name]
-                setattr(self, attribute, date.fromisoformat(value[:10]) if attribute == _BIRTH else value)
+    @property
+    def shown(self) -> list[Move]:
+        """The moves that a CRM tells which lags."""
+        return [move for move in self.moves if move.shown_at is None or move.shown_at <= datetime.now(UTC)]
 
-    def told(self, names: Mapping[str, str]) -> dict[str, Any]:
-        """These fields by the CRM's names; a birth date as ISO text."""
-        values = {name: getattr(self, attribute) for name, attribute in names.items()}
-        return {
-            name: value.isoformat() if isinstance(value, date) else value for name, value in values.items()
-        }
+    @property
+    def digits(self) -> str:
+        """The phone without its plus; empty where there is none."""
+        return (self.phone or "").lstrip("+")
 
+    def full_name(self, *parts: str) -> str:
+        """These fields of the name in one text; empty where none is known."""
+        return " ".join(getattr(self, part) for part in parts if getattr(self, part))
 
-_BIRTH = "birth_date"
+    def take(self, given: Mapping[str, Any], fields: Fields) -> None:
+        """Change what is given under the CRM's names in ``fields``."""
+        for name, one in all_fields(fields):
+            if name not in given:
+                continue
+            value = None if given[name] is None else one.taken(given[name])
+            if hasattr(self, one.ours):
+                setattr(self, one.ours, value)
+            else:
+                self.more[one.ours] = value
+
+    def told(self, fields: Fields) -> Row:
+        """These fields under the CRM's names; ``None`` where nothing is known."""
+        row: Row = {}
+        for name, one in all_fields(fields):
+            value = getattr(self, one.ours, self.more.get(one.ours))
+            row[name] = None if value is None else one.told(value)
+        return row
 
 
 class Shop:
@@ -102,6 +125,10 @@ class Shop:
         """Those who fit, oldest first."""
         return [member for member in self.members.values() if wanted(member)]
 
+    def first(self, wanted: Callable[[Member], bool]) -> Member | None:
+        """The oldest who fits."""
+        return next(filter(wanted, self.members.values()), None)
+
     def by_id(self, text: object) -> Member | None:
         """The customer with this number, given as text."""
         return self.members.get(int(str(text))) if str(text).isdecimal() else None
@@ -113,14 +140,19 @@ class Shop:
         text: str,
         key: str | None = None,
         ago: timedelta = timedelta(0),
+        shown_after: timedelta | None = None,
     ) -> Move:
         """Move points; below zero they are taken."""
-        move = Move(self.number(), points, text, datetime.now(UTC) - ago, key)
+        at = datetime.now(UTC) - ago
+        shown_at = None if shown_after is None else at + shown_after
+        move = Move(self.number(), points, text, at, key, shown_at)
         member.moves.append(move)
         return move
 
+    def moves(self) -> list[tuple[Member, Move]]:
+        """All that was moved, with whose points it was: one customer after the other, oldest first."""
+        return [(member, move) for member in self.members.values() for move in member.moves]
+
     def moves_under(self, key: str) -> list[tuple[Member, Move]]:
         """Everything that was moved under a caller's key."""
-        return [
-            (member, move) for member in self.members.values() for move in member.moves if move.key == key
-        ]
+        return [(member, move) for member, move in self.moves() if move.key == key]

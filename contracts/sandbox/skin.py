@@ -6,18 +6,20 @@ one without what it needs. It may not know any CRM.
 
 from __future__ import annotations
 
+import uuid
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from aiohttp import web
 from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict
 
 from contracts.crm import Operation, Parameter, Specification
-from contracts.sandbox.server import Handler, Server, StandIn, Switches
-from contracts.sandbox.shop import Member, Shop
+from contracts.sandbox.server import Call, Handler, Refused, Reply, StandIn
+from contracts.sandbox.shop import Member, Move, Shop
 
 _KINDS = {
     "form": "application/x-www-form-urlencoded",
@@ -30,7 +32,8 @@ class Route:
     """One call of the API. Names end in ! where they have to be there."""
 
     at: str
-    """``GET /customers/{id}``; after a question mark a part of the query that tells this call from others."""
+    """``GET /customers/{id}``, below the skin's ``base``; after a question mark a part of the query that
+    tells this call from others."""
     query: str = ""
     form: str | None = None
     json: str | None = None
@@ -38,9 +41,9 @@ class Route:
     open: bool = field(default=False)
     """Whether it needs no credentials."""
 
-    def operation(self, name: str) -> Operation:
+    def operation(self, name: str, base: str) -> Operation:
         method, address = self.at.split(" ")
-        path, _, fixed = address.partition("?")
+        path, _, fixed = f"{base}{address}".partition("?")
         told = dict(parse_qsl(fixed))
         parameters = [_parameter(one, "query") for one in (*told, *self.query.split())]
         parameters += [_parameter(f"{one}!", "path") for one in _in_braces(path)]
@@ -106,15 +109,17 @@ class Skin(StandIn):
 
     routes: ClassVar[Mapping[str, Route]]
     """By the name of the method that answers."""
-    takes: ClassVar[type[Switches]] = Switches
-    """What it can be switched to; none by default."""
+    base: ClassVar[str] = ""
+    """What the path of each call begins with."""
+    invalid_status: ClassVar[int] = 400
+    denied: ClassVar[tuple[int, str]] = (401, "unauthorized")
+    """Status and reason of the answer to whoever may not call."""
+    not_found: ClassVar[tuple[int, str]] = (404, "not found")
+    """Status and reason of the answer about a customer that is not there."""
     shop: Shop
 
-    def __init__(self, switches: Switches | None = None) -> None:
-        super().__init__(switches or Switches())
-
     def describe(self) -> Specification:
-        operations = {name: route.operation(name) for name, route in self.routes.items()}
+        operations = {name: route.operation(name, self.base) for name, route in self.routes.items()}
         return Specification(self.name, {}, operations)
 
     def operations(self) -> Mapping[str, Handler]:
@@ -125,21 +130,61 @@ class Skin(StandIn):
         for member in self.shop.members.values():
             self.joined(member)
 
-    def only(self, wanted: Callable[[Member], bool], status: int, reason: str) -> Member:
-        """The oldest customer who fits; where there is none the call is refused."""
-        found = self.shop.find(wanted)
-        return found[0] if found else self.refuse(status, reason)
+    # -- who may call ----------------------------------------------------------------------------------
+
+    @abstractmethod
+    def may_call(self, headers: Mapping[str, str]) -> bool:
+        """Whether the credentials are right."""
+
+    def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
+        if operation.security and not self.may_call(headers):
+            raise Refused(self.unauthorized())
+
+    def unauthorized(self) -> Reply:
+        return self.failure(*self.denied)
+
+    # -- customers and points --------------------------------------------------------------------------
 
     @classmethod
-    def application(cls, **switches: Any) -> web.Application:
-        """The server; ``switches`` are those of ``takes``, a wrong one raises ``ValueError``."""
-        return Server(cls(cls.takes(**switches))).application()
+    def uid(cls, number: int) -> str:
+        """The UUID of what has this number in the shop."""
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{cls.name}-sandbox:{number}"))
+
+    def customer_id(self, member: Member) -> str:
+        """What this CRM calls a customer."""
+        return str(member.id)
+
+    def named(self, wanted: str) -> Member:
+        """Whom this CRM calls so; where there is nobody the call is refused."""
+        return self.only(lambda member: self.customer_id(member) == wanted, *self.not_found)
+
+    def only(self, wanted: Callable[[Member], bool], status: int, reason: str) -> Member:
+        """The oldest customer who fits; where there is none the call is refused."""
+        found = self.shop.first(wanted)
+        return found if found is not None else self.refuse(status, reason)
+
+    def join(self, **values: Any) -> Member:
+        """A new customer with these fields of ``Member``."""
+        member = self.shop.add(**values)
+        self.joined(member)
+        return member
 
     def joined(self, member: Member) -> None:
         """What this CRM keeps of a customer besides; called for each."""
 
     def add_customer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Add a customer with the fields of ``NewMember``."""
-        member = self.shop.add(**NewMember.model_validate(values).model_dump(exclude_none=True))
-        self.joined(member)
+        member = self.join(**NewMember.model_validate(values).model_dump(exclude_none=True))
         return {"id": member.id, "phone": member.phone}
+
+    def changed(self, call: Call, kind: str, member: Member, key: str | None = None) -> None:
+        """Write into the ledger what has become of a customer."""
+        self.record(call, kind, customer=self.customer_id(member), reference=key)
+
+    def give_points(
+        self, call: Call, member: Member, points: Decimal, text: str = "", key: str | None = None
+    ) -> Move:
+        """Give points, and write it into the ledger."""
+        customer = self.customer_id(member)
+        self.record(call, "points.credit", customer=customer, amount=points, reference=key)
+        return self.shop.give(member, points, text, key)

@@ -10,14 +10,13 @@ Effects: ``points.credit`` (a session was closed).
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from contracts.crm import Operation
-from contracts.sandbox.people import PEOPLE
-from contracts.sandbox.server import Call, Refused, Reply
+from contracts.sandbox.fields import Row
+from contracts.sandbox.people import PHONES
+from contracts.sandbox.server import Call, Reply
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin
 
@@ -34,12 +33,12 @@ class TalonOne(Skin):
 
     name: ClassVar[str] = "talonone"
     title: ClassVar[str] = "Talon.One (sessions and points)"
-    invalid_status: ClassVar[int] = 400
+    denied: ClassVar[tuple[int, str]] = (401, "Unauthorized")
     credentials: ClassVar[Mapping[str, str]] = {
         "api key": API_KEY,
         "programme": str(PROGRAM),
         "attribute of points": POINTS_ATTRIBUTE,
-        "profiles": ", ".join(person.phone for person in PEOPLE),
+        "profiles": PHONES,
     }
     routes: ClassVar[Mapping[str, Route]] = {
         "balances": Route(
@@ -57,58 +56,50 @@ class TalonOne(Skin):
     rate = Decimal("0.05")
 
     def populate(self) -> None:
-        self._sessions: dict[str, dict[str, Any]] = {}
+        self._sessions: dict[str, Row] = {}
         super().populate()
 
     def joined(self, member: Member) -> None:
         member.more.setdefault("profile", str(member.id))
 
-    def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
-        if headers.get("Authorization") != f"ApiKey-v1 {API_KEY}":
-            raise Refused(self.unauthorized())
-
-    def unauthorized(self) -> Reply:
-        return self.failure(401, "Unauthorized")
+    def may_call(self, headers: Mapping[str, str]) -> bool:
+        return headers.get("Authorization") == f"ApiKey-v1 {API_KEY}"
 
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"message": reason, "StatusCode": status}, status)
 
+    def customer_id(self, member: Member) -> str:
+        return str(member.more["profile"])
+
     # -- loyalty ---------------------------------------------------------------------------------------
 
-    def profile(self, text: str) -> Member | None:
-        found = self.shop.find(lambda member: member.more["profile"] == text)
-        return found[0] if found else None
-
-    def _known(self, call: Call) -> Member:
-        member = self.profile(call.path["id"])
-        if member is None or call.path["program"] != str(PROGRAM):
+    def _profile(self, call: Call) -> Member:
+        if call.path["program"] != str(PROGRAM):
             self.refuse(404, "not found")
-        return member
+        return self.named(call.path["id"])
 
     def balances(self, call: Call) -> Reply:
-        member = self._known(call)
-        spent = -sum(move.points for move in member.moves if move.points < 0)
+        member = self._profile(call)
         active = max(member.points, Decimal(0))
         balance = {
             "activePoints": active,
             "pendingPoints": 0,
-            "spentPoints": spent,
+            "spentPoints": -sum(move.points for move in member.moves if move.points < 0),
             "expiredPoints": 0,
             "negativePoints": active - member.points,
         }
         return Reply({"balance": balance, "subledgerBalances": {}})
 
     def transactions(self, call: Call) -> Reply:
-        member = self._known(call)
+        member = self._profile(call)
         start, size = int(call.query["skip"] or 0), int(call.query["pageSize"] or 50)
         rows = [self._transaction(move) for move in reversed(member.moves)]
         return Reply({"hasMore": len(rows) > start + size, "data": rows[start : start + size]})
 
-    @staticmethod
-    def _transaction(move: Move) -> dict[str, Any]:
+    def _transaction(self, move: Move) -> Row:
         return {
             "id": move.id,
-            "transactionUUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"talonone-sandbox:{move.id}")),
+            "transactionUUID": self.uid(move.id),
             "created": move.at.isoformat(),
             "programId": PROGRAM,
             "customerSessionId": move.key,
@@ -131,16 +122,16 @@ class TalonOne(Skin):
         if key in self._sessions:
             self.refuse(400, "a closed session cannot be modified")
         attributes = given.get("attributes") or {}
-        if set(attributes) - {POINTS_ATTRIBUTE}:
-            self.refuse(400, f"attribute {min(set(attributes) - {POINTS_ATTRIBUTE})} does not exist")
-        if given.get("state") != "closed" or not given.get("profileId"):
+        if unknown := set(attributes) - {POINTS_ATTRIBUTE}:
+            self.refuse(400, f"attribute {min(unknown)} does not exist")
+        if given.get("state") != "closed" or not (profile := given.get("profileId")):
             self.refuse(400, "this stand-in takes closed sessions of a profile alone")
-        member = self.profile(given["profileId"]) or self.shop.add(more={"profile": given["profileId"]})
+        member = self.shop.first(lambda one: self.customer_id(one) == profile)
+        member = member or self.join(more={"profile": profile})
         items = given.get("cartItems") or []
         total = sum((Decimal(str(item["price"])) * item["quantity"] for item in items), Decimal(0))
         points = Decimal(str(attributes.get(POINTS_ATTRIBUTE, total * self.rate)))
-        move = self.shop.give(member, points, "Points for a purchase", key)
-        self.record(call, "points.credit", customer=str(member.id), amount=points, reference=key)
+        move = self.give_points(call, member, points, "Points for a purchase", key)
         session = {
             **given,
             "id": move.id,
@@ -154,15 +145,13 @@ class TalonOne(Skin):
             "cartItemTotal": total,
             "additionalCostTotal": 0,
         }
-        self._sessions[key] = {"customerSession": session, "effects": [self._effect(member, move)]}
-        asked = (
-            {"customerSession": session} if "customerSession" in call.body.get("responseContent", ()) else {}
-        )
-        effects = self._sessions[key]["effects"]
-        return Reply({**asked, "effects": effects, "createdCoupons": [], "createdReferrals": []})
+        told = {"customerSession": session, "effects": [self._effect(member, move)]}
+        self._sessions[key] = told
+        if "customerSession" not in call.body.get("responseContent", ()):
+            told = {"effects": told["effects"]}
+        return Reply({**told, "createdCoupons": [], "createdReferrals": []})
 
-    @staticmethod
-    def _effect(member: Member, move: Move) -> dict[str, Any]:
+    def _effect(self, member: Member, move: Move) -> Row:
         return {
             "campaignId": 1,
             "rulesetId": 1,
@@ -175,7 +164,7 @@ class TalonOne(Skin):
                 "subLedgerId": "",
                 "value": move.points,
                 "recipientIntegrationId": member.more["profile"],
-                "transactionUUID": str(uuid.uuid5(uuid.NAMESPACE_URL, f"talonone-sandbox:{move.id}")),
+                "transactionUUID": self.uid(move.id),
             },
         }
 

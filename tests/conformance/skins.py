@@ -81,7 +81,7 @@ class SkinRig(RelayedRig, Generic[Kind]):
         return Holder(f"29{member.id:011d}", self.customer_id(member), profile)
 
     def customer_id(self, member: Member) -> str:
-        return str(member.id)
+        return self.crm.customer_id(member)
 
     def account_id(self, member: Member) -> str:
         return self.customer_id(member)

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import ClassVar
 
 from contracts.sandbox import iiko
-from contracts.sandbox.shop import Member
 from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, NoSuchState
 from crm_backends.conformance.port_calls import new_card_number
@@ -29,9 +28,6 @@ class IikoRig(SkinRig[iiko.Iiko]):
         "users.set_card": "card_add",
         "points.credit": "topup",
     }
-
-    def customer_id(self, member: Member) -> str:
-        return iiko.uid(member.id)
 
     async def purchase(self, account: str, at: datetime, amount_kopecks: int) -> None:
         self.member(account).more["orders"].append((at, amount_kopecks))

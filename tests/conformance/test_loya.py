@@ -44,7 +44,7 @@ class LoyaRig(CardsInStock[loya.Loya]):
         return {"sms": kept["getSms"], "email": kept["getEmail"], "push": kept["getPush"]}
 
     async def card_of(self, customer: str) -> tuple[str | None, str | None]:
-        cards = [card for card in self.crm.cards.values() if card["clientId"] == int(customer)]
+        cards = [card for card in self.crm.cards.values() if card["owner"] == int(customer)]
         return next((card["number"] for card in cards if card["state"] == "active"), None), None
 
 

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import ClassVar
 
 from contracts.sandbox import medusa, running
-from contracts.sandbox.shop import Member
 from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ONE_ACCOUNT_ALONE, SkinRig, rig_of
@@ -25,9 +24,6 @@ class MedusaRig(SkinRig[medusa.Medusa]):
     own: ClassVar[Mapping[str, object]] = {"api_key": medusa.API_KEY}
     secret_settings = ("api_key",)
     calls: ClassVar[Mapping[str, str]] = {"users.register": "customer_create", "points.credit": "credit"}
-
-    def customer_id(self, member: Member) -> str:
-        return medusa.customer_id(member)
 
     async def move(self, account: str, points: Decimal) -> None:
         self.member(account).more["account"] = True

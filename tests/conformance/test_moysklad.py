@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from contracts.sandbox import moysklad
-from contracts.sandbox.shop import Member
 from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, OneCardEach, rig_of
@@ -23,9 +22,6 @@ class MoySkladRig(OneCardEach[moysklad.MoySklad]):
         "users.set_card": "counterparty_edit",
         "points.credit": "movement_create",
     }
-
-    def customer_id(self, member: Member) -> str:
-        return moysklad.uid(member.id)
 
 
 rig = rig_of(MoySkladRig)

@@ -13,7 +13,6 @@ import pytest
 
 from contracts.sandbox import Sandbox, running
 from contracts.sandbox import pegke as stand_in
-from contracts.sandbox.server import now
 from crm_backends import pegke
 from crm_backends.conformance import BaseGeneral, BasePoints, Relay, Rig, context
 from crm_backends.model import Holder, Profile
@@ -37,7 +36,7 @@ class PegkeRig(Rig):
         self._sandbox = sandbox
         self._settings = settings
         assert isinstance(sandbox.stand_in, stand_in.Pegke)
-        self._customers = sandbox.stand_in.customers
+        self._shop, self._customers = sandbox.stand_in.shop, sandbox.stand_in.customers
         self._give = "merchantGivePoints" if settings["dialect"] == "merchant_v1" else "siteGivePoints"
 
     def build(self, *, credentials: bool = True) -> Backend:
@@ -76,10 +75,10 @@ class PegkeRig(Rig):
         self._sandbox.fault("hang_up_after", self._give)
 
     async def double(self, account: str, key: str) -> None:
-        self._customers[account].give(Decimal(5), "given by the merchant", now())
+        self._shop.give(self._customers[account], Decimal(5), "given by the merchant")
 
     async def move(self, account: str, points: Decimal) -> None:
-        self._customers[account].give(points, "till", now())
+        self._shop.give(self._customers[account], points, "till")
 
 
 @asynccontextmanager

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from contracts.sandbox import premiumbonus
-from contracts.sandbox.shop import Member
 from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import OneCardEach, rig_of
@@ -21,9 +20,6 @@ class PremiumBonusRig(OneCardEach[premiumbonus.PremiumBonus]):
     own: ClassVar[Mapping[str, object]] = {"token": premiumbonus.TOKEN}
     secret_settings = ("token",)
     calls: ClassVar[Mapping[str, str]] = {"users.register": "buyer_register", "points.credit": "purchase"}
-
-    def customer_id(self, member: Member) -> str:
-        return premiumbonus.digits(member.phone)
 
 
 rig = rig_of(PremiumBonusRig)

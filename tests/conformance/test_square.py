@@ -24,11 +24,8 @@ class SquareRig(SkinRig[square.Square]):
     secret_settings = ("token",)
     calls: ClassVar[Mapping[str, str]] = {"users.register": "account_create", "points.credit": "accumulate"}
 
-    def customer_id(self, member: Member) -> str:
-        return square.customer_id(member)
-
     def account_id(self, member: Member) -> str:
-        return square.account_id(member)
+        return self.crm.uid(member.id)
 
 
 rig = rig_of(SquareRig)

@@ -38,9 +38,6 @@ class VoucherifyRig(SkinRig[voucherify.Voucherify]):
         whole = test.node.originalname == "test_it_does_what_it_declares_and_refuses_the_rest"
         self.crm.cards_at_once = whole or test.cls is not TestUsers
 
-    def customer_id(self, member: Member) -> str:
-        return f"cust_{member.id}"
-
     def member(self, account: str) -> Member:
         """By the code of a card, or by the customer's own id."""
         customer = self.crm.vouchers[account]["holder_id"] if account in self.crm.vouchers else account

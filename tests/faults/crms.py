@@ -23,7 +23,6 @@ from aiohttp.typedefs import Handler
 
 from contracts.sandbox import MODULES, Sandbox, pegke, perx, serving
 from contracts.sandbox.faults import FaultKind
-from contracts.sandbox.pegke import Customer, Pegke
 from contracts.sandbox.perx import Perx
 from crm_backends.postgres.database import SCHEMA
 from tests.faults.proxy import FAULTS, Proxy, lain
@@ -247,11 +246,8 @@ class CompareCrm(SandboxCrm):
     faults: Sequence[FaultKind] = tuple(kind for kind in SandboxCrm.faults if kind != "expire_token")
 
     async def prepare(self) -> None:
-        stand_in = self.sandbox.stand_in
-        assert isinstance(stand_in, Pegke)
         for person in range(1, self.people + 1):
-            phone = self.account(person)
-            stand_in.customers[phone] = Customer(f"C{person:07d}", phone, "Somebody", None, Decimal(0))
+            self.sandbox.add_customer(phone=self.account(person))
 
     def toml(self) -> str:
         return (

@@ -220,7 +220,8 @@ async def test_given_and_spent_again_is_not_taken_for_not_sent() -> None:
         sandbox.fault("hang_up_after", "merchantGivePoints")
         await give(backend)
         assert isinstance(sandbox.stand_in, stand_in.Pegke)
-        sandbox.stand_in.customers[ACCOUNT].give(Decimal(-62), "till", now())
+        shop = sandbox.stand_in
+        shop.shop.give(shop.customers[ACCOUNT], Decimal(-62), "till")
         told = await backend.reconcile_credit(
             ACCOUNT, CREDIT, idempotency_key="r-1", since=since, before=before, deadline=soon()
         )

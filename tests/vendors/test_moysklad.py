@@ -117,7 +117,7 @@ def alike(recording: Recording) -> list[str]:
 
     stood_in: Any = recording.sandbox.stand_in
     (member,) = stood_in.shop.find(lambda one: one.key == uuid5(KEY))
-    customer = stand_in.uid(member.id)
+    customer = stand_in.MoySklad.uid(member.id)
     return [
         json.dumps([operation, path, query, plain(body)], sort_keys=True, ensure_ascii=False).replace(
             customer, "CUSTOMER"
@@ -147,7 +147,7 @@ async def test_the_vendors_client_reads_the_stand_ins_refusals(sdk: Any) -> None
             assert [one["code"] for one in json.loads(stranger.value.body)["errors"]] == [1056]
             with pytest.raises(sdk.exceptions.NotFoundException) as nobody:
                 sdk.CounterpartiesApi(client(sdk, sandbox.base_url)).get_counterparty_by_id(
-                    stand_in.uid(999_999)
+                    stand_in.MoySklad.uid(999_999)
                 )
             assert [one["code"] for one in json.loads(nobody.value.body)["errors"]] == [1021]
             as_it_is = sdk.CounterpartiesApi(

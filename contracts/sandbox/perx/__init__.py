@@ -12,32 +12,28 @@ Effects: ``customer_created``, ``customer_updated``, ``points_credited``, ``poin
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
-
-from aiohttp import web
+from typing import ClassVar
 
 from contracts.sandbox.perx.loyalty import Loyalty
+from contracts.sandbox.perx.purchases import Purchases
 from contracts.sandbox.perx.records import (
     BIRTHDAY_TRIGGER,
     CLIENT_ID,
     CLIENT_SECRET,
-    COFFEE,
-    DISCOUNT,
-    GIFT,
     IDENTIFIERS,
     LOYALTY_PROGRAM_ID,
     MERCHANT_IDENTIFIER,
-    REWARDS,
     WELCOME_TRIGGER,
     Account,
     Movement,
-    PerxSwitches,
-    Reward,
 )
+from contracts.sandbox.perx.rewards import COFFEE, DISCOUNT, GIFT, REWARDS, Reward
+from contracts.sandbox.perx.start import Start
+from contracts.sandbox.perx.switches import PerxSwitches
 from contracts.sandbox.perx.tokens import Tokens
 from contracts.sandbox.perx.users import Users
 from contracts.sandbox.perx.vouchers import Vouchers
-from contracts.sandbox.server import Handler, Server
+from contracts.sandbox.server import Handler
 
 __all__ = [
     "BIRTHDAY_TRIGGER",
@@ -60,11 +56,12 @@ __all__ = [
 ]
 
 
-class Perx(Tokens, Users, Loyalty, Vouchers):
+class Perx(Tokens, Users, Loyalty, Purchases, Vouchers, Start):
     """The stand-in's data and operations."""
 
     name: ClassVar[str] = "perx"
     title: ClassVar[str] = "Perx (users, points, vouchers)"
+    takes: ClassVar[type[PerxSwitches]] = PerxSwitches
     invalid_status: ClassVar[int] = 400
     credentials: ClassVar[Mapping[str, str]] = {
         "client_id": CLIENT_ID,
@@ -75,7 +72,6 @@ class Perx(Tokens, Users, Loyalty, Vouchers):
         "rewards": ", ".join(str(number) for number in REWARDS),
         "triggers": f"{WELCOME_TRIGGER}, {BIRTHDAY_TRIGGER}",
     }
-    switches: PerxSwitches
 
     def operations(self) -> Mapping[str, Handler]:
         return {
@@ -107,6 +103,4 @@ class Perx(Tokens, Users, Loyalty, Vouchers):
         }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; ``switches`` are those of ``PerxSwitches``, a wrong one raises ``ValueError``."""
-    return Server(Perx(PerxSwitches(**switches))).application()
+application = Perx.application

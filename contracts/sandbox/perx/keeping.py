@@ -1,97 +1,34 @@
-"""What the stand-in for Perx has at the start, how a thing is found or refused, how points move."""
+"""What the stand-in for Perx keeps, how a thing is found or refused, how points move."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from contracts.sandbox.people import ANNA, BORIS, PEOPLE
 from contracts.sandbox.perx.records import (
-    COFFEE,
     DAY,
-    DISCOUNT,
-    IDENTIFIERS,
     LOYALTY_PROGRAM_ID,
-    REWARDS,
     Account,
     Movement,
-    NewCustomer,
-    PerxSwitches,
     Reservation,
-    Reward,
-    Voucher,
 )
-from contracts.sandbox.server import (
-    Call,
-    Found,
-    Refused,
-    Reply,
-    StandIn,
-    bearer,
-    now,
-)
+from contracts.sandbox.perx.rewards import Reward, Voucher
+from contracts.sandbox.perx.switches import PerxSwitches
+from contracts.sandbox.server import Call, Found, Refused, Reply, StandIn, bearer, now
 
 
 class Keeping(StandIn):
     """Base of the stand-in: its data, without a call."""
 
     switches: PerxSwitches
-
-    def populate(self) -> None:
-        self.accounts: dict[int, Account] = {}
-        self.movements: list[Movement] = []
-        self.vouchers: dict[int, Voucher] = {}
-        self.reservations: dict[int, Reservation] = {}
-        self._numbers = itertools.count(1001)
-        for person in PEOPLE:
-            account = self._add_account(
-                identifier=IDENTIFIERS[person.phone],
-                phone=person.phone,
-                email=person.email,
-                first_name=person.first_name,
-                last_name=person.last_name,
-                personal_properties={"birthday": person.birth_date.isoformat()},
-            )
-            account.points = person.points
-        anna, boris, _vera = self.accounts.values()
-        anna.aging = [(now().date() + 30 * DAY, Decimal(250)), (now().date() + 90 * DAY, Decimal(400))]
-        purchase = {"type": "Transaction", "data": {"transaction_type": "purchase", "currency": "RUB"}}
-        self._move(
-            anna, ANNA.points, "Purchase", "seed-1", ago=20 * DAY, money=Decimal(125000), details=purchase
-        )
-        self._move(
-            boris, BORIS.points, "Purchase", "seed-2", ago=10 * DAY, money=Decimal(8000), details=purchase
-        )
-        self._move(
-            boris,
-            Decimal(-500),
-            "Points redemption",
-            "seed-3",
-            ago=5 * DAY,
-            properties={"error_message": "Insufficient points", "requested_by": "till 4"},
-        )
-        self._give(anna, REWARDS[COFFEE])
-        self._give(anna, REWARDS[DISCOUNT])
-        self._give(boris, REWARDS[COFFEE]).code = None
-
-    def add_customer(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Add a customer with the fields of ``NewCustomer``."""
-        wanted = NewCustomer.model_validate(values)
-        if self._by_identifier(wanted.identifier) is not None:
-            raise ValueError(f"identifier: {wanted.identifier} is taken")
-        unknown = [number for number in wanted.rewards if number not in REWARDS]
-        if unknown:
-            raise ValueError(f"rewards: no reward {unknown[0]}; there are: {', '.join(map(str, REWARDS))}")
-        account = self._add_account(**wanted.model_dump(exclude={"points", "rewards"}))
-        if wanted.points:
-            account.points = wanted.points
-            self._move(account, wanted.points, "Opening balance", None)
-        for number in wanted.rewards:
-            self._give(account, REWARDS[number])
-        return account.as_json()
+    accounts: dict[int, Account]
+    movements: list[Movement]
+    vouchers: dict[int, Voucher]
+    reservations: dict[int, Reservation]
+    _numbers: Iterator[int]
+    """For whatever is made."""
 
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"code": status, "message": reason}, status)
@@ -132,43 +69,12 @@ class Keeping(StandIn):
         held = self.reservations.get(number)
         return self._there(held if held and held.account == account.id else None, "Transaction")
 
-    def _own_voucher(self, call: Call) -> Voucher:
-        return self._voucher_of(self._holder(call), call.path["voucherId"])
-
-    def _voucher_of(self, account: Account, number: int) -> Voucher:
-        voucher = self.vouchers.get(number)
-        found = self._there(voucher if voucher and voucher.account == account.id else None, "Voucher")
-        self._settle_time(found)
-        return found
-
-    def _reward(self, call: Call) -> Reward:
-        return self._there(REWARDS.get(call.path["rewardId"]), "Reward")
-
     def _there(self, found: Found | None, what: str) -> Found:
         if found is None:
             raise self._error(404, 1, f"{what} not found")
         return found
 
-    @staticmethod
-    def _settle_time(voucher: Voucher) -> None:
-        """What time has done to a voucher since anybody looked."""
-        if voucher.reserved_until is not None and voucher.reserved_until <= now():
-            voucher.state, voucher.reserved_until = "issued", None
-        if voucher.state == "issued" and voucher.valid_to <= now():
-            voucher.state = "expired"
-
     # Changing things
-
-    def _redeem(self, call: Call, account: Account, voucher: Voucher) -> None:
-        voucher.state, voucher.redeemed_at, voucher.reserved_until = "redeemed", now(), None
-        self._record_voucher(call, "voucher_redeemed", account, voucher)
-
-    def _record_voucher(self, call: Call, kind: str, account: Account, voucher: Voucher) -> None:
-        self.record(call, kind, customer=account.identifier, reference=str(voucher.id))
-
-    def _must_be(self, voucher: Voucher, *states: str) -> None:
-        if voucher.state not in states:
-            raise self._error(400, 42, f"Voucher cannot be used: it is {voucher.state}")
 
     def _add_account(self, *, identifier: str, **fields: Any) -> Account:
         account = Account(next(self._numbers), identifier, now(), **fields)
@@ -209,6 +115,11 @@ class Keeping(StandIn):
         )
         self.movements.append(row)
         return row
+
+    def _record_points(
+        self, call: Call, kind: str, account: Account, points: Decimal, reference: str | None
+    ) -> None:
+        self.record(call, kind, customer=account.identifier, amount=points, reference=reference)
 
     def _kept(self, reference: str | None) -> str | None:
         """A caller's reference as it is kept."""

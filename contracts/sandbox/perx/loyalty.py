@@ -1,25 +1,15 @@
-"""Calls of Perx about points: by a rule from money, or directly."""
+"""Calls of Perx about points, without a purchase."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Any
 
 from contracts.sandbox.perx.keeping import Keeping
 from contracts.sandbox.perx.paging import page_meta, page_of
-from contracts.sandbox.perx.records import (
-    LOYALTY_PROGRAM_ID,
-    Account,
-    Movement,
-    Reservation,
-)
-from contracts.sandbox.server import (
-    Call,
-    Reply,
-    now,
-    stamp,
-)
+from contracts.sandbox.perx.records import LOYALTY_PROGRAM_ID, Account, Movement, Reservation
+from contracts.sandbox.server import Call, Reply, now, stamp
 
 
 class Loyalty(Keeping):
@@ -47,30 +37,6 @@ class Loyalty(Keeping):
         data = [row.as_json() for row in page_of(rows, page, size)]
         return Reply({"data": data, "meta": page_meta(len(rows), page, size)})
 
-    def submit_transaction(self, call: Call) -> Reply:
-        account = self._account(int(call.body["user_account_id"]))
-        data = call.body["transaction_data"]
-        reference = data.get("transaction_reference")
-        points = self._rule(data["amount"])
-        row = self._purchase(account, data, Decimal(data["amount"]), points)
-        account.points += points
-        self.record(call, "points_credited", customer=account.identifier, amount=points, reference=reference)
-        return Reply(
-            {
-                "data": {
-                    "id": row.id,
-                    "user_account_id": account.id,
-                    "transaction_type": data["transaction_type"],
-                    "transaction_reference": reference,
-                    "amount": data["amount"],
-                    "currency": data["currency"],
-                    "transaction_date": data.get("transaction_date", stamp(row.at)),
-                    "points_earned": points,
-                    "properties": data.get("properties", {}),
-                }
-            }
-        )
-
     def submit_loyalty_transaction(self, call: Call) -> Reply:
         account = self._named(call)
         points, reference = Decimal(call.body["points"]), call.body.get("transaction_reference")
@@ -87,7 +53,7 @@ class Loyalty(Keeping):
             account.take(-points)
             row = self._move(account, points, "Points redemption", reference, properties=properties)
             kind = "points_burned"
-        self.record(call, kind, customer=account.identifier, amount=abs(points), reference=reference)
+        self._record_points(call, kind, account, abs(points), reference)
         return Reply({"data": self._loyalty_transaction(row, points, reference, properties)}, 201)
 
     def reserve_points(self, call: Call) -> Reply:
@@ -98,9 +64,7 @@ class Loyalty(Keeping):
         account.in_progress += points
         row = self._move(account, -points, "Points reserved", None)
         self.reservations[row.id] = Reservation(row.id, account.id, points, taken)
-        self.record(
-            call, "points_reserved", customer=account.identifier, amount=points, reference=str(row.id)
-        )
+        self._record_points(call, "points_reserved", account, points, str(row.id))
         return Reply({"data": self._loyalty_transaction(row, -points, None, {})}, 201)
 
     def revert_points(self, call: Call) -> Reply:
@@ -110,73 +74,8 @@ class Loyalty(Keeping):
         account.in_progress -= held.points
         account.give_back(held.points, held.aging)
         self._move(account, held.points, "Points reservation reverted", None)
-        self.record(
-            call, "points_released", customer=account.identifier, amount=held.points, reference=str(held.id)
-        )
+        self._record_points(call, "points_released", account, held.points, str(held.id))
         return Reply({"data": {"id": held.id}})
-
-    def create_invoice(self, call: Call) -> Reply:
-        account = self._reference(call.body["user_account"])
-        used = call.body.get("used_items", [])
-        held = [
-            self._reservation(account, item["item_id"])
-            for item in used
-            if item["item_type"].startswith("Stored")
-        ]
-        vouchers = [
-            self._voucher_of(account, item["item_id"]) for item in used if item["item_type"].startswith("Rew")
-        ]
-        for voucher in vouchers:
-            self._must_be(voucher, "issued", self.switches.reserved_state)
-        for reservation in held:
-            del self.reservations[reservation.id]
-            account.in_progress -= reservation.points
-            self.record(
-                call,
-                "points_burned",
-                customer=account.identifier,
-                amount=reservation.points,
-                reference=str(reservation.id),
-            )
-        for voucher in vouchers:
-            self._redeem(call, account, voucher)
-        earned = Decimal(0)
-        for data in call.body["transaction_data"]:
-            points = self._rule(data["collected_amount"])
-            self._purchase(account, data, Decimal(data["collected_amount"]), points)
-            account.points += points
-            earned += points
-            reference = data.get("transaction_reference")
-            self.record(
-                call, "points_credited", customer=account.identifier, amount=points, reference=reference
-            )
-        return Reply({"data": {"id": next(self._numbers), "points_earned": earned}}, 201)
-
-    def _rule(self, money: Any) -> Decimal:
-        exact = Decimal(money) * self.switches.points_per_100 / 100
-        return exact.to_integral_value(ROUND_FLOOR)
-
-    def _purchase(
-        self, account: Account, data: Mapping[str, Any], money: Decimal, points: Decimal
-    ) -> Movement:
-        reference = self._kept(data.get("transaction_reference"))
-        details = {
-            "type": "Transaction",
-            "data": {
-                "transaction_type": data["transaction_type"],
-                "transaction_reference": reference,
-                "currency": data.get("currency"),
-            },
-        }
-        return self._move(
-            account,
-            points,
-            "Purchase",
-            reference,
-            money=money,
-            details=details,
-            properties=data.get("properties", {}),
-        )
 
     def _loyalty(self, account: Account) -> dict[str, Any]:
         return {

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from contracts.sandbox.server import (
-    Found,
-)
+from contracts.sandbox.server import Found
 
 
 def page_of(rows: Sequence[Found], page: int, size: int) -> Sequence[Found]:

@@ -8,19 +8,8 @@ from typing import Any
 
 from contracts.crm import Operation
 from contracts.sandbox.perx.keeping import Keeping
-from contracts.sandbox.perx.records import (
-    CLIENT_ID,
-    CLIENT_SECRET,
-    MERCHANT_IDENTIFIER,
-    TENANT,
-)
-from contracts.sandbox.server import (
-    Call,
-    Refused,
-    Reply,
-    bearer,
-    now,
-)
+from contracts.sandbox.perx.records import CLIENT_ID, CLIENT_SECRET, MERCHANT_IDENTIFIER, TENANT
+from contracts.sandbox.server import Call, Refused, Reply, bearer, now
 
 _USER_SCOPE = re.compile(r"user_account\(identifier:(.+)\)")
 
@@ -52,8 +41,7 @@ class Tokens(Keeping):
         return Reply(reply if scope is None else {**reply, "scope": scope})
 
     def _issue(self, kind: str, subject: str, body: Mapping[str, Any]) -> str:
-        self.ledger.tokens_issued[kind] += 1
-        return self.tokens.issue(kind, subject, self._seconds(body))
+        return self.new_token(kind, subject, self._seconds(body))
 
     def _seconds(self, body: Mapping[str, Any]) -> int:
         return int(body.get("expires_in", self.switches.token_seconds))

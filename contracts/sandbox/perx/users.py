@@ -5,14 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from contracts.sandbox.perx.keeping import Keeping
-from contracts.sandbox.perx.records import (
-    Account,
-)
-from contracts.sandbox.server import (
-    Call,
-    Reply,
-    now,
-)
+from contracts.sandbox.perx.records import Account
+from contracts.sandbox.server import Call, Reply, now
 
 
 class Users(Keeping):

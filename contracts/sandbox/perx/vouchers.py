@@ -4,23 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from contracts.sandbox.perx.keeping import Keeping
+from contracts.sandbox.perx.holdings import Holdings
 from contracts.sandbox.perx.paging import page_meta, page_of
-from contracts.sandbox.perx.records import (
-    BIRTHDAY_TRIGGER,
-    DISCOUNT,
-    REWARDS,
-    WELCOME_POINTS,
-    WELCOME_TRIGGER,
-)
-from contracts.sandbox.server import (
-    Call,
-    Reply,
-    now,
-)
+from contracts.sandbox.perx.records import BIRTHDAY_TRIGGER, WELCOME_POINTS, WELCOME_TRIGGER
+from contracts.sandbox.perx.rewards import DISCOUNT, REWARDS
+from contracts.sandbox.server import Call, Reply, now
 
 
-class Vouchers(Keeping):
+class Vouchers(Holdings):
     """Listed, given, redeemed."""
 
     def list_vouchers(self, call: Call) -> Reply:
@@ -104,13 +95,7 @@ class Vouchers(Keeping):
         if trigger == WELCOME_TRIGGER:
             account.points += WELCOME_POINTS
             self._move(account, WELCOME_POINTS, "Welcome", None)
-            self.record(
-                call,
-                "points_credited",
-                customer=account.identifier,
-                amount=WELCOME_POINTS,
-                reference=trigger,
-            )
+            self._record_points(call, "points_credited", account, WELCOME_POINTS, trigger)
         else:
             self._record_voucher(call, "voucher_issued", account, self._give(account, REWARDS[DISCOUNT]))
         return Reply()

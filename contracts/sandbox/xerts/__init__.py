@@ -13,11 +13,9 @@ customer is the device's id, the reference is the redeem code or the id of what 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from aiohttp import web
-
-from contracts.sandbox.server import Handler, Server
+from contracts.sandbox.server import Handler
 from contracts.sandbox.xerts.coupons import Coupons
 from contracts.sandbox.xerts.management import Management
 from contracts.sandbox.xerts.records import (
@@ -36,6 +34,7 @@ from contracts.sandbox.xerts.records import (
     XertsSwitches,
 )
 from contracts.sandbox.xerts.reports import Reports
+from contracts.sandbox.xerts.start import Start
 
 __all__ = [
     "API_KEY",
@@ -56,11 +55,12 @@ __all__ = [
 ]
 
 
-class Xerts(Coupons, Management, Reports):
+class Xerts(Coupons, Management, Reports, Start):
     """The stand-in's data and operations."""
 
     name: ClassVar[str] = "xerts"
     title: ClassVar[str] = "Xerts (coupons)"
+    takes: ClassVar[type[XertsSwitches]] = XertsSwitches
     invalid_status: ClassVar[int] = 422
     credentials: ClassVar[Mapping[str, str]] = {
         "API-Key": API_KEY,
@@ -96,6 +96,4 @@ class Xerts(Coupons, Management, Reports):
         }
 
 
-def application(**switches: Any) -> web.Application:
-    """The server; ``switches`` are those of ``XertsSwitches``, a wrong one raises ``ValueError``."""
-    return Server(Xerts(XertsSwitches(**switches))).application()
+application = Xerts.application

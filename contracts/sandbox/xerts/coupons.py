@@ -5,19 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NoReturn
 
-from contracts.sandbox.server import (
-    Call,
-    Reply,
-    now,
-    stamp,
-)
+from contracts.sandbox.server import Call, Reply, now, stamp
 from contracts.sandbox.xerts.keeping import Keeping
-from contracts.sandbox.xerts.records import (
-    STARTED,
-    Coupon,
-    Record,
-    fixed,
-)
+from contracts.sandbox.xerts.records import STARTED, Coupon, Record, fixed
 
 
 class Coupons(Keeping):

@@ -2,18 +2,9 @@
 
 from __future__ import annotations
 
-from contracts.sandbox.server import (
-    Call,
-    Refused,
-    Reply,
-    now,
-    stamp,
-)
+from contracts.sandbox.server import Call, Refused, Reply, now, stamp
 from contracts.sandbox.xerts.keeping import Keeping
-from contracts.sandbox.xerts.records import (
-    SiteOffer,
-    moment,
-)
+from contracts.sandbox.xerts.records import SiteOffer, moment
 
 
 class Management(Keeping):
@@ -33,8 +24,7 @@ class Management(Keeping):
                 if self._passwords[member["id"]] != call.body["password"]:
                     break
                 seconds = self.switches.session_seconds
-                self.ledger.tokens_issued["session"] += 1
-                token = self.tokens.issue("session", member["id"], seconds)
+                token = self.new_token("session", member["id"], seconds)
                 return Reply({"id": token, "ttl": seconds, "created": stamp(now()), "userId": member["id"]})
         raise Refused(self._error(401, "Error", "login failed", code="LOGIN_FAILED"))
 

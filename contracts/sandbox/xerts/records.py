@@ -10,10 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from contracts.sandbox.server import (
-    Switches,
-    now,
-)
+from contracts.sandbox.server import Switches, now
 
 
 def fixed(what: str) -> str:

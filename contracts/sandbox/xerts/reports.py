@@ -6,17 +6,9 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 
-from contracts.sandbox.server import (
-    Call,
-    Reply,
-    now,
-    to_json,
-)
+from contracts.sandbox.server import Call, Reply, now, to_json
 from contracts.sandbox.xerts.keeping import Keeping
-from contracts.sandbox.xerts.records import (
-    Record,
-    SiteOffer,
-)
+from contracts.sandbox.xerts.records import Record, SiteOffer
 
 
 class Reports(Keeping):
