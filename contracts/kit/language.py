@@ -1,6 +1,6 @@
-"""Russian beside English, in the reader's language: the sentences of a program, and a catalogue beside them.
+"""Russian beside English, in the reader's language: the sentences of a program, and their translations.
 
-English is the source. A catalogue is a YAML file of sentences with slots: ``{what} is answered 200``. A
+English is the source. Translations are a YAML file of sentences with slots: ``{what} is answered 200``. A
 sentence that was put together elsewhere is matched against these, its slots are looked up by themselves. What
 is not there stays English. It may not know who says what.
 """
@@ -24,7 +24,7 @@ _DEEPEST = 4
 
 
 class Language:
-    """One language, and the catalogue that leads to it from English."""
+    """One language, and the translations that lead to it from English."""
 
     def __init__(self, code: str, sentences: Mapping[str, str], counted: Mapping[str, list[str]]) -> None:
         """``counted``: for an English plural with ``{number}`` the forms for one, a few and many."""
@@ -43,7 +43,7 @@ class Language:
         return said.format(**slots) if slots else said
 
     def sentence(self, text: str) -> str:
-        """A sentence that was put together elsewhere; as it is where the catalogue has none like it."""
+        """A sentence that was put together elsewhere; as it is where no translation fits."""
         if not self._sentences:
             return text
         if text not in self._known:
@@ -86,8 +86,8 @@ def _slavic(number: int) -> int:
 
 
 @cache
-def catalogue(file: Path) -> dict[str, Any]:
-    """A catalogue as it is kept: ``sentences`` and ``counted``."""
+def translations(file: Path) -> dict[str, Any]:
+    """A file of translations as it is: ``sentences`` and ``counted``."""
     return yaml_files.read(file)
 
 

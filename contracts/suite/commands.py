@@ -154,7 +154,7 @@ def run(
     say = _spoken(options)
     try:
         if listing:
-            typer.echo(runner.catalogue(options))
+            typer.echo(runner.list_clauses(options))
             return
         found = asyncio.run(
             runner.run(
@@ -226,7 +226,7 @@ def play(
     from contracts.suite import playing
 
     if listing or call is None:
-        typer.echo(playing.catalogue())
+        typer.echo(playing.list_calls())
         return
     options, password = _options(
         config,

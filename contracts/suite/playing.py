@@ -173,8 +173,8 @@ def _explained(calls: dict[str, Any]) -> list[str]:
     return [f"  {name:<18} {(function.__doc__ or '').strip()}" for name, function in calls.items()]
 
 
-def catalogue() -> str:
-    """What can be played."""
+def list_calls() -> str:
+    """Every call and scenario that can be played, each with its options."""
     return "\n".join(
         [
             "play URL CALL [NUMBER] [options]",

@@ -341,7 +341,7 @@ def latencies(answers: Iterable[Answer]) -> Iterable[Latency]:
         yield Latency(method, len(seconds), cuts[49], cuts[94], cuts[98], max(seconds))
 
 
-def catalogue(options: Options) -> str:
+def list_clauses(options: Options) -> str:
     """Every clause of the version and the selection with its checks, as ``--list`` prints it.
 
     Raises ``CannotRun`` when there is none.

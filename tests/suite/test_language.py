@@ -1,4 +1,4 @@
-"""Russian beside English: nothing that a reader meets is left out of the catalogue, and its slots fit."""
+"""Russian beside English: nothing that a reader meets is left out of the translations, and its slots fit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contracts.cli import app
 from contracts.loyalty_online import clauses
 from contracts.suite.config import Options
 from contracts.suite.judging import everything
-from contracts.suite.language import ENGLISH, by_browser, by_locale, catalogue, language
+from contracts.suite.language import ENGLISH, by_browser, by_locale, language, translations
 from contracts.suite.pages import forms, phone
 from contracts.suite.report import page
 from contracts.suite.report.findings import METHODS, OUTCOMES, Label, verdict
@@ -153,17 +153,17 @@ def test_every_piece_of_a_sentence_is_known() -> None:
 def test_everything_that_the_program_says_is_known() -> None:
     said = of_the_program()
     assert len(said) > 180
-    known = {*catalogue()["sentences"], *catalogue()["counted"]}
+    known = {*translations()["sentences"], *translations()["counted"]}
     assert {
         text for text in said if text not in known and re.search("[a-z]{2}", text)
     } - SAME_IN_BOTH == set()
 
 
 def test_slots_are_the_same_in_both_languages() -> None:
-    for english, russian in catalogue()["sentences"].items():
+    for english, russian in translations()["sentences"].items():
         assert set(SLOT.findall(russian)) <= set(SLOT.findall(english)), english
         assert len(set(SLOT.findall(english))) == len(SLOT.findall(english)), english
-    for english, forms_ in catalogue()["counted"].items():
+    for english, forms_ in translations()["counted"].items():
         assert len(forms_) == 3
         assert all(SLOT.findall(form) == SLOT.findall(english) for form in forms_)
 

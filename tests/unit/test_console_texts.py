@@ -17,7 +17,7 @@ from adapter.loyalty.ports import Proof
 from adapter.loyalty.review import AuditAction
 from adapter.ops.console import drawing, held, pages
 from adapter.ops.console.sessions import Sessions
-from contracts.kit.language import LANGUAGES, catalogue
+from contracts.kit.language import LANGUAGES, translations
 from crm_backends.ports import Finding
 
 _SAID = re.compile(r"""\b(?:t|say)\(\s*(?:'((?:[^'\\]|\\.)*)'|"((?:[^"\\]|\\.)*)")""")
@@ -38,7 +38,7 @@ NOT_BY_THE_SOURCE = {
     )
 }
 """Where a slot is a word that decides, an example."""
-SENTENCES: dict[str, str] = catalogue(drawing.RUSSIAN)["sentences"]
+SENTENCES: dict[str, str] = translations(drawing.RUSSIAN)["sentences"]
 
 
 def said() -> set[str]:

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from adapter.ops.console import masking
-from contracts.kit.language import Language, catalogue
+from contracts.kit.language import Language, translations
 from contracts.kit.pages import base_style
 
 FOLDER = Path(__file__).parent
@@ -29,7 +29,7 @@ def language(code: str) -> Language:
     """``en`` or ``ru``."""
     if code == "en":
         return Language("en", {}, {})
-    content = catalogue(RUSSIAN)
+    content = translations(RUSSIAN)
     return Language(code, content["sentences"], content["counted"])
 
 

@@ -1,6 +1,6 @@
 """What the terminal, the report and the pages say, in the reader's language: see ``contracts.kit.language``.
 
-The catalogue is ``russian.yaml``; what a clause says is in ``clauses.csv``. It may not know who says what.
+Translations are in ``russian.yaml``; what a clause says is in ``clauses.csv``. It may not know who says what.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contracts.kit import language as kit
 from contracts.kit.language import LANGUAGES, by_browser, by_locale
 from contracts.suite.results import Clause
 
-__all__ = ["ENGLISH", "LANGUAGES", "Language", "by_browser", "by_locale", "catalogue", "language"]
+__all__ = ["ENGLISH", "LANGUAGES", "Language", "by_browser", "by_locale", "language", "translations"]
 
 FILE = Path(__file__).with_name("russian.yaml")
 
@@ -34,10 +34,10 @@ def language(code: str) -> Language:
     """``en`` or ``ru``."""
     if code == "en":
         return ENGLISH
-    content = catalogue()
+    content = translations()
     return Language(code, content["sentences"], content["counted"])
 
 
-def catalogue() -> dict[str, Any]:
-    """The catalogue as it is kept: ``sentences`` and ``counted``."""
-    return kit.catalogue(FILE)
+def translations() -> dict[str, Any]:
+    """The translations as they are kept: ``sentences`` and ``counted``."""
+    return kit.translations(FILE)
