@@ -223,7 +223,7 @@ class Service:
             renew_pool(pool, url, self.settings.database, durable=pool is not self._worker_pool)
 
     def trial_application(self, login: str, password: str) -> web.Application:
-        """The public port once more, for a suite that tries it beside the one that serves.
+        """A second public port, for the contract suite to try while the first one serves.
 
         Nothing of it is counted. The lists of all users are left out: they may be long.
         """
@@ -250,7 +250,7 @@ class Service:
     async def _somebody_was_added(self) -> bool:
         """Whether ``koshelek-adapter people`` has let somebody in to the console.
 
-        While the database does not answer that may be so; the console lets in nobody it does not know.
+        ``True`` as well while the database does not answer: the console lets in only people it knows.
         """
         try:
             async with asyncio.timeout(_READY_PATIENCE):
@@ -319,7 +319,7 @@ class Service:
             async with asyncio.timeout(2), Gateway(self.pool, _READY_PATIENCE).connection() as connection:
                 version = await schema_version(connection)
         except StoreBusy:
-            return None  # it answers others; to leave this replica alone would only burden them more
+            return None  # every connection is in use: fewer replicas would have more to do each
         except (StoreUnavailable, TimeoutError):
             return "the database does not answer"
         except asyncpg.PostgresError:

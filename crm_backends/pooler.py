@@ -1,7 +1,7 @@
-"""Whether a pooler stands before a database that our prepared statements get lost in.
+"""Whether a pooler in front of a database loses our prepared statements.
 
-In transaction mode it gives one session of the server to several connections in turn. A statement that one of
-them has prepared is then in the other's way, or gone. It may not know what is kept in the database.
+In transaction mode it gives one session of the server to several connections in turn. A statement that one
+connection has prepared then collides with another's, or is gone. It may not know what is kept there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How much of the time of what is under way each CRM took: added up by the drivers, read by whoever asked.
+"""How many seconds of a request each CRM took: drivers add them up, whoever began the request reads them.
 
 It may not know what is asked of a CRM, nor who wants to know.
 """
@@ -12,8 +12,11 @@ _spent: ContextVar[dict[str, float] | None] = ContextVar("spent", default=None)
 
 
 class Counting:
-    """``with Counting() as seconds``: name of a driver -> seconds spent on calls to its CRM, of what happens
-    within; also of a call cut off. A class, since a generator would cost each request three times as much."""
+    """``with Counting() as seconds``: name of a driver -> seconds of the calls to its CRM made within.
+
+    Calls that were cut off count as well. A class, since a generator would cost each request three times as
+    much.
+    """
 
     __slots__ = ("_token",)
 

@@ -53,7 +53,7 @@ def load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
             f"take it off: openssl pkey -in {key} -out NEW.pem"
         )
     try:
-        # Into one nobody uses first: a context half loaded would be shown to callers.
+        # First into a context that nobody uses: callers would be shown one that is half loaded.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_no_pass_phrase)
         context.load_cert_chain(certificate, key, password=_no_pass_phrase)
     except (OSError, ValueError) as error:

@@ -32,12 +32,8 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-"""Fields that are called otherwise where a person reads them: it is what the CRM knows the operation by."""
 _IN_WORDS = {
-    (
-        "may_double",
-        True,
-    ): "yes: it may be in the CRM already, so look there (recheck) before it is sent again",
+    ("may_double", True): "yes: it may be in the CRM already, look there (recheck) before it is sent again",
     ("may_double", False): "no: it never got there, and can be sent again (requeue)",
 }
 _HOW_IT_ENDS = (

@@ -166,7 +166,7 @@ def _url(sockets: Path) -> str:
 
 
 def _initialise(programs: Programs, data: Path) -> None:
-    """Make a new database beside the place it gets: one that was interrupted is not taken for whole."""
+    """Make a new database beside its folder and move it there: a half-made one is never taken for whole."""
     fresh = data.with_name(f"{data.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(mode=0o700)

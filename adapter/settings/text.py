@@ -61,7 +61,7 @@ def _plain(value: Any) -> Any:
 
 
 def toml_value(value: Any) -> str:
-    """A value in TOML's notation; ``None`` has none there and becomes ``unset``."""
+    """A value as TOML writes it. TOML has no null: ``None`` becomes ``unset``."""
     value = _plain(value)
     if value is None:
         return "unset"

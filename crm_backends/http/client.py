@@ -47,10 +47,10 @@ _DOTS = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:[/?#]|$)", re.IGNORECASE)
 
 @dataclass(slots=True)
 class WriteWatch:
-    """What is seen of the writes that are made while it watches."""
+    """What became of the writes that were made within ``watched_write``."""
 
     may_be_done: bool = False
-    """The CRM took one of them, or may have taken it."""
+    """Whether the CRM took one of them, or may have taken it."""
 
 
 _watch: ContextVar[WriteWatch | None] = ContextVar("_watch", default=None)
@@ -58,7 +58,7 @@ _watch: ContextVar[WriteWatch | None] = ContextVar("_watch", default=None)
 
 @contextlib.contextmanager
 def watched_write() -> Iterator[WriteWatch]:
-    """Watch the writes of whatever client that are made within."""
+    """Watch the writes made within, by any client."""
     watch = WriteWatch()
     mark = _watch.set(watch)
     try:

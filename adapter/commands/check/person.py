@@ -70,7 +70,7 @@ class Walk:
         return self.findings
 
     async def _found(self, phone: str) -> tuple[Customer, Card] | None:
-        """The customer and the card Koshelek would be told of; one that would be made is made up here."""
+        """The customer, and the card that Koshelek would get; a card to be entered is only shown."""
         programme = self.service.programme
         found = await self._ask(
             "find",
