@@ -81,8 +81,9 @@ class Operation:
     replies: Mapping[str, Draft202012Validator | None]
     """Status (or ``default``) to what a JSON reply must be; ``None``: nothing is said of the body."""
     variants: Mapping[str, Mapping[str, Mapping[str, str]]]
-    """Switch to its value to the ``path`` or ``method`` that replaces the one above, or to the end of the
-    path that is left out (``without``)."""
+    """Per switch and per value of it: the ``path`` or ``method`` to use instead, or the end of the path to
+    leave out (``without``)."""
+
     closed: bool = False
     """Whether a query parameter that is not named here is a mistake."""
 

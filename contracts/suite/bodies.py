@@ -54,7 +54,7 @@ class _Unfolded:
 
 
 def has_too_many_values(body: bytes) -> bool:
-    """Whether it is better not to take this apart."""
+    """Whether the JSON has so many values that to parse it could fill the memory."""
     return len(body) > MOST_VALUES and sum(body.count(sign) for sign in (b",", b"{", b"[")) > MOST_VALUES
 
 

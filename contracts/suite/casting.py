@@ -23,7 +23,7 @@ _KEYS = {"card_number": "card number", "phone": "phone", "email": "e-mail"}
 
 
 def wrong(trial: Trial, text: str) -> Skip:
-    """What to raise where the configuration is at fault; it is noted in the run, too."""
+    """The exception for a mistake in the configuration; the run notes the mistake as well."""
     trial.target.remarks[text] = None
     return Skip(text)
 
@@ -85,7 +85,7 @@ _NAMES = ("phone", "email", "birth_date", "card_number")
 
 
 async def _in_place_of(trial: Trial, told: dict[str, str | None]) -> Person:
-    """Somebody for a configured person who is not found at all."""
+    """Another person in place of a configured one whom the service does not find at all."""
     keys = " and ".join(_KEYS[key] for key in told)
     said = f"`existing` in the configuration: its {keys} {'leads' if len(told) == 1 else 'lead'} to no card"
     options = trial.options

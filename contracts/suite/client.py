@@ -42,7 +42,7 @@ MOST_KEPT = 64 * 1024 * 1024
 LEAST_KEPT = 64 * 1024
 NO_HEADERS: CIMultiDictProxy[str] = CIMultiDictProxy(CIMultiDict())
 REFUSALS = 3
-"""Refusals of the agreed login, one after the other, from which on it may be locked out."""
+"""After so many refusals of the agreed login in a row it may be locked out."""
 
 
 class Client:
@@ -73,7 +73,7 @@ class Client:
         self.answers: list[Answer] = []
         """Every answer of the run, in the order in which they came."""
         self.plain: dict[int, str] | None = {} if keep_values else None
-        """By the id of an exchange, the same with all values but credentials: for a file of this machine."""
+        """By the id of an exchange: the exchange with every value but credentials, for ``--show-values``."""
         self.bodies: dict[str, bytes] = {}
         """Bodies that a ``curl`` line takes from a file, by its name."""
         self.pace = Pace(rate)

@@ -350,7 +350,7 @@ def _sourced(file: dict[str, Any]) -> type[Options]:
 
 
 def _settle_password(chosen: dict[str, Any], file: dict[str, Any], file_name: str) -> list[str]:
-    """Password or its file: what the strongest source says holds, whichever of the two a weaker one says."""
+    """Of password and password file, keep what the strongest source gives, and drop what weaker ones give."""
     names = {"password", "password_file"}
     environment = {
         name.upper().removeprefix(PREFIX).lower() for name in os.environ if name.upper().startswith(PREFIX)

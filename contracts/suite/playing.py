@@ -187,7 +187,7 @@ def list_calls() -> str:
 
 
 class _Open(Redactor):
-    """Shows personal values, which the person at the desk has typed; credentials never."""
+    """Shows personal values, since the user has typed them; credentials never."""
 
     def hide(self, value: str | None, mask: str) -> None:
         if mask in ("credentials", "password"):

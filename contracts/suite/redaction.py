@@ -55,7 +55,7 @@ _CARD_IN_PATH = re.compile(r"(?<=/card/)(anonymous/)?(?=[A-Za-z]{0,8}\d)([A-Za-z
 _FISCAL = re.compile(r"\b(fn|fp|fpd|fd|i)(=|%3D)(\d+)", re.IGNORECASE)
 _DIGITS = re.compile(r"\d{8,}")
 LEAST_OWN = 6
-"""Characters of a value in an answer from which on it is known to be the suite's own, and no chance."""
+"""A value of the suite's that stands in an answer is no coincidence from this length on."""
 
 
 def partly(number: str) -> str:
@@ -95,7 +95,7 @@ class Redactor:
         self._longest_first: list[tuple[str, str]] | None = None
 
     def hide(self, value: str | None, mask: str) -> None:
-        """Never show ``value``; ``<mask>`` stands in its place. Very short values are left to their keys."""
+        """Never show ``value``; ``<mask>`` stands in its place. Too short a value is not searched for."""
         if value and len(value) >= 4 and value not in self._masks:
             for spelling in {value, quote(value, safe=""), quote_plus(value), json.dumps(value)[1:-1]}:
                 self._masks[spelling] = f"<{mask}>"

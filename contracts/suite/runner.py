@@ -39,7 +39,7 @@ class CannotRun(Exception):
     """The service cannot be tested at all; the message is one sentence."""
 
     def __init__(self, message: str, option: str = "") -> None:
-        """``option``: its key, where what it says is the reason."""
+        """``option``: key of the option that is the reason; empty: none is."""
         super().__init__(message)
         self.option = option
 
@@ -65,7 +65,7 @@ def targets_of(options: Options) -> list[tuple[str, Address, Options]]:
 
 
 def refuse_selection(options: Options) -> None:
-    """Raises ``CannotRun`` where `only` or `without` names what there is not."""
+    """Raises ``CannotRun`` if `only` or `without` names no clause, method or check."""
     for name, selection in (("only", options.only), ("without", options.without)):
         unmatched = [one for one in selection if not any(selects([one], item) for item in everything())]
         if unmatched:
@@ -135,7 +135,7 @@ def _notes(targets: Sequence[tuple[str, Address, Options]]) -> Iterable[str]:
 
 
 def _remarks(opened: Sequence[tuple[str, Target]]) -> Iterable[str]:
-    """What was found out about the configuration; of which service, where there are several."""
+    """Mistakes found in the configuration; with several services, each with its service."""
     for name, target in opened:
         remarks = list(target.remarks)
         if times := target.client.pace.throttled:

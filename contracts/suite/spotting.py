@@ -37,12 +37,12 @@ def inside(text: str, *, error: bool) -> str | None:
 
 
 _MISREAD_AS = ("latin-1", "cp1252", "cp1251", "koi8-r", "cp866")
-"""Encodings for which UTF-8 is taken by mistake, and then written in UTF-8 again."""
+"""Encodings that a program may take UTF-8 for, before it writes the letters in UTF-8 once more."""
 _CYRILLIC = re.compile("[А-яЁё]")
 
 
 def misread(text: str) -> str | None:
-    """What happened to the letters of a text on their way, if it can be seen."""
+    """How the letters of a text were damaged on their way; ``None``: no damage can be seen."""
     if "\ufffd" in text:
         return "the sign for a letter that could not be read"
     if (marks := text.count("?")) >= 4 and "???" in text and 2 * marks > len(text.replace(" ", "")):
@@ -76,14 +76,14 @@ _PAGES = {
     r"^(?:Bad Gateway|Gateway Timeout|Service Unavailable|404 page not found)\s*$": "a gateway like Traefik",
     r"<html": "a proxy or a web server in front",
 }
-"""How the pages of those begin who stand in front of services, and who they are."""
+"""Pattern of an error page -> the proxy or gateway that sends such pages."""
 
 
 _SERVERS = re.compile(r"nginx|openresty|haproxy|envoy|awselb|AkamaiGHost|cloudflare", re.IGNORECASE)
 
 
 def proxy(status: int | None, server: str, body: bytes) -> str | None:
-    """Who gave this error in place of the service: a proxy, a gateway; nobody where it is no such page."""
+    """The proxy or gateway that gave this error in place of the service; ``None``: the service did."""
     if status is None or status < 400 or body.lstrip()[:1] in (b"{", b"["):
         return None
     text = body[:4000].decode("utf-8", "replace")

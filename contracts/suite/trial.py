@@ -257,7 +257,7 @@ class Trial:
 
     @contextlib.asynccontextmanager
     async def _idle(self, brief: bool = False) -> AsyncIterator[None]:
-        """Let another check have the turn; ``brief``: it is not worth it."""
+        """Let another check have the turn meanwhile. ``brief``: keep the turn, since the wait is short."""
         if brief or self._turn is None:
             yield
             return

@@ -9,7 +9,7 @@ from contracts.suite.results import Result
 
 
 class Watcher:
-    """Is told how a run goes on; what does not interest it is left as it is here."""
+    """Is told how a run goes on. Each method does nothing here; a subclass overrides those it needs."""
 
     def opened(self, stop: Callable[[str], None]) -> None:
         """Every service has answered. ``stop`` ends the run early, with the reason that is told."""

@@ -165,7 +165,7 @@ class BadForm(Exception):
 
 
 def typed(posted: Mapping[str, Any]) -> dict[str, str]:
-    """The fields out of a posted form, blanks around them taken off; the password is none of them."""
+    """The fields of a posted form without outer blanks; the password is left out."""
     values = {}
     for name, field in FIELDS.items():
         if field.kind != "password":
@@ -220,7 +220,7 @@ def _given(values: Mapping[str, str]) -> Iterator[tuple[str, Any]]:
 
 
 def _field_of(key: str) -> str:
-    """The field to tell a problem at: the first of a person's where it is about the person."""
+    """The field beside which a problem is shown; for a problem of a person, the person's first field."""
     if key in FIELDS:
         return key
     head = key.partition(".")[0]

@@ -152,7 +152,7 @@ class Check:
 
     @property
     def cause(self) -> str:
-        """Alike for checks that failed in the same way."""
+        """A text that is the same for checks that failed in the same way."""
         return "" if self._blamed is None else cause(self._blamed)
 
     @property
@@ -303,7 +303,7 @@ class Page:
 
     @staticmethod
     def colour(target: TargetRun) -> Label:
-        """The kind of label that the verdict has the colour of."""
+        """The label whose colour the verdict has."""
         if target.outcome is Outcome.BREAKS:
             return Label.FAIL
         if target.outcome is Outcome.UNKNOWN:
