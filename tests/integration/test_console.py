@@ -320,7 +320,7 @@ async def test_after_a_replacement_the_search_names_the_card_before(start: Start
         found = await olga.post("/console/find", {"text": PHONE})
         assert f"In place of Card …{old[-4:]}" in found.words
         new = await olga.get(re.findall(r'class="hit"><a href="([^"]+)"', found.text)[0])
-        assert f"stands with the card that it replaced: Card …{old[-4:]}" in new.words
+        assert f"is on the page of the card that it replaced: Card …{old[-4:]}" in new.words
 
 
 async def test_what_is_no_page_is_told_on_a_page(rita: Person) -> None:

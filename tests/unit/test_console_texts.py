@@ -121,7 +121,7 @@ def test_what_a_crm_tells_in_english_is_marked_as_english() -> None:
         )
 
     foreign, ours = "account: the programme has no such wallet (points)", "reached"
-    note = SENTENCES["English here is told by a CRM or its driver, which have no other language."]
+    note = SENTENCES["English text here comes from a CRM or its driver, which have no other language."]
     assert note in page(foreign, "ru")
     assert "the programme has no such wallet (баллы)" in page(foreign, "ru")
     alone = "the programme has no such wallet"
