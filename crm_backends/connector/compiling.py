@@ -32,8 +32,10 @@ from crm_backends.connector.plans import (
 )
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
-from crm_backends.connector.scope import Scope
+from crm_backends.connector.results import look_at_constant
+from crm_backends.connector.scope import Expression, Scope
 from crm_backends.connector.templates import Fill
+from crm_backends.connector.values import Unfit
 from crm_backends.connector.vocabulary import (
     ACCOUNTS,
     DECIDES,
@@ -46,6 +48,7 @@ from crm_backends.connector.vocabulary import (
     SHAPES,
     Shape,
 )
+from crm_backends.model import CRM_CARD_STATES
 
 
 def compiled(loaded: Loaded, programme: ProgrammeDefaults) -> tuple[Program, list[Problem]]:
@@ -64,6 +67,7 @@ class _Compiler(AuthCompiler):
             for name, parts in model.other_auth.items()
         }
         flows[None] = [self._flow(flow, ("auth", index)) for index, flow in enumerate(model.auth or [])]
+        self._look_at_headers(model.headers, ("headers",))
         headers = self._templates.value(model.headers, self._sent(self._base), ("headers",))
         return Program(
             model=model,
@@ -195,14 +199,26 @@ class _Compiler(AuthCompiler):
             if name not in gives:
                 cause = f'"{name}" is not among what this gives'
                 self._wrong((*path, "result", name), cause, nearest(name, gives), key=True)
+        result = {
+            name: self._expression(code, each, (*path, "result", name)) for name, code in part.result.items()
+        }
+        for name, code in result.items():
+            self._look_at_constants(name, code, path)
         return ResultMapping(
             rows=self._maybe(part.rows, answered, (*path, "rows")),
             where=self._maybe(part.where, replace(each, reads=False), (*path, "where")),
-            result={
-                name: self._expression(code, each, (*path, "result", name))
-                for name, code in part.result.items()
-            },
+            result=result,
         )
+
+    def _look_at_constants(self, name: str, code: Expression, path: Path) -> None:
+        """What an expression gives as it is written has to be of the field's kind."""
+        for value in code.gives:
+            try:
+                look_at_constant(self._region, str(path[1]), name, value)
+            except (Unfit, ValueError) as error:
+                remedy = nearest(str(value), CRM_CARD_STATES) if name in ("state", "card_state") else ""
+                fragment = value if isinstance(value, str) else ""
+                self._wrong((*path, "result", name), f"{name}: {error}", remedy, fragment)
 
     def _saved(self, steps: Sequence[Step]) -> dict[str, Any]:
         """Names under ``steps`` when all of these have run."""

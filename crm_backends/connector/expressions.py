@@ -20,6 +20,15 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 
+from crm_backends.connector.constants import (
+    given,
+    look_at_arguments,
+    look_at_comparison,
+    look_at_end,
+    look_at_joined,
+    look_at_number,
+    look_at_piece,
+)
 from crm_backends.connector.functions import Function
 from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
 from crm_backends.connector.problems import nearest
@@ -55,7 +64,7 @@ def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
     """Read the text of an expression. Raises ``Wrong``."""
     if isinstance(text, bool | int | Decimal):
         constant = text
-        return Expression(lambda context: constant, where)
+        return Expression(lambda context: constant, where, gives=(constant,))
     if not isinstance(text, str) or not text.strip():
         raise Wrong("an expression is missing", "write what the value is, such as body.id")
     if "${" in text:
@@ -68,7 +77,8 @@ def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
     run = compiler.compiled(pieces[0])
     reader = _Compiler(scope.reading())
     looks_at = [reader.compiled(node) for node in _reads(pieces[0])]
-    return Expression(run, where, frozenset(compiler.statuses), text.strip(), looks_at)
+    gives = tuple(given(pieces[0]))
+    return Expression(run, where, frozenset(compiler.statuses), text.strip(), gives, looks_at)
 
 
 def read_pieces(text: str, scope: Scope, where: str = "") -> list[str | Expression]:
@@ -212,6 +222,9 @@ class _Compiler:
 
     def _part(self, of: nodes.Node, part: nodes.Slice) -> Run:
         base = self._compiled(of)
+        for end in (part.start, part.stop):
+            if end is not None:
+                look_at_end(end)
         start, stop = (self._compiled(end) if end is not None else None for end in (part.start, part.stop))
         if part.step is not None:
             raise Wrong("a slice has a beginning and an end, no step")
@@ -291,10 +304,12 @@ class _Compiler:
         return lambda context: yes(context) if test(context) else no(context)
 
     def _and(self, node: nodes.And) -> Run:
+        look_at_joined(node.left, node.right)
         left, right = self._compiled(node.left), self._compiled(node.right)
         return lambda context: left(context) and right(context)
 
     def _or(self, node: nodes.Or) -> Run:
+        look_at_joined(node.left, node.right)
         left, right = self._compiled(node.left), self._compiled(node.right)
         return lambda context: left(context) or right(context)
 
@@ -306,6 +321,7 @@ class _Compiler:
         if len(node.ops) != 1:
             raise Wrong("comparisons are not chained", "join two of them with `and`")
         (operand,) = node.ops
+        look_at_comparison(node.expr, operand)
         if isinstance(node.expr, nodes.Name) and node.expr.name == "status":
             self._note_statuses(operand)
         side = self._operand if operand.op in ("eq", "ne", "in", "notin") else self._number
@@ -322,15 +338,20 @@ class _Compiler:
                 self.statuses.add(value.value)
 
     def _arithmetic(self, node: nodes.BinExpr) -> Run:
+        look_at_number(node.left)
+        look_at_number(node.right, divides=node.operator in ("/", "//", "%"))
         left, right = self._number(node.left), self._number(node.right)
         how = ARITHMETIC[node.operator]
         return lambda context: how(number(left(context)), number(right(context)))
 
     def _neg(self, node: nodes.Neg) -> Run:
+        look_at_number(node.node)
         operand = self._number(node.node)
         return lambda context: -number(operand(context))
 
     def _concat(self, node: nodes.Concat) -> Run:
+        for piece in node.nodes:
+            look_at_piece(piece)
         parts = [self._number(part) for part in node.nodes]
         return lambda context: "".join(text_of(part(context)) for part in parts)
 
@@ -359,6 +380,8 @@ class _Compiler:
         arguments = [value(argument) for argument in (*first, *node.args)]
         named = {str(pair.key): self._operand(pair.value) for pair in node.kwargs}
         _check_arguments(name, function, len(arguments), named)
+        by_name = {str(pair.key): pair.value for pair in node.kwargs}
+        look_at_arguments(name, function, [*first, *node.args], by_name)
         lacking = self._reading and name != "default" and any(_of_answer(one) for one in (*first, *node.args))
         written = [*first, *node.args][1:]
         if arguments and not named and all(isinstance(one, nodes.Const) for one in written):

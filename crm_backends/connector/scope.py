@@ -14,7 +14,8 @@ from crm_backends.connector.values import LACKING, Missing, Unfit
 
 Context = Mapping[str, Any]
 Run = Callable[[Context], Any]
-_FAILS = (Unfit, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+FAILS = (Unfit, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+"""What working out a value may raise."""
 
 
 class Wrong(Exception):
@@ -69,6 +70,8 @@ class Expression:
     """Numbers that it compares ``status`` with."""
     text: str = ""
     """As it is written."""
+    gives: Sequence[Any] = ()
+    """Values that it may give as they are written in it."""
     looks_at: Sequence[Run] = ()
     """What it reads of an answer, each ``LACKING`` where that does not have it."""
 
@@ -78,7 +81,7 @@ class Expression:
             return self.run(context)
         except Missing:
             raise self._lacks() from None
-        except _FAILS as error:
+        except FAILS as error:
             cause = str(error) if isinstance(error, Unfit) else "the values do not fit together"
             raise CannotTell(f"{self.where}: {cause}") from None
 
