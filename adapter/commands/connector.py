@@ -81,13 +81,14 @@ def check(which: Which) -> None:
     from crm_backends.connector.examples import run_all, without_examples
     from crm_backends.connector.notes import notes
     from crm_backends.connector.planting import run_planted
+    from crm_backends.connector.watching import never_seen
 
     loaded, spec = _read(which)
     count, problems = asyncio.run(run_all(loaded, spec))
     problems = problems or asyncio.run(run_planted(loaded, spec))
     if problems:
         fail("\n".join(str(problem) for problem in problems))
-    for note in notes(loaded):
+    for note in [*notes(loaded), *asyncio.run(never_seen(loaded))]:
         say(f"{note.place}: note: {note.cause}; {note.remedy}")
     for name in without_examples(loaded):
         say(f"{loaded.place(('operations', name), key=True)}: note: {name} has no example")

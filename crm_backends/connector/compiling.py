@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from crm_backends.connector.compiling_auth import AuthCompiler
+from crm_backends.connector.compiling_auth import AuthCompiler, WatchAt
 from crm_backends.connector.language import (
     Check,
     Operation,
@@ -51,9 +51,14 @@ from crm_backends.connector.vocabulary import (
 from crm_backends.model import CRM_CARD_STATES
 
 
-def compiled(loaded: Loaded, programme: ProgrammeDefaults) -> tuple[Program, list[Problem]]:
-    """The program, and what is wrong with it: nothing is to be run where something is."""
-    compiler = _Compiler(loaded, programme)
+def compiled(
+    loaded: Loaded, programme: ProgrammeDefaults, watch_at: WatchAt | None = None
+) -> tuple[Program, list[Problem]]:
+    """The program, and what is wrong with it: nothing is to be run where something is.
+
+    ``watch_at``: what is shown the rows that an expression at a place filters.
+    """
+    compiler = _Compiler(loaded, programme, watch_at)
     return compiler.program(), compiler.problems
 
 
@@ -206,7 +211,7 @@ class _Compiler(AuthCompiler):
             self._look_at_constants(name, code, path)
         return ResultMapping(
             rows=self._maybe(part.rows, answered, (*path, "rows")),
-            where=self._maybe(part.where, replace(each, reads=False), (*path, "where")),
+            where=self._maybe(part.where, replace(each, reads=False, filters=True), (*path, "where")),
             result=result,
         )
 

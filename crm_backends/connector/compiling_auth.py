@@ -5,7 +5,7 @@ It may not know any operation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from crm_backends.connector.moments import ProgrammeDefaults, functions_of
 from crm_backends.connector.plans import AuthPart, LoginPlan, Sending
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
-from crm_backends.connector.scope import Expression, Scope, Wrong
+from crm_backends.connector.scope import Expression, Scope, Watch, Wrong
 from crm_backends.connector.templates import Fill, Templates
 
 _SECRETS = {"secrets": "a secret goes into what is sent, never into a condition or a result"}
@@ -25,14 +25,16 @@ _NO_ANSWER = dict.fromkeys(
     "there is no answer yet; save what is needed of an earlier step, and use steps.name.field",
 )
 _NO_ROW = {"row": "it is there where rows are looked at one by one: in where and in the result"}
+WatchAt = Callable[[Path], Watch]
 _ANSWER: Mapping[str, Any] = {"body": None, "status": None, "headers": None}
 
 
 class AuthCompiler:
     """Reads the ways of proving who we are, and what they are made of."""
 
-    def __init__(self, loaded: Loaded, programme: ProgrammeDefaults) -> None:
+    def __init__(self, loaded: Loaded, programme: ProgrammeDefaults, watch_at: WatchAt | None = None) -> None:
         self._loaded = loaded
+        self._watch_at = watch_at
         self._model = loaded.model
         self._region = programme.region
         self.problems: list[Problem] = []
@@ -57,6 +59,8 @@ class AuthCompiler:
         return str(self._loaded.place(path))
 
     def _expression(self, text: Any, scope: Scope, path: Path) -> Expression:
+        if self._watch_at is not None:
+            scope = replace(scope, watch=self._watch_at(path))
         try:
             return read_expression(text, scope, self._where(path))
         except Wrong as wrong:

@@ -28,11 +28,13 @@ from crm_backends.connector.constants import (
     look_at_joined,
     look_at_number,
     look_at_piece,
+    members_read,
+    written,
 )
 from crm_backends.connector.functions import Function
 from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
 from crm_backends.connector.problems import nearest
-from crm_backends.connector.scope import Context, Expression, Run, Scope, Shape, Wrong
+from crm_backends.connector.scope import Context, Expression, Members, Run, Scope, Shape, Watch, Wrong
 from crm_backends.connector.values import (
     LACKING,
     Missing,
@@ -75,7 +77,9 @@ def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
         raise Wrong("this is not one expression", "put } into quotes, or leave it out", "}")
     compiler = _Compiler(scope)
     run = compiler.compiled(pieces[0])
-    reader = _Compiler(scope.reading())
+    if scope.filters and scope.watch is not None:
+        run = _watched_row(run, members_read(pieces[0]), scope.watch)
+    reader = _Compiler(replace(scope.reading(), watch=None))
     looks_at = [reader.compiled(node) for node in _reads(pieces[0])]
     gives = tuple(given(pieces[0]))
     return Expression(run, where, frozenset(compiler.statuses), text.strip(), gives, looks_at)
@@ -382,9 +386,13 @@ class _Compiler:
         _check_arguments(name, function, len(arguments), named)
         by_name = {str(pair.key): pair.value for pair in node.kwargs}
         look_at_arguments(name, function, [*first, *node.args], by_name)
+        if self._scope.watch is not None and name in _BY_MEMBER and len(arguments) > 1:
+            member = written([*first, *node.args][1])
+            if isinstance(member, str):
+                arguments[0] = _watched_rows(arguments[0], [(member,)], self._scope.watch)
         lacking = self._reading and name != "default" and any(_of_answer(one) for one in (*first, *node.args))
-        written = [*first, *node.args][1:]
-        if arguments and not named and all(isinstance(one, nodes.Const) for one in written):
+        rest = [*first, *node.args][1:]
+        if arguments and not named and all(isinstance(one, nodes.Const) for one in rest):
             return _with_constants(
                 function, arguments[0], [one({}) for one in arguments[1:]], lacking=lacking
             )
@@ -403,6 +411,7 @@ class _Compiler:
             )
         rows = self._compiled(arguments[0])
         wanted = [(pair.key, self._compiled(pair.value)) for pair in named]
+        read: list[Members] = [(str(pair.key),) for pair in named if written(pair.value) is not None]
         condition: Run | None = None
         if len(arguments) == 2:
             text = arguments[1]
@@ -410,8 +419,10 @@ class _Compiler:
                 raise Wrong(
                     "the condition of where is written as a text", 'list | where("row.id == …")', "where"
                 )
-            inner = read_expression(text.value, replace(self._scope, reads=False).with_names(row=None))
-            condition = inner.run
+            scope = replace(self._scope, reads=False, filters=True).with_names(row=None)
+            condition = read_expression(text.value, scope).run
+        if self._scope.watch is not None:
+            rows = _watched_rows(rows, read, self._scope.watch)
 
         def chosen(context: Context) -> Any:
             found = rows(context)
@@ -489,6 +500,28 @@ def _reads(node: nodes.Node) -> list[nodes.Expr]:
     if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem) and _named_members(node):
         return [node]
     return [found for child in node.iter_child_nodes() for found in _reads(child)]
+
+
+_BY_MEMBER = frozenset({"pick", "sort", "unfold", "unique"})
+"""Functions that look at one member of each row, which is their second argument."""
+
+
+def _watched_rows(rows: Run, read: Sequence[Members], watch: Watch) -> Run:
+    def shown(context: Context) -> Any:
+        found = rows(context)
+        if isinstance(found, list):
+            watch(read, found)
+        return found
+
+    return shown
+
+
+def _watched_row(run: Run, read: Sequence[Members], watch: Watch) -> Run:
+    def shown(context: Context) -> Any:
+        watch(read, [context["row"]])
+        return run(context)
+
+    return shown
 
 
 def _named_members(node: nodes.Node) -> bool:

@@ -40,6 +40,14 @@ Shape = Mapping[str, Any] | None
 """Members of a name: nothing where it may have any."""
 
 
+ROW = "row"
+"""What expressions call one of several rows."""
+Members = tuple[str, ...]
+"""The way from a row to a member of it; it begins with ``ROW`` where it is written so."""
+Watch = Callable[[Sequence[Members], Sequence[Any]], None]
+"""Is shown the members that a filter reads, and the rows that it is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The names an expression may use, and the functions."""
@@ -50,6 +58,11 @@ class Scope:
     """Names that exist and may not be used here -> why."""
     reads: bool = False
     """Whether it reads what was asked for: then what the answer does not have is told from a ``null``."""
+
+    filters: bool = False
+    """Whether it is a condition about one row of several."""
+    watch: Watch | None = None
+    """Is shown what filters do; nobody looks but ``connector check``."""
 
     def with_names(self, **names: Shape) -> Scope:
         return replace(self, names={**self.names, **names})

@@ -13,6 +13,7 @@ from crm_backends.connector.reading import read_text
 from crm_backends.connector.spec import make_spec
 from crm_backends.model import Balance
 from tests.connectors.making import FILE, answer, connector, loaded, played, soon
+from tests.connectors.test_commands import run
 from tests.connectors.test_loading import at, problems
 
 CARD = """\
@@ -209,3 +210,60 @@ async def test_a_fraction_is_sent_as_it_is_written() -> None:
 def test_the_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConnectorError, match=rf"^{FILE}:\d+:\d+: "):
         make_spec(read_text(card(text='row.d | date("%Q")'), FILE))
+
+
+# -- members that no row has -----------------------------------------------------------------------------
+
+FILTERED = """\
+  points.entries:
+    steps: [{{get: /e}}]
+    rows: {rows}
+    where: {where}
+    result: {{amount: row.a, at: row.at}}
+    examples:
+      - title: two
+        input: {{account: "7", limit: 10}}
+        exchanges:
+          - expect: {{get: /e}}
+            answer:
+              json:
+                - {{a: 1, at: "2026-01-01T00:00:00Z", kind: x, of: {{id: 7, shop: s}}, items: []}}
+                - {{a: 2, at: "2026-01-01T00:00:00Z", kind: y, of: null}}
+        result: {result}
+"""
+ONE = '[{amount: 1, at: "2026-01-01T03:00:00+03:00"}]'
+
+
+@pytest.mark.parametrize(
+    ("rows", "where", "piece", "says"),
+    [
+        ('body | where(knd="x")', "true", "knd", 'has knd; did you mean "kind"?'),
+        ("body | where(\"row.knd == 'x'\")", "true", "row.knd", 'has row.knd; did you mean "kind"?'),
+        ("body", 'row.knd == "x"', "row.knd", 'has row.knd; did you mean "kind"?'),
+        ("body", "row.of.idd == 7", "row.of.idd", 'has row.of.idd; did you mean "id"?'),
+        ("body | where(\"row['off'].id == 7\")", "true", "body", 'has row.off; did you mean "of"?'),
+        ('body | unfold("itms")', "true", "itms", 'has itms; did you mean "items"?'),
+    ],
+)
+def test_a_filter_that_reads_what_no_row_has_is_noted(
+    tmp_path: Path, rows: str, where: str, piece: str, says: str
+) -> None:
+    file = tmp_path / "crm.yaml"
+    text = connector(FILTERED.format(rows=rows, where=where, result="[]"))
+    file.write_text(text, encoding="utf-8")
+    place = at(text, piece, text.index("rows:")).removeprefix(FILE)
+    assert f"crm.yaml{place}: note: no row of the examples {says}" in run("check", file)
+
+
+@pytest.mark.parametrize(
+    ("rows", "where"),
+    [
+        ('body | where(kind="x")', "row.of.shop == 's' and row.gone is none"),
+        ('body | where(kind="x", gone=none)', "not (row.gone | default(false))"),
+        ('body | where("row.kind == \'x\' and row.items | where(q=1) == []") | sort("a")', "true"),
+    ],
+)
+def test_but_not_what_is_there_or_may_be_missing(tmp_path: Path, rows: str, where: str) -> None:
+    file = tmp_path / "crm.yaml"
+    file.write_text(connector(FILTERED.format(rows=rows, where=where, result=ONE)), encoding="utf-8")
+    assert "no row of the examples" not in run("check", file)
