@@ -128,6 +128,8 @@ def try_(
     """Call one operation and show each request, each answer, and what was made of them; secrets are masked.
 
     Settings come from [crm] of the settings file, where that names this connector, and from --set.
+
+    Exit status 0: what was asked is told, or was done; with --reconcile also that it is not there. 1: else.
     """
     from crm_backends.connector.calls import UnfitInput, key_for
     from crm_backends.connector.trying import WrongCall, try_operation
