@@ -142,7 +142,7 @@ class ConnectorBackend(HttpDriver):
         ruling = self._at_once(plan, run)
         said = None if ruling is None else ruling.decides
         if said in ("nothing", "no_such_customer"):
-            raise NothingFound
+            raise NothingFound(customer=said == "no_such_customer")
         if said == "holder_unnamed":
             raise HolderUnnamed(_UNNAMED.format(self.name))
         if ruling is not None:

@@ -15,7 +15,7 @@ from crm_backends.connector.language import Answered, Example, Exchange
 from crm_backends.connector.problems import Path, Problem
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.values import same
-from crm_backends.ports import BackendError, Outcome, Written
+from crm_backends.ports import AccountUnknown, BackendError, Outcome, Written
 from crm_backends.registry import BackendSpec
 
 PLANTED: Sequence[Answered] = (
@@ -92,6 +92,8 @@ async def _read_as_something(
 
 def _ends(result: Any, *, reconciles: bool) -> str:
     """What is made of an answer that means nothing; empty where it is told as such."""
+    if isinstance(result, AccountUnknown):
+        return "is read as an account that is not there"
     if isinstance(result, BackendError):
         return ""
     if not isinstance(result, Written):

@@ -55,7 +55,11 @@ class Run:
 
 
 class NothingFound(Exception):
-    """A read has found that there is nothing like that."""
+    """A read has found that there is nothing like that; ``customer``: that there is no such customer."""
+
+    def __init__(self, *, customer: bool = False) -> None:
+        super().__init__()
+        self.customer = customer
 
 
 class CannotReconcile(Exception):
@@ -186,7 +190,7 @@ class Runner:
             # Of somebody who was just written to: that shows no absence of what was written.
             raise CannotReconcile
         if said in ("nothing", "no_such_customer"):
-            raise NothingFound
+            raise NothingFound(customer=said == "no_such_customer")
         if said == "unknown" and run.reconciling:
             raise CannotReconcile
         if said is None:
