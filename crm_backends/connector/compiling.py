@@ -5,6 +5,7 @@ What is wrong is collected, so that one run tells all of it. It may not send any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -85,6 +86,7 @@ class _Compiler(AuthCompiler):
             flows=flows,
             headers=headers if model.headers else None,
             content=self._maybe(model.content, self._as_it_came(self._base).reading(), ("content",)),
+            looks_at_headers=any(_HEADERS.search(source.text) for source in self._loaded.sources),
         )
 
     def _check(self, check: Check) -> Sequence[StepPlan]:
@@ -339,6 +341,10 @@ class _Compiler(AuthCompiler):
             next=self._maybe(pages.next, scope, (*path, "next")),
             last=self._maybe(pages.last, scope, (*path, "last")),
         )
+
+
+_HEADERS = re.compile(r"\bheaders\s*[\[.|]")
+"""How an expression looks at an answer's headers."""
 
 
 def _says_which_page(*requests: Request) -> bool:

@@ -329,17 +329,25 @@ class Runner:
                 context["content"] = self._content.read(context)
             ruling = decided(step.rulings, context)
             if ruling is not None:
-                if reply.ok and ruling.decides not in UNDECIDED:
+                if ruling.decides == "ok" or ruling.decides not in UNDECIDED:
+                    self._look_whether_read(step, reply)
+                if ruling.decides not in UNDECIDED:
                     ruling.when.shown(context)
                 run.excused = ruling.decides == "ok"
                 return ruling.decides
             well = reply.ok if step.ok is None else step.ok.holds(context)
             if well:
+                self._look_whether_read(step, reply)
                 self._look_whether_good(step, reply, context)
         except CannotTell:
             run.committed = run.committed or sent
             raise
         return "ok" if well else None
+
+    def _look_whether_read(self, step: StepPlan, reply: Reply) -> None:
+        """Raises ``Lacks`` where the answer is a page: whatever its status is, no CRM of JSON says it."""
+        if reply.is_page and not step.sending.takes_text:
+            raise Lacks(f"{step.sending.where}: the answer is not JSON (status {reply.status})")
 
     def _look_whether_good(self, step: StepPlan, reply: Reply, context: Mapping[str, Any]) -> None:
         """Raises ``Lacks`` where the answer has not what a good one has."""

@@ -285,7 +285,7 @@ def test_a_key_is_as_short_as_serve_makes_it(tmp_path: Path) -> None:
     assert (
         "| `no_such_customer` | there is no such customer: a read gives nothing, a write is refused" in docs
     )
-    assert "makes keys as short" in docs
+    assert "such as `key_length: 20` for a field of 20. The adapter makes keys as short" in docs
 
 
 async def test_what_is_wrong_with_a_login_is_told_though_its_answer_is_masked(tmp_path: Path) -> None:
