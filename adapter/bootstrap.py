@@ -25,7 +25,8 @@ from adapter.loyalty.finding import TwoStepFinder
 from adapter.loyalty.model import OperationKind
 from adapter.loyalty.personal_data import PersonalData
 from adapter.loyalty.ports import EmailBook, Finder, StoreBusy, StoreUnavailable, Visibility
-from adapter.loyalty.programme import Programme, kinds_looked_for
+from adapter.loyalty.programme import Programme, kinds_shown
+from adapter.loyalty.untold import UntoldBalances
 from adapter.ops.console.ports import Looks, Parts
 from adapter.ops.crm_watch import CrmWatch
 from adapter.ops.health import management_application
@@ -134,9 +135,8 @@ class Service:
         if shown_when_away and settings.crm.stale_after > 0:
             self.balances = PostgresBalances(gateway)
         self.programme = self._assemble()
-        self.visibility = PostgresVisibility(
-            gateway, {kind: self.crms.fingerprint_of(kind) for kind in OperationKind}
-        )
+        fingerprints = {kind: self.crms.fingerprint_of(kind) for kind in OperationKind}
+        self.visibility = PostgresVisibility(gateway, fingerprints)
 
     async def _open_pool(self, size: int | None = None, *, durable: bool = True) -> Pool:
         pool = await open_pool(self.database_url, self.settings.database, size=size, durable=durable)
@@ -154,8 +154,7 @@ class Service:
         )
 
     def _assemble(self) -> Programme:
-        bound, gateway = self.crms, self.gateway
-        users = bound.users
+        bound, users, gateway = self.crms, self.crms.users, self.gateway
         emails = None if users.finds_by_email else PostgresEmails(gateway)
         return Programme(
             settings=self.settings,
@@ -176,6 +175,7 @@ class Service:
             crm_cards=self._crm_cards(),
             keeps_cards=_told_of_cards(users) if can(users, "users.set_card") else None,
             odd_numbers=OddNumbers(self.metrics.card_number_refused),
+            untold_balances=UntoldBalances(self.metrics.balance_untold),
             harmless_again=bound.harmless_again(),
             named=bound.named(),
             key_lengths=bound.key_lengths(),
@@ -288,12 +288,12 @@ class Service:
     async def shown(self) -> Mapping[OperationKind, Visibility]:
         """What the CRMs have shown, of each kind whose doubts are reconciled by looking."""
         known = await self.visibility.known()
-        return {kind: known.get(kind, Visibility()) for kind in kinds_looked_for(self.programme)}
+        return {kind: known.get(kind, Visibility()) for kind in kinds_shown(self.programme, known)}
 
     async def misfits(self) -> list[Finding]:
         """What in the partner's own files can never work."""
-        with_files = [backend for backend in self.backends if isinstance(backend, ChecksPartnerFiles)]
-        found = [finding for backend in with_files for finding in await backend.misfits()]
+        with_files = [one for one in self.backends if isinstance(one, ChecksPartnerFiles)]
+        found = [finding for one in with_files for finding in await one.misfits()]
         return [*found, *unasked_points(self.by_port["points"], self.settings.receipts)]
 
     @property

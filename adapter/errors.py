@@ -305,7 +305,8 @@ TEXTS: dict[Code, CodeText] = {
     Code.CRM_DOWN: CodeText(
         "Система лояльности временно недоступна",
         "The loyalty system is unavailable for the moment",
-        "A CRM does not answer, or refuses the adapter's credentials.",
+        "A CRM does not answer, answers oddly, does not know an account that was known, or refuses the "
+        "adapter's credentials.",
         "koshelek-adapter check says which and why.",
     ),
     Code.OVERLOADED: CodeText(

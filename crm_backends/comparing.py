@@ -1,6 +1,6 @@
 """What became of a credit, told by the balance before and after and by the movements since.
 
-For CRMs that keep nothing of ours beside a credit. It may not know any CRM, nor make a call.
+For CRMs that keep nothing of ours beside a credit. It may not know any CRM.
 """
 
 from __future__ import annotations
@@ -12,9 +12,22 @@ from decimal import Decimal
 
 from crm_backends.model import Balance, PointsEntry
 from crm_backends.outcomes import Written
+from crm_backends.ports import AccountUnknown, Deadline, Points
 
 SEARCHED = 50
 """Movements looked through: all that can have happened since."""
+
+
+async def balance_to_compare(points: Points, account: str, deadline: Deadline) -> Balance:
+    """The balance that another is compared with: of an account that the CRM does not know it is nothing.
+
+    What is compared are two answers of one CRM, and an account that is opened in between had nothing before.
+    Raises ``BackendError``.
+    """
+    try:
+        return await points.balance(account, deadline=deadline)
+    except AccountUnknown:
+        return Balance(total=Decimal(0), available=Decimal(0))
 
 
 def compared(

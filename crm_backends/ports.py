@@ -86,6 +86,18 @@ class HolderUnnamed(BackendMisconfigured):
     """The holder's profile lacks what this CRM knows people by, so it was not asked who that is."""
 
 
+class AccountUnknown(BackendError):
+    """The CRM knows no such account. That is no balance of zero: it may have lost the account.
+
+    ``has_nothing``: in this CRM somebody without an account has nothing, since the first credit opens it, or
+    since it is called by what we know of people and the CRM need not know them.
+    """
+
+    def __init__(self, message: str, *, has_nothing: bool = False) -> None:
+        super().__init__(message)
+        self.has_nothing = has_nothing
+
+
 class NotSupported(BackendError):
     """The driver cannot do this; see its capabilities."""
 
@@ -340,7 +352,8 @@ class Points(Protocol):
         Raises ``HolderUnnamed`` where the profile lacks what it would have to be asked by.
         """
 
-    async def balance(self, account: str, *, deadline: Deadline) -> Balance: ...
+    async def balance(self, account: str, *, deadline: Deadline) -> Balance:
+        """The points on an account. Raises ``AccountUnknown`` where the CRM knows no such account."""
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
         """Movements, newest first."""

@@ -81,13 +81,14 @@ def check(which: Which) -> None:
     from crm_backends.connector.examples import run_all, without_examples
     from crm_backends.connector.notes import notes
     from crm_backends.connector.planting import run_planted
+    from crm_backends.connector.watching import never_seen
 
     loaded, spec = _read(which)
     count, problems = asyncio.run(run_all(loaded, spec))
     problems = problems or asyncio.run(run_planted(loaded, spec))
     if problems:
         fail("\n".join(str(problem) for problem in problems))
-    for note in notes(loaded):
+    for note in [*notes(loaded), *asyncio.run(never_seen(loaded))]:
         say(f"{note.place}: note: {note.cause}; {note.remedy}")
     for name in without_examples(loaded):
         say(f"{loaded.place(('operations', name), key=True)}: note: {name} has no example")
@@ -127,6 +128,8 @@ def try_(
     """Call one operation and show each request, each answer, and what was made of them; secrets are masked.
 
     Settings come from [crm] of the settings file, where that names this connector, and from --set.
+
+    Exit status 0: what was asked is told, or was done; with --reconcile also that it is not there. 1: else.
     """
     from crm_backends.connector.calls import UnfitInput, key_for
     from crm_backends.connector.trying import WrongCall, try_operation

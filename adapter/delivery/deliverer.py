@@ -32,6 +32,7 @@ from adapter.loyalty.payloads import ReceiptPayload
 from adapter.loyalty.ports import Proof, StoreUnavailable, VisibilityBook
 from adapter.loyalty.programme import Programme
 from adapter.settings import Delivery
+from crm_backends.comparing import balance_to_compare
 from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Written
 
 log = structlog.get_logger("delivery")
@@ -138,7 +139,7 @@ class Deliverer:
                 return await self.ledger.begin(known.id)
             if not await self.accounts.lease(known, account, deadline):
                 raise Later(timedelta(seconds=self.settings.retry_first))
-            before = await self.programme.points.balance(account, deadline=deadline)
+            before = await balance_to_compare(self.programme.points, account, deadline)
         except (BackendError, StoreUnavailable) as error:
             self.endings.note_postponed(known, error)
             await self.ledger.release(known)

@@ -255,9 +255,13 @@ class Proofs:
         self._known = {**self._known, kind: now}
 
     async def found_late(self, kind: OperationKind, seconds: float) -> None:
-        """A doubt that was not found at first is there now, at this age: the CRM is as late as that."""
+        """A doubt that was not found at first is there now: the CRM was late by ``seconds``.
+
+        0: it was missing at a single look, and nothing tells for how long; then it is found, and not late.
+        """
         await self._learn(await self.book.found(kind, seconds), kind)
-        log.warning("crm_was_late", kind=kind, seconds=round(seconds, 1))
+        if late := round(seconds, 1):
+            log.warning("crm_was_late", kind=kind, seconds=late)
 
     async def close(self) -> None:
         """Stop looking; what is not known by now others will find out."""

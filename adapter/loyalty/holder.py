@@ -26,8 +26,8 @@ from crm_backends.model import (
     Purchase,
 )
 from crm_backends.ports import (
-    BackendCredentials,
-    BackendUnavailable,
+    AccountUnknown,
+    BackendError,
     Deadline,
     HolderUnnamed,
     NotSupported,
@@ -63,16 +63,34 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
     try:
         account = await _account_shown(programme, card, "points", deadline)
         if account is None:
-            return CardInfo(card, _NOTHING, ())
+            raise AccountUnknown("no account is known of the card's owner", has_nothing=True)
         balance, entries = await _points(programme.points, account, deadline)
-    except (BackendUnavailable, BackendCredentials):  # the card's holder is to blame for neither
-        last = await _last_balance(programme, card)
-        if last is None:
-            raise
-        return CardInfo(card, last, ())
+    except BackendError as error:  # the card's holder is to blame for none
+        return CardInfo(card, await _instead(programme, card, error), ())
     if programme.balances is not None:
         programme.balances.note(card.number, balance)
     return CardInfo(card, balance, [entry for entry in entries if entry.amount])
+
+
+async def _instead(programme: Programme, card: Card, error: BackendError) -> Balance:
+    """The balance that is shown where the CRM tells none: the last that it told, if that is not too old.
+
+    Zero is a statement about somebody's money. It is shown for an account that the CRM does not know only
+    where no balance of the card was ever told, and where somebody without an account has nothing there.
+
+    Raises ``error`` where there is no such balance.
+    """
+    balances = programme.balances
+    last = None
+    if balances is not None:
+        last = await balances.last_known(card.number, programme.settings.crm.stale_after)
+    is_new = isinstance(error, AccountUnknown) and error.has_nothing and last is None
+    if is_new and (balances is None or not await balances.was_told(card.number)):
+        return _NOTHING
+    programme.untold_balances.note(error, shown=last is not None)
+    if last is None:
+        raise error
+    return last
 
 
 async def _account_shown(programme: Programme, card: Card, port: Port, deadline: Deadline) -> str | None:
@@ -99,13 +117,6 @@ async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Bal
     except NotSupported:
         entries = ()
     return balance, entries
-
-
-async def _last_balance(programme: Programme, card: Card) -> Balance | None:
-    """The last balance the CRM told, for when it does not tell one. ``None``: that was too long ago."""
-    if programme.balances is None:
-        return None
-    return await programme.balances.last_known(card.number, programme.settings.crm.stale_after)
 
 
 async def _known_card(programme: Programme, number: str, deadline: Deadline) -> Card:

@@ -127,6 +127,9 @@ class BalanceBook(Protocol):
     async def last_known(self, number: str, seconds: float) -> Balance | None:
         """The last balance the CRM told for a card, if that was at most ``seconds`` ago."""
 
+    async def was_told(self, number: str) -> bool:
+        """Whether the CRM ever told a balance for a card. Raises ``StoreUnavailable``."""
+
 
 class OperationReader(Protocol):
     async def get(self, operation_id: int) -> Operation | None: ...

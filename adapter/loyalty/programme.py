@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -25,6 +25,7 @@ from adapter.loyalty.ports import (
     OperationLedger,
     Port,
 )
+from adapter.loyalty.untold import UntoldBalances
 from adapter.settings import Settings
 from crm_backends.model import Customer, Holder
 from crm_backends.ports import (
@@ -100,6 +101,9 @@ class Programme:
     odd_numbers: OddNumbers
     """Is told of numbers of the CRM that cannot be a card here, or cannot be shown as they are."""
 
+    untold_balances: UntoldBalances
+    """Is told of balances that the CRM does not tell."""
+
     cannot: frozenset[OperationKind] = frozenset()
     """Kinds of operations that the driver cannot do; such an operation is refused and not recorded."""
 
@@ -123,6 +127,14 @@ def kinds_looked_for(programme: Programme) -> frozenset[OperationKind]:
     by_looking = (Reconciliation.PROBE, Reconciliation.COMPARE)
     return frozenset(kind for kind, how in programme.reconciliation.items() if how in by_looking).difference(
         programme.harmless_again
+    )
+
+
+def kinds_shown(programme: Programme, known: Container[OperationKind]) -> frozenset[OperationKind]:
+    """Of these, kinds of which it is told whether they are proved: not what the CRM cannot do, unless a proof
+    is ``known`` from when it could."""
+    return frozenset(
+        kind for kind in kinds_looked_for(programme) if kind in known or kind not in programme.cannot
     )
 
 

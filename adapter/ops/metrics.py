@@ -24,6 +24,7 @@ from adapter.errors import Code
 from adapter.loyalty.crm_cards import ODD
 from adapter.loyalty.model import FOR_A_PERSON, OPEN, OperationKind
 from adapter.loyalty.ports import Proof, StoreBusy, StoreUnavailable, Visibility, Waiting
+from adapter.loyalty.untold import UNTOLD
 from adapter.ops.ports import Monitoring
 from crm_backends.ports import Outcome
 
@@ -43,6 +44,8 @@ class Counted:
     """Calls by name."""
     outcomes: Mapping[str, float]
     """Writes to a CRM by what they ended in."""
+    untold: Mapping[str, float]
+    """Card infos for which a CRM told no balance, by cause."""
     within: tuple[float, ...]
     """Calls that took at most as long as each of the bounds, and all; empty: there was none."""
     bounds: tuple[float, ...] = _BUCKETS
@@ -62,6 +65,7 @@ class Metrics:
     _deliveries: Counter = field(init=False)
     _reasons: Counter = field(init=False)
     _odd_numbers: Counter = field(init=False)
+    _untold_balances: Counter = field(init=False)
     _known: dict[tuple[str, int], Histogram] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -99,9 +103,17 @@ class Metrics:
             ("reason",),
             registry=self._registry,
         )
+        self._untold_balances = Counter(
+            "koshelek_balances_not_told",
+            "Card infos for which the CRM told no balance, by cause; the last one known is shown instead.",
+            ("cause",),
+            registry=self._registry,
+        )
         # Counters that alerts use are there from the start, at 0: else the first event would be no increase.
         for reason in ODD:
             self._odd_numbers.labels(reason)
+        for cause in UNTOLD:
+            self._untold_balances.labels(cause)
         self._deliveries.labels(OperationKind.CARD, "sent", Outcome.REFUSED)
         for call in ("issue_card", "reserve_number"):
             self._refused.labels(call, Code.NO_NUMBERS)
@@ -113,6 +125,10 @@ class Metrics:
     def card_number_refused(self, reason: str) -> None:
         """A number of the CRM cannot be a card here, or not as it is."""
         self._odd_numbers.labels(reason).inc()
+
+    def balance_untold(self, cause: str) -> None:
+        """The CRM told no balance for a card info."""
+        self._untold_balances.labels(cause).inc()
 
     def delivered(self, kind: OperationKind, step: str, outcome: Outcome) -> None:
         """A write was sent, or a doubt looked up, and this came of it."""
@@ -137,7 +153,7 @@ class Metrics:
 
     def counted(self) -> Counted:
         """What was counted so far."""
-        statuses, codes, calls, outcomes, within = (TallyOf[str]() for _ in range(5))
+        statuses, codes, calls, outcomes, untold, within = (TallyOf[str]() for _ in range(6))
         for metric in self._counters().collect():
             for sample in metric.samples:
                 labels, value = sample.labels, int(sample.value)
@@ -149,10 +165,12 @@ class Metrics:
                         within[labels["le"]] += value
                     case "koshelek_refused_total":
                         codes[labels["code"]] += value
+                    case "koshelek_balances_not_told_total":
+                        untold[labels["cause"]] += value
                     case "koshelek_deliveries_total" if labels["step"] == "sent":
                         outcomes[labels["outcome"]] += value
         ordered = sorted(within.items(), key=lambda one: float(one[0]))
-        return Counted(statuses, codes, calls, outcomes, tuple(float(value) for _, value in ordered))
+        return Counted(statuses, codes, calls, outcomes, untold, tuple(float(value) for _, value in ordered))
 
     async def exposition(self) -> bytes:
         """All of it in the text format of Prometheus."""

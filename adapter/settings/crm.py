@@ -48,8 +48,9 @@ class Crm(BaseModel):
     )
     stale_after: Annotated[float, Field(ge=0)] = Field(
         86_400.0,
-        description="While a CRM does not answer, or refuses the adapter's credentials, the last balance it "
-        "told is shown if it is at most so many seconds old; 0: never.",
+        description="While a CRM tells no balance (it does not answer, refuses the adapter's credentials, "
+        "answers oddly, or has lost the account), the last one it told is shown if it is at most so many "
+        "seconds old; 0: never.",
     )
     users: CrmPort = CrmPort()
     points: CrmPort = CrmPort()

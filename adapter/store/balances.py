@@ -76,6 +76,15 @@ class PostgresBalances:
             return None
         return Balance(Decimal(row["total"]), Decimal(row["available"])) if row else None
 
+    async def was_told(self, number: str) -> bool:
+        if number in self._notes or number in self._being_written:
+            return True
+        async with self._gateway.connection() as connection:
+            row = await connection.fetchrow(
+                "SELECT FROM koshelek.last_balances WHERE card_number = $1", number
+            )
+        return row is not None
+
     async def close(self) -> None:
         """Let what was noted be written."""
         if self._writer is not None:

@@ -13,6 +13,7 @@ from decimal import Decimal
 
 import pytest
 
+from crm_backends.comparing import balance_to_compare
 from crm_backends.conformance.base import (
     Conformance,
     assert_refused,
@@ -35,7 +36,15 @@ from crm_backends.conformance.port_calls import (
 from crm_backends.conformance.rig import ZONE, Rig
 from crm_backends.conformance.users import assert_as_declared
 from crm_backends.model import Balance, Credit, Holder
-from crm_backends.ports import Backend, Outcome, ReconcilesCredit, Reconciliation, Refusal, Written
+from crm_backends.ports import (
+    AccountUnknown,
+    Backend,
+    Outcome,
+    ReconcilesCredit,
+    Reconciliation,
+    Refusal,
+    Written,
+)
 
 
 class BasePoints(Conformance):
@@ -254,6 +263,12 @@ class BasePoints(Conformance):
         else:
             assert reconciled == Written.unknown()
 
+    @needs("points.balance")
+    async def test_an_account_that_nobody_has_is_no_balance_of_zero(self, rig: Rig, backend: Backend) -> None:
+        """P18. An account that the CRM does not know is told as such: a zero would be somebody's loss."""
+        with pytest.raises(AccountUnknown):
+            await points(backend).balance(rig.nobody, deadline=soon())
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -305,7 +320,8 @@ async def _new_account(rig: Rig, backend: Backend) -> str:
 
 
 async def _balance(backend: Backend, account: str) -> Balance:
-    return await points(backend).balance(account, deadline=soon())
+    """The balance; nothing on an account that the CRM opens with the first credit."""
+    return await balance_to_compare(points(backend), account, soon())
 
 
 async def _known_balance(backend: Backend, account: str) -> Balance | None:

@@ -5,7 +5,6 @@ It may not know the adapter, any CRM, nor what a port wants of an operation.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -71,14 +70,13 @@ class ConnectorBackend(HttpDriver):
         """A client of its own, and what runs steps over it."""
         auth = auth_of(self._program, self._statics)
         client = HttpClient(self.name, self._settings, auth, self._wire)
-        looks = any(_HEADERS.search(source.text) for source in self.loaded.sources)
         renews = can_renew(self._program)
         runner = Runner(
             self.name,
             client,
             self._statics,
             renews=renews,
-            looks_at_headers=looks,
+            looks_at_headers=self._program.looks_at_headers,
             content=self._program.content,
             now=lambda: self._now(),
         )
@@ -142,7 +140,7 @@ class ConnectorBackend(HttpDriver):
         ruling = self._at_once(plan, run)
         said = None if ruling is None else ruling.decides
         if said in ("nothing", "no_such_customer"):
-            raise NothingFound
+            raise NothingFound(customer=said == "no_such_customer")
         if said == "holder_unnamed":
             raise HolderUnnamed(_UNNAMED.format(self.name))
         if ruling is not None:
@@ -259,7 +257,5 @@ def statics_of(program: Program, settings: HttpSettings) -> dict[str, Any]:
     return {"settings": plain, "secrets": secret}
 
 
-_HEADERS = re.compile(r"\bheaders\s*[\[.|]")
-"""How an expression looks at an answer's headers."""
 _UNNAMED = "{}: the holder's profile lacks what accounts are found by"
 _MISFIT = "compare base_url and the connector's settings with what the vendor says; see its README"

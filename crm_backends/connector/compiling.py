@@ -5,11 +5,12 @@ What is wrong is collected, so that one run tells all of it. It may not send any
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from crm_backends.connector.compiling_auth import AuthCompiler
+from crm_backends.connector.compiling_auth import AuthCompiler, WatchAt
 from crm_backends.connector.language import (
     Check,
     Operation,
@@ -32,8 +33,10 @@ from crm_backends.connector.plans import (
 )
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
-from crm_backends.connector.scope import Scope
+from crm_backends.connector.results import look_at_constant
+from crm_backends.connector.scope import Expression, Scope
 from crm_backends.connector.templates import Fill
+from crm_backends.connector.values import Unfit
 from crm_backends.connector.vocabulary import (
     ACCOUNTS,
     DECIDES,
@@ -46,11 +49,17 @@ from crm_backends.connector.vocabulary import (
     SHAPES,
     Shape,
 )
+from crm_backends.model import CRM_CARD_STATES
 
 
-def compiled(loaded: Loaded, programme: ProgrammeDefaults) -> tuple[Program, list[Problem]]:
-    """The program, and what is wrong with it: nothing is to be run where something is."""
-    compiler = _Compiler(loaded, programme)
+def compiled(
+    loaded: Loaded, programme: ProgrammeDefaults, watch_at: WatchAt | None = None
+) -> tuple[Program, list[Problem]]:
+    """The program, and what is wrong with it: nothing is to be run where something is.
+
+    ``watch_at``: what is shown the rows that an expression at a place filters.
+    """
+    compiler = _Compiler(loaded, programme, watch_at)
     return compiler.program(), compiler.problems
 
 
@@ -64,6 +73,7 @@ class _Compiler(AuthCompiler):
             for name, parts in model.other_auth.items()
         }
         flows[None] = [self._flow(flow, ("auth", index)) for index, flow in enumerate(model.auth or [])]
+        self._look_at_headers(model.headers, ("headers",))
         headers = self._templates.value(model.headers, self._sent(self._base), ("headers",))
         return Program(
             model=model,
@@ -76,6 +86,7 @@ class _Compiler(AuthCompiler):
             flows=flows,
             headers=headers if model.headers else None,
             content=self._maybe(model.content, self._as_it_came(self._base).reading(), ("content",)),
+            looks_at_headers=any(_HEADERS.search(source.text) for source in self._loaded.sources),
         )
 
     def _check(self, check: Check) -> Sequence[StepPlan]:
@@ -195,14 +206,26 @@ class _Compiler(AuthCompiler):
             if name not in gives:
                 cause = f'"{name}" is not among what this gives'
                 self._wrong((*path, "result", name), cause, nearest(name, gives), key=True)
+        result = {
+            name: self._expression(code, each, (*path, "result", name)) for name, code in part.result.items()
+        }
+        for name, code in result.items():
+            self._look_at_constants(name, code, path)
         return ResultMapping(
             rows=self._maybe(part.rows, answered, (*path, "rows")),
-            where=self._maybe(part.where, replace(each, reads=False), (*path, "where")),
-            result={
-                name: self._expression(code, each, (*path, "result", name))
-                for name, code in part.result.items()
-            },
+            where=self._maybe(part.where, replace(each, reads=False, filters=True), (*path, "where")),
+            result=result,
         )
+
+    def _look_at_constants(self, name: str, code: Expression, path: Path) -> None:
+        """What an expression gives as it is written has to be of the field's kind."""
+        for value in code.gives:
+            try:
+                look_at_constant(self._region, str(path[1]), name, value)
+            except (Unfit, ValueError) as error:
+                remedy = nearest(str(value), CRM_CARD_STATES) if name in ("state", "card_state") else ""
+                fragment = value if isinstance(value, str) else ""
+                self._wrong((*path, "result", name), f"{name}: {error}", remedy, fragment)
 
     def _saved(self, steps: Sequence[Step]) -> dict[str, Any]:
         """Names under ``steps`` when all of these have run."""
@@ -318,6 +341,10 @@ class _Compiler(AuthCompiler):
             next=self._maybe(pages.next, scope, (*path, "next")),
             last=self._maybe(pages.last, scope, (*path, "last")),
         )
+
+
+_HEADERS = re.compile(r"\bheaders\s*[\[.|]")
+"""How an expression looks at an answer's headers."""
 
 
 def _says_which_page(*requests: Request) -> bool:

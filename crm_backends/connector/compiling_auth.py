@@ -5,17 +5,18 @@ It may not know any operation.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from crm_backends.connector.constants import look_at_header
 from crm_backends.connector.expressions import read_expression
 from crm_backends.connector.language import Flow, Login, Request
 from crm_backends.connector.moments import ProgrammeDefaults, functions_of
 from crm_backends.connector.plans import AuthPart, LoginPlan, Sending
 from crm_backends.connector.problems import Path, Problem, nearest
 from crm_backends.connector.reading import Loaded
-from crm_backends.connector.scope import Expression, Scope, Wrong
+from crm_backends.connector.scope import Expression, Scope, Watch, Wrong
 from crm_backends.connector.templates import Fill, Templates
 
 _SECRETS = {"secrets": "a secret goes into what is sent, never into a condition or a result"}
@@ -24,15 +25,18 @@ _NO_ANSWER = dict.fromkeys(
     "there is no answer yet; save what is needed of an earlier step, and use steps.name.field",
 )
 _NO_ROW = {"row": "it is there where rows are looked at one by one: in where and in the result"}
+WatchAt = Callable[[Path], Watch]
 _ANSWER: Mapping[str, Any] = {"body": None, "status": None, "headers": None}
 
 
 class AuthCompiler:
     """Reads the ways of proving who we are, and what they are made of."""
 
-    def __init__(self, loaded: Loaded, programme: ProgrammeDefaults) -> None:
+    def __init__(self, loaded: Loaded, programme: ProgrammeDefaults, watch_at: WatchAt | None = None) -> None:
         self._loaded = loaded
+        self._watch_at = watch_at
         self._model = loaded.model
+        self._region = programme.region
         self.problems: list[Problem] = []
         self._templates = Templates(self._report, self._where)
         secret = {name: None for name, one in self._model.settings.items() if one.secret}
@@ -55,6 +59,8 @@ class AuthCompiler:
         return str(self._loaded.place(path))
 
     def _expression(self, text: Any, scope: Scope, path: Path) -> Expression:
+        if self._watch_at is not None:
+            scope = replace(scope, watch=self._watch_at(path))
         try:
             return read_expression(text, scope, self._where(path))
         except Wrong as wrong:
@@ -103,8 +109,7 @@ class AuthCompiler:
             self._wrong(
                 (*path, "auth"), f'there is no auth "{auth}"', nearest(auth or "", self._model.other_auth)
             )
-        if "?" in address:
-            self._wrong((*path, method), "a path carries no query", "write it under query:", "?")
+        self._look_at_headers(request.headers or {}, (*path, "headers"))
         return Sending(
             method=method.upper(),
             path=self._templates.path(address, scope, (*path, method)),
@@ -117,6 +122,13 @@ class AuthCompiler:
             takes_text=request.takes_text is True,
             where=self._where(path),
         )
+
+    def _look_at_headers(self, headers: Mapping[str, str], path: Path) -> None:
+        for name, value in headers.items():
+            try:
+                look_at_header(name, value)
+            except Wrong as wrong:
+                self._wrong((*path, name), wrong.cause, wrong.remedy, key=bool(wrong.fragment))
 
     def _fill(self, value: Any, scope: Scope, path: Path) -> Fill | None:
         return None if value is None else self._templates.value(value, scope, path)
@@ -141,6 +153,9 @@ class AuthCompiler:
         for name, text in members.items():
             at = here if flow.bearer is not None else (*here, *name.split("."))
             texts[name] = self._templates.text(text, scope, at)
+        self._look_at_headers(flow.header or {}, (*here, "header"))
+        if flow.oauth is not None:
+            self._templates.path(flow.oauth.url, scope, (*here, "url"))
         if flow.basic is not None and set(flow.basic) != {"login", "password"}:
             self._wrong(here, "basic has a login and a password")
         return AuthPart(flow.kind, texts, flow=flow)
@@ -151,6 +166,7 @@ class AuthCompiler:
         with_token = scope.with_names(token=None)
         sent = []
         flow = login.send
+        self._look_at_headers(flow.header or {}, (*path, "send", "header"))
         if flow.kind not in ("bearer", "header", "query"):
             self._wrong((*path, "send"), "a token is sent as bearer, header or query")
         if flow.bearer is not None:

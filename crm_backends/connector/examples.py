@@ -186,11 +186,8 @@ def _settings(loaded: Loaded, example: Example) -> dict[str, Any]:
     made: dict[str, Any] = {"base_url": "https://crm.example", "attempts": 1}
     for name, setting in loaded.model.settings.items():
         if setting.default is None and not setting.optional:
-            made[name] = f"the-{name}" if setting.type == "text" else 1
-            if setting.choices:
-                made[name] = setting.choices[0]
-            if setting.type == "yes_no":
-                made[name] = True
+            of_type = {"text": f"the-{name}", "yes_no": True, "zone": "UTC"}
+            made[name] = setting.choices[0] if setting.choices else of_type.get(setting.type, 1)
     return {**made, **example.settings}
 
 

@@ -20,10 +20,21 @@ from typing import Any
 import jinja2
 from jinja2 import nodes
 
+from crm_backends.connector.constants import (
+    given,
+    look_at_arguments,
+    look_at_comparison,
+    look_at_end,
+    look_at_joined,
+    look_at_number,
+    look_at_piece,
+    members_read,
+    written,
+)
 from crm_backends.connector.functions import Function
 from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
 from crm_backends.connector.problems import nearest
-from crm_backends.connector.scope import Context, Expression, Run, Scope, Shape, Wrong
+from crm_backends.connector.scope import Context, Expression, Members, Run, Scope, Shape, Watch, Wrong
 from crm_backends.connector.values import (
     LACKING,
     Missing,
@@ -55,7 +66,7 @@ def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
     """Read the text of an expression. Raises ``Wrong``."""
     if isinstance(text, bool | int | Decimal):
         constant = text
-        return Expression(lambda context: constant, where)
+        return Expression(lambda context: constant, where, gives=(constant,))
     if not isinstance(text, str) or not text.strip():
         raise Wrong("an expression is missing", "write what the value is, such as body.id")
     if "${" in text:
@@ -66,9 +77,12 @@ def read_expression(text: object, scope: Scope, where: str = "") -> Expression:
         raise Wrong("this is not one expression", "put } into quotes, or leave it out", "}")
     compiler = _Compiler(scope)
     run = compiler.compiled(pieces[0])
-    reader = _Compiler(scope.reading())
+    if scope.filters and scope.watch is not None:
+        run = _watched_row(run, members_read(pieces[0]), scope.watch)
+    reader = _Compiler(replace(scope.reading(), watch=None))
     looks_at = [reader.compiled(node) for node in _reads(pieces[0])]
-    return Expression(run, where, frozenset(compiler.statuses), text.strip(), looks_at)
+    gives = tuple(given(pieces[0]))
+    return Expression(run, where, frozenset(compiler.statuses), text.strip(), gives, looks_at)
 
 
 def read_pieces(text: str, scope: Scope, where: str = "") -> list[str | Expression]:
@@ -212,6 +226,9 @@ class _Compiler:
 
     def _part(self, of: nodes.Node, part: nodes.Slice) -> Run:
         base = self._compiled(of)
+        for end in (part.start, part.stop):
+            if end is not None:
+                look_at_end(end)
         start, stop = (self._compiled(end) if end is not None else None for end in (part.start, part.stop))
         if part.step is not None:
             raise Wrong("a slice has a beginning and an end, no step")
@@ -291,10 +308,12 @@ class _Compiler:
         return lambda context: yes(context) if test(context) else no(context)
 
     def _and(self, node: nodes.And) -> Run:
+        look_at_joined(node.left, node.right)
         left, right = self._compiled(node.left), self._compiled(node.right)
         return lambda context: left(context) and right(context)
 
     def _or(self, node: nodes.Or) -> Run:
+        look_at_joined(node.left, node.right)
         left, right = self._compiled(node.left), self._compiled(node.right)
         return lambda context: left(context) or right(context)
 
@@ -306,6 +325,7 @@ class _Compiler:
         if len(node.ops) != 1:
             raise Wrong("comparisons are not chained", "join two of them with `and`")
         (operand,) = node.ops
+        look_at_comparison(node.expr, operand)
         if isinstance(node.expr, nodes.Name) and node.expr.name == "status":
             self._note_statuses(operand)
         side = self._operand if operand.op in ("eq", "ne", "in", "notin") else self._number
@@ -322,15 +342,20 @@ class _Compiler:
                 self.statuses.add(value.value)
 
     def _arithmetic(self, node: nodes.BinExpr) -> Run:
+        look_at_number(node.left)
+        look_at_number(node.right, divides=node.operator in ("/", "//", "%"))
         left, right = self._number(node.left), self._number(node.right)
         how = ARITHMETIC[node.operator]
         return lambda context: how(number(left(context)), number(right(context)))
 
     def _neg(self, node: nodes.Neg) -> Run:
+        look_at_number(node.node)
         operand = self._number(node.node)
         return lambda context: -number(operand(context))
 
     def _concat(self, node: nodes.Concat) -> Run:
+        for piece in node.nodes:
+            look_at_piece(piece)
         parts = [self._number(part) for part in node.nodes]
         return lambda context: "".join(text_of(part(context)) for part in parts)
 
@@ -359,9 +384,15 @@ class _Compiler:
         arguments = [value(argument) for argument in (*first, *node.args)]
         named = {str(pair.key): self._operand(pair.value) for pair in node.kwargs}
         _check_arguments(name, function, len(arguments), named)
+        by_name = {str(pair.key): pair.value for pair in node.kwargs}
+        look_at_arguments(name, function, [*first, *node.args], by_name)
+        if self._scope.watch is not None and name in _BY_MEMBER and len(arguments) > 1:
+            member = written([*first, *node.args][1])
+            if isinstance(member, str):
+                arguments[0] = _watched_rows(arguments[0], [(member,)], self._scope.watch)
         lacking = self._reading and name != "default" and any(_of_answer(one) for one in (*first, *node.args))
-        written = [*first, *node.args][1:]
-        if arguments and not named and all(isinstance(one, nodes.Const) for one in written):
+        rest = [*first, *node.args][1:]
+        if arguments and not named and all(isinstance(one, nodes.Const) for one in rest):
             return _with_constants(
                 function, arguments[0], [one({}) for one in arguments[1:]], lacking=lacking
             )
@@ -380,6 +411,7 @@ class _Compiler:
             )
         rows = self._compiled(arguments[0])
         wanted = [(pair.key, self._compiled(pair.value)) for pair in named]
+        read: list[Members] = [(str(pair.key),) for pair in named if written(pair.value) is not None]
         condition: Run | None = None
         if len(arguments) == 2:
             text = arguments[1]
@@ -387,8 +419,10 @@ class _Compiler:
                 raise Wrong(
                     "the condition of where is written as a text", 'list | where("row.id == …")', "where"
                 )
-            inner = read_expression(text.value, replace(self._scope, reads=False).with_names(row=None))
-            condition = inner.run
+            scope = replace(self._scope, reads=False, filters=True).with_names(row=None)
+            condition = read_expression(text.value, scope).run
+        if self._scope.watch is not None:
+            rows = _watched_rows(rows, read, self._scope.watch)
 
         def chosen(context: Context) -> Any:
             found = rows(context)
@@ -466,6 +500,28 @@ def _reads(node: nodes.Node) -> list[nodes.Expr]:
     if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem) and _named_members(node):
         return [node]
     return [found for child in node.iter_child_nodes() for found in _reads(child)]
+
+
+_BY_MEMBER = frozenset({"pick", "sort", "unfold", "unique"})
+"""Functions that look at one member of each row, which is their second argument."""
+
+
+def _watched_rows(rows: Run, read: Sequence[Members], watch: Watch) -> Run:
+    def shown(context: Context) -> Any:
+        found = rows(context)
+        if isinstance(found, list):
+            watch(read, found)
+        return found
+
+    return shown
+
+
+def _watched_row(run: Run, read: Sequence[Members], watch: Watch) -> Run:
+    def shown(context: Context) -> Any:
+        watch(read, [context["row"]])
+        return run(context)
+
+    return shown
 
 
 def _named_members(node: nodes.Node) -> bool:

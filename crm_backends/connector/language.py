@@ -49,7 +49,9 @@ class Setting(Part):
     help: Reason = Field(description="What it is and where the operator finds it.")
     secret: bool = Field(False, description="Is sent only, never shown; may also come from a file.")
     optional: bool = Field(False, description="May be left out; it is nothing then.")
-    type: Literal["text", "whole", "number", "yes_no"] = "text"
+    type: Literal["text", "whole", "number", "yes_no", "zone"] = Field(
+        "text", description="`zone` is a time zone, such as Europe/Moscow."
+    )
     default: str | int | bool | Decimal | None = None
     choices: list[str] | None = Field(None, min_length=1)
 
@@ -240,7 +242,7 @@ class Oauth(Part):
     body: Literal["form", "json"] = "form"
     credentials_in: Literal["body", "basic"] = "body"
     extra: dict[str, str] = {}
-    lasts: float | int = Field(300, description="Seconds a token lasts where the reply does not say.")
+    lasts: float | int = Field(300, gt=0, description="Seconds a token lasts where the reply does not say.")
 
 
 class Login(Request):
@@ -306,8 +308,8 @@ class Connector(Part):
         26,
         ge=16,
         le=26,
-        description="Characters that this CRM takes of a key. The adapter makes keys as short as that; the "
-        "connector cuts nothing.",
+        description="Characters that this CRM takes of a key, such as `key_length: 20` for a field of 20. "
+        "The adapter makes keys as short as that; the connector sends `${idempotency_key}`, and cuts nothing.",
     )
     doubts: Literal["key", "probe", "compare", "manual"] = Field(
         description="How a write that nobody answered is reconciled, the best that is true of all of them."

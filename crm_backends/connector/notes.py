@@ -38,7 +38,8 @@ def notes(loaded: Loaded) -> list[Problem]:
 def _forgotten(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
     if isinstance(value, str):
         for match in _FORGOTTEN.finditer(value):
-            yield path, match[0]
+            if value.rfind("${", 0, match.start()) <= value.rfind("}", 0, match.start()):
+                yield path, match[0]  # and no mapping within an expression
     elif isinstance(value, list):
         for index, one in enumerate(value):
             yield from _forgotten(one, (*path, index))

@@ -139,3 +139,5 @@ class Program:
     headers: Fill | None
     content: Expression | None
     """What of an answer was asked for, where the connector has a name for it."""
+    looks_at_headers: bool
+    """Whether any expression does."""

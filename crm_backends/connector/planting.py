@@ -15,7 +15,7 @@ from crm_backends.connector.language import Answered, Example, Exchange
 from crm_backends.connector.problems import Path, Problem
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.values import same
-from crm_backends.ports import BackendError, Outcome, Written
+from crm_backends.ports import AccountUnknown, BackendError, Outcome, Written
 from crm_backends.registry import BackendSpec
 
 PLANTED: Sequence[Answered] = (
@@ -30,18 +30,33 @@ PLANTED: Sequence[Answered] = (
     Answered(text="<html><body>Service is not available</body></html>"),
 )
 """What may come with a 200 and means nothing."""
+PLANTED_404: Sequence[Answered] = (
+    Answered(status=404, text="<html><body>Not Found</body></html>"),
+    Answered(status=404, text=""),
+    Answered(status=404, json={}),
+    Answered(status=404, json={"message": "no Route matched with those values"}),
+    Answered(status=404, json={"detail": "Not Found"}),
+)
+"""What a proxy, a gateway or a server with another path answers with a 404: of customers it says nothing."""
 _REMEDY = (
     "say by has what a good answer has, such as has: body.id; what the CRM documents belongs into an example"
 )
 
 
+_REMEDY_404 = (
+    'ask for what the CRM itself says, such as status == 404 and body.code == "not_found"; what it documents '
+    "belongs into an example"
+)
+
+
 async def run_planted(
-    loaded: Loaded, spec: BackendSpec[Any], planted: Sequence[Answered] = PLANTED
+    loaded: Loaded, spec: BackendSpec[Any], planted: Sequence[Answered] = (*PLANTED, *PLANTED_404)
 ) -> list[Problem]:
     """Plant each of these answers at each call of each example; a problem for each call that reads one.
 
-    Not planted: what an example documents of the same call, an empty list in the place of a list, and text
-    where the connector says that any text is a good answer. The examples themselves have to be well.
+    Not planted: what an example documents of the same call, an empty list in the place of a list, anything
+    where the connector says that any text is a good answer, and at a login again what was planted there
+    before. The examples themselves have to be well.
     """
     documented = [
         exchange
@@ -50,11 +65,17 @@ async def run_planted(
         for exchange in example.exchanges
     ]
     problems: list[Problem] = []
+    logins: set[str] = set()
     for name, operation in loaded.model.operations.items():
         for index, example in enumerate(operation.examples):
-            sent = (await play(loaded, spec, name, example)).sent
+            played = await play(loaded, spec, name, example)
+            sent = played.sent
             for number, exchange in enumerate(example.exchanges):
-                if number >= len(sent) or sent[number].call.liberal:
+                if number >= len(sent) or sent[number].path in logins:
+                    continue
+                if sent[number].path in played.logins:
+                    logins.add(sent[number].path)  # the same before each call
+                elif sent[number].call.liberal:
                     continue
                 path: Path = ("operations", name, "examples", index, "exchanges", number)
                 known = [one.answer for one in documented if _called(one) == _called(exchange)]
@@ -73,7 +94,7 @@ async def _read_as_something(
     path: Path,
 ) -> list[Problem]:
     """One problem, that names the answers which are read as the same; none where none is."""
-    taken: dict[str, list[str]] = {}
+    taken: dict[tuple[int, str], list[str]] = {}
     for answer in planted:
         exchanges = [*example.exchanges]
         exchanges[number] = exchanges[number].model_copy(update={"answer": answer})
@@ -82,16 +103,22 @@ async def _read_as_something(
         except WrongExample:
             return []
         if cause := _ends(played.result, reconciles=example.reconcile):
-            taken.setdefault(cause, []).append(_shown(answer))
+            taken.setdefault((answer.status, cause), []).append(_shown(answer))
     call = " ".join(_called(example.exchanges[number]))
     return [
-        Problem(loaded.place(path), f"{name}: {' or '.join(answers)} in a 200 of {call} {cause}", _REMEDY)
-        for cause, answers in taken.items()
+        Problem(
+            loaded.place(path),
+            f"{name}: {' or '.join(answers)} in a {status} of {call} {cause}",
+            _REMEDY if status == 200 else _REMEDY_404,
+        )
+        for (status, cause), answers in taken.items()
     ]
 
 
 def _ends(result: Any, *, reconciles: bool) -> str:
     """What is made of an answer that means nothing; empty where it is told as such."""
+    if isinstance(result, AccountUnknown):
+        return "is read as an account that is not there"
     if isinstance(result, BackendError):
         return ""
     if not isinstance(result, Written):
@@ -109,7 +136,7 @@ def _called(exchange: Exchange) -> tuple[str, str]:
 
 def _alike(planted: Answered, answer: Answered) -> bool:
     """Whether a planted answer is one that is documented."""
-    if not 200 <= answer.status < 300:
+    if planted.status != answer.status and not (planted.status == 200 and 200 <= answer.status < 300):
         return False
     if planted.json_ == [] and isinstance(answer.json_, list):
         return True

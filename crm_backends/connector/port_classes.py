@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import date, datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 
-from crm_backends.comparing import SEARCHED, compared
+from crm_backends.comparing import SEARCHED, balance_to_compare, compared
 from crm_backends.connector.backend import ConnectorBackend, person_of
 from crm_backends.connector.plans import Plan
 from crm_backends.connector.running import NothingFound, Run, decided
@@ -31,7 +30,14 @@ from crm_backends.model import (
     Profile,
     Purchase,
 )
-from crm_backends.ports import BackendMisconfigured, BackendUnavailable, Deadline, Reconciliation, Written
+from crm_backends.ports import (
+    AccountUnknown,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Deadline,
+    Reconciliation,
+    Written,
+)
 
 _SLACK = timedelta(seconds=10)
 """How much the CRM's clock may be behind ours."""
@@ -179,19 +185,21 @@ class PointsPort(ConnectorBackend):
         return await self._account("points.account", holder, deadline)
 
     async def balance(self, account: str, *, deadline: Deadline) -> Balance:
-        """Nothing on an account that the CRM does not know."""
+        """See ``Points``: an answer that means ``nothing`` says that whoever has no account has nothing."""
         plan = self._plan("points.balance")
-        nothing = Balance(Decimal(0), Decimal(0))
         try:
             contexts = await self._read(plan, self._begin(plan.name, deadline, {"account": account}))
-        except NothingFound:
-            return nothing
+        except NothingFound as found:
+            raise self._account_unknown(lost=found.customer) from None
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: points.balance: several balances of one account")
-        found: Balance = self.worked_out(
-            lambda: self._reader.balance(plan, contexts[0]) if contexts else nothing
-        )
-        return found
+        if not contexts:
+            raise self._account_unknown(lost=False)
+        told: Balance = self.worked_out(lambda: self._reader.balance(plan, contexts[0]))
+        return told
+
+    def _account_unknown(self, *, lost: bool) -> AccountUnknown:
+        return AccountUnknown(f"{self.name}: points.balance: there is no such account", has_nothing=not lost)
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
         plan = self._plan("points.entries")
@@ -269,7 +277,7 @@ class PointsPort(ConnectorBackend):
     ) -> Written:
         if credit.points is None:
             return Written.unknown(f"{self.name}: the CRM's rules decided how many points")
-        now = await self.balance(account, deadline=deadline)
+        now = await balance_to_compare(self, account, deadline)
         moved = None
         if "points.entries" in self._program.plans:
             entries = await self.entries(account, limit=SEARCHED, deadline=deadline)
@@ -281,6 +289,10 @@ class NamedPoints(PointsPort):
     def account_name(self, holder: Holder) -> str | None:
         """See ``NamesAccounts``."""
         return self._named("points.account", holder)
+
+    def _account_unknown(self, *, lost: bool) -> AccountUnknown:
+        """We call the account by what we know of its holder; this CRM need not have heard of them."""
+        return super()._account_unknown(lost=False)
 
 
 class CouponsPort(ConnectorBackend):

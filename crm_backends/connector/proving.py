@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from crm_backends.connector.plans import AuthPart, LoginPlan, Program
-from crm_backends.connector.scope import CannotTell, Expression
+from crm_backends.connector.scope import CannotTell, Expression, Lacks
 from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.templates import Fill
 from crm_backends.connector.values import Unfit, kind, number
@@ -161,17 +161,22 @@ class _Login(TokenAuth):
     def _unmet(self, answer: Reply) -> Expression | None:
         """What a good answer has and this one has not."""
         context = _answered(answer, self._statics)
-        if self._plan.ok is not None and not self._plan.ok.holds(context):
-            return self._plan.ok
-        return next((one for one in self._plan.has if not one.is_there(context)), None)
+        for one in self._plan.has:
+            if not one.is_there(context):
+                return one
+        ok = self._plan.ok
+        return ok if ok is not None and not ok.holds(context) else None
 
     def _refused(self, answer: Reply) -> Fault:
-        """Where the status is good it is ``ok`` or ``has`` that refuses: its line is told."""
-        fault = super()._refused(answer)
+        """Where the status is good it is ``ok`` that refuses, if the answer has what that reads. Else the
+        answer says neither yes nor no, as a proxy's does: an outage, and no matter of credentials."""
         if not answer.ok or (unmet := self._unmet(answer)) is None:
-            return fault
-        name = "ok" if unmet is self._plan.ok else "has"
-        return replace(fault, text=f"gives no token: the login's {name} does not hold ({unmet.where})")
+            return super()._refused(answer)
+        if unmet is self._plan.ok and _shows(unmet, _answered(answer, self._statics)):
+            text = f"gives no token: the login's ok does not hold ({unmet.where})"
+            return replace(super()._refused(answer), text=text)
+        text = f"gives no token: the login's answer lacks {unmet.text} ({unmet.where})"
+        return Fault(text, f"status {answer.status}", Reached.NOTHING)
 
     def told(self, answer: Reply) -> tuple[object, float]:
         context = _answered(answer, self._statics)
@@ -187,6 +192,15 @@ class _Login(TokenAuth):
     def proof(self, value: str) -> Mapping[str, str]:
         context = {**self._statics, "now": datetime.now(UTC), "token": value}
         return {name: fill(context) for name, fill in self._plan.sent}
+
+
+def _shows(condition: Expression, context: Mapping[str, Any]) -> bool:
+    """Whether the answer has anything of what a condition reads."""
+    try:
+        condition.shown(context)
+    except Lacks:
+        return False
+    return True
 
 
 def _answered(answer: Reply, statics: Mapping[str, Any]) -> Mapping[str, Any]:

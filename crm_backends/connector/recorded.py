@@ -82,11 +82,14 @@ class ShowsCalls:
         self._say = say
         self._secrets = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
         self._dry = dry
+        self.stopped = False
+        """Whether a call was not sent because nothing is to be changed."""
 
     async def exchange(self, call: HttpCall, proof: Mapping[str, str], seconds: float) -> Answer | Fault:
         self._show(Sent.of(call, proof), _hidden(proof))
         if self._dry and call.changes:
             self._say("  (not sent: this is a dry run)")
+            self.stopped = True
             return Fault("not sent: this is a dry run", reached=Reached.NOTHING)
         answer = await self._inner.exchange(call, proof, seconds)
         if isinstance(answer, Fault):

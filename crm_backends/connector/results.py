@@ -65,11 +65,7 @@ class Reader:
         return found
 
     def phone(self, value: Any) -> str | None:
-        text = text_or_nothing(value)
-        try:
-            return read_crm_phone(text, self._region)
-        except UnreadablePhone:
-            raise Unfit("the text is no phone") from None
+        return _phone(value, self._region)
 
     def phone_can_be_read(self, plan: Plan, context: Mapping[str, Any]) -> bool:
         """Whether a customer's phone is one, or is not told. Raises ``CannotTell`` where there is no text."""
@@ -177,6 +173,21 @@ class Reader:
         return ListedPhone(phone, params)
 
 
+def look_at_constant(region: str, operation: str, name: str, value: Any) -> None:
+    """See that a value which the file writes out can be this field of an operation's result.
+
+    Raises:
+        Unfit, ValueError: it cannot.
+    """
+    read: Read = _KINDS.get(name, text_or_nothing)
+    if name == "phone":
+        _phone(value, region)
+    elif name == "valid_until" and operation == "coupons.offers":
+        moment(value)
+    else:
+        read(value)
+
+
 def _of_its_kind(code: Expression, name: str, value: Any, read: Read) -> Any:
     try:
         return read(value)
@@ -238,6 +249,14 @@ def card_state(value: Any) -> CrmCardState | None:
     return state
 
 
+def _phone(value: Any, region: str) -> str | None:
+    text = text_or_nothing(value)
+    try:
+        return read_crm_phone(text, region)
+    except UnreadablePhone:
+        raise Unfit("the text is no phone") from None
+
+
 def _email(value: Any) -> str | None:
     """As it is kept where it is no address: somebody typed it, and it identifies nobody."""
     text = text_or_nothing(value)
@@ -253,3 +272,26 @@ def _texts(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise Unfit(f"a mapping is wanted, this is {kind(value)}")
     return {str(name): text_of(member) for name, member in value.items() if member is not None}
+
+
+_KINDS: Mapping[str, Read] = {
+    "email": _email,
+    "birth_date": day,
+    "sex": _sex,
+    "card_state": card_state,
+    "registered_at": moment,
+    "state": card_state,
+    "params": _texts,
+    "total": amount,
+    "available": amount,
+    "amount": amount,
+    "at": moment,
+    "amount_kopecks": whole,
+    "quantity": amount,
+    "bonuses": amount,
+    "points": amount,
+    "total_kopecks": whole,
+    "valid_from": moment,
+    "valid_until": day,
+}
+"""How fields of results are read that are no text, by their names."""

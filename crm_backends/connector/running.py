@@ -55,7 +55,11 @@ class Run:
 
 
 class NothingFound(Exception):
-    """A read has found that there is nothing like that."""
+    """A read has found that there is nothing like that; ``customer``: that there is no such customer."""
+
+    def __init__(self, *, customer: bool = False) -> None:
+        super().__init__()
+        self.customer = customer
 
 
 class CannotReconcile(Exception):
@@ -186,7 +190,7 @@ class Runner:
             # Of somebody who was just written to: that shows no absence of what was written.
             raise CannotReconcile
         if said in ("nothing", "no_such_customer"):
-            raise NothingFound
+            raise NothingFound(customer=said == "no_such_customer")
         if said == "unknown" and run.reconciling:
             raise CannotReconcile
         if said is None:
@@ -325,17 +329,25 @@ class Runner:
                 context["content"] = self._content.read(context)
             ruling = decided(step.rulings, context)
             if ruling is not None:
-                if reply.ok and ruling.decides not in UNDECIDED:
+                if ruling.decides == "ok" or ruling.decides not in UNDECIDED:
+                    self._look_whether_read(step, reply)
+                if ruling.decides not in UNDECIDED:
                     ruling.when.shown(context)
                 run.excused = ruling.decides == "ok"
                 return ruling.decides
             well = reply.ok if step.ok is None else step.ok.holds(context)
             if well:
+                self._look_whether_read(step, reply)
                 self._look_whether_good(step, reply, context)
         except CannotTell:
             run.committed = run.committed or sent
             raise
         return "ok" if well else None
+
+    def _look_whether_read(self, step: StepPlan, reply: Reply) -> None:
+        """Raises ``Lacks`` where the answer is a page: whatever its status is, no CRM of JSON says it."""
+        if reply.is_page and not step.sending.takes_text:
+            raise Lacks(f"{step.sending.where}: the answer is not JSON (status {reply.status})")
 
     def _look_whether_good(self, step: StepPlan, reply: Reply, context: Mapping[str, Any]) -> None:
         """Raises ``Lacks`` where the answer has not what a good one has."""

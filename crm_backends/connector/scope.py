@@ -14,7 +14,8 @@ from crm_backends.connector.values import LACKING, Missing, Unfit
 
 Context = Mapping[str, Any]
 Run = Callable[[Context], Any]
-_FAILS = (Unfit, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+FAILS = (Unfit, TypeError, ValueError, ArithmeticError, LookupError, RecursionError)
+"""What working out a value may raise."""
 
 
 class Wrong(Exception):
@@ -39,6 +40,14 @@ Shape = Mapping[str, Any] | None
 """Members of a name: nothing where it may have any."""
 
 
+ROW = "row"
+"""What expressions call one of several rows."""
+Members = tuple[str, ...]
+"""The way from a row to a member of it; it begins with ``ROW`` where it is written so."""
+Watch = Callable[[Sequence[Members], Sequence[Any]], None]
+"""Is shown the members that a filter reads, and the rows that it is given."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """The names an expression may use, and the functions."""
@@ -49,6 +58,11 @@ class Scope:
     """Names that exist and may not be used here -> why."""
     reads: bool = False
     """Whether it reads what was asked for: then what the answer does not have is told from a ``null``."""
+
+    filters: bool = False
+    """Whether it is a condition about one row of several."""
+    watch: Watch | None = None
+    """Is shown what filters do; nobody looks but ``connector check``."""
 
     def with_names(self, **names: Shape) -> Scope:
         return replace(self, names={**self.names, **names})
@@ -69,6 +83,8 @@ class Expression:
     """Numbers that it compares ``status`` with."""
     text: str = ""
     """As it is written."""
+    gives: Sequence[Any] = ()
+    """Values that it may give as they are written in it."""
     looks_at: Sequence[Run] = ()
     """What it reads of an answer, each ``LACKING`` where that does not have it."""
 
@@ -78,7 +94,7 @@ class Expression:
             return self.run(context)
         except Missing:
             raise self._lacks() from None
-        except _FAILS as error:
+        except FAILS as error:
             cause = str(error) if isinstance(error, Unfit) else "the values do not fit together"
             raise CannotTell(f"{self.where}: {cause}") from None
 

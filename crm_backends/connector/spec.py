@@ -9,24 +9,42 @@ import functools
 import re
 from decimal import Decimal
 from pathlib import Path as File
-from typing import Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, SecretStr, create_model
+from pydantic import AfterValidator, Field, SecretStr, create_model
 
 from crm_backends.connector import port_classes
 from crm_backends.connector.backend import ConnectorBackend
 from crm_backends.connector.compiling import compiled
+from crm_backends.connector.constants import look_at_zone
 from crm_backends.connector.language import Connector, Setting
 from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.problems import ConnectorError, Problem
 from crm_backends.connector.reading import Loaded, load, shipped
+from crm_backends.connector.scope import Wrong
 from crm_backends.connector.vocabulary import PORTS
 from crm_backends.http import HttpSettings
+from crm_backends.http.settings import checked_url
 from crm_backends.ports import KEY_LENGTH, OPERATIONS, Capability, Reconciliation, Support
 from crm_backends.registry import BackendSpec, names
 
-_TYPES: dict[str, Any] = {"text": str, "whole": int, "number": Decimal, "yes_no": bool}
+
+def _a_zone(name: str) -> str:
+    try:
+        look_at_zone(name)
+    except Wrong as wrong:
+        raise ValueError(f"{wrong.cause}; {wrong.remedy}") from None
+    return name
+
+
+_TYPES: dict[str, Any] = {
+    "text": str,
+    "whole": int,
+    "number": Decimal,
+    "yes_no": bool,
+    "zone": Annotated[str, AfterValidator(_a_zone)],
+}
 _ANYWHERE = ProgrammeDefaults(ZoneInfo("UTC"), "RU")
 """For reading expressions; what they give is not looked at."""
 
@@ -155,6 +173,11 @@ def _settings_problems(loaded: Loaded) -> list[Problem]:
     if loaded.model.name in _drivers():
         cause = f'there is a driver "{loaded.model.name}" already'
         problems.append(Problem(loaded.place(("name",)), cause, "give the connector a name of its own"))
+    if loaded.model.base_url is not None:
+        try:
+            checked_url(loaded.model.base_url)
+        except ValueError as error:
+            problems.append(Problem(loaded.place(("base_url",)), f"base_url {error}"))
     for name, setting in loaded.model.settings.items():
         where = ("settings", name)
         if name in HttpSettings.model_fields:
@@ -169,6 +192,11 @@ def _settings_problems(loaded: Loaded) -> list[Problem]:
             problems.append(Problem(place, "the default is not among the choices"))
         elif not _fits(setting):
             problems.append(Problem(place, f"the default is not of type {setting.type}"))
+        elif setting.type == "zone":
+            try:
+                look_at_zone(str(setting.default))
+            except Wrong as wrong:
+                problems.append(Problem(place, wrong.cause, wrong.remedy))
     return problems
 
 
@@ -181,4 +209,4 @@ def _fits(setting: Setting) -> bool:
     default = setting.default
     if setting.type == "number":
         return isinstance(default, int | Decimal) and not isinstance(default, bool)
-    return type(default) is _TYPES[setting.type]
+    return type(default) is (str if setting.type == "zone" else _TYPES[setting.type])

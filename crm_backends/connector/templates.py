@@ -7,9 +7,11 @@ it. It may not know how anything is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
+from crm_backends.connector.constants import look_at_path
 from crm_backends.connector.expressions import read_pieces
 from crm_backends.connector.functions import json
 from crm_backends.connector.problems import Path
@@ -88,6 +90,10 @@ class Templates:
     def path(self, text: str, scope: Scope, path: Path) -> Fill:
         """A path: what is filled in is quoted and may not be empty."""
         pieces = self._pieces(text, scope, path)
+        try:
+            look_at_path("".join(piece if isinstance(piece, str) else "x" for piece in pieces))
+        except Wrong as wrong:
+            self._report(path, wrong)
         if not any(isinstance(piece, Expression) for piece in pieces):
             return Constant(text)
 
@@ -151,6 +157,8 @@ def flat(fields: Mapping[str, Any], *, where: str) -> dict[str, str]:
         elif isinstance(value, list):
             found |= flat({f"{name}[{index}]": item for index, item in enumerate(value)}, where=where)
         elif value is not None:
+            if isinstance(value, float):
+                value = Decimal(repr(value))  # JSON's own number of what is exact in an expression
             try:
                 found[name] = text_of(value)
             except Unfit as error:

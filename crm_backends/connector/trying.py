@@ -20,10 +20,24 @@ from crm_backends.connector.recorded import ShowsCalls
 from crm_backends.connector.vocabulary import ACCOUNTS
 from crm_backends.http import HttpSettings
 from crm_backends.http.wire import Exchanger, Wire
-from crm_backends.ports import OPERATIONS, BackendCredentials, BackendError, Deadline, Support, Written
+from crm_backends.ports import (
+    OPERATIONS,
+    BackendCredentials,
+    BackendError,
+    Deadline,
+    Outcome,
+    Support,
+    Written,
+)
 from crm_backends.registry import BackendContext, BackendSpec
 
 _PATIENCE = 60.0
+_BAD: Mapping[Outcome, str] = {
+    Outcome.REFUSED: "the write was refused",
+    Outcome.NOT_SENT: "nothing was done",
+    Outcome.UNKNOWN: "nobody knows whether it was done",
+}
+"""How a write may have ended that was tried, and what is said of it."""
 
 
 class WrongCall(ValueError):
@@ -42,7 +56,9 @@ async def try_operation(
     dry: bool,
     sent: datetime | None = None,
 ) -> bool:
-    """Call it, say what happens, and whether it went well.
+    """Call it, say what happens, and whether it went well: what was asked is told, or was done.
+
+    A write that a dry run has stopped went well, and so has a look that finds nothing.
 
     ``sent``: look instead for what became of such a write, which was sent then.
 
@@ -65,8 +81,11 @@ async def try_operation(
         if isinstance(value := getattr(settings, name), SecretStr)
     ]
 
+    wires: list[ShowsCalls] = []
+
     def shown(of: HttpSettings) -> Exchanger:
-        return ShowsCalls(Wire(of), say, secrets, backend.logins, dry=dry)
+        wires.append(ShowsCalls(Wire(of), say, secrets, backend.logins, dry=dry))
+        return wires[-1]
 
     backend: Any = spec.build(settings, context)
     backend.replace_wire(shown)
@@ -87,9 +106,15 @@ async def try_operation(
         await backend.close()
     for line in f"= {json.dumps(plain(result), ensure_ascii=False, indent=2)}".splitlines():
         say(line)
-    if isinstance(result, Written) and result.reason:
+    if not isinstance(result, Written):
+        return True
+    if result.reason:
         say(with_hint(f"  because: {result.reason}"))
-    return True
+    if any(wire.stopped for wire in wires) or (sent is not None and result.outcome is Outcome.NOT_SENT):
+        return True
+    if result.outcome in _BAD:
+        say(f"  {_BAD[result.outcome]}: exit status 1")
+    return result.outcome not in _BAD
 
 
 def _why_not(spec: BackendSpec[Any], operation: str) -> str | None:

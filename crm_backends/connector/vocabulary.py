@@ -238,15 +238,17 @@ RECONCILING: Mapping[str, Mapping[str, str]] = {
 DECIDES: Mapping[str, str] = {
     "ok": "it went well; the next step follows",
     "done": "the whole operation has been done; no further step",
-    "nothing": "there is nobody and nothing like that (a read)",
+    "nothing": "there is nobody and nothing like that (a read); of a balance: whoever has no account has "
+    "nothing",
     "holder_unnamed": "the holder's profile lacks what accounts are found by (an account, at_once)",
     "credentials": "the CRM refuses our credentials",
     "try_later": "the CRM cannot be asked now; nothing was done",
     "misconfigured": "the settings do not fit this CRM; nothing was done",
     "unknown": "nobody can tell whether it was done (a write, or reconcile)",
     "refused": "the CRM says no, for a reason of its own (a write)",
-    "no_such_customer": "there is no such customer: a read gives nothing, a write is refused; while a doubt "
-    "is looked for it tells nothing, as the customer was just written to: say `nothing` of an unknown key",
+    "no_such_customer": "there is no such customer: a read gives nothing, a write is refused; of a balance: "
+    "the account is lost, and the last balance known is shown; while a doubt is looked for it tells nothing, "
+    "as the customer was just written to: say `nothing` of an unknown key",
     **{
         refusal.value: "refused (a write)"
         for refusal in Refusal

@@ -315,7 +315,7 @@ def judge(answer: Answer, call: HttpCall) -> Reply | Fault:
     """What a whole answer means to whoever made ``call``."""
     status = answer.status
     body, is_json = _parsed(answer.content)
-    reply = Reply(status, body, is_json, answer.headers)
+    reply = Reply(status, body, is_json, answer.headers, is_page=bool(answer.content) and not is_json)
     if status in call.accept:
         return reply
     reason = f"status {status}"

@@ -35,6 +35,8 @@ class Reply:
     """False for an empty body, and for a body that is not JSON."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """By lower-case names."""
+    is_page: bool = False
+    """There is a body, and it is not JSON: a page of a proxy, most likely."""
 
     @property
     def ok(self) -> bool:

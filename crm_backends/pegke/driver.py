@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 import phonenumbers
 from pydantic import BaseModel
 
-from crm_backends.comparing import SEARCHED, compared
+from crm_backends.comparing import SEARCHED, balance_to_compare, compared
 from crm_backends.http import Auth, HttpClient, HttpDriver, Probe, port_write
 from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
 from crm_backends.pegke import checking, tokens
@@ -23,7 +23,7 @@ from crm_backends.pegke.capabilities import capabilities
 from crm_backends.pegke.replies import PegkeReplies, Verdict
 from crm_backends.pegke.requests import PegkeRequests
 from crm_backends.pegke.settings import PegkeSettings
-from crm_backends.ports import Deadline, NotSupported, Reconciliation, Refusal, Written
+from crm_backends.ports import AccountUnknown, Deadline, NotSupported, Reconciliation, Refusal, Written
 from crm_backends.registry import BackendContext
 
 NAME: Final = "pegke"
@@ -89,10 +89,16 @@ class PegkeBackend(HttpDriver):
         return phone.removeprefix(self._prefix) if phone.startswith(self._prefix) else None
 
     async def balance(self, account: str, *, deadline: Deadline) -> Balance:
-        """Points on the account, all of them spendable; none where Pegke does not know the customer."""
+        """Points on the account, all of them spendable.
+
+        Raises ``AccountUnknown`` where Pegke does not know the customer: it need not, as we call them by
+        their phone.
+        """
         if not self._requests.has_balance:
             raise NotSupported("points.balance: balance_path is not set")
-        points = await self._requests.points(account, deadline) or Decimal(0)
+        points = await self._requests.points(account, deadline)
+        if points is None:
+            raise AccountUnknown("pegke: points.balance: there is no such customer", has_nothing=True)
         return Balance(total=points, available=max(points, Decimal(0)))
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
@@ -153,7 +159,7 @@ class PegkeBackend(HttpDriver):
         """
         if credit.points is None or not self._requests.has_balance:
             return Written.unknown("pegke: there is no balance to compare")
-        now = await self.balance(account, deadline=deadline)
+        now = await balance_to_compare(self, account, deadline)
         moved: list[PointsEntry] | None = None
         if self._requests.has_history:
             # Their times may be whole seconds.

@@ -14,11 +14,10 @@ from crm_backends.http import port_write
 from crm_backends.model import Balance, Credit, FiscalReceipt, PointsEntry, Purchase
 from crm_backends.perx import replies
 from crm_backends.perx.base import PerxDriver
-from crm_backends.ports import BackendMisconfigured, Deadline, Refusal, Written
+from crm_backends.ports import AccountUnknown, BackendMisconfigured, Deadline, Refusal, Written
 
 _HISTORY = "/v4/loyalty/transactions_history"
 _NEWEST_FIRST = {"sort_by": "transacted_at", "order_by": "desc"}
-_NO_POINTS = Balance(total=Decimal(0), available=Decimal(0))
 _SALE = 1
 _LOTS_SHOWN = 5
 """Lots of points that will expire, at most, in one list of entries: what was moved is to be seen too."""
@@ -30,7 +29,9 @@ class PerxPoints(PerxDriver):
     async def balance(self, account: str, *, deadline: Deadline) -> Balance:
         """Available is what may be spent; total adds the points set aside for a purchase under way."""
         data = await self._programme(account, deadline)
-        return _NO_POINTS if data is None else replies.balance(data)
+        if data is None:
+            raise AccountUnknown("perx: points.balance: there is no such customer")
+        return replies.balance(data)
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
         """The points that will expire soonest, then movements, newest first; failed ones are left out."""

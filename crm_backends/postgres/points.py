@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, time, timedelta
 
 from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
-from crm_backends.ports import Deadline, Refusal, Written
+from crm_backends.ports import AccountUnknown, Deadline, Refusal, Written
 from crm_backends.postgres import rows
 from crm_backends.postgres.base import PostgresDriver
 
@@ -23,9 +23,12 @@ class PostgresPoints(PostgresDriver):
         return self._only("points_account", found, str)
 
     async def balance(self, account: str, *, deadline: Deadline) -> Balance:
-        """Points on the account; ``points_balance.sql``. Zero where it returns no row."""
+        """Points on the account; ``points_balance.sql``. No row: there is no account, and nothing on it."""
         found = await self._read("points_balance", self._dated(account=account), deadline, rows.balance)
-        return self._only("points_balance", found, lambda balance: balance) or rows.NO_POINTS
+        balance = self._only("points_balance", found, lambda balance: balance)
+        if balance is None:
+            raise AccountUnknown("postgres: points_balance returns no row", has_nothing=True)
+        return balance
 
     async def entries(self, account: str, *, limit: int, deadline: Deadline) -> Sequence[PointsEntry]:
         """Movements, newest first; ``points_entries.sql``."""

@@ -35,7 +35,6 @@ from crm_backends.model import (
 )
 from crm_backends.ports import Refusal, Written
 
-NO_POINTS = Balance(total=Decimal(0), available=Decimal(0))
 OUTCOMES = ("done", *(str(refusal) for refusal in Refusal))
 """What the column ``outcome`` of a write may say."""
 _WORD = re.compile(r"[A-Za-z_]{1,30}")

@@ -17,7 +17,7 @@ from crm_backends.conformance import context
 from crm_backends.connector.examples import run_all
 from crm_backends.connector.reading import read_text
 from crm_backends.connector.spec import make_spec
-from crm_backends.ports import BackendCredentials, BackendMisconfigured
+from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable
 from tests.connectors.making import connector, loaded, soon
 
 GET = """\
@@ -268,6 +268,29 @@ async def test_a_login_that_says_no_inside_of_a_200_is_a_refusal() -> None:
         crm.login = lambda number: {"success": False, "token": "x"}
         with pytest.raises(BackendCredentials):
             await backend.get("7", deadline=soon())
+
+
+@pytest.mark.parametrize("ok", ["ok: body.success == true", "has: body.token"])
+async def test_a_login_that_says_neither_yes_nor_no_is_an_outage(ok: str) -> None:
+    """A proxy's answer refuses nobody's credentials."""
+    async with connected(f"{login()}    {ok}\n", api_key="s3cret") as (backend, crm):
+        answers: list[Any] = [{}, {"error": "x"}, []]
+        crm.login = lambda number: web.json_response(answers[number - 1])
+        for _ in answers:
+            with pytest.raises(BackendUnavailable, match="gives no token: the login's answer lacks body"):
+                await backend.get("7", deadline=soon())
+
+
+async def test_a_page_in_the_place_of_a_login_in_text_is_an_outage() -> None:
+    more = (
+        login(token="body")
+        + "    takes_text: true\n    has: not (body | starts_with('<'))\n    ok: body != 'no'\n"
+    )
+    async with connected(more, api_key="s3cret") as (backend, crm):
+        crm.login = lambda number: web.Response(text="<html>" if number == 1 else "no")
+        for error in (BackendUnavailable, BackendCredentials):
+            with pytest.raises(error):
+                await backend.get("7", deadline=soon())
 
 
 async def test_client_credentials() -> None:

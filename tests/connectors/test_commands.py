@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 from adapter.commands.connector import app
 from contracts.sandbox import kolibri, moysklad, pegke, running
 from contracts.sandbox.people import PEOPLE
-from crm_backends.connector import shipped
+from crm_backends.connector import shipped, trying
+from crm_backends.connector.recorded import Replay
+from crm_backends.http.wire import Answer
 from crm_backends.inputs import wire_phone
+from tests.connectors.making import answer as answered
 from tests.connectors.making import connector
 
 PEGKE = Path(__file__).parent / "pegke_merchant.yaml"
@@ -282,7 +285,7 @@ def test_a_key_is_as_short_as_serve_makes_it(tmp_path: Path) -> None:
     assert (
         "| `no_such_customer` | there is no such customer: a read gives nothing, a write is refused" in docs
     )
-    assert "makes keys as short" in docs
+    assert "such as `key_length: 20` for a field of 20. The adapter makes keys as short" in docs
 
 
 async def test_what_is_wrong_with_a_login_is_told_though_its_answer_is_masked(tmp_path: Path) -> None:
@@ -300,3 +303,58 @@ async def test_what_is_wrong_with_a_login_is_told_though_its_answer_is_masked(tm
         file.write_text(text.replace("token: body.sid", "token: body.side"), encoding="utf-8")
         output = await asyncio.to_thread(run, "try", file, *asked, f"password={kolibri.PASSWORD}", status=1)
         assert "the login's answer has no token here, this is nothing" in output
+
+
+WRITES = """\
+  points.credit:
+    at_once: [{when: input.points == 3, is: refused}]
+    steps:
+      - commits: true
+        post: /c
+        json: {n: "${input.points}"}
+        has: body.id
+        outcomes: [{when: "status == 409", is: no_such_customer}]
+"""
+ENDS = [
+    ("5", [answered({"id": 1})], 0, '"outcome": "done"'),
+    ("5", [answered({}, 409)], 1, "the write was refused: exit status 1"),
+    ("3", [], 1, "the write was refused: exit status 1"),
+    ("5", [answered({})], 1, "nobody knows whether it was done: exit status 1"),
+    ("5", [answered({}, 429)], 1, "nothing was done: exit status 1"),
+]
+
+
+@pytest.mark.parametrize(("points", "answers", "status", "says"), ENDS)
+def test_a_try_of_a_write_that_was_not_done_is_told_and_ends_with_status_1(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    points: str,
+    answers: list[Answer],
+    status: int,
+    says: str,
+) -> None:
+    monkeypatch.setattr(trying, "Wire", lambda settings: Replay(answers))
+    file = tmp_path / "crm.yaml"
+    file.write_text(connector(WRITES), encoding="utf-8")
+    given = ("points.credit", "--input", "account=1", "--input", f"points={points}", *BASE)
+    output = run("try", file, *given, status=status)
+    assert says in output
+    assert ("because:" in output) == bool(status)
+    dry = run("try", file, *given, "--dry-run", status=0 if points == "5" else 1)
+    assert ("this is a dry run" in dry) == (points == "5")
+
+
+def test_that_a_write_is_not_there_is_an_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    look = WRITES + "    reconcile: {steps: [{get: /c}], rows: body.rows, result: {points: row.n}}\n"
+    file = tmp_path / "crm.yaml"
+    file.write_text(connector(look, doubts="probe"), encoding="utf-8")
+    given = ("points.credit", "--input", "account=1", "--input", "points=5", "--reconcile", *BASE)
+    for rows, status, says in (
+        ([], 0, '"outcome": "not_sent"'),
+        ([{"n": 5}], 0, '"outcome": "done"'),
+        ([{}], 1, "nobody knows whether it was done"),
+        ([{"n": 6}], 1, "the write was refused"),
+    ):
+        replay = Replay([answered({"rows": rows})])
+        monkeypatch.setattr(trying, "Wire", lambda settings, replay=replay: replay)
+        assert says in run("try", file, *given, status=status)

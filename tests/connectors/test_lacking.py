@@ -111,6 +111,35 @@ async def test_nobody_has_to_be_shown_by_something_in_the_answer() -> None:
             await find(rows("body.guest", said), lacking)
 
 
+PAGE_404 = answer_of(404, None, "<html>Not Found</html>", {})
+
+
+async def test_a_page_says_nothing_whatever_its_status() -> None:
+    """It is a proxy's: a CRM of JSON has not been asked at all, or is not asked here."""
+    nobody = ", outcomes: [{when: status == 404, is: nothing}]"
+    assert await find(rows("body.rows", nobody), answer(None, 404)) == []
+    with pytest.raises(BackendUnavailable, match=r"the answer is not JSON \(status 404\)"):
+        await find(rows("body.rows", nobody), PAGE_404)
+    well = ", outcomes: [{when: status == 404, is: ok}]"
+    with pytest.raises(BackendUnavailable):
+        await find(rows('"body.rows | default([])"', well), PAGE_404)
+    with pytest.raises(BackendUnavailable):
+        await find(rows('"body.rows | default([])"', ", ok: status == 404"), PAGE_404)
+    assert await find(rows("body.rows", f"{nobody}, takes_text: true"), PAGE_404) == []
+    refused = "outcomes: [{when: status == 404, is: no_such_customer}]"
+    steps = f"      - {{commits: true, post: /p, {refused}}}\n"
+    assert (await give(steps, answer({}, 404))).refusal is Refusal.NO_SUCH_CUSTOMER
+    assert (await give(steps, PAGE_404)).outcome is Outcome.UNKNOWN
+
+
+async def test_what_a_condition_reads_has_to_be_there_at_any_status() -> None:
+    said = ', outcomes: [{when: status == 404 and body.kind != "route", is: nothing}]'
+    assert await find(rows("body.rows", said), answer({"kind": "customer"}, 404)) == []
+    for lacking in (answer({}, 404), answer({"message": "no Route"}, 404), answer(None, 404)):
+        with pytest.raises(BackendUnavailable, match="the answer lacks"):
+            await find(rows("body.rows", said), lacking)
+
+
 async def test_no_body_at_all_may_be_said_to_mean_nobody() -> None:
     said = ", outcomes: [{when: body is none, is: nothing}]"
     assert await find(rows("body.guest", said), text("")) == []

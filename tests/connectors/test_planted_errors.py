@@ -19,31 +19,41 @@ from crm_backends.connector.backend import ConnectorBackend
 from crm_backends.connector.examples import play
 from crm_backends.connector.language import Answered
 from crm_backends.connector.plans import Sending
-from crm_backends.connector.planting import PLANTED, run_planted
+from crm_backends.connector.planting import PLANTED, PLANTED_404, run_planted
 from crm_backends.connector.problems import Problem
 from crm_backends.connector.reading import Loaded, load
 from crm_backends.connector.sending import details_of
 from crm_backends.connector.spec import make_spec
+from crm_backends.ports import BackendMisconfigured, BackendUnavailable
 from tests.connectors.making import connector, loaded
 
 ODOO = {"code": 200, "message": "Odoo Server Error", "data": {"name": "builtins.ValueError", "message": "x"}}
-# CRMs that tell errors inside a 200, and how.
+# How each CRM tells an error, here inside a 200.
 ERRORS: dict[str, list[Any]] = {
+    "iiko": [{"correlationId": "c", "errorDescription": "x", "error": None}],
+    "loya": [{"code": 500, "message": "x"}, {"code": 0}],
+    "medusa": [{"type": "unknown_error", "message": "x", "code": "x"}],
+    "moysklad": [{"errors": [{"error": "x", "code": 1999}]}],
+    "square": [{"errors": [{"category": "API_ERROR", "code": "INTERNAL_SERVER_ERROR"}]}],
+    "talonone": [{"message": "x", "StatusCode": 500}],
+    "uds": [{"errorCode": "internalError", "message": "x"}],
+    "voucherify": [{"code": 500, "key": "internal_error", "message": "x"}],
     "mindbox": [{"status": "InternalServerError", "errorMessage": "x"}, {"status": "ProtocolError"}],
     "odoo": [{"jsonrpc": "2.0", "id": 1, "error": ODOO}],
+    "odoo19": [ODOO],
     "premiumbonus": [{"success": False, "error_description": "x"}, {"success": False}],
     "retailcrm": [{"success": False, "errorMsg": "x"}],
 }
 
 
-async def found(read: Loaded, planted: Sequence[Answered] = PLANTED) -> list[Problem]:
+async def found(read: Loaded, planted: Sequence[Answered] = (*PLANTED, *PLANTED_404)) -> list[Problem]:
     return await run_planted(read, make_spec(read), planted)
 
 
 @pytest.mark.parametrize("name", shipped())
 async def test_what_means_nothing_is_read_as_nothing_else(name: str) -> None:
     errors = [Answered(json=error) for error in ERRORS.get(name, [])]
-    problems = await found(load(shipped()[name]), [*PLANTED, *errors])
+    problems = await found(load(shipped()[name]), [*PLANTED, *PLANTED_404, *errors])
     assert not problems, "\n".join(map(str, problems))
 
 
@@ -122,6 +132,53 @@ def test_what_a_connector_takes_for_an_answer_is_told_by_check(trap: str, tmp_pa
     assert told.exit_code == 1
     assert says in told.output
     assert "say by has what a good answer has" in told.output
+
+
+NOBODY = """\
+  users.get:
+    steps: [{get: /g, outcomes: [{when: WHEN, is: nothing}]}]
+    result: {id: body.id}
+    examples:
+      - title: nobody
+        input: {customer: "7"}
+        exchanges: [{expect: {get: /g}, answer: ANSWER}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "answer", "read_as_nobody"),
+    [
+        ("status == 404", "{status: 404, json: {code: none}}", "no body or {} or "),
+        ("status == 404", '{status: 404, text: ""}', "{} or "),
+        ("status == 404 and body is none", '{status: 404, text: ""}', ""),
+        ('status == 404 and body.code == "none"', "{status: 404, json: {code: none}}", ""),
+    ],
+)
+async def test_a_404_of_anybody_is_not_read_as_nobody(when: str, answer: str, read_as_nobody: str) -> None:
+    """A page of a proxy never is; what the CRM documents in an example may be."""
+    problems = await found(loaded(NOBODY.replace("WHEN", f"'{when}'").replace("ANSWER", answer)))
+    told = [problem.cause for problem in problems]
+    if not read_as_nobody:
+        assert told == []
+        return
+    (cause,) = told
+    assert cause.startswith(f"users.get: {read_as_nobody}")
+    assert "HTML" not in cause
+    assert cause.endswith("in a 404 of GET /g is read as an answer")
+    assert "ask for what the CRM itself says" in problems[0].remedy
+
+
+async def test_a_login_in_text_takes_no_page_for_a_refusal() -> None:
+    read = load(shipped()["loya"])
+    spec = make_spec(read)
+    example = read.model.operations["users.find"].examples[0]
+    for planted in (*PLANTED, *PLANTED_404):
+        if planted.text == '"error"':  # any other words of its own are Loya's refusal
+            continue
+        login = example.exchanges[0].model_copy(update={"answer": planted})
+        changed = example.model_copy(update={"exchanges": [login, *example.exchanges[1:]]})
+        result = (await play(read, spec, "users.find", changed)).result
+        assert isinstance(result, BackendUnavailable | BackendMisconfigured), (planted, result)
 
 
 @pytest.mark.parametrize("trap", OWN)

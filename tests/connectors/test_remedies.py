@@ -8,6 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from adapter.settings.problems import explain
+from crm_backends.connector import shipped
 from crm_backends.connector.reading import read_text
 from crm_backends.connector.spec import settings_model
 from tests.connectors.making import answer, connector, played
@@ -62,10 +63,16 @@ def test_a_forgotten_dollar_and_a_setting_that_nothing_uses_are_noted(tmp_path: 
     assert "nothing uses" not in run("check", file)
 
 
-def test_shipped_connectors_have_no_notes_but_of_examples() -> None:
-    for name in ("odoo19", "mindbox", "iiko", "retailcrm"):
-        assert "note: {" not in run("check", name)
-        assert "nothing uses" not in run("check", name)
+@pytest.mark.parametrize("name", shipped())
+def test_shipped_connectors_have_no_notes(name: str) -> None:
+    assert "note: " not in run("check", name)
+
+
+def test_a_mapping_within_an_expression_has_no_dollar_forgotten(tmp_path: Path) -> None:
+    file = tmp_path / "crm.yaml"
+    mapping = connector(BALANCE.replace("'${input.account}'", "'${ {input.account: 1} | json }'"))
+    file.write_text(mapping, encoding="utf-8")
+    assert "is sent as it is written" not in run("check", file)
 
 
 def test_a_name_that_is_nearly_right_is_named(tmp_path: Path) -> None:

@@ -18,9 +18,17 @@ from contracts.sandbox.faults import FaultKind
 from contracts.sandbox.people import ANNA, BORIS
 from crm_backends.conformance import ZONE, context
 from crm_backends.conformance.port_calls import new_key, new_person, new_receipt
-from crm_backends.model import Balance, ChannelConsents, Credit, Holder, Profile
+from crm_backends.model import ChannelConsents, Credit, Holder, Profile
 from crm_backends.perx import PerxBackend, PerxSettings
-from crm_backends.ports import BackendUnavailable, Deadline, HolderUnnamed, Outcome, Refusal, Written
+from crm_backends.ports import (
+    AccountUnknown,
+    BackendUnavailable,
+    Deadline,
+    HolderUnnamed,
+    Outcome,
+    Refusal,
+    Written,
+)
 
 ID = perx.IDENTIFIERS[ANNA.phone]
 FIVE = Credit(Decimal(5), "Purchase")
@@ -103,7 +111,9 @@ async def test_a_customer_that_is_gone_is_told_from_wrong_credentials(
 ) -> None:
     await backend.balance(ID, deadline=soon())
     cast(perx.Perx, sandbox.stand_in).accounts.clear()
-    assert await backend.balance(ID, deadline=soon()) == Balance(Decimal(0), Decimal(0))
+    with pytest.raises(AccountUnknown) as lost:
+        await backend.balance(ID, deadline=soon())
+    assert not lost.value.has_nothing
     written = await backend.redeem(ID, "gift", idempotency_key="r", deadline=soon())
     assert written == Written.refused(Refusal.NO_SUCH_CUSTOMER)
 

@@ -21,6 +21,7 @@ from pydantic import SecretStr
 from crm_backends import postgres
 from crm_backends.model import ChannelConsents, Credit, FiscalReceipt, Holder, Profile
 from crm_backends.ports import (
+    AccountUnknown,
     BackendMisconfigured,
     Deadline,
     NotSupported,
@@ -290,7 +291,9 @@ async def test_points_come_in_the_shape_of_the_model(crm: PostgresBackend) -> No
     assert await crm.coupons_account(holder, deadline=soon()) == "K-1"
     balance = await crm.balance("K-1", deadline=soon())
     assert (balance.total, type(balance.available)) == (Decimal(12), Decimal)
-    assert (await crm.balance("K-2", deadline=soon())).total == 0
+    with pytest.raises(AccountUnknown) as none_yet:
+        await crm.balance("K-2", deadline=soon())
+    assert none_yet.value.has_nothing
     may, start = await crm.entries("K-1", limit=5, deadline=soon())
     assert (may.valid_until, start.valid_until) == (date(2026, 1, 1), None)
     assert may.at == datetime(2025, 5, 1, 0, 30, tzinfo=ZONE)

@@ -110,7 +110,7 @@ def test_what_somebody_had_shown_is_hidden_again_after_a_while(monkeypatch: pyte
 
 
 def sample(minute: int, within: tuple[float, ...], statuses: dict[str, float]) -> Sample:
-    counted = Counted(statuses, {}, {}, {}, within, (0.1, 0.2, 0.4))
+    counted = Counted(statuses, {}, {}, {}, {}, within, (0.1, 0.2, 0.4))
     return Sample(NOON + timedelta(minutes=minute), counted, None)
 
 

@@ -15,6 +15,7 @@ from adapter.errors import TEXTS
 from adapter.loyalty.model import CardState, OperationKind, OperationState
 from adapter.loyalty.ports import Proof
 from adapter.loyalty.review import AuditAction
+from adapter.loyalty.untold import UNTOLD
 from adapter.ops.console import drawing, held, pages
 from adapter.ops.console.sessions import Sessions
 from contracts.kit.language import LANGUAGES, translations
@@ -61,6 +62,10 @@ def test_no_sentence_is_there_for_nothing_to_fill_in() -> None:
 @pytest.mark.parametrize("names", [CardState, OperationKind, OperationState, Proof, AuditAction])
 def test_every_word_of_the_ledger_is_there_in_russian(names: type) -> None:
     assert {str(name) for name in names} - set(SENTENCES) == set()  # type: ignore[attr-defined]
+
+
+def test_causes_of_balances_that_were_not_told_are_there_in_russian() -> None:
+    assert set(UNTOLD) - set(SENTENCES) == set()
 
 
 def test_causes_and_remedies_of_all_codes_are_there_in_russian() -> None:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from adapter.delivery import proof
 from adapter.delivery.proof import Proofs
@@ -309,8 +310,20 @@ def test_a_database_that_is_away_loses_what_was_learnt_and_nothing_else(scene: S
 
 
 def test_a_doubt_that_was_found_late_is_waited_for_from_then_on(scene: Scene) -> None:
-    run(scene, scene.proofs.found_late(KIND, 40.0))
+    with capture_logs() as logs:
+        run(scene, scene.proofs.found_late(KIND, 40.0))
     assert run(scene, scene.proofs.patience(KIND)) == 120
+    assert [(one["event"], one["seconds"]) for one in logs if "seconds" in one] == [("crm_was_late", 40.0)]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.04])
+def test_what_was_late_by_nothing_is_found_and_not_late(scene: Scene, seconds: float) -> None:
+    before = run(scene, scene.proofs.patience(KIND))
+    with capture_logs() as logs:
+        run(scene, scene.proofs.found_late(KIND, seconds))
+    assert "crm_was_late" not in [one["event"] for one in logs]
+    assert run(scene, scene.proofs.patience(KIND)) == before
+    assert (scene.known.found, scene.known.proof) == (1, Proof.PROVED)
 
 
 def test_what_was_sent_again_is_looked_for_ever_more_rarely_until_it_is_there_twice(scene: Scene) -> None:

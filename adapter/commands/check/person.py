@@ -26,7 +26,7 @@ from adapter.settings import Settings
 from contracts.suite.redaction import Redactor, partly
 from crm_backends.inputs import read_phone
 from crm_backends.model import Balance, Customer, Holder
-from crm_backends.ports import BackendError, Deadline, Finding, NotSupported
+from crm_backends.ports import AccountUnknown, BackendError, Deadline, Finding, NotSupported
 
 T = TypeVar("T")
 
@@ -277,6 +277,9 @@ class Walk:
             told = f"not supported: {error}"
             self._tell(what, f"{told}; {without}" if without else told, _WRITE_IT, warning=bool(without))
             return None
+        except AccountUnknown as error:
+            self._tell_of_no_account(what, error)
+            return None
         except BackendError as error:
             reason, _, remedy = str(error).partition("; ")
             self._tell(what, reason, remedy or "see the lines about this CRM", ok=False)
@@ -292,6 +295,15 @@ class Walk:
                 warning=True,
             )
         return answer, f" ({seconds * 1000:.0f} ms)"
+
+    def _tell_of_no_account(self, what: str, error: AccountUnknown) -> None:
+        """Koshelek is shown the last balance known; 0 where none is and where nothing is lost by that."""
+        if error.has_nothing:
+            remedy = "nothing, if this person never had points there"
+            self._tell(what, f"{error}; a card without an earlier balance shows 0", remedy, warning=True)
+            return
+        remedy = "see whether the customer was removed or merged in the CRM"
+        self._tell(what, f"{error}, though it told this account", remedy, ok=False)
 
     def _tell_list(self, what: str, items: Sequence[dict[str, Any]], took: str) -> None:
         more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""

@@ -18,6 +18,7 @@ from typing import TypeVar
 from adapter.api.answers import points_text
 from adapter.bootstrap import Service
 from adapter.loyalty.model import OperationKind
+from crm_backends.comparing import balance_to_compare
 from crm_backends.inputs import read_phone
 from crm_backends.model import Balance, Credit, FiscalReceipt, Holder, Profile
 from crm_backends.ports import (
@@ -378,7 +379,7 @@ class _Ledger:
         )
 
     async def _balance(self) -> Balance:
-        return await self._points.balance(self._account, deadline=Deadline.after(_PATIENCE))
+        return await balance_to_compare(self._points, self._account, Deadline.after(_PATIENCE))
 
     async def rose(self, by: Decimal) -> str | None:
         """``None``: the balance rose by just that since the last look; else what it did."""

@@ -45,6 +45,8 @@ class Span:
     codes: Counter[str]
     calls: Counter[str]
     outcomes: Counter[str]
+    untold: Counter[str]
+    """Card infos for which a CRM told no balance, by cause."""
     within: tuple[float, ...]
     """Calls in each bucket of response times, not added up."""
     bounds: tuple[float, ...]
@@ -96,6 +98,7 @@ def span(before: Sample, after: Sample) -> Span:
         codes=+more("codes"),
         calls=+more("calls"),
         outcomes=+more("outcomes"),
+        untold=+more("untold"),
         within=each or (0.0,) * (len(after.counted.bounds) + 1),
         bounds=after.counted.bounds,
     )

@@ -1,0 +1,76 @@
+"""Counts and logs card infos for which the CRM told no balance, so that an old one was shown, or none.
+
+The holder of a card sees the last balance known; that something is wrong the operator has to see. It may not
+know any CRM.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+from crm_backends.ports import (
+    AccountUnknown,
+    BackendCredentials,
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+)
+
+log = structlog.get_logger("crm")
+
+_A_LINE_IN = 60.0  # seconds
+_CAUSES: tuple[tuple[type[BackendError], str], ...] = (
+    (AccountUnknown, "account_unknown"),
+    (BackendCredentials, "credentials"),
+    (BackendMisconfigured, "misconfigured"),
+    (BackendUnavailable, "away"),
+)
+UNTOLD = (*(name for _, name in _CAUSES), "other")
+"""Why the CRM tells no balance. ``account_unknown``: it does not know an account that was known here, or that
+had a balance. ``misconfigured``: it answers, and neither settings nor connector name such an answer."""
+_REMEDY = {
+    "account_unknown": "see whether the customer was removed or merged in the CRM; koshelek-adapter check "
+    "--phone NUMBER shows what it tells",
+    "misconfigured": "koshelek-adapter check; for a connector, connector try points.balance",
+    "credentials": "koshelek-adapter check",
+}
+
+
+class UntoldBalances:
+    """Takes each card info for which no balance was told.
+
+    Args:
+        observe: is called with the cause, for each.
+    """
+
+    def __init__(self, observe: Callable[[str], None] = lambda cause: None) -> None:
+        self._observe = observe
+        self._next_line: dict[str, float] = {}
+        self._more: dict[str, int] = {}
+
+    def note(self, error: BackendError, *, shown: bool) -> None:
+        """Count it. For each cause at most one line a minute is logged; of a CRM that is away none, as that
+        is told when it goes and when it comes back.
+
+        ``shown``: whether the last balance known is shown instead.
+        """
+        cause = next((name for kind, name in _CAUSES if isinstance(error, kind)), "other")
+        self._observe(cause)
+        if cause == "away":
+            return
+        now = time.monotonic()
+        if now < self._next_line.get(cause, 0.0):
+            self._more[cause] = self._more.get(cause, 0) + 1
+            return
+        self._next_line[cause] = now + _A_LINE_IN
+        log.warning(
+            "balance_not_told",
+            cause=cause,
+            reason=str(error),
+            last_known_is_shown=shown,
+            more=self._more.pop(cause, 0),
+            remedy=_REMEDY.get(cause, "koshelek-adapter check"),
+        )
