@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from crm_backends.model import Balance, Holder, PointsEntry
 from crm_backends.pegke import BACKEND, PegkeBackend, PegkeSettings
 from crm_backends.ports import (
+    AccountUnknown,
     BackendCredentials,
     BackendError,
     BackendMisconfigured,
@@ -233,7 +234,9 @@ async def test_a_customer_pegke_does_not_know_has_nothing_and_no_account(
     wire.get(MERCHANT_BASE).respond(status, json=body)
     wire.post(MERCHANT_BASE).respond(status, json=body)
     async with opened(MERCHANT) as backend:
-        assert await backend.balance(PHONE, deadline=soon()) == points(0)
+        with pytest.raises(AccountUnknown) as unknown:
+            await backend.balance(PHONE, deadline=soon())
+        assert unknown.value.has_nothing, "Pegke is asked by the phone, and need not know everybody"
         assert await backend.entries(PHONE, limit=5, deadline=soon()) == []
         assert await backend.points_account(holder(), deadline=soon()) is None
 

@@ -14,9 +14,10 @@ import pytest
 import respx
 from pydantic import ValidationError
 
-from crm_backends.model import Balance, Credit, Profile
+from crm_backends.model import Credit, Profile
 from crm_backends.perx import PerxBackend, identity
 from crm_backends.ports import (
+    AccountUnknown,
     BackendCredentials,
     BackendMisconfigured,
     NotSupported,
@@ -108,7 +109,8 @@ async def test_a_customers_token_refused_is_no_such_customer_or_wrong_credential
     perx.refused.add(f"user_account(identifier:{ID})")
     backend = await perx.driver()
     perx.nobody(404)
-    assert await backend.balance(ID, deadline=soon()) == Balance(Decimal(0), Decimal(0))
+    with pytest.raises(AccountUnknown):
+        await backend.balance(ID, deadline=soon())
     assert await backend.issue(ID, "visit", idempotency_key="r", deadline=soon()) == Written.refused(
         Refusal.NO_SUCH_CUSTOMER
     )
