@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -71,7 +72,7 @@ class ConnectorBackend(HttpDriver):
         """A client of its own, and what runs steps over it."""
         auth = auth_of(self._program, self._statics)
         client = HttpClient(self.name, self._settings, auth, self._wire)
-        looks = any(_HEADERS.search(source.text) for source in self.loaded.sources)
+        looks = any(_looks_at_headers(source.text) for source in self.loaded.sources)
         renews = can_renew(self._program)
         runner = Runner(
             self.name,
@@ -263,3 +264,9 @@ _HEADERS = re.compile(r"\bheaders\s*[\[.|]")
 """How an expression looks at an answer's headers."""
 _UNNAMED = "{}: the holder's profile lacks what accounts are found by"
 _MISFIT = "compare base_url and the connector's settings with what the vendor says; see its README"
+
+
+@lru_cache(maxsize=32)
+def _looks_at_headers(text: str) -> bool:
+    """Whether anything in a connector's file does; a driver is built over one file many times."""
+    return _HEADERS.search(text) is not None
