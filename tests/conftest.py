@@ -15,7 +15,9 @@ import asyncpg
 import pytest
 import structlog
 
+from adapter.bootstrap import Service
 from adapter.process import embedded
+from adapter.settings import Settings
 from adapter.store.migrate import migrate
 
 _numbers = itertools.count(1)
@@ -57,7 +59,8 @@ async def postgresql() -> AsyncIterator[embedded.EmbeddedServer]:
     server = embedded.start(folder)
     try:
         connection = await asyncpg.connect(server.url)
-        for setting in ("fsync", "full_page_writes", "synchronous_commit"):
+        # Nor does it tidy up databases that last for a second.
+        for setting in ("fsync", "full_page_writes", "synchronous_commit", "autovacuum"):
             await connection.execute(f"ALTER SYSTEM SET {setting} = off")
         await connection.execute("ALTER SYSTEM SET max_wal_size = '128MB'")
         await connection.execute("SELECT pg_reload_conf()")
@@ -99,9 +102,12 @@ async def fresh_database(postgresql: embedded.EmbeddedServer) -> AsyncIterator[s
 
 @pytest.fixture(scope="session")
 async def template(postgresql: embedded.EmbeddedServer) -> str:
-    """Name of a migrated database that others are copied from."""
+    """Name of a migrated database that others are copied from; the tables of the own CRM are there, too."""
     url = await create_database(postgresql, "template0")
     await migrate(url)
+    service = Service(Settings.model_construct(), url)
+    await service.open()
+    await service.close()
     return urlsplit(url).path.removeprefix("/")
 
 

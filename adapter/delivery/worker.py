@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("delivery")
 
+
+class _Manager(QueueManager):
+    """pgqueuer's own, which does not ask for its tables by name before it begins.
+
+    ``store.migrate`` has them made and brought along. To ask for them takes the database longer than many
+    deliveries, at every start and after every loss of the database; and if one is missing all the same,
+    the first look at the queue fails as well, and is tried again.
+    """
+
+    async def verify_structure(self) -> None:
+        return
+
+
 _HEARTBEAT = timedelta(seconds=15)
 _LOOK_AGAIN = timedelta(seconds=1)  # a job put off wakes nobody
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0  # seconds
@@ -88,7 +101,7 @@ class Worker:
 
     def _build(self) -> QueueManager:
         queue = queries(AsyncpgPoolDriver(self.pool))
-        manager = QueueManager(queue, queue.qbe.settings.channel)
+        manager = _Manager(queue, queue.qbe.settings.channel)
 
         @manager.entrypoint(DELIVER)
         async def deliver(job: Job) -> None:

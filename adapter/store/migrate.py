@@ -1,7 +1,8 @@
 """Bring the database to this version's schema: numbered SQL files, each applied once.
 
 Several processes may start at once; an advisory lock lets one of them work. The tables of the job
-queue are installed and upgraded by the queue's own library, in the same schema.
+queue are installed and upgraded by the queue's own library, in the same schema, when it is of another
+version than the one that the schema is marked with.
 
 A migration leaves programs running that were released before it: it only adds. What it makes superfluous is
 taken away by a later release. So replicas may be updated one after another. Its first line says from which
@@ -150,7 +151,7 @@ async def _migrate(connection: RawConnection, upgrade: bool) -> tuple[int, int]:
                         version,
                     )
     if upgrade or not before:
-        await _bring_queue_along(connection)
+        await _bring_queue_along(connection, compare=before < latest)
     return before, max(before, latest)
 
 
@@ -159,14 +160,20 @@ async def _oldest_program(connection: RawConnection) -> int:
     return int(await connection.fetchval(_OLDEST_PROGRAM, latest_version()))
 
 
-async def _bring_queue_along(connection: RawConnection) -> None:
-    """Make the queue's tables, or bring them to our library's version; never back to an older one's."""
+async def _bring_queue_along(connection: RawConnection, *, compare: bool) -> None:
+    """Make the queue's tables, or bring them to our library's version; never back to an older one's.
+
+    ``compare``: also look at tables of this very version.
+    """
     queue = queries(AsyncpgDriver(connection))
     ours = f"pgqueuer {metadata.version('pgqueuer')}"
+    made_by = await connection.fetchval(_QUEUE_MADE_BY)
+    if made_by == ours and not compare:  # which takes the database longer than all else of a start
+        return
     if not await queue.schema_is_installed():
         await queue.install(create_schema=False)
         await queue.optimize_autovacuum()
-    elif _numbers(await connection.fetchval(_QUEUE_MADE_BY)) > _numbers(ours):
+    elif _numbers(made_by) > _numbers(ours):
         return
     elif (await queue.plan_upgrade()).statements:
         await queue.upgrade()

@@ -35,6 +35,7 @@ FIRST, AGAIN = 0, -1
 
 @functools.cache
 def _builders() -> tuple[qb.QueryBuilderEnvironment, qb.QueryQueueBuilder, qb.QuerySchedulerBuilder]:
+    # Part of what the tables look like: whoever changes it brings along a migration, which has them compared.
     settings = DBSettings(db_schema="koshelek", channel="koshelek_queue", durability=Durability.balanced)
     return (
         qb.QueryBuilderEnvironment(settings),

@@ -15,6 +15,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import jinja2
@@ -109,7 +110,7 @@ def _parsed(text: str) -> list[nodes.Expr]:
     if "\x00" in text:
         raise Wrong("there is a character here that no text has")
     try:
-        body = _JINJA.parse(text).body
+        body = _template(text).body
     except jinja2.TemplateSyntaxError as error:
         raise _unread(text, error.message or "") from None
     except (RecursionError, ValueError, OverflowError, MemoryError) as error:
@@ -120,6 +121,12 @@ def _parsed(text: str) -> list[nodes.Expr]:
             raise Wrong("the expression cannot be read", _SYNTAX)
         found += node.nodes
     return found
+
+
+@lru_cache(maxsize=2048)
+def _template(text: str) -> nodes.Template:
+    """What Jinja reads; most expressions of a connector stand in it several times."""
+    return _JINJA.parse(text)
 
 
 def _unread(text: str, told: str) -> Wrong:

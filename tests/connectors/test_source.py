@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
+import yaml
 
+from crm_backends.connector import shipped, source
 from crm_backends.connector.problems import ConnectorError
-from crm_backends.connector.source import read
+from crm_backends.connector.source import SourceFile, read
 
 
 def problem(text: str) -> str:
@@ -112,3 +116,60 @@ def test_every_value_knows_its_place() -> None:
     assert str(source.place(("a", "b", 1, "c"), "input.phon")) == "crm.yaml:2:14"
     assert str(source.place(("a", "b"), key=True)) == "crm.yaml:2:3"
     assert str(source.place(("a", "nothing", 0))) == "crm.yaml:2:3"
+
+
+def slowly(text: str) -> SourceFile:
+    """Read with the reader that every installation has."""
+    file = SourceFile("crm.yaml", text)
+    source._Reader(file, yaml.SafeLoader).read()
+    return file
+
+
+def written(file: SourceFile) -> object:
+    """Values, keys and places; where nothing is written, one of the readers points a blank further."""
+    places = {path: span for path, span in file.spans.items() if span.start < span.end}
+    return file.values, file.keys, places
+
+
+FASTER = pytest.mark.skipif(source._FAST is yaml.SafeLoader, reason="this PyYAML has no reader in C")
+
+
+@FASTER
+@pytest.mark.parametrize("connector", shipped().values(), ids=shipped())
+def test_both_readers_give_every_connector_the_same_values_and_places(connector: Path) -> None:
+    text = connector.read_text(encoding="utf-8")
+    assert read(text, "crm.yaml") == slowly(text)
+
+
+@FASTER
+def test_what_the_fast_reader_takes_the_other_takes_alike() -> None:
+    """Pieces of connectors with a sign or two too many; a fifth of them is YAML all the same."""
+    texts, chance = [file.read_text(encoding="utf-8") for file in shipped().values()], random.Random(1)
+    taken = 0
+    for _ in range(200):
+        lines = chance.choice(texts).split("\n")
+        first = chance.randrange(len(lines))
+        text = "\n".join(lines[first : first + 12])
+        for _ in range(chance.choice((1, 1, 2))):
+            at = chance.randrange(len(text) + 1)
+            text = text[:at] + chance.choice("\t\n :,-[]{}#&*!|>'\"%@`?~\\é\u2028\ufeff\x85a0=.") + text[at:]
+        if source._READ_OTHERWISE.isdisjoint(text):
+            try:
+                source._Reader(quickly := SourceFile("crm.yaml", text), source._FAST).read()
+            except (yaml.YAMLError, ConnectorError):
+                continue
+            assert written(quickly) == written(slowly(text))
+            taken += 1
+    assert taken > 20
+
+
+@FASTER
+@pytest.mark.parametrize("sign", sorted(source._READ_OTHERWISE))
+def test_files_with_signs_that_the_readers_take_otherwise_are_read_by_the_one(sign: str) -> None:
+    text = f"a:{sign}{{b{sign}c: d}}\n"
+    try:
+        expected = slowly(text)
+    except yaml.YAMLError:
+        assert "this is not YAML" in problem(text)
+    else:
+        assert read(text, "crm.yaml") == expected

@@ -296,6 +296,13 @@ async def test_an_older_programs_queue_library_leaves_the_tables_of_a_newer_one(
         assert not await _planned(database)
 
 
+async def test_tables_made_by_this_queue_library_are_not_compared_at_every_start(database: str) -> None:
+    async with connected(database) as connection:
+        await connection.execute("ALTER TABLE koshelek.pgqueuer ALTER COLUMN priority SET DEFAULT 7")
+        await migrate(database)
+        assert await _planned(database)
+
+
 async def test_an_older_program_starts_beside_newer_tables_where_they_allow_it(database: str) -> None:
     newest = latest_version() + 1
     async with connected(database) as connection:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 from adapter.errors import Code
@@ -102,6 +103,15 @@ def effects(sandbox: Sandbox) -> int:
     return len(sandbox.ledger().effects)
 
 
+@pytest.fixture
+async def without_own_crm(database: str) -> None:
+    """The database as it is where nobody has used the own CRM."""
+    connection = await asyncpg.connect(database)
+    await connection.execute("DROP SCHEMA crm CASCADE")
+    await connection.close()
+
+
+@pytest.mark.usefixtures("without_own_crm")
 async def test_a_person_is_known_to_each_crm_by_its_own_reference(adapter: Adapter, crms: Crms) -> None:
     number = await enrol(adapter, crms)
     card = await adapter.service.cards.get(number)

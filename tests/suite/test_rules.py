@@ -10,9 +10,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from contracts.loyalty_online import clauses
-from contracts.suite import runner
+from contracts.suite import runner, spotting
 from contracts.suite.address import Address
 from contracts.suite.answer import MOST_REMEMBERED, Answer
 from contracts.suite.checking import RULES, Skip
@@ -67,6 +69,15 @@ async def test_a_name_is_inside_if_what_it_stands_for_is(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     assert await transport._is_public(Address.parse("http://loyalty.corp.example")) is public
+
+
+@pytest.mark.parametrize("sign", spotting._SIGNS)
+@settings(max_examples=25)  # a sign has a handful of forms
+@given(data=st.data())
+def test_a_text_is_searched_for_every_sign_that_stands_in_it(sign: str, data: st.DataObject) -> None:
+    text = data.draw(st.from_regex(sign, fullmatch=True))
+    assert any(word in text for word in spotting._SIGNS[sign])
+    assert spotting.inside(f" {text} ", error=False) is not None
 
 
 @pytest.mark.parametrize(

@@ -164,6 +164,8 @@ def test_pgqueuers_manager_and_builders_take_what_we_give() -> None:
         "heartbeat_timeout",
     }
     assert wanted <= set(parameters(QueueManager.run)), f"pgqueuer has changed; see {WORKER}"
+    assert inspect.iscoroutinefunction(QueueManager.verify_structure), f"pgqueuer has changed; see {WORKER}"
+    assert parameters(QueueManager.verify_structure) == [], f"pgqueuer has changed; see {WORKER}"
     for builder in (qb.QueryBuilderEnvironment, qb.QueryQueueBuilder, qb.QuerySchedulerBuilder):
         assert parameters(builder)[0] == "settings", f"pgqueuer has changed; see {QUEUE}"
 
