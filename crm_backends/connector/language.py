@@ -309,7 +309,7 @@ class Connector(Part):
         ge=16,
         le=26,
         description="Characters that this CRM takes of a key, such as `key_length: 20` for a field of 20. "
-        "The adapter makes keys as short as that; the connector sends `${idempotency_key}`, and cuts nothing.",
+        "The adapter makes keys as short as that; the connector sends `${idempotency_key}` uncut.",
     )
     doubts: Literal["key", "probe", "compare", "manual"] = Field(
         description="How a write that nobody answered is reconciled, the best that is true of all of them."
