@@ -75,11 +75,13 @@ def misread(text: str) -> str | None:
 
 def _read_again(text: str, encoding: str) -> str:
     """The text before it was taken for this encoding; nothing where it was not."""
+    text = text[:LONGEST]
     try:
+        if encoding != "cp1252":
+            return text.encode(encoding).decode("utf-8")
         # Windows leaves five bytes of cp1252 as they are.
-        latin = "latin-1" if encoding == "cp1252" else encoding
-        data = b"".join(letter.encode(latin if ord(letter) < 256 else encoding) for letter in text[:LONGEST])
-        return data.decode("utf-8")
+        letters = (letter.encode("latin-1" if ord(letter) < 256 else encoding) for letter in text)
+        return b"".join(letters).decode("utf-8")
     except UnicodeError:
         return ""
 

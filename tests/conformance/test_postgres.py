@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
 from decimal import Decimal
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
@@ -193,15 +192,15 @@ class PostgresRig(RelayedRig):
 
 
 @pytest.fixture
-async def rig(fresh_database: str) -> AsyncIterator[PostgresRig]:
-    parts = urlsplit(fresh_database)
+async def rig(database: str) -> AsyncIterator[PostgresRig]:
+    parts = urlsplit(database)
     (folder,) = parse_qs(parts.query)["host"]  # the embedded server listens on a socket file
 
     async def connect() -> Streams:
         return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.5432")
 
-    crm = await asyncpg.connect(fresh_database)
-    await crm.execute(Path(postgres.__file__).with_name("schema.sql").read_text(encoding="utf-8") + LEDGER)
+    crm = await asyncpg.connect(database)
+    await crm.execute(LEDGER)
     # A write begins with the message "Bind"; what prepares a statement does not.
     async with Relay(connect, is_write=lambda data: data.startswith(b"B")) as relay:
         yield PostgresRig(relay, crm, parts.path.removeprefix("/"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,14 @@ def commands(group: Any, before: str = "") -> Iterator[str]:
             yield before + name
 
 
+@cache
+def whole() -> Any:
+    """The command line, made once: that takes longer than to read it."""
+    return typer.main.get_command(app)
+
+
 def _there() -> set[str]:
-    names = set(commands(typer.main.get_command(app)))
+    names = set(commands(whole()))
     return {name for name in names if name.split()[0] not in OF_DRIVERS}
 
 
@@ -91,7 +98,7 @@ def spelled_out(text: str) -> Iterator[list[str]]:
 
 def parsed(words: list[str]) -> None:
     """Read as the command line reads it, without doing it. Raises ``USAGE_ERROR``."""
-    command: Any = typer.main.get_command(app)
+    command = whole()
     context = None
     while hasattr(command, "commands"):
         name, *words = words

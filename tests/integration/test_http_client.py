@@ -119,7 +119,7 @@ class Row:
 AWAY, ODD, WHO = "BackendUnavailable", "BackendMisconfigured", "BackendCredentials"
 DOUBT, NOT_SENT = "UNKNOWN", "NOT_SENT"
 HALF_CHUNK = b'HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nc\r\n{"ok"'
-BOMB = gzip.compress(bytes(range(256)) * 400_000)
+BOMB = gzip.compress(bytes(range(256)) * 400_000, compresslevel=1)
 MOVED = "Location: http://127.0.0.1:1/elsewhere"
 
 

@@ -36,15 +36,15 @@ def soon() -> Deadline:
 
 
 @pytest.fixture
-async def pool(fresh_database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
-    async with asyncpg.create_pool(fresh_database, min_size=0, max_size=20) as pool:
+async def pool(database: str) -> AsyncIterator[asyncpg.Pool[asyncpg.Record]]:
+    async with asyncpg.create_pool(database, min_size=0, max_size=20) as pool:
         yield pool
 
 
 @pytest.fixture
-async def crm(pool: asyncpg.Pool[asyncpg.Record], fresh_database: str) -> PostgresBackend:
+async def crm(pool: asyncpg.Pool[asyncpg.Record], database: str) -> PostgresBackend:
     driver = PostgresBackend(
-        PostgresSettings(statement_timeout=20), BackendContext(fresh_database, pool, ZONE, "RU")
+        PostgresSettings(statement_timeout=20), BackendContext(database, pool, ZONE, "RU")
     )
     await driver.open()
     return driver
@@ -274,14 +274,14 @@ async def test_codes_used_at_once_under_one_reference_are_one(
 
 
 async def test_the_schema_of_the_version_before_is_brought_up_to_date(
-    fresh_database: str, pool: asyncpg.Pool[asyncpg.Record], crm: PostgresBackend, anna: str
+    database: str, pool: asyncpg.Pool[asyncpg.Record], crm: PostgresBackend, anna: str
 ) -> None:
     await crm.credit(anna, Credit(Decimal(5), "x", RECEIPT), idempotency_key="R", deadline=soon())
     await pool.execute(
         "ALTER TABLE crm.points_ledger DROP COLUMN total_kopecks; DROP FUNCTION crm.issue_offers;"
         "COMMENT ON SCHEMA crm IS 'koshelek-adapter of another day'"
     )
-    driver = PostgresBackend(PostgresSettings(), BackendContext(fresh_database, pool, ZONE, "RU"))
+    driver = PostgresBackend(PostgresSettings(), BackendContext(database, pool, ZONE, "RU"))
     assert not all(finding.ok for finding in await driver.check())
     await driver.open()
     assert all(finding.ok for finding in await driver.check())

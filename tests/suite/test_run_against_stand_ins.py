@@ -21,6 +21,8 @@ from typing import Any
 import pytest
 
 from adapter.commands.demo import CRMS
+from adapter.process import embedded
+from adapter.store.migrate import migrate
 from contracts.sandbox import CONNECTORS
 from contracts.suite.results import TargetRun
 from crm_backends.connector import shipped
@@ -47,8 +49,24 @@ class Seen:
     target: TargetRun
 
 
-def seen(folder: Path, crm: str) -> Seen:
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with a database and the adapter's tables, as a demo leaves it.
+
+    The demo over its own database, in ``test_run_against_demo``, begins without.
+    """
+    folder = tmp_path_factory.mktemp("prepared") / "data"
+    server = embedded.start(folder)
+    try:
+        asyncio.run(migrate(server.url))
+    finally:
+        server.stop()
+    return folder
+
+
+def seen(folder: Path, crm: str, data: Path) -> Seen:
     folder.mkdir()
+    subprocess.run(["cp", "-a", data, folder / "data"], check=True, timeout=60)
     with demo(folder, crm) as (options_file, printed):
         return Seen(_credited(printed), run_suite(options_file))
 
@@ -80,11 +98,13 @@ def _points(card: Any) -> float:
 
 
 @pytest.fixture(scope="module")
-def demos(asked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[Seen]]]:
+def demos(
+    asked: list[str], data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Mapping[str, Future[Seen]]]:
     folder = tmp_path_factory.mktemp("demos")
     with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(AT_ONCE) as pool:
         patch.delenv("KLO_CONFIG", raising=False)
-        yield {crm: pool.submit(seen, folder / crm, crm) for crm in asked}
+        yield {crm: pool.submit(seen, folder / crm, crm, data) for crm in asked}
 
 
 def test_every_connector_that_is_shipped_has_a_demo() -> None:

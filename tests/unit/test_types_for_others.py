@@ -30,6 +30,7 @@ def test_every_package_says_that_it_is_typed(package: str) -> None:
     assert files(package).joinpath("py.typed").is_file()
 
 
+@pytest.mark.programs
 def test_a_drivers_mistakes_are_found_by_its_type_checker(tmp_path: Path) -> None:
     """As an installed package: from a folder that is not ours. The driver of the guide has none."""
     (tmp_path / "driver.py").write_text(DRIVER, encoding="utf-8")

@@ -16,6 +16,9 @@ from crm_backends.connector.calls import Call
 from crm_backends.ports import Deadline, Outcome
 from tests.vendors.heard import both
 
+# To import the client takes long: it builds the models of the whole API.
+pytestmark = pytest.mark.programs
+
 KEY = "KEY0000000000000000000001"
 CUSTOMER = "c1"
 

@@ -18,7 +18,11 @@ from crm_backends.model import Profile
 from crm_backends.ports import Deadline, Outcome
 from tests.vendors.heard import Heard, both
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*/v1/loyalties.* is deprecated:DeprecationWarning")
+# To import the client takes long: it builds the models of the whole API.
+pytestmark = [
+    pytest.mark.programs,
+    pytest.mark.filterwarnings("ignore:.*/v1/loyalties.* is deprecated:DeprecationWarning"),
+]
 PHONE = "+79161234567"
 KEY = "KEY0000000000000000000001"
 COUPON = "KEY0000000000000000000002"
