@@ -76,17 +76,18 @@ async def _instead(programme: Programme, card: Card, error: BackendError) -> Bal
     """The balance that is shown where the CRM tells none: the last that it told, if that is not too old.
 
     Zero is a statement about somebody's money. It is shown for an account that the CRM does not know only
-    where no balance of the card was ever told, and where somebody without an account has nothing there.
+    where no other balance of the card was ever told, and somebody without an account has nothing there.
 
     Raises ``error`` where there is no such balance.
     """
     balances = programme.balances
+    if isinstance(error, AccountUnknown) and error.has_nothing:
+        ever = None if balances is None else await balances.ever_told(card.number)
+        if ever in (None, _NOTHING):
+            return _NOTHING
     last = None
     if balances is not None:
         last = await balances.last_known(card.number, programme.settings.crm.stale_after)
-    is_new = isinstance(error, AccountUnknown) and error.has_nothing and last is None
-    if is_new and (balances is None or not await balances.was_told(card.number)):
-        return _NOTHING
     programme.untold_balances.note(error, shown=last is not None)
     if last is None:
         raise error

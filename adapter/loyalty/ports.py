@@ -127,8 +127,8 @@ class BalanceBook(Protocol):
     async def last_known(self, number: str, seconds: float) -> Balance | None:
         """The last balance the CRM told for a card, if that was at most ``seconds`` ago."""
 
-    async def was_told(self, number: str) -> bool:
-        """Whether the CRM ever told a balance for a card. Raises ``StoreUnavailable``."""
+    async def ever_told(self, number: str) -> Balance | None:
+        """The last balance the CRM told for a card, however long ago. Raises ``StoreUnavailable``."""
 
 
 class OperationReader(Protocol):

@@ -59,31 +59,28 @@ class PostgresBalances:
             )
 
     async def last_known(self, number: str, seconds: float) -> Balance | None:
+        try:
+            return await self._told(number, timedelta(seconds=seconds))
+        except StoreUnavailable:
+            return None
+
+    async def ever_told(self, number: str) -> Balance | None:
+        return await self._told(number, None)
+
+    async def _told(self, number: str, within: timedelta | None) -> Balance | None:
         noted = self._notes.get(number) or self._being_written.get(number)
         if noted is not None:  # a moment ago
             return noted
-        try:
-            async with self._gateway.connection() as connection:
-                row = await connection.fetchrow(
-                    """
-                    SELECT total, available FROM koshelek.last_balances
-                     WHERE card_number = $1 AND at > now() - $2::interval
-                    """,
-                    number,
-                    timedelta(seconds=seconds),
-                )
-        except StoreUnavailable:
-            return None
-        return Balance(Decimal(row["total"]), Decimal(row["available"])) if row else None
-
-    async def was_told(self, number: str) -> bool:
-        if number in self._notes or number in self._being_written:
-            return True
         async with self._gateway.connection() as connection:
             row = await connection.fetchrow(
-                "SELECT FROM koshelek.last_balances WHERE card_number = $1", number
+                """
+                SELECT total, available FROM koshelek.last_balances
+                 WHERE card_number = $1 AND ($2::interval IS NULL OR at > now() - $2::interval)
+                """,
+                number,
+                within,
             )
-        return row is not None
+        return Balance(Decimal(row["total"]), Decimal(row["available"])) if row else None
 
     async def close(self) -> None:
         """Let what was noted be written."""

@@ -318,3 +318,29 @@ async def test_points_may_be_given_to_somebody_who_is_there(shop: Any) -> None:
     assert done.status == 0, done.text
     assert "the person with this phone" in done.err
     assert (await counts(connection))[:2] == [people, ledger + 2]
+
+
+async def test_an_account_that_the_crm_does_not_know_is_told_and_no_balance_of_zero(
+    shop: Any, tmp_path: Path
+) -> None:
+    """Nothing is lost where no row means that nothing was given; else it is, by the CRM that told it."""
+    check, _ = shop
+    none = "SELECT 1::numeric AS total, 1::numeric AS available WHERE :account = 'nobody'"
+    done, found = check("--phone", PHONE, points_balance=none)
+    line = told(found, "balance")
+    assert (done.status, line["state"]) == (0, "warn")
+    assert "a card without an earlier balance shows 0" in line["detail"]
+    (tmp_path / "sql" / "points_balance.sql").unlink()
+    (tmp_path / "kolibri.yaml").write_text(
+        (ROOT / "tests/connectors/kolibri.yaml").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    async with running("kolibri") as sandbox:
+        more = (
+            f'driver = "postgres"\n[crm.points]\ndriver = "kolibri.yaml"\nbase_url = "{sandbox.base_url}"\n'
+            f'login = "{kolibri.LOGIN}"\npassword = "{kolibri.PASSWORD}"\n'
+        )
+        done, found = await asyncio.to_thread(check, "--phone", PHONE, more=more)
+    line = told(found, "balance")
+    assert (done.status, line["state"]) == (1, "fail")
+    assert "there is no such account, though it told this account" in line["detail"]
+    assert line["remedy"] == "see whether the customer was removed or merged in the CRM"

@@ -18,6 +18,7 @@ from adapter.ops.console.sessions import Sessions
 from adapter.store.observed import PostgresObserved
 from contracts.sandbox import Sandbox, perx
 from contracts.sandbox import running as sandbox_running
+from crm_backends.ports import AccountUnknown
 
 from .conftest import Adapter, StartAdapter, new_phone
 from .consoles import OLGA, PASSWORDS, PEOPLE, RITA, Page, Person, management_port, somebody
@@ -415,7 +416,11 @@ async def test_now_tells_of_calls_crms_and_what_waits(adapter: Adapter) -> None:
             for _ in range(20):
                 await adapter.get("/v1/card", msisdn=new_phone())
                 assert (await adapter.get("/v1/card/nosuchcard")).code == "201"
+            assert "told no balance" not in (await person.get("/console/now")).words
+            adapter.service.programme.untold_balances.note(AccountUnknown("gone"), shown=True)
             page = await person.get("/console/now")
+            assert "Cards for which a CRM told no balance" in page.words
+            assert "account unknown 1 1" in page.words
             assert "perx" in page.words
             assert "Held 1" in page.words
             assert re.search(r"Answered with an error 2\d", page.words)

@@ -126,6 +126,18 @@ async def test_an_account_that_was_never_seen_is_zero_only_where_that_is_no_loss
     assert await shop.counted("account_unknown") == 1
 
 
+async def test_an_account_that_had_nothing_when_it_was_last_told_has_nothing(shop: Shop) -> None:
+    """However long ago; but not where the CRM has lost it: it may have got points since."""
+    shop.tells(Told.of(json={"ok": 1, "total": 0}))
+    assert await shop.bonus() == ZERO
+    await shop.forget()
+    shop.tells(NONE)
+    assert await shop.bonus() == ZERO
+    shop.tells(GONE)
+    assert await shop.bonus() == Code.CRM_DOWN
+    assert await shop.counted("account_unknown") == 1
+
+
 @pytest.mark.parametrize("told", [GONE, NONE, ODD])
 async def test_a_balance_that_is_too_old_to_be_shown_is_no_zero_either(shop: Shop, told: Told) -> None:
     assert await shop.bonus() == SHOWN
