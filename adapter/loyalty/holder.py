@@ -64,11 +64,12 @@ async def card_info(programme: Programme, number: str, deadline: Deadline) -> Ca
         account = await _account_shown(programme, card, "points", deadline)
         if account is None:
             raise AccountUnknown("no account is known of the card's owner", has_nothing=True)
-        balance, entries = await _points(programme.points, account, deadline)
+        balance = await _balance(programme.points, account, deadline)
     except BackendError as error:  # the card's holder is to blame for none
         return CardInfo(card, await _instead(programme, card, error), ())
     if programme.balances is not None:
         programme.balances.note(card.number, balance)
+    entries = await _entries(programme, programme.points, account, deadline)
     return CardInfo(card, balance, [entry for entry in entries if entry.amount])
 
 
@@ -103,21 +104,29 @@ async def _account_shown(programme: Programme, card: Card, port: Port, deadline:
         return None
 
 
-async def _points(points: Points, account: str, deadline: Deadline) -> tuple[Balance, Sequence[PointsEntry]]:
-    """Balance and movements; zero and an empty list where the CRM cannot tell them.
+async def _balance(points: Points, account: str, deadline: Deadline) -> Balance:
+    """The balance; zero where the CRM has none to tell.
 
     The contract has no card without a balance (KLO-3-03, evidence: one), and the card is worth more to its
     holder than an error. ``check`` warns of it.
     """
     try:
-        balance = await points.balance(account, deadline=deadline)
+        return await points.balance(account, deadline=deadline)
     except NotSupported:
-        balance = _NOTHING
+        return _NOTHING
+
+
+async def _entries(
+    programme: Programme, points: Points, account: str, deadline: Deadline
+) -> Sequence[PointsEntry]:
+    """The movements; none where the CRM does not tell them: the balance that it has told is worth showing."""
     try:
-        entries = await points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
+        return await points.entries(account, limit=ENTRIES_SHOWN, deadline=deadline)
     except NotSupported:
-        entries = ()
-    return balance, entries
+        return ()
+    except BackendError as error:
+        programme.untold_balances.note_movements(error)
+        return ()
 
 
 async def _known_card(programme: Programme, number: str, deadline: Deadline) -> Card:

@@ -48,29 +48,38 @@ class UntoldBalances:
 
     def __init__(self, observe: Callable[[str], None] = lambda cause: None) -> None:
         self._observe = observe
-        self._next_line: dict[str, float] = {}
-        self._more: dict[str, int] = {}
+        self._next_line: dict[tuple[str, str], float] = {}
+        self._more: dict[tuple[str, str], int] = {}
 
     def note(self, error: BackendError, *, shown: bool) -> None:
-        """Count it. For each cause at most one line a minute is logged; of a CRM that is away none, as that
-        is told when it goes and when it comes back.
-
-        ``shown``: whether the last balance known is shown instead.
-        """
-        cause = next((name for kind, name in _CAUSES if isinstance(error, kind)), "other")
+        """Count it, and log it. ``shown``: whether the last balance known is shown instead."""
+        cause = _cause(error)
         self._observe(cause)
+        self._log("balance_not_told", cause, error, last_known_is_shown=shown)
+
+    def note_movements(self, error: BackendError) -> None:
+        """Log that the movements beside a balance were not told."""
+        self._log("movements_not_told", _cause(error), error)
+
+    def _log(self, event: str, cause: str, error: BackendError, **more: bool) -> None:
+        """Of each event and cause at most one line a minute; of a CRM that is away none, as that is told when
+        it goes and when it comes back."""
         if cause == "away":
             return
-        now = time.monotonic()
-        if now < self._next_line.get(cause, 0.0):
-            self._more[cause] = self._more.get(cause, 0) + 1
+        now, which = time.monotonic(), (event, cause)
+        if now < self._next_line.get(which, 0.0):
+            self._more[which] = self._more.get(which, 0) + 1
             return
-        self._next_line[cause] = now + _A_LINE_IN
+        self._next_line[which] = now + _A_LINE_IN
         log.warning(
-            "balance_not_told",
+            event,
             cause=cause,
             reason=str(error),
-            last_known_is_shown=shown,
-            more=self._more.pop(cause, 0),
+            more=self._more.pop(which, 0),
             remedy=_REMEDY.get(cause, "koshelek-adapter check"),
+            **more,
         )
+
+
+def _cause(error: BackendError) -> str:
+    return next((name for kind, name in _CAUSES if isinstance(error, kind)), "other")

@@ -12,6 +12,7 @@ import pytest
 from crm_backends.model import Balance, ChannelConsents, Credit, Holder, Profile
 from crm_backends.perx import PerxBackend, identity
 from crm_backends.ports import (
+    AccountUnknown,
     NotSupported,
     Outcome,
     Refusal,
@@ -135,7 +136,8 @@ async def test_the_three_token_requests(perx: Tenant) -> None:
 @pytest.mark.parametrize("identifier", ["x) user_account(identifier:y", "a b", "(", "", "é", "x" * 256])
 async def test_an_identifier_cannot_widen_a_tokens_scope(perx: Tenant, identifier: str) -> None:
     backend = await perx.driver()
-    assert await backend.balance(identifier, deadline=soon()) == Balance(Decimal(0), Decimal(0))
+    with pytest.raises(AccountUnknown):
+        await backend.balance(identifier, deadline=soon())
     assert await backend.get(identifier, deadline=soon()) is None
     written = await backend.issue(identifier, "visit", idempotency_key="r", deadline=soon())
     assert written == Written.refused(Refusal.NO_SUCH_CUSTOMER)

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 
 from crm_backends.model import Credit, Profile
 from crm_backends.ports import (
+    AccountUnknown,
     BackendCredentials,
     BackendError,
     BackendMisconfigured,
@@ -275,7 +276,8 @@ async def test_the_schema_is_made_by_the_first_call_when_the_start_could_not(
     with pytest.raises(BackendMisconfigured, match=r"schema\.sql"):
         await driver.balance("1", deadline=soon())
     await admin.execute("DROP SCHEMA crm CASCADE")
-    assert (await driver.balance("1", deadline=soon())).total == 0
+    with pytest.raises(AccountUnknown):
+        await driver.balance("1", deadline=soon())
 
 
 # -- broken midway -------------------------------------------------------------------------------------

@@ -42,7 +42,10 @@ operations:
   points.balance:
     steps: [{get: /balance}]
     result: {total: body.total}
-  points.entries: {unsupported: "no movements"}
+  points.entries:
+    steps: [{get: /entries}]
+    rows: body.rows
+    result: {amount: row.n, at: row.at}
   points.purchases: {unsupported: "no purchases"}
   points.credit: {unsupported: "at the till alone"}
   coupons: {unsupported: "no coupons"}
@@ -84,6 +87,7 @@ async def shop(start: StartAdapter, tmp_path: Path) -> AsyncIterator[Shop]:
         crm.get("/ping").respond(json={"ok": 1})
         crm.get("/account").respond(json={"ok": 1, "id": "a1"})
         crm.get("/balance").respond(json={"ok": 1, "total": 50})
+        crm.get("/entries").respond(json={"ok": 1, "rows": []})
         points = {"driver": str(file), "base_url": crm.url}
         adapter = await start(crm={"users": {"driver": "postgres"}, "points": points})
         yield Shop(crm, adapter, await adapter.issue(phone=new_phone()))
@@ -115,6 +119,18 @@ async def test_the_last_balance_known_is_shown_and_the_operator_is_told(
         assert line["reason"].startswith("shop: ")
         assert line["remedy"]
     assert await shop.counted(cause) == 3
+
+
+async def test_a_balance_is_shown_though_its_movements_are_not_told(shop: Shop) -> None:
+    """The balance that was just told, and not an older one."""
+    assert await shop.bonus() == SHOWN
+    shop.tells(Told.of(json={"ok": 1, "total": 70}))
+    with capture_logs() as logs:
+        for told in (ODD, ODD, PAGE):
+            shop.crm.get("/entries").respond_in_turn(told)
+            assert await shop.bonus() == {"total": "70", "available": "70", "bonuses": []}
+    (line,) = [one for one in logs if one["event"].endswith("_not_told")]
+    assert (line["event"], line["cause"], line["more"]) == ("movements_not_told", "misconfigured", 0)
 
 
 async def test_an_account_that_was_never_seen_is_zero_only_where_that_is_no_loss(shop: Shop) -> None:
