@@ -11,6 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
@@ -148,7 +149,7 @@ class Skin(StandIn):
     @classmethod
     def uid(cls, number: int) -> str:
         """The UUID of what has this number in the shop."""
-        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{cls.name}-sandbox:{number}"))
+        return _uid(cls.name, number)
 
     def customer_id(self, member: Member) -> str:
         """What this CRM calls a customer."""
@@ -188,3 +189,8 @@ class Skin(StandIn):
         customer = self.customer_id(member)
         self.record(call, "points.credit", customer=customer, amount=points, reference=key)
         return self.shop.give(member, points, text, key)
+
+
+@lru_cache(maxsize=4096)  # everybody's are made to find one of them
+def _uid(crm: str, number: int) -> str:
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{crm}-sandbox:{number}"))
