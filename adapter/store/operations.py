@@ -23,7 +23,6 @@ from adapter.loyalty.model import (
     OperationState,
 )
 from adapter.loyalty.ports import StoreUnavailable
-from adapter.store.batching import Batched
 from adapter.store.identities import PERSONAL, Identities
 from adapter.store.ledger_sql import (
     AGAIN,
@@ -46,6 +45,7 @@ from adapter.store.ledger_sql import (
 from adapter.store.operation_rows import balance_json, json_text, new_json, operation_of, recorded
 from adapter.store.pool import Gateway
 from adapter.store.waiting import Waiters
+from crm_backends.batching import Batched
 from crm_backends.model import Balance
 
 _FOR_EVER = 10 * 365 * 86_400.0  # seconds
