@@ -48,6 +48,7 @@ from adapter.store.operations import PostgresLedger
 from adapter.store.people import PostgresPeople
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.pool import renew as renew_pool
+from adapter.store.queue import PostgresPickedJobs
 from adapter.store.review import PostgresReview
 from adapter.store.stock import PostgresStock
 from adapter.store.upkeep import PostgresUpkeep
@@ -335,13 +336,10 @@ class Service:
             # The queue alone is moved there. Should the server forget the last moves, a job comes once more,
             # and the operation's own state tells that there is nothing left to do.
             self._worker_pool = await self._open_pool(_WORKER_CONNECTIONS, durable=False)
-        delivery = self.settings.delivery
-        self._worker = Worker(
-            self.deliverer(),
-            self._worker_pool,
-            delivery.concurrency,
-            listens=not self.settings.database.pooler,
-        )
+        pool, database = self._worker_pool, self.settings.database
+        jobs, listens = PostgresPickedJobs(Gateway(pool, database.acquire_timeout)), not database.pooler
+        self._worker = Worker(self.deliverer(), pool, self.settings.delivery.concurrency, jobs, listens)
+        self.operations.find_place = self._worker.at_once.place
         self._worker_task = asyncio.create_task(self._worker.run())
         if self._housekeeping_pool is None:
             self._housekeeping_pool = await self._open_pool(_HOUSEKEEPING_CONNECTIONS)

@@ -129,7 +129,7 @@ async def crm_account(
 
     ``surely`` as for ``account_of``: something is about to be sent there.
     """
-    card = await programme.cards.get(operation.card_number or "")
+    card = operation.card or await programme.cards.get(operation.card_number or "")
     if card is None:
         return None
     port: Port = "points" if operation.kind is OperationKind.RECEIPT else "coupons"

@@ -108,12 +108,16 @@ class Deliverer:
         elif known.state is OperationState.RECORDED:
             operation = await self._begin_comparable(known, tries, deadline)
         if operation is not None:
-            written = await self._send(operation, deadline)
-            if written.outcome is Outcome.REFUSED and operation.doubted:
-                written = await self.doubts.outcome_of_earlier_attempt(operation, written)
-            await self.endings.conclude(operation, written, "sent")
+            await self.carry(operation, deadline)
         elif (now := await self._get(operation_id)) is not None:
             await self.doubts.advance_without_sending(now, tries)
+
+    async def carry(self, operation: Operation, deadline: Deadline) -> None:
+        """Send an operation that is marked as sent, and conclude what came of it; raises as ``deliver``."""
+        written = await self._send(operation, deadline)
+        if written.outcome is Outcome.REFUSED and operation.doubted:
+            written = await self.doubts.outcome_of_earlier_attempt(operation, written)
+        await self.endings.conclude(operation, written, "sent")
 
     async def _get(self, operation_id: int) -> Operation | None:
         before = time.monotonic()

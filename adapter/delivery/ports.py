@@ -106,6 +106,19 @@ class DeliveryLedger(Protocol):
         """
 
 
+class PickedJobs(Protocol):
+    """Jobs of the queue that were written down as picked, by the process that delivers their operations."""
+
+    async def finish(self, job_ids: Sequence[int]) -> None:
+        """Remove jobs whose operations are over, or wait for a person."""
+
+    async def keep(self, job_ids: Sequence[int]) -> None:
+        """Their process is at them still; without this others take them over."""
+
+    async def put_off(self, job_id: int, delay: timedelta) -> None:
+        """Have the operation looked at again after ``delay``, by whichever process."""
+
+
 class RestoredJobs(Protocol):
     """Operations that had lost their job and got a new one."""
 

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgPoolDriver
 from pgqueuer.core.qm import QueueManager
 from pgqueuer.domain.errors import RetryRequested
 from pgqueuer.domain.models import Job
 
+from adapter.delivery.at_once import AtOnce, KeptPlace
 from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.later import Later
+from adapter.delivery.ports import PickedJobs
+from adapter.loyalty.model import Operation
 from adapter.loyalty.ports import StoreUnavailable
-from adapter.store.queue import AGAIN, DELIVER, queries
+from adapter.store.queue import AGAIN, DELIVER, CalmDriver, queries
 
 if TYPE_CHECKING:
     import asyncpg
@@ -57,18 +60,34 @@ class Worker:
     pool: asyncpg.Pool[asyncpg.Record]
     """A pool of the worker's own: one connection listens, the others work on the queue."""
     concurrency: int
+    jobs: PickedJobs
     listens: bool = True
     """Whether notifications reach us; through a pooler in transaction mode they do not, and the queue is
     looked at every second."""
     _manager: QueueManager | None = None
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
     _places: asyncio.Semaphore = field(init=False)
+    at_once: AtOnce = field(init=False)
 
     def __post_init__(self) -> None:
         self._places = asyncio.Semaphore(self.concurrency)
+        self.at_once = AtOnce(
+            self._carry,
+            self.jobs,
+            lambda kind: kind in self.deliverer.resendable,
+            self._places,
+            self.deliverer.settings.call_timeout,
+        )
 
     async def run(self) -> None:
         """Work until ``stop`` is called; deliveries under way are finished first."""
+        try:
+            await self._run_queue()
+            await self.at_once.finish()
+        finally:
+            self.at_once.cancel()
+
+    async def _run_queue(self) -> None:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
             self._manager = self._build()
@@ -96,28 +115,42 @@ class Worker:
 
     def stop(self) -> None:
         self._stopping.set()
+        self.at_once.stop()
         if self._manager is not None:
             self._manager.shutdown.set()
 
     def _build(self) -> QueueManager:
-        queue = queries(AsyncpgPoolDriver(self.pool))
+        queue = queries(CalmDriver(self.pool))
         manager = _Manager(queue, queue.qbe.settings.channel)
 
         @manager.entrypoint(DELIVER)
         async def deliver(job: Job) -> None:
-            try:
-                async with self._places:
-                    if self._stopping.is_set():
-                        raise Later(timedelta(0))
-                    tries = max(job.attempts, int(job.priority == AGAIN))
-                    await self.deliverer.deliver(int(job.payload or b"0"), tries=tries)
-            except Later as later:
-                raise RetryRequested(delay=later.delay) from None
-            except StoreUnavailable:
-                raise RetryRequested(delay=_DATABASE_AWAY) from None
-            except Exception as error:
-                # A job that fails is never given up: its operation would be forgotten.
-                log.exception("delivery_failed", job=job.id, reason=type(error).__name__)
-                raise RetryRequested(delay=_DEFECT) from None
+            tries = max(job.attempts, int(job.priority == AGAIN))
+            async with self._places:
+                if self._stopping.is_set():
+                    raise RetryRequested(delay=timedelta(0))
+                operation_id = int(job.payload or b"0")
+                delay = await self._pause_after(self.deliverer.deliver(operation_id, tries=tries), job.id)
+            if delay is not None:
+                raise RetryRequested(delay=delay)
 
         return manager
+
+    async def _carry(self, place: KeptPlace, operation: Operation) -> timedelta | None:
+        """Deliver an operation that has just been recorded as sent."""
+        self.deliverer.clock.observe(place.began, operation.read_at, time.monotonic())
+        return await self._pause_after(self.deliverer.carry(operation, place.deadline), operation.id)
+
+    async def _pause_after(self, delivery: Awaitable[None], job: int) -> timedelta | None:
+        """Do it; the pause until the operation is looked at again, ``None``: it need not be."""
+        try:
+            await delivery
+        except Later as later:
+            return later.delay
+        except StoreUnavailable:
+            return _DATABASE_AWAY
+        except Exception as error:
+            # A job that fails is never given up: its operation would be forgotten.
+            log.exception("delivery_failed", job=job, reason=type(error).__name__)
+            return _DEFECT
+        return None

@@ -6,7 +6,7 @@ It may not know how they are kept, nor how a CRM is told of them.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -95,11 +95,12 @@ class OperationKind(enum.StrEnum):
 class OperationState(enum.StrEnum):
     """Where an operation stands.
 
-    recorded → sent → done | refused | unknown. Sent and unknown go back to recorded if the operation
-    certainly was not done. Unknown → sent if our key makes sending again harmless. Unknown → done |
-    refused once the doubt is reconciled. Recorded, sent and unknown → held if that takes too long, or if only
-    a person can tell; held → recorded | unknown | done | refused as the person decides. Unknown and done →
-    doubled if the CRM shows the operation more than once; doubled → done | refused as the person decides.
+    recorded → sent → done | refused | unknown; what is delivered at once begins as sent. Sent and unknown go
+    back to recorded if the operation certainly was not done. Unknown → sent if our key makes sending again
+    harmless. Unknown → done | refused once the doubt is reconciled. Recorded, sent and unknown → held if that
+    takes too long, or if only a person can tell; held → recorded | unknown | done | refused as the person
+    decides. Unknown and done → doubled if the CRM shows the operation more than once; doubled → done |
+    refused as the person decides.
     """
 
     RECORDED = "recorded"
@@ -156,6 +157,8 @@ class NewOperation:
     payload: Payload
     idempotency_key: str
     """What the CRM is given to recognise it by; see ``adapter.loyalty.idempotency_keys``."""
+    card: Card | None = field(default=None, compare=False)
+    """The card with this number, as it was just read: what is delivered at once need not read it again."""
 
     @property
     def kind(self) -> OperationKind:
@@ -195,6 +198,8 @@ class Operation:
     """Since when the CRM has answered every look-up of this doubt; ``None``: the last one failed."""
     read_at: datetime | None = None
     """When this was read, by the database's clock, which all processes share."""
+    card: Card | None = field(default=None, compare=False)
+    """Its card, where that was read in the same moment."""
 
     @property
     def age(self) -> timedelta:

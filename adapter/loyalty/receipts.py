@@ -45,6 +45,7 @@ async def register_receipt(
             receipt.sign,
             programme.key_lengths[OperationKind.RECEIPT],
         ),
+        card=card,
     )
     operation, _ = await programme.operations.record(new)
     if operation.card_number != card.number and not await _has_replaced(

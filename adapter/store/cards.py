@@ -13,15 +13,16 @@ from adapter.loyalty.model import Card, CardState
 from adapter.loyalty.numbers import barcode_for
 from adapter.loyalty.ports import Port, StoreUnavailable
 from adapter.settings import Cards
-from adapter.store.batching import READS_LANES, READS_MOST, Batched
 from adapter.store.card_life import COLUMNS, GET, OF_CUSTOMER, CardLife, card_of
 from adapter.store.pool import Gateway
 from adapter.store.ranges import number_of_range
+from crm_backends.batching import READS_LANES, READS_MOST, Batched
 
 if TYPE_CHECKING:
     from adapter.store.pool import Connection
 
-_GET_MANY = f"SELECT {COLUMNS} FROM koshelek.cards WHERE number = ANY($1)"  # noqa: S608
+# As in the ledger: a plan that fits any number of them.
+_GET_MANY = f"SELECT {COLUMNS} FROM koshelek.cards WHERE number = ANY((SELECT $1::text[])::text[])"  # noqa: S608
 _OF_CUSTOMERS = f"SELECT {COLUMNS} FROM koshelek.cards WHERE users_reference = ANY($1)"  # noqa: S608
 
 _OWNERS = """

@@ -11,8 +11,8 @@ from datetime import date
 import asyncpg
 
 from adapter.loyalty.model import Card, CardState
-from adapter.store.batching import READS_LANES, READS_MOST, Batched
 from adapter.store.card_life import COLUMNS
+from crm_backends.batching import READS_LANES, READS_MOST, Batched
 from crm_backends.model import CrmCard, Customer, Wanted
 from crm_backends.own_database import JoinsOurTables
 from crm_backends.ports import BackendUnavailable, Deadline
@@ -114,7 +114,7 @@ class JoinedCards:
 _JOIN_CARDS = f"""
     SELECT asked.place, {", ".join(f'card.{column} AS "card.{column}"' for column in COLUMNS.split(", "))},
            found.*
-      FROM unnest($1::text[]) WITH ORDINALITY AS asked (number, place)
+      FROM unnest((SELECT $1::text[])) WITH ORDINALITY AS asked (number, place)
       LEFT JOIN koshelek.cards AS card ON card.number = asked.number
       LEFT JOIN found ON found."wanted.number" = asked.place
 """  # noqa: S608

@@ -17,16 +17,21 @@ COLUMNS = (
 
 RECORD = f"""
     WITH new AS (
-        INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference)
+        INSERT INTO koshelek.operations (kind, identity, card_number, fingerprint, request, reference,
+                                         state, attempt, begun, sent_at)
         -- One JSON text: arrays take asyncpg several times as long.
-        SELECT * FROM jsonb_to_recordset($1::jsonb)
+        SELECT kind, identity, card_number, fingerprint, request, idempotency_key,
+               CASE WHEN sent THEN 'sent' ELSE 'recorded' END, sent::int,
+               CASE WHEN sent THEN 1 END, CASE WHEN sent THEN now() END
+          FROM jsonb_to_recordset($1::jsonb)
             AS given (kind text, identity text, card_number text, fingerprint text, request jsonb,
-                      idempotency_key text)
+                      idempotency_key text, sent boolean)
         ON CONFLICT (kind, identity) WHERE live DO NOTHING
-        RETURNING kind, identity, id, recorded_at
+        RETURNING kind, identity, id, recorded_at, state
     ),
     {jobs_for("new")}
-    SELECT kind, identity, id, recorded_at FROM new
+    SELECT kind, identity, new.id, recorded_at, job.id AS job_id
+      FROM new JOIN job ON job.payload = convert_to(new.id::text, 'UTF8')
 """  # noqa: S608
 
 LIVE_BY_IDENTITY = f"""
@@ -34,7 +39,12 @@ LIVE_BY_IDENTITY = f"""
      WHERE live AND (kind, identity) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 """  # noqa: S608
 
-BY_IDS = f"SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations WHERE id = ANY($1)"  # noqa: S608
+# An array in a SELECT of its own: the planner is not to know how long it is, or it would make a new plan for
+# each short one.
+BY_IDS = f"""
+    SELECT {COLUMNS}, now() AS read_at FROM koshelek.operations
+     WHERE id = ANY((SELECT $1::bigint[])::bigint[])
+"""  # noqa: S608
 
 # At most looks nearly all that are waited for are still under way.
 ENDED_BY_IDS = f"{BY_IDS} AND state IN ('done', 'refused', 'held', 'doubled')"
@@ -49,8 +59,9 @@ BEGIN = f"""
            before = begun.balance, looked_at = NULL, answering_since = NULL,
            -- It told of the attempt before, whose event keeps it.
            detail = NULL
-      FROM unnest($1::bigint[], $2::jsonb[], $3::text[]) AS begun (operation_id, balance, resendable)
-     WHERE operation.id = begun.operation_id AND operation.id = ANY($1)
+      FROM unnest((SELECT $1::bigint[]), (SELECT $2::jsonb[]), (SELECT $3::text[]))
+           AS begun (operation_id, balance, resendable)
+     WHERE operation.id = begun.operation_id AND operation.id = ANY((SELECT $1::bigint[])::bigint[])
        AND CASE state WHEN 'recorded' THEN true
                       WHEN 'unknown' THEN kind = ANY(string_to_array(begun.resendable, ','))
                       ELSE false END
@@ -78,7 +89,7 @@ END = """
       FROM jsonb_to_recordset($1::jsonb)
            AS ended (operation_id bigint, attempt int, state text, code text, points numeric,
                      crm_reference text, message text, reason text, nobody boolean, detail text)
-     WHERE operation.id = ended.operation_id AND operation.id = ANY($2::bigint[])
+     WHERE operation.id = ended.operation_id AND operation.id = ANY((SELECT $2::bigint[])::bigint[])
        AND operation.attempt = ended.attempt
        AND CASE operation.state WHEN 'sent' THEN true
                                 WHEN 'unknown' THEN true

@@ -17,7 +17,8 @@ from adapter.loyalty.payloads import Payload, PayloadUnreadable, payload_from_js
 from crm_backends.model import Balance
 
 
-def recorded(new: NewOperation, row: asyncpg.Record) -> Operation:
+def recorded(new: NewOperation, row: asyncpg.Record, *, sent: bool = False) -> Operation:
+    """An operation that has just been recorded; ``sent``: as sent already."""
     return Operation(
         id=row["id"],
         kind=new.kind,
@@ -25,16 +26,18 @@ def recorded(new: NewOperation, row: asyncpg.Record) -> Operation:
         card_number=new.card_number,
         fingerprint=new.fingerprint,
         payload=new.payload,
-        state=OperationState.RECORDED,
-        attempt=0,
+        state=OperationState.SENT if sent else OperationState.RECORDED,
+        attempt=int(sent),
         recorded_at=row["recorded_at"],
         idempotency_key=new.idempotency_key,
+        sent_at=row["recorded_at"] if sent else None,
         read_at=row["recorded_at"],
+        card=new.card if sent else None,
     )
 
 
-def new_json(new: NewOperation) -> dict[str, object]:
-    """An operation as the statement that records it takes it."""
+def new_json(new: NewOperation, *, sent: bool) -> dict[str, object]:
+    """An operation as the statement that records it takes it; ``sent``: it is marked as sent at once."""
     return {
         "kind": new.kind,
         "identity": new.identity,
@@ -42,6 +45,7 @@ def new_json(new: NewOperation) -> dict[str, object]:
         "fingerprint": new.fingerprint,
         "request": new.payload.to_json(),
         "idempotency_key": new.idempotency_key,
+        "sent": sent,
     }
 
 

@@ -7,10 +7,11 @@ way share the next: that is what makes recording before answering affordable.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
+from typing import Protocol, TypeAlias
 
 import asyncpg
 
@@ -23,7 +24,6 @@ from adapter.loyalty.model import (
     OperationState,
 )
 from adapter.loyalty.ports import StoreUnavailable
-from adapter.store.batching import Batched
 from adapter.store.identities import PERSONAL, Identities
 from adapter.store.ledger_sql import (
     AGAIN,
@@ -46,10 +46,17 @@ from adapter.store.ledger_sql import (
 from adapter.store.operation_rows import balance_json, json_text, new_json, operation_of, recorded
 from adapter.store.pool import Gateway
 from adapter.store.waiting import Waiters
+from crm_backends.batching import Batched
 from crm_backends.model import Balance
 
 _FOR_EVER = 10 * 365 * 86_400.0  # seconds
 _MAX_TOGETHER = 100
+
+_Identity: TypeAlias = tuple[OperationKind, str]
+
+
+def _identity(new: NewOperation) -> _Identity:
+    return new.kind, new.identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,11 +112,30 @@ class _Ending:
         )
 
 
+class DeliveryPlace(Protocol):
+    """Room for one delivery in this process, kept from before its operation is recorded."""
+
+    def deliver(self, operation: Operation, job_id: int) -> None:
+        """The operation is recorded as sent, and its job as picked: send it."""
+
+    def give_back(self) -> None:
+        """Nothing is to be delivered."""
+
+
+FindPlace = Callable[[OperationKind], Awaitable[DeliveryPlace | None]]
+"""Room for a new operation of this kind, if it is to be delivered by this process and at once."""
+
+
+async def _no_place(_: OperationKind) -> None:
+    return None
+
+
 class PostgresLedger:
     """Implements ``adapter.loyalty.ports.OperationLedger`` and ``adapter.delivery.ports.DeliveryLedger``."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
+        self.find_place: FindPlace = _no_place
         # A batch is one transaction: where one item fails it, nothing of it has happened.
         self._recording = Batched(
             self._record_batch, most=_MAX_TOGETHER, lanes=1, errors_for_whole_batch=(StoreUnavailable,)
@@ -130,23 +156,37 @@ class PostgresLedger:
 
     async def _record_batch(self, news: Sequence[NewOperation]) -> list[tuple[Operation, bool]]:
         # In one order everywhere, or two batches that share receipts would wait for each other.
-        ordered = sorted(news, key=lambda new: (new.kind, new.identity))
-        async with self.gateway.connection() as connection:
-            rows = await connection.fetch(RECORD, json_text([new_json(new) for new in ordered]))
-            inserted = {(row["kind"], row["identity"]): row for row in rows}
-            missing = [new for new in news if (new.kind, new.identity) not in inserted]
-            known: dict[tuple[str, str], Operation] = {}
-            if missing:
+        by_identity = {(new.kind, new.identity): new for new in sorted(news, key=_identity)}
+        places = {}
+        for key, new in by_identity.items():
+            if (place := await self.find_place(new.kind)) is not None:
+                places[key] = place
+        try:
+            async with self.gateway.connection() as connection:
                 rows = await connection.fetch(
-                    LIVE_BY_IDENTITY, [new.kind for new in missing], [new.identity for new in missing]
+                    RECORD, json_text([new_json(new, sent=key in places) for key, new in by_identity.items()])
                 )
-                known = {(row["kind"], row["identity"]): operation_of(row) for row in rows}
+                inserted = {}
+                for row in rows:
+                    key = OperationKind(row["kind"]), row["identity"]
+                    place = places.pop(key, None)
+                    inserted[key] = recorded(by_identity[key], row, sent=place is not None)
+                    if place is not None:
+                        place.deliver(inserted[key], row["job_id"])
+                missing = by_identity.keys() - inserted.keys()
+                known: dict[_Identity, Operation] = {}
+                if missing:
+                    rows = await connection.fetch(LIVE_BY_IDENTITY, *map(list, zip(*missing, strict=True)))
+                    known = {(row["kind"], row["identity"]): operation_of(row) for row in rows}
+        finally:
+            for place in places.values():
+                place.give_back()
         results = []
         for new in news:
-            key = (new.kind, new.identity)
-            if (row := inserted.pop(key, None)) is not None:
-                known[key] = recorded(new, row)
-                results.append((known[key], True))
+            key = _identity(new)
+            if (operation := inserted.pop(key, None)) is not None:
+                known[key] = operation
+                results.append((operation, True))
             elif key in known:
                 results.append((known[key], False))
             else:  # it lost its identity between the two statements; now it is free

@@ -8,24 +8,25 @@ The one module that names pgqueuer's tables, which are not its documented interf
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver
+from pgqueuer.adapters.drivers.asyncpg import AsyncpgDriver, AsyncpgPoolDriver
 from pgqueuer.adapters.persistence import qb
 from pgqueuer.adapters.persistence.queries import Queries
 from pgqueuer.domain.settings import DBSettings, Durability
-from pgqueuer.ports.driver import Driver
+from pgqueuer.ports.driver import Driver, NotifyCallback
 
 from adapter.loyalty.model import OperationKind
 
 if TYPE_CHECKING:
     import asyncpg
 
-    from adapter.store.pool import Connection
+    from adapter.store.pool import Connection, Gateway
 
 DELIVER = "deliver"
 """Entry point of the jobs that carry an operation to the CRM."""
@@ -54,20 +55,84 @@ def jobs_for(operations: str) -> str:
     """SQL of two further members of a WITH list: a job for each row of its member ``operations``, by the id.
 
     They write what ``enqueue`` writes, without a round trip of their own and without pgqueuer's making of
-    them job by job, which cost more than all the rest of recording. A test compares the two.
+    them job by job, which cost more than all the rest of recording. A test compares the two. The job of an
+    operation that is ``sent`` is picked from the start: no worker looks at it while its heartbeat is kept.
     """
     return f"""
         job AS (
             INSERT INTO koshelek.pgqueuer (priority, entrypoint, payload, execute_after, headers, status)
-            SELECT {FIRST}, '{DELIVER}', convert_to(id::text, 'UTF8'), now(), 'null', 'queued'
+            SELECT {FIRST}, '{DELIVER}', convert_to(id::text, 'UTF8'), now(), 'null',
+                   CASE state WHEN 'sent' THEN 'picked' ELSE 'queued' END::koshelek.pgqueuer_status
               FROM {operations}
-            RETURNING id, entrypoint, priority
+            RETURNING id, entrypoint, priority, status, payload
         ),
         job_log AS (
             INSERT INTO koshelek.pgqueuer_log (job_id, status, entrypoint, priority)
-            SELECT id, 'queued', entrypoint, priority FROM job
+            SELECT id, status, entrypoint, priority FROM job WHERE status = 'queued'
         )
     """  # noqa: S608
+
+
+# What pgqueuer does with a job of its own, without its log and for many at once.
+_FINISHED = "DELETE FROM koshelek.pgqueuer WHERE id = ANY($1)"
+_KEPT = "UPDATE koshelek.pgqueuer SET heartbeat = now() WHERE id = ANY($1) AND status = 'picked'"
+_PUT_OFF = """
+    UPDATE koshelek.pgqueuer
+       SET status = 'queued', execute_after = now() + $2::interval, attempts = attempts + 1, updated = now()
+     WHERE id = $1 AND status = 'picked' AND queue_manager_id IS NULL
+"""
+
+
+class PostgresPickedJobs:
+    """Implements ``adapter.delivery.ports.PickedJobs``."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+
+    async def finish(self, job_ids: Sequence[int]) -> None:
+        await self._execute(_FINISHED, list(job_ids))
+
+    async def keep(self, job_ids: Sequence[int]) -> None:
+        await self._execute(_KEPT, list(job_ids))
+
+    async def put_off(self, job_id: int, delay: timedelta) -> None:
+        await self._execute(_PUT_OFF, job_id, delay)
+
+    async def _execute(self, statement: str, *arguments: object) -> None:
+        async with self.gateway.connection() as connection:
+            await connection.execute(statement, *arguments)
+
+
+class CalmDriver(AsyncpgPoolDriver):
+    """Tells the queue that its table has changed at most once in ``_CALM`` seconds, and once more at the end.
+
+    Every commit that records or ends something notifies; the queue would look for work as often, with three
+    statements each time, and mostly find none.
+    """
+
+    async def add_listener(self, channel: str, callback: NotifyCallback) -> None:
+        told_at = float("-inf")
+        waiting: asyncio.TimerHandle | None = None
+        loop = asyncio.get_running_loop()
+
+        def tell(payload: str | bytes | bytearray) -> None:
+            nonlocal told_at, waiting
+            told_at, waiting = loop.time(), None
+            callback(payload)
+
+        def told(payload: str | bytes | bytearray) -> None:
+            nonlocal waiting
+            if _TABLE_CHANGED not in str(payload):
+                callback(payload)
+            elif waiting is None:
+                # What comes until then says the same.
+                waiting = loop.call_at(max(loop.time(), told_at + _CALM), tell, payload)
+
+        await super().add_listener(channel, told)
+
+
+_CALM = 0.05  # seconds
+_TABLE_CHANGED = '"table_changed_event"'
 
 
 async def enqueue(

@@ -30,16 +30,17 @@ class Waiters:
         """The operation as it stands once it is over or held, at the latest after so many seconds."""
         if seconds <= 0 or operation.state in _OVER:
             return operation
-        ended: asyncio.Future[Operation] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[Operation] = loop.create_future()
         self._waiting.setdefault(operation.id, set()).add(ended)
         if self._poller is None:
             self._poller = asyncio.create_task(self._poll())
+        # asyncio.timeout would cost several times as much, and every receipt waits.
+        limit = loop.call_later(seconds, _let_go, ended, operation)
         try:
-            async with asyncio.timeout(seconds):
-                return await ended
-        except TimeoutError:
-            return operation
+            return await ended
         finally:
+            limit.cancel()
             waiting = self._waiting.get(operation.id, set())
             waiting.discard(ended)
             if not waiting:
@@ -49,8 +50,7 @@ class Waiters:
         """Let those go on who wait for this operation, if it is over or held."""
         if operation.state in _OVER:
             for waiter in self._waiting.get(operation.id, ()):
-                if not waiter.done():
-                    waiter.set_result(operation)
+                _let_go(waiter, operation)
 
     async def _poll(self) -> None:
         """Ask for operations that another process may have ended, while anybody waits for one.
@@ -71,3 +71,8 @@ class Waiters:
                     self.tell(operation)
         finally:
             self._poller = None
+
+
+def _let_go(waiter: asyncio.Future[Operation], operation: Operation) -> None:
+    if not waiter.done():
+        waiter.set_result(operation)

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 import asyncpg
+import pydantic_core
 import structlog
 
 from crm_backends.ports import (
@@ -38,6 +39,10 @@ _log = structlog.get_logger("crm")
 
 _DENIED = 900.0  # seconds a refused write is remembered: longer than the pause before it is tried again
 _MOST_TOLD = 50  # different complaints about values, in the life of a process
+
+
+class NoneWritten(Exception):
+    """Of several writes that were to go together none has happened, because of one; each may go alone."""
 
 
 class PostgresDriver:
@@ -191,11 +196,52 @@ class PostgresDriver:
                 self._denied.pop(name, None)
         except (BackendUnavailable, BackendCredentials) as error:
             return Written.not_sent(str(error))
+        return self._written(name, found, missing)
+
+    def _written(self, name: str, found: Sequence[asyncpg.Record], missing: Refusal) -> Written:
+        """The outcome that the row of a write tells."""
+        statement = self._statements[name]
         tells_points = "points" in SQL_OPERATIONS[name].required
         written = rows.written(found, statement.file, missing=missing, tells_points=tells_points)
         if written.outcome is Outcome.DONE and written.points is None and found[0].get("points") is not None:
             self._tell_once(statement.file, "the column points holds what is no amount; it is read as null")
         return written
+
+    async def _write_together(
+        self,
+        name: str,
+        values: Sequence[Mapping[str, object]],
+        deadline: Deadline,
+        *,
+        missing: Refusal,
+    ) -> list[Written]:
+        """Several writes of ours in one transaction, each with a key of its own, by which it is told apart.
+
+        Raises:
+            NoneWritten: one has no time left, or is refused by the server; each is to be written alone.
+        """
+        self._must_be_written(name)
+        limit = self._limit(deadline)
+        if not limit.remaining():
+            raise NoneWritten
+        try:
+            async with self._database.connection(limit) as connection:
+                statement = await self._fit(name, connection, limit)
+                arguments = [pydantic_core.to_json(values).decode()]
+                text = statements.write_for_many(statement)
+                try:
+                    found = await self._database.fetch(connection, text, arguments, limit)
+                except errors.DATABASE_ERRORS as error:
+                    if errors.is_rolled_back(error):
+                        raise NoneWritten from None
+                    lost = errors.after_write(statement.file, error, unique_is_conflict=False)
+                    return [lost] * len(values)
+        except (BackendUnavailable, BackendCredentials) as error:
+            return [Written.not_sent(str(error))] * len(values)
+        by_key: dict[object, list[asyncpg.Record]] = {}
+        for row in found:
+            by_key.setdefault(row["idempotency_key"], []).append(row)
+        return [self._written(name, by_key.get(one["idempotency_key"], ()), missing) for one in values]
 
     def _only(self, name: str, found: Sequence[T], told: Callable[[T], object]) -> T | None:
         """The one thing that a statement was to find; ``None``: nothing.

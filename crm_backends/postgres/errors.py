@@ -128,6 +128,12 @@ def _misfit(file: str, error: Exception) -> BackendMisconfigured:
     return BackendMisconfigured(f"{file}: the database refuses the statement ({brief(error)}){remedy}")
 
 
+def is_rolled_back(error: Exception) -> bool:
+    """Whether the server itself has said that the statement changed nothing."""
+    state = sqlstate(error)
+    return state[:2] in (*_MISFIT, *_REFUSED, *_ROLLED_BACK) and state not in _IN_DOUBT
+
+
 def after_write(file: str, error: Exception, *, unique_is_conflict: bool) -> Written:
     """The outcome of a write that had been sent when the error came.
 

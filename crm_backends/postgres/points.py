@@ -5,17 +5,36 @@ It may not know a table by name.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from typing import TypeAlias
 
+from crm_backends.batching import Batched
 from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
-from crm_backends.ports import AccountUnknown, Deadline, Refusal, Written
-from crm_backends.postgres import rows
+from crm_backends.ports import AccountUnknown, BackendError, Deadline, Refusal, Written
+from crm_backends.postgres import rows, statements
 from crm_backends.postgres.base import PostgresDriver
+from crm_backends.postgres.settings import PostgresSettings
+from crm_backends.registry import BackendContext
+
+_Wanted: TypeAlias = tuple[Mapping[str, object], Deadline]
+"""The values of a credit, and until when it is to be done."""
+_CREDITS_LANES = 2
+"""Statements of credits at once."""
 
 
 class PostgresPoints(PostgresDriver):
     """Points in PostgreSQL."""
+
+    def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:
+        super().__init__(settings, context)
+        # After NoneWritten each goes alone, so that one that is refused is no other's trouble.
+        self._crediting = Batched(
+            self._credit_together,
+            most=statements.MOST_WRITES,
+            lanes=_CREDITS_LANES,
+            errors_for_whole_batch=(BackendError,),
+        )
 
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
         """Whose points these are; ``points_account.sql``."""
@@ -53,6 +72,24 @@ class PostgresPoints(PostgresDriver):
     async def credit(
         self, account: str, credit: Credit, *, idempotency_key: str, deadline: Deadline
     ) -> Written:
-        """Put points on an account, once per key; ``points_credit.sql``."""
+        """Put points on an account, once per key; ``points_credit.sql``.
+
+        In the adapter's own database, by our own statement, credits that arrive while others are under way go
+        together: one commit for many. A partner's statement may be slow, and they would queue up.
+        """
         values = self._dated(account=account, idempotency_key=idempotency_key, **rows.credit_values(credit))
+        wanted = values, deadline
+        together = self._database.shared and self._ours("points_credit") and not self._database.pooler
+        return await self._crediting(wanted) if together else await self._credit_alone(wanted)
+
+    async def _credit_alone(self, wanted: _Wanted) -> Written:
+        values, deadline = wanted
         return await self._write("points_credit", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
+
+    async def _credit_together(self, wanted: Sequence[_Wanted]) -> Sequence[Written]:
+        if len(wanted) == 1:
+            return [await self._credit_alone(wanted[0])]
+        deadline = min((deadline for _, deadline in wanted), key=Deadline.remaining)
+        every = [values for values, _ in wanted]
+        missing = Refusal.NO_SUCH_CUSTOMER
+        return await self._write_together("points_credit", every, deadline, missing=missing)

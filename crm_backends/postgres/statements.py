@@ -105,20 +105,30 @@ class Statement:
         return None if found is None else Misfit(self.file, *found)
 
 
+def _arrays(statement: Statement) -> str:
+    """The parameters of a statement as arrays.
+
+    Each stands in a SELECT of its own, so that the planner does not know how long it is: for a short one it
+    would make a new plan each time, which costs more than carrying it out.
+    """
+    types = SQL_OPERATIONS[statement.name].parameters
+    return ", ".join(
+        f"(SELECT ${n}::{types[name]}[])" for n, name in enumerate(statement.parameters, start=1)
+    )
+
+
 @functools.cache
 def for_many(statement: Statement, join: str) -> str:
     """The statement for several at once: its parameters come as arrays, in the order of their numbers.
 
     ``join`` selects from ``found``; the result has one more column, "wanted.number", from 1.
     """
-    types = SQL_OPERATIONS[statement.name].parameters
     names = ", ".join(statement.parameters)
-    arrays = ", ".join(f"${n}::{types[name]}[]" for n, name in enumerate(statement.parameters, start=1))
     one = PLACEHOLDER.sub(lambda place: f"wanted.{statement.parameters[int(place[1]) - 1]}", statement.text)
     return f"""
         WITH found AS NOT MATERIALIZED (
             SELECT wanted."wanted.number", one.*
-              FROM unnest({arrays}) WITH ORDINALITY AS wanted ({names}, "wanted.number")
+              FROM unnest({_arrays(statement)}) WITH ORDINALITY AS wanted ({names}, "wanted.number")
              CROSS JOIN LATERAL ({one}
                    ) AS one
         )
@@ -126,6 +136,26 @@ def for_many(statement: Statement, join: str) -> str:
     """  # noqa: S608 - all of it is ours
 
 
+_ASKED = re.compile(r"(?<=WITH asked AS \().*?(?=\n\), )", re.DOTALL)
+
+
+@functools.cache
+def write_for_many(statement: Statement) -> str:
+    """A write of ours for several at once: its values come as one JSON text, an array of objects by name.
+
+    Arrays would take asyncpg several times as long. The first member of the statement, ``asked``, selects the
+    parameters under their own names; its last SELECT can see the key, which the result has besides.
+    """
+    types = SQL_OPERATIONS[statement.name].parameters
+    columns = ", ".join(f"{name} {types[name]}" for name in statement.parameters)
+    # So many, for the planner: it would expect a hundred, and rather read all customers.
+    asked = f"SELECT * FROM jsonb_to_recordset($1::jsonb) AS asked ({columns}) LIMIT {MOST_WRITES}"  # noqa: S608
+    members, select, returned = _ASKED.sub(asked, statement.text, count=1).rpartition("\nSELECT ")
+    return f"{members}{select}idempotency_key, {returned}"
+
+
+MOST_WRITES = 32
+"""In one statement."""
 _LIMITED = frozenset({"date", "timestamp", "timestamptz"})
 _DAYTIME = frozenset({"time", "timetz"})
 _END = re.compile(r";\s*(?:--[^\n]*\s*)*\Z")

@@ -27,7 +27,8 @@ reached, the table says "rounds differ", and more rounds (--rounds 7) help.
 
 Rows: 1 find a card against hand-written aiohttp, 2 against FastAPI, 3 card info through a slow CRM
 against a bare aiohttp client, 4 receipts against a bare INSERT, 5 authentication, 6 five million cards
-(--five-million), 7 getAllUsers against COPY, 8 memory.
+(--five-million), 7 getAllUsers against COPY, 8 memory, 9 waiting receipts through a CRM, 10 receipts behind
+a long queue, 11 receipts accepted and credited against accepted only.
 """
 
 

@@ -87,6 +87,12 @@ class Series:
             f"{self.names[1]} {theirs:.3f} ms, which alone would make {ratio:.2f} x"
         )
 
+    def cost(self, aim: float) -> Figure:
+        """Our processor time for each answer as a multiple of theirs, at most ``aim``."""
+        ratio, spread = self._ratio(lambda load: load.cost)
+        ours, theirs = (median(load.cost for load in side) for side in (self.ours, self.theirs))
+        return Figure("processor time", f"{ours:.3f} ms", f"{theirs:.3f} ms", ratio, "<=", aim, spread=spread)
+
     def p50(self, aim: float) -> Figure:
         """Our median latency as a multiple of theirs, at most ``aim``."""
         return self._latency("p50", lambda load: load.p50, aim)

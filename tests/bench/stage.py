@@ -178,8 +178,11 @@ class Running:
 
     def cpu(self) -> float:
         """Processor seconds this process has spent."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu(self.pid)
+
+    def cpu_with(self, stage: Stage) -> float:
+        """The same, and what the database server has spent."""
+        return self.cpu() + stage.database_cpu()
 
     def reset_peak(self) -> None:
         """Let the peak of resident memory start from what it is now."""
@@ -203,6 +206,12 @@ class Stage:
     def value(self, url: str, statement: str) -> Any:
         """One value from the database."""
         return run(_value(url, statement))
+
+    def database_cpu(self) -> float:
+        """Processor seconds that the server's processes have spent, those that have ended, too."""
+        postmaster = int((self.server.data / "postmaster.pid").read_text().split()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        return _cpu(postmaster, with_ended_children=True) + sum(_cpu(int(child)) for child in children)
 
     def execute(self, url: str, *statements: str) -> None:
         run(_execute(url, *statements))
@@ -277,6 +286,15 @@ def set_up(folder: Path) -> Iterator[Stage]:
         yield Stage(folder, server)
     finally:
         server.stop()
+
+
+def _cpu(pid: int, *, with_ended_children: bool = False) -> float:
+    """Processor seconds that a process has spent; none if it has just ended."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / os.sysconf("SC_CLK_TCK")
 
 
 def _clean_environment() -> dict[str, str]:

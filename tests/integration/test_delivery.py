@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,17 +14,21 @@ import pytest
 
 from adapter.delivery.later import Later
 from adapter.errors import Code
+from adapter.loyalty.idempotency_keys import new_key
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
     CONFLICT,
     IN_DOUBT,
     IN_DOUBT_ONCE,
+    NewOperation,
     Operation,
     OperationKind,
     OperationState,
 )
+from adapter.loyalty.payloads import ReceiptPayload
+from adapter.loyalty.ports import StoreUnavailable
 from adapter.store.review import PostgresReview
-from crm_backends.model import Balance
+from crm_backends.model import Balance, FiscalReceipt
 from crm_backends.ports import (
     BackendMisconfigured,
     BackendUnavailable,
@@ -322,6 +326,145 @@ async def test_a_defect_of_ours_before_the_call_does_not_lose_the_operation(
             while (await receipt(adapter)).state is not OperationState.DONE:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
     assert not broken
+
+
+# --- at once, without a turn through the queue ----------------------------------------------------------
+
+JOBS = "SELECT string_agg(status::text, ',' ORDER BY id) FROM koshelek.pgqueuer"
+
+
+async def jobs_are_gone(adapter: Adapter) -> None:
+    async with asyncio.timeout(5):
+        while await adapter.sql(JOBS) is not None:  # noqa: ASYNC110 - another connection removes them
+            await asyncio.sleep(0.02)
+
+
+async def test_what_is_delivered_at_once_is_marked_as_sent_before_the_crm_is_told(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([DONE], rated=Reconciliation.KEY)
+    scripted.pause = 0.2
+    with crm(adapter, scripted):
+        answer = asyncio.create_task(send(adapter))
+        async with asyncio.timeout(5):
+            while not scripted.sent:  # noqa: ASYNC110 - the CRM is told by another task
+                await asyncio.sleep(0.01)
+        assert scripted.credited == []
+        marked = await receipt(adapter)
+        assert (marked.state, marked.attempt) == (OperationState.SENT, 1)
+        assert marked.sent_at is not None
+        assert "queued" not in await adapter.sql(JOBS)
+        assert (await answer).body["status"] == "credited"
+    await jobs_are_gone(adapter)
+    picks = "SELECT count(*) FROM koshelek.pgqueuer_log WHERE status = 'picked'"
+    assert await adapter.sql(picks) == 0
+
+
+@pytest.mark.parametrize(
+    "rated", [Reconciliation.PROBE, Reconciliation.COMPARE, Reconciliation.MANUAL], ids=str
+)
+async def test_a_crm_that_does_not_honour_our_key_is_told_by_way_of_the_queue(
+    adapter: Adapter, rated: Reconciliation
+) -> None:
+    """A doubt there may wait for a person, so nothing is marked as sent before its turn has come."""
+    worker = adapter.service._worker
+    assert worker is not None
+    with crm(adapter, ScriptedCrm(rated=rated)):
+        assert await worker.at_once.place(OperationKind.RECEIPT) is None
+    assert await worker.at_once.place(OperationKind.RECEIPT) is not None
+
+
+async def test_what_was_not_sent_at_once_comes_again_through_the_queue(adapter: Adapter) -> None:
+    scripted = ScriptedCrm([NOT_SENT, LOST_AFTER, AWAY, DONE], rated=Reconciliation.KEY)
+    with crm(adapter, scripted):
+        assert (await send(adapter)).body["status"] == "credited"
+    assert len(scripted.sent) == 4
+    assert len(set(scripted.credited)) == 1
+    assert (await receipt(adapter)).attempt == 4
+    await jobs_are_gone(adapter)
+
+
+async def test_what_a_process_that_dies_was_to_deliver_at_once_is_taken_over(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripted = ScriptedCrm([DONE], rated=Reconciliation.KEY)
+    worker = adapter.service._worker
+    assert worker is not None
+    number = await adapter.issue(phone=new_phone())
+    await jobs_are_gone(adapter)
+    with crm(adapter, scripted):
+        # It died when it had committed, and before it sent.
+        monkeypatch.setattr(type(worker.at_once), "start", lambda _, place, *__: place.give_back())
+        answer = asyncio.create_task(adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number}))
+        async with asyncio.timeout(5):
+            while await adapter.sql(JOBS) is None:  # noqa: ASYNC110 - another connection writes it
+                await asyncio.sleep(0.02)
+        assert (await receipt(adapter)).state is OperationState.SENT
+        await adapter.sql("UPDATE koshelek.pgqueuer SET heartbeat = now() - interval '16 seconds'")
+        assert (await answer).body["status"] == "credited"
+    assert scripted.sent == scripted.credited
+    assert len(scripted.sent) == 1
+
+
+async def test_every_place_is_given_back(adapter: Adapter, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By what is known already, by what cannot be recorded, and by what has been delivered."""
+    worker = adapter.service._worker
+    assert worker is not None
+    places = worker.at_once.places
+    free = places._value
+    with crm(adapter, ScriptedCrm([DONE], rated=Reconciliation.KEY)):
+        number = await adapter.issue(phone=new_phone())
+        body = {"qrCode": adapter.qr(), "cardNumber": number}
+        answers = await asyncio.gather(*(adapter.post(QR, body) for _ in range(5)))
+        assert {answer.body["status"] for answer in answers} == {"credited"}
+        async with asyncio.timeout(5):  # the answers may be a moment ahead of it
+            while places._value < free:  # noqa: ASYNC110 - the deliveries end
+                await asyncio.sleep(0.01)
+        operations = adapter.service.operations
+
+        def away() -> Any:
+            raise StoreUnavailable("away")
+
+        monkeypatch.setattr(operations.gateway, "connection", away)
+        values = FiscalReceipt("9999078900004792", "7", "7", 100, datetime.now(UTC), 1)
+        with pytest.raises(StoreUnavailable):
+            await operations.record(
+                NewOperation("at once", number, "1:1", ReceiptPayload(values, Decimal(1)), new_key())
+            )
+        monkeypatch.undo()
+    assert places._value == free
+
+
+async def test_nothing_is_delivered_at_once_by_a_process_that_stops_or_has_its_hands_full(
+    adapter: Adapter,
+) -> None:
+    worker = adapter.service._worker
+    assert worker is not None
+    taken = [await worker.at_once.place(OperationKind.RECEIPT) for _ in range(worker.concurrency)]
+    assert None not in taken
+    assert await worker.at_once.place(OperationKind.RECEIPT) is None
+    for place in taken:
+        assert place is not None
+        place.give_back()
+    worker.stop()
+    assert await worker.at_once.place(OperationKind.RECEIPT) is None
+
+
+async def test_others_keep_away_from_what_takes_long(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapter.delivery.at_once._BEAT_EVERY", 0.0)
+    scripted = ScriptedCrm([DONE], rated=Reconciliation.KEY)
+    scripted.pause = 0.2
+    beat = "SELECT max(heartbeat) FROM koshelek.pgqueuer"
+    with crm(adapter, scripted):
+        number = await adapter.issue(phone=new_phone())
+        await jobs_are_gone(adapter)
+        answer = asyncio.create_task(adapter.post(QR, {"qrCode": adapter.qr(), "cardNumber": number}))
+        async with asyncio.timeout(5):
+            while (first := await adapter.sql(beat)) is None:  # noqa: ASYNC110 - another connection
+                await asyncio.sleep(0.01)
+            while (await adapter.sql(beat) or first) == first:  # noqa: ASYNC110 - another connection beats
+                await asyncio.sleep(0.02)
+        assert (await answer).body["status"] == "credited"
 
 
 # --- late, and in doubt --------------------------------------------------------------------------------

@@ -287,3 +287,109 @@ async def test_the_schema_of_the_version_before_is_brought_up_to_date(
     assert all(finding.ok for finding in await driver.check())
     again = await driver.credit(anna, Credit(Decimal(5), "x", RECEIPT), idempotency_key="R", deadline=soon())
     assert again.points == 5
+
+
+# --- several credits at once ---------------------------------------------------------------------------
+
+
+async def _together(crm: PostgresBackend, *wanted: tuple[str, Credit, str]) -> list[Written]:
+    """Credits that arrive at once: accounts, what they are credited, and the keys."""
+    return await asyncio.gather(
+        *(
+            crm.credit(account, credit, idempotency_key=key, deadline=soon())
+            for account, credit, key in wanted
+        )
+    )
+
+
+async def test_credits_that_go_together_end_as_each_would_alone(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    boris, vera = await _people(crm, 2)
+    known = Credit(Decimal(7), "known", RECEIPT)
+    await crm.credit(vera, known, idempotency_key="known", deadline=soon())
+    returned = dataclasses.replace(RECEIPT, document="2", calculation_type=2)
+    wanted = [
+        (anna, Credit(Decimal(5), "a", dataclasses.replace(RECEIPT, document="1")), "a"),
+        (anna, Credit(Decimal("0.5"), "b", dataclasses.replace(RECEIPT, document="3")), "b"),
+        (boris, Credit(None, "c", returned), "c"),
+        (boris, Credit(Decimal(9), "without a receipt"), "d"),
+        (vera, known, "known"),
+        ("999999", Credit(Decimal(5), "nobody's"), "e"),
+    ]
+    commits = "SELECT count(DISTINCT xmin::text) FROM crm.points_ledger"
+    before = await pool.fetchval(commits)
+    together = await _together(crm, *wanted)
+    assert await pool.fetchval(commits) <= before + 2
+    assert [written.points for written in together] == [5, Decimal("0.5"), 0, 9, 7, None]
+    assert [written.outcome for written in together] == [Outcome.DONE] * 5 + [Outcome.REFUSED]
+    assert together[-1].refusal is Refusal.NO_SUCH_CUSTOMER
+    contents = await _contents(pool)
+    alone = [
+        await crm.credit(account, credit, idempotency_key=key, deadline=soon())
+        for account, credit, key in wanted
+    ]
+    assert alone == together
+    others = await _together(crm, wanted[0], (anna, known, "known"), (anna, wanted[1][1], "a"))
+    assert [written.refusal for written in others] == [None, Refusal.KEY_TAKEN, Refusal.KEY_TAKEN]
+    assert await _contents(pool) == contents
+    line = (
+        "SELECT array_agg((customer_id, amount_kopecks, bonuses)::text ORDER BY id > 1, customer_id, bonuses)"
+        " FROM crm.purchases"
+    )
+    assert await pool.fetchval(line) == [
+        f"({vera},97588,7.00)",
+        f"({anna},97588,0.50)",
+        f"({anna},97588,5.00)",
+        f"({boris},-97588,0.00)",
+    ]
+
+
+async def test_a_credit_that_the_database_refuses_is_no_others_trouble(
+    crm: PostgresBackend, anna: str
+) -> None:
+    amounts = ("1", "1", "1e15", "2", "3")
+    ends = await _together(
+        crm, *((anna, Credit(Decimal(amount), "x"), f"k{n}") for n, amount in enumerate(amounts))
+    )
+    assert [written.outcome for written in ends] == [
+        Outcome.DONE, Outcome.DONE, Outcome.REFUSED, Outcome.DONE, Outcome.DONE,
+    ]  # fmt: skip
+    assert await _points(crm, anna) == 7
+
+
+async def test_a_credit_that_has_no_time_left_is_no_others_trouble(crm: PostgresBackend, anna: str) -> None:
+    await crm.credit(anna, Credit(Decimal(1), "x"), idempotency_key="k", deadline=soon())
+    ends = await asyncio.gather(
+        *(
+            crm.credit(anna, Credit(Decimal(1), "x"), idempotency_key=f"k{n}", deadline=deadline)
+            for n, deadline in enumerate((soon(), Deadline.after(0), soon()))
+        )
+    )
+    assert [written.outcome for written in ends] == [Outcome.DONE, Outcome.NOT_SENT, Outcome.DONE]
+    assert await _points(crm, anna) == 3
+
+
+async def test_credits_that_go_together_are_in_doubt_together_when_the_line_breaks(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """A transaction that holds a key keeps them waiting until the server is told to end their connection."""
+    wanted = [(anna, Credit(Decimal(1), "x"), key) for key in ("k1", "k2")]
+    async with pool.acquire() as other, other.transaction():
+        await other.execute(
+            "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description, reference) "
+            "VALUES ($1, 1, 1, 'x', 'k2')",
+            int(anna),
+        )
+        both = asyncio.create_task(_together(crm, *wanted))
+        waiting = (
+            "SELECT max(pid) FROM pg_stat_activity "
+            "WHERE wait_event = 'transactionid' AND datname = current_database()"
+        )
+        async with asyncio.timeout(5):
+            while (pid := await pool.fetchval(waiting)) is None:  # noqa: ASYNC110 - the server waits
+                await asyncio.sleep(0.02)
+        await other.execute("SELECT pg_terminate_backend($1)", pid)
+        assert [written.outcome for written in await both] == [Outcome.UNKNOWN] * 2
+    assert [written.outcome for written in await _together(crm, *wanted)] == [Outcome.DONE] * 2
+    assert await _points(crm, anna) == 2

@@ -8,15 +8,18 @@ import dataclasses
 import json
 import struct
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
 
 import asyncpg
 import pytest
 
 from adapter.errors import Code
 from adapter.loyalty.idempotency_keys import new_key
-from adapter.loyalty.model import Entry, NewOperation, OperationState
+from adapter.loyalty.model import Entry, NewOperation, Operation, OperationKind, OperationState
 from adapter.loyalty.numbers import range_number
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.process.embedded import EmbeddedServer
@@ -28,7 +31,7 @@ from adapter.store.emails import PostgresEmails
 from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migrations, schema_version
 from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
-from adapter.store.queue import enqueue
+from adapter.store.queue import CalmDriver, PostgresPickedJobs, enqueue
 from crm_backends.model import Balance
 from tests.integration.processes import run
 
@@ -193,6 +196,83 @@ async def test_a_job_is_written_as_the_queue_itself_writes_it(adapter: Adapter) 
     )
     ours, theirs = map(dict, logged)
     assert ours == theirs
+
+
+async def test_a_job_that_is_picked_from_the_start_is_one_like_any_other(adapter: Adapter) -> None:
+    operations = adapter.service.operations
+    await adapter.service.stop_delivery()
+    taken: list[tuple[Operation, int]] = []
+
+    class Room:
+        def deliver(self, operation: Operation, job_id: int) -> None:
+            taken.append((operation, job_id))
+
+        def give_back(self) -> None:
+            raise AssertionError("both were new")
+
+    async def place(kind: OperationKind) -> Room | None:
+        return Room() if kind is OperationKind.RECEIPT else None
+
+    queued, _ = await operations.record(NewOperation("queued", "29", "1:1", RECEIPT, new_key()))
+    operations.find_place = place
+    operation, _ = await operations.record(NewOperation("picked", "29", "1:1", RECEIPT, new_key()))
+    ((delivered, job_id),) = taken
+    assert delivered == operation
+    assert await operations.get(operation.id) == dataclasses.replace(operation, read_at=ANY)
+    assert (operation.state, operation.attempt) == (OperationState.SENT, 1)
+    assert operation.sent_at == operation.recorded_at
+    theirs, ours = map(dict, await adapter.service.pool.fetch("SELECT * FROM koshelek.pgqueuer ORDER BY id"))
+    assert ours["id"] == job_id
+    assert (theirs.pop("payload"), ours.pop("payload")) == tuple(
+        str(one.id).encode() for one in (queued, operation)
+    )
+    differ = {name for name in ours if ours[name] != theirs[name]}
+    assert differ == {"id", "created", "updated", "heartbeat", "execute_after", "status"}
+    assert (theirs["status"], ours["status"]) == ("queued", "picked")
+
+
+async def test_jobs_that_are_picked_are_kept_put_off_and_removed(adapter: Adapter) -> None:
+    await adapter.service.stop_delivery()
+    jobs = PostgresPickedJobs(adapter.service.gateway)
+    first, second = await adapter.service.pool.fetch(
+        "INSERT INTO koshelek.pgqueuer (priority, entrypoint, payload, headers, status, heartbeat) "
+        "SELECT 0, 'deliver', '1', 'null', 'picked', now() - interval '14 seconds' "
+        "FROM generate_series(1, 2) RETURNING id"
+    )
+    await jobs.keep([first["id"]])
+    old = "SELECT array_agg(id) FROM koshelek.pgqueuer WHERE heartbeat < now() - interval '10 seconds'"
+    assert await adapter.sql(old) == [second["id"]]
+    await jobs.put_off(second["id"], timedelta(seconds=60))
+    row = await adapter.service.pool.fetchrow(
+        "SELECT status, attempts, execute_after > now() + interval '50 seconds' AS later "
+        "FROM koshelek.pgqueuer WHERE id = $1",
+        second["id"],
+    )
+    assert row is not None
+    assert tuple(row) == ("queued", 1, True)
+    await jobs.finish([first["id"]])
+    assert await adapter.sql("SELECT array_agg(id) FROM koshelek.pgqueuer") == [second["id"]]
+
+
+async def test_the_queue_is_told_of_many_changes_a_few_times_and_of_the_last_one(fresh_database: str) -> None:
+    told: list[Any] = []
+    changed, other = '{"type" : "table_changed_event"}', '{"type" : "health_check_event"}'
+    async with (
+        asyncpg.create_pool(fresh_database, min_size=0, max_size=2) as pool,
+        CalmDriver(pool) as driver,
+        asyncio.timeout(10),
+    ):
+        await driver.add_listener("calm", told.append)
+        for _ in range(20):
+            await pool.execute("SELECT pg_notify('calm', $1), pg_sleep(0.005)", changed)
+        await pool.execute("SELECT pg_notify('calm', $1)", other)
+        while other not in told:  # noqa: ASYNC110 - the server tells
+            await asyncio.sleep(0.01)
+        many = told.count(changed)
+        assert 1 <= many <= 10
+        await pool.execute("SELECT pg_notify('calm', $1)", changed)
+        while told.count(changed) <= many:  # noqa: ASYNC110 - the server tells
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("analysed", [False, True])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from adapter.store.batching import Batched
+from crm_backends.batching import Batched
 
 
 async def doubled(items: Sequence[int]) -> list[int]:
