@@ -20,7 +20,8 @@ POINTS = (
     "end.done.before",
     "end.done.after",
 )
-BY_KEY: tuple[Rating, ...] = ("own", "key")
+LATER = "credit.before", "credit.after"
+BY_KEY = ["own", pytest.param("key", marks=pytest.mark.long)]
 
 
 @pytest.mark.parametrize("rating", BY_KEY)
@@ -46,7 +47,9 @@ async def test_an_adapter_is_killed_at_every_point_of_delivering_at_once(
 
 
 @pytest.mark.parametrize("rating", BY_KEY)
-@pytest.mark.parametrize("point", ["record.after", "credit.before", "credit.after"])
+@pytest.mark.parametrize(
+    "point", ["record.after", *(pytest.param(one, marks=pytest.mark.long) for one in LATER)]
+)
 async def test_an_adapter_that_sleeps_meanwhile_credits_nothing_twice(
     rating: Rating, point: str, scene: SetStage
 ) -> None:
