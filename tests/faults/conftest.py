@@ -33,7 +33,11 @@ async def scene(nursery: Nursery, tmp_path: Path, postgresql: EmbeddedServer) ->
             url, crm_url = [await create_database(postgresql, "template0") for _ in range(2)]
             for made in (url, crm_url):
                 stack.push_async_callback(drop_database, postgresql, made)
-            crm = rating if isinstance(rating, Crm) else crms.make(rating, people, crm_url)
+            crm = (
+                rating
+                if isinstance(rating, Crm)
+                else crms.make(rating, people, url if rating == "own" else crm_url)
+            )
             return await stack.enter_async_context(set_up(nursery, tmp_path, url, crm, **options))
 
         yield set_one

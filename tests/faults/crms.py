@@ -27,8 +27,9 @@ from contracts.sandbox.perx import Perx
 from crm_backends.postgres.database import SCHEMA
 from tests.faults.proxy import FAULTS, Proxy, lain
 
-Rating = Literal["key", "probe", "compare", "manual"]
-RATINGS: tuple[Rating, ...] = ("key", "probe", "compare", "manual")
+Rating = Literal["own", "key", "probe", "compare", "manual"]
+"""Ways of reconciling; ``own`` is by key, too, in the adapter's own database."""
+RATINGS: tuple[Rating, ...] = ("own", "key", "probe", "compare", "manual")
 
 _PATIENCE = (
     "connect_timeout = 0.5\nread_timeout = 1.0\nbreaker_pause = 0.3\nqueue_timeout = 0.5\nattempts = 2"
@@ -130,6 +131,18 @@ class KeyCrm(Crm):
             )
         finally:
             await connection.close()
+
+
+class OwnCrm(KeyCrm):
+    """The schema ``crm`` in the adapter's own database: what is credited together goes in one statement.
+
+    Its line is the database's; there is none of its own.
+    """
+
+    rating: Rating = "own"
+
+    def toml(self) -> str:
+        return ""
 
 
 @web.middleware
@@ -286,8 +299,10 @@ class ManualCrm(CompareCrm):
 
 
 def make(rating: Rating, people: int, url: str) -> Crm:
-    """The CRM of a rating; ``url`` is an empty database for the one that is made of PostgreSQL."""
+    """The CRM of a rating; ``url`` is an empty database for one that is made of PostgreSQL."""
     match rating:
+        case "own":
+            return OwnCrm(people, url)
         case "key":
             return KeyCrm(people, url)
         case "probe":

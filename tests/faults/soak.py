@@ -118,7 +118,8 @@ class Trouble:
         )
 
     async def start(self) -> None:
-        """Two adapters and two workers; one of each reaches the database over the bad line."""
+        """Two adapters and two workers, all of which deliver; one of each reaches the database over the bad
+        line."""
         stage, line = self.stage, self.stage.over_line
         self._places = list(
             await asyncio.gather(
@@ -298,7 +299,7 @@ async def soak_one(
     with own_server({"max_connections": "300", "log_min_messages": "panic"}) as server:
         for name in ("adapter", "crm"):
             await server.execute(f"CREATE DATABASE {name}")
-        crm = crms.make(rating, PEOPLE, server.url("crm"))
+        crm = crms.make(rating, PEOPLE, server.url("adapter" if rating == "own" else "crm"))
         async with AsyncExitStack() as stack:
             line = await stack.enter_async_context(Proxy(server.socket, delay=0.2).running())
             stage = await stack.enter_async_context(
@@ -309,7 +310,7 @@ async def soak_one(
                     crm,
                     reached_by=f"postgresql://postgres@127.0.0.1:{line.port}/adapter?sslmode=disable",
                     beforehand=DATABASE_CLOCK,
-                    delivery={"reconcile_after": _RECONCILE_AFTER},
+                    delivery={"reconcile_after": _RECONCILE_AFTER, "in_process": True},
                     seed_of_chance=seed,
                 )
             )

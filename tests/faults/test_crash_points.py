@@ -29,6 +29,7 @@ LEASING = ("lease.before", "lease.after", "release.before", "release.after")
 HOLDING = ("end.held.before", "end.held.after")
 
 POINTS: dict[Rating, tuple[str, ...]] = {
+    "own": SENDING,
     "key": (*SENDING, *DOUBTING, *AGAIN),
     "probe": (*SENDING, *DOUBTING, *SETTLING, *AGAIN),
     "compare": (*SENDING, *DOUBTING, *SETTLING, *AGAIN, *LEASING),
@@ -83,7 +84,7 @@ async def test_a_worker_is_killed_at_every_transition(rating: Rating, scene: Set
     assert verdict.well, verdict
     assert verdict.credited > 0
     assert verdict.refused == 0
-    if rating in ("key", "probe"):
+    if rating in ("own", "key", "probe"):
         assert verdict.held == 0
     assert verdict.credited + verdict.held == verdict.sent
 

@@ -1,0 +1,73 @@
+"""An adapter that delivers what it has just recorded dies, or sleeps, at every point of that."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+
+import pytest
+
+from tests.faults.conftest import SetStage
+from tests.faults.crms import Rating
+from tests.faults.launch import Plan
+from tests.faults.stage import DELIVERY, TAKE_OVER, until
+
+POINTS = (
+    "record.before",
+    "record.after",
+    "credit.before",
+    "credit.after",
+    "end.done.before",
+    "end.done.after",
+)
+LATER = "credit.before", "credit.after"
+BY_KEY = ["own", pytest.param("key", marks=pytest.mark.long)]
+
+
+@pytest.mark.parametrize("rating", BY_KEY)
+async def test_an_adapter_is_killed_at_every_point_of_delivering_at_once(
+    rating: Rating, scene: SetStage
+) -> None:
+    stage = await scene(rating, people=200, delivery={"in_process": True})
+    doomed = await asyncio.gather(
+        stage.adapter(),
+        *(stage.adapter(Plan(at=(point,), skip=20, patience=TAKE_OVER)) for point in POINTS),
+    )
+    healthy, *doomed = doomed
+    for _ in range(20):
+        await stage.load(60, callers=32)
+        if not any(one.alive for one in doomed):
+            break
+    assert [point for point, one in zip(POINTS, doomed, strict=True) if not one.killed] == []
+    assert healthy.alive
+    verdict = await stage.settled()
+    assert verdict.well, verdict
+    assert verdict.held == 0
+    assert verdict.credited == verdict.sent
+
+
+@pytest.mark.parametrize("rating", BY_KEY)
+@pytest.mark.parametrize(
+    "point", ["record.after", *(pytest.param(one, marks=pytest.mark.long) for one in LATER)]
+)
+async def test_an_adapter_that_sleeps_meanwhile_credits_nothing_twice(
+    rating: Rating, point: str, scene: SetStage
+) -> None:
+    """Others take over what it has marked as sent, and it wakes up with it in hand."""
+    stage = await scene(rating, delivery={"in_process": True})
+    sleeper = await stage.adapter(Plan(at=(point,), how="stop", patience=TAKE_OVER))
+    receipt = stage.receipt()
+    await stage.send(receipt, sleeper.port, timeout=1)
+    await until(lambda: sleeper.frozen, "the adapter sleeps")
+    awake = await stage.adapter()
+    verdict = await stage.settled()
+    assert verdict.credited == verdict.sent == 1, verdict
+    assert await stage.send(receipt, awake.port) == f"credited {receipt.roubles}"
+    sleeper.send(signal.SIGCONT)
+    await until(lambda: not sleeper.frozen, "the adapter is awake")
+    await asyncio.sleep(float(str(DELIVERY["call_timeout"])))  # whatever it would send now, it has sent
+    await stage.load(20)
+    verdict = await stage.settled()
+    assert verdict.well, verdict
+    assert verdict.held == 0
+    assert verdict.credited == verdict.sent == 21
