@@ -27,7 +27,7 @@ app = typer.Typer(
     help="CRMs with an HTTP API, described in a file instead of programmed.", no_args_is_help=True
 )
 Which = Annotated[str, typer.Argument(help="Name of a shipped connector, or a file (.yaml).")]
-_KEY = "KOSHELEKTRYKEY0000000000"
+_KEY = "KOSHELEKTRYKEY000000000000"
 
 
 @app.command("list")

@@ -62,6 +62,8 @@ async def issue_card(programme: Programme, profile: Profile, number: str | None,
         customer_id = await _register(programme, profile, deadline)
         known = Customer(customer_id, profile)
         owned = await _owned(programme, customer_id)
+        if owned is not None:
+            await _must_be_the_person(programme, customer_id, profile, deadline)
         card = await _card_for(programme, customer_id, number, owned, deadline)
     else:
         customer_id = known.customer_id
@@ -100,6 +102,21 @@ async def _must_be_issuable(programme: Programme, number: str, deadline: Deadlin
     ):
         raise Refused(Code.RESERVATION_EXPIRED)
     return owner
+
+
+async def _must_be_the_person(
+    programme: Programme, customer_id: str, profile: Profile, deadline: Deadline
+) -> None:
+    """Refuse the card of somebody else, where the CRM gives a new customer an id that somebody has already.
+
+    A parallel call may have registered the same person, and the CRM's search may not show them yet.
+
+    Raises ``Refused(CONFLICT)``: the CRM knows the customer with another phone.
+    """
+    told = await programme.users.get(customer_id, deadline=deadline)
+    has = None if told is None else told.profile.phone
+    if profile.phone is not None and has is not None and has != profile.phone:
+        raise Refused(Code.CONFLICT)
 
 
 async def _must_be_the_owner(

@@ -17,7 +17,7 @@ from crm_backends.connector.plans import Plan, Program, Ruling
 from crm_backends.connector.proving import auth_of, can_renew, logins_of
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.reconciling import reconciled
-from crm_backends.connector.results import Reader, amount, text_or_nothing
+from crm_backends.connector.results import Reader, amount, identifier, text_or_nothing
 from crm_backends.connector.running import NothingFound, Run, Runner, decided
 from crm_backends.connector.scope import CannotTell
 from crm_backends.http import Auth, HttpClient, HttpSettings
@@ -185,7 +185,7 @@ class ConnectorBackend(HttpDriver):
         result = plan.mapping.result
         tell = self._reader.field if run.excused else self._reader.told
         try:
-            made = tell(result, "id", run.context, text_or_nothing)
+            made = tell(result, "id", run.context, identifier)
             points = tell(result, "points", run.context, amount)
             message = self._reader.field(result, "message", run.context, text_or_nothing)
         except CannotTell as error:
@@ -215,7 +215,7 @@ class ConnectorBackend(HttpDriver):
         if len(contexts) > 1:
             raise BackendMisconfigured(f"{self.name}: {operation}: several accounts of one holder")
         found: str | None = self.worked_out(
-            lambda: self._reader.told(plan.mapping.result, "id", contexts[0], text_or_nothing)
+            lambda: self._reader.told(plan.mapping.result, "id", contexts[0], identifier)
         )
         return found
 
@@ -224,7 +224,7 @@ class ConnectorBackend(HttpDriver):
         plan = self._plan(operation)
         run = self._begin(operation, Deadline.after(0), _holder(holder))
         found: str | None = self.worked_out(
-            lambda: self._reader.field(plan.mapping.result, "id", run.context, text_or_nothing)
+            lambda: self._reader.field(plan.mapping.result, "id", run.context, identifier)
         )
         if found is None and self._at_once(plan, run) is None:
             raise HolderUnnamed(_UNNAMED.format(self.name))

@@ -102,6 +102,8 @@ def look_at_arguments(
     named: Mapping[str, nodes.Node],
 ) -> None:
     """Raises ``Wrong`` where an argument that is written out can be none of this function."""
+    if name == "concat" and len(arguments) == 1 and isinstance(arguments[0], nodes.List):
+        raise Wrong("concat is given a single list", "leave out the brackets: concat(a, b)", name)
     bound = inspect.signature(function).bind(*arguments, **named)
     for parameter, node in bound.arguments.items():
         check = _ARGUMENTS.get((name, parameter))

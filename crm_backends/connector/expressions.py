@@ -145,6 +145,8 @@ def _unread(text: str, told: str) -> Wrong:
     return Wrong(f"the expression cannot be read: {told}", _SYNTAX)
 
 
+_NOTHING = frozenset({"null", "nil", "undefined", "NULL", "Null"})
+"""What other languages call what is `none` here."""
 _SYNTAX = "see `koshelek-adapter connector docs` for how expressions are written"
 
 
@@ -207,7 +209,8 @@ class _Compiler:
         if name not in self._scope.names:
             if name in self._scope.elsewhere:
                 raise Wrong(f"{name} may not be used here", self._scope.elsewhere[name], name)
-            raise Wrong(f'there is no "{name}" here', nearest(name, self._scope.names), name)
+            remedy = "write none" if name in _NOTHING else nearest(name, self._scope.names)
+            raise Wrong(f'there is no "{name}" here', remedy, name)
         if name == "body" and self._reading:
             return lambda context: LACKING if context.get(name, "") is None else context.get(name)
         if name == "content" and not self._reading:
@@ -256,6 +259,8 @@ class _Compiler:
         if shape is not None and name not in shape:
             path = _path(of)
             raise Wrong(f"there is no {path}.{name}", self._near(path, name, shape), f"{path}.{name}")
+        if isinstance(of, nodes.Name) and of.name == "headers" and name != name.lower():
+            raise Wrong("headers go by names in small letters", f'write headers["{name.lower()}"]', name)
         base = self._compiled(of)
 
         def member(context: Context) -> Any:

@@ -52,8 +52,8 @@ class Setting(Part):
     type: Literal["text", "whole", "number", "yes_no", "zone"] = Field(
         "text", description="`zone` is a time zone, such as Europe/Moscow."
     )
-    default: str | int | bool | Decimal | None = None
-    choices: list[str] | None = Field(None, min_length=1)
+    default: str | int | bool | Decimal | None = Field(None, description="The value where none is given.")
+    choices: list[str] | None = Field(None, min_length=1, description="The texts that it may be.")
 
 
 class Outcome(Part):
@@ -76,7 +76,11 @@ class Pages(Part):
     first: int = Field(1, ge=0, description="Number of the first page (`by: page`).")
     size: int = Field(50, ge=1, le=10_000, description="Rows of a page, by which an offset grows.")
     next: Code | None = Field(None, description="The next cursor; nothing: there is no more.")
-    last: Code | None = Field(None, description="True when there is no more.")
+    last: Code | None = Field(
+        None,
+        description="True when there is no more. Without it and `next`, a page is asked for until one has no "
+        "rows: for fewer calls, write `length(body.rows) < 50`, if the CRM fills its pages.",
+    )
     most: int = Field(20, ge=1, le=100_000, description="Pages asked for at most.")
     all: bool = Field(False, description="Read to the end, whatever is wanted: the newest may be last.")
 

@@ -30,7 +30,8 @@ def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
         return None if value is None else read_phone(text_of(value), programme.region)
 
     def date_(value: object, form: object = None) -> date | None:
-        """A day of its text: ISO 8601, or by a format such as ``%d.%m.%Y``; of a moment, its day."""
+        """A day of its text: ISO 8601, or by a format such as ``%d.%m.%Y``; of a moment, its day in the
+        programme's zone."""
         value = filled(value)
         if value is None:
             return None

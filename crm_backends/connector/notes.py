@@ -13,9 +13,10 @@ from crm_backends.connector.problems import Path, Problem
 from crm_backends.connector.reading import Loaded
 
 _FORGOTTEN = re.compile(
-    r"(?<!\$)\{\s*(?:(?:input|settings|secrets|steps|with)\.[a-z_]|(?:idempotency_key|token|page)\b)[^{}]*\}"
+    r"(?:(?<!\$)\{|\$\()(\s*(?:(?:input|settings|secrets|steps|with)\.[a-z_]"
+    r"|(?:idempotency_key|token|page)\b)[^{}()]*)[})]"
 )
-"""What would be an expression, had it a dollar sign before it."""
+"""What would be an expression, were it written ``${…}``."""
 _TOLD = frozenset({"title", "help", "unsupported", "not_written", "partial", "examples"})
 """Keys whose texts people read."""
 
@@ -23,8 +24,12 @@ _TOLD = frozenset({"title", "help", "unsupported", "not_written", "partial", "ex
 def notes(loaded: Loaded) -> list[Problem]:
     """Texts that look as if ``$`` was forgotten, and settings that nothing uses."""
     found = [
-        Problem(loaded.place(path, text), f"{text} is sent as it is written", f"write ${text} for its value")
-        for path, text in _forgotten(loaded.sources[0].values, ())
+        Problem(
+            loaded.place(path, text),
+            f"{text} is sent as it is written",
+            f"write ${{{expression}}} for its value",
+        )
+        for path, text, expression in _forgotten(loaded.sources[0].values, ())
     ]
     texts = "\n".join(one.text for one in loaded.sources)
     for name, setting in loaded.model.settings.items():
@@ -35,11 +40,11 @@ def notes(loaded: Loaded) -> list[Problem]:
     return found
 
 
-def _forgotten(value: Any, path: Path) -> Iterator[tuple[Path, str]]:
+def _forgotten(value: Any, path: Path) -> Iterator[tuple[Path, str, str]]:
     if isinstance(value, str):
         for match in _FORGOTTEN.finditer(value):
             if value.rfind("${", 0, match.start()) <= value.rfind("}", 0, match.start()):
-                yield path, match[0]  # and no mapping within an expression
+                yield path, match[0], match[1]  # and no mapping within an expression
     elif isinstance(value, list):
         for index, one in enumerate(value):
             yield from _forgotten(one, (*path, index))

@@ -41,6 +41,10 @@ from crm_backends.ports import (
 
 _SLACK = timedelta(seconds=10)
 """How much the CRM's clock may be behind ours."""
+_ANOTHER = (
+    "the answer is about another customer than was asked for; where the CRM joins customers and then "
+    "answers with the one that is left, write id: input.customer"
+)
 
 
 class UsersPort(ConnectorBackend):
@@ -78,6 +82,8 @@ class UsersPort(ConnectorBackend):
         return list(found.values())
 
     async def get(self, customer_id: str, *, deadline: Deadline) -> Customer | None:
+        """The customer of this id. An answer about another one is an error: a cache before the CRM may give
+        what was asked before, and by the phone in it another's points would be found."""
         plan = self._plan("users.get")
         try:
             contexts = await self._read(plan, self._begin("users.get", deadline, {"customer": customer_id}))
@@ -88,6 +94,8 @@ class UsersPort(ConnectorBackend):
         found: Customer | None = self.worked_out(
             lambda: self._reader.customer(plan, contexts[0]) if contexts else None
         )
+        if found is not None and found.customer_id != customer_id:
+            raise BackendMisconfigured(f"{self.name}: users.get: {_ANOTHER}")
         return found
 
     async def register(self, profile: Profile, *, idempotency_key: str, deadline: Deadline) -> Written:

@@ -12,11 +12,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from crm_backends.connector.functions import decimal
 from crm_backends.connector.plans import AuthPart, LoginPlan, Program
 from crm_backends.connector.scope import CannotTell, Expression, Lacks
 from crm_backends.connector.sending import details_of, headers_of
 from crm_backends.connector.templates import Fill
-from crm_backends.connector.values import Unfit, kind, number
+from crm_backends.connector.values import Unfit, kind
 from crm_backends.http import Auth, Basic, Bearer, Both, ClientCredentials, HeaderKey, NoAuth, Reply
 from crm_backends.http.auth import Ask, TokenAuth
 from crm_backends.http.messages import Fault, HttpCall, Reached
@@ -219,7 +220,7 @@ def _seconds(lasts: object) -> float:
         left = lasts.timestamp() - time.time()
         return left if left > 0 else math.inf
     try:
-        seconds = float(number(lasts))
+        seconds = decimal(lasts)  # of a header it is text
     except Unfit:
         return math.inf
-    return seconds if seconds > 0 else math.inf
+    return float(seconds) if seconds is not None and seconds > 0 else math.inf

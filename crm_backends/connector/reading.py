@@ -24,6 +24,7 @@ FILE = "connector.yaml"
 DRIVERS = File(__file__).parent.parent
 """The folder with a folder for each driver."""
 _GENERATIONS = 5
+_NAMED = "a name has small letters, digits and _, and begins with a letter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +225,23 @@ def _explained(error: Any, sources: Sequence[SourceFile]) -> Problem:
     if kind == "value_error":
         return Problem(place_in(sources, path), str(context.get("error", "does not fit")))
     if path and path[-1] == "[key]":
-        cause = "a name has small letters, digits and _, and begins with a letter"
-        return Problem(place_in(sources, path[:-1], key=True), cause)
+        return Problem(place_in(sources, path[:-1], key=True), _NAMED)
+    if kind == "string_pattern_mismatch":
+        return Problem(place_in(sources, path), _NAMED)
+    if kind == "bool_type":
+        return Problem(place_in(sources, path), "true or false is wanted, without quotes")
+    if kind in ("int_type", "float_type"):
+        return Problem(place_in(sources, path), "a number is wanted, without quotes")
+    if path == ("connector",):
+        cause = "this adapter reads version 1 of the language"
+        return Problem(place_in(sources, path), cause, "write connector: 1")
     if kind == "literal_error":
         expected = str(context.get("expected"))
         several = " or " in expected or "," in expected
         return Problem(place_in(sources, path), f"{'one of ' if several else ''}{expected} is wanted")
     if kind == "string_type":
+        if path[-1] in ("unsupported", "not_written", "partial"):
+            return Problem(place_in(sources, path), "a reason is wanted here", 'write it in words: "why"')
         return Problem(place_in(sources, path), "text is wanted", "put it into quotes")
     if kind in ("dict_type", "model_type", "model_attributes_type", "dataclass_type"):
         return Problem(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from crm_backends.connector.plans import Plan, ReconcilePlan
-from crm_backends.connector.results import Reader, amount, text_or_nothing, whole
+from crm_backends.connector.results import Reader, amount, identifier, text_or_nothing, whole
 from crm_backends.connector.running import CannotReconcile, NothingFound, Run, Runner
 from crm_backends.connector.scope import CannotTell
 from crm_backends.ports import Refusal, Written
@@ -62,7 +62,7 @@ def _compared(plan: Plan, how: ReconcilePlan, run: Run, context: dict[str, Any],
     def told(name: str, read: Any) -> Any:
         return reader.field(result, name, context, read)
 
-    made = told("id", text_or_nothing)
+    made = told("id", identifier)
     points = told("points", amount)
     for name, read in (("phone", reader.phone), ("account", text_or_nothing), ("code", text_or_nothing)):
         value = told(name, read)

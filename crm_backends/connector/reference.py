@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import json
+import typing
 from collections.abc import Iterator, Mapping
 from zoneinfo import ZoneInfo
 
@@ -94,10 +96,22 @@ def _functions() -> Iterator[str]:
     yield "| `where(list, name=value…)` | the rows that have these members |"
     yield '| `where(list, "row.amount > 0")` | the rows for which the expression about `row` is true |'
     for name, function in sorted(functions_of(ProgrammeDefaults(ZoneInfo("UTC"), "RU")).items()):
-        parameters = [one.strip("_") for one in inspect.signature(function).parameters]
+        parameters = [_parameter(one) for one in inspect.signature(function).parameters.values()]
         text = " ".join((inspect.getdoc(function) or "").split("\n\n")[0].split())
         yield f"| `{name}({', '.join(parameters)})` | {text.rstrip('.').replace('|', chr(92) + '|')} |"
     yield ""
+
+
+def _parameter(one: inspect.Parameter) -> str:
+    """A parameter as it is told: one of many with dots, one that may be left out with what it is then."""
+    name = one.name.strip("_")
+    if one.kind is inspect.Parameter.VAR_POSITIONAL:
+        return f"{name.removesuffix('s')}, …"
+    if one.default is inspect.Parameter.empty:
+        return name
+    told = {None: "none", False: "false", True: "true"}
+    default = one.default
+    return f"{name}={told[default] if default is None or isinstance(default, bool) else json.dumps(default)}"
 
 
 def _operations() -> Iterator[str]:
@@ -135,5 +149,13 @@ def _keys() -> Iterator[str]:
                 continue
             needed = ", needed" if info.is_required() else ""
             text = f": {info.description}" if info.description else ""
-            yield f"* `{info.alias or name}`{needed}{text}"
+            yield f"* `{info.alias or name}`{needed}{_choices(info.annotation)}{text}"
         yield ""
+
+
+def _choices(annotation: object) -> str:
+    """What a key may be, where that is a few words."""
+    if typing.get_origin(annotation) is not typing.Literal:
+        return ""
+    words = [f"`{word}`" for word in typing.get_args(annotation)]
+    return f", {' or '.join(words)}" if len(words) < 3 else f", one of {', '.join(words)}"

@@ -7,6 +7,7 @@ was asked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -31,6 +32,7 @@ from crm_backends.model import (
 )
 
 T = TypeVar("T")
+_ZERO = re.compile(r"[0-]*0[0-]*")
 Read = Callable[[Any], Any]
 
 
@@ -97,7 +99,7 @@ class Reader:
             locality=get("locality", text_or_nothing),
         )
         return Customer(
-            customer_id=self.needed(result, "id", context, text_or_nothing),
+            customer_id=self.needed(result, "id", context, identifier),
             profile=profile,
             card_number=get("card_number", text_or_nothing),
             registered_at=get("registered_at", moment),
@@ -106,7 +108,7 @@ class Reader:
 
     def card(self, plan: Plan, context: Mapping[str, Any]) -> CrmCard:
         result = plan.mapping.result
-        owner = self.field(result, "customer", context, text_or_nothing)
+        owner = self.field(result, "customer", context, identifier)
         return CrmCard(
             number=self.needed(result, "number", context, text_or_nothing),
             state=self.field(result, "state", context, card_state) or "active",
@@ -205,6 +207,15 @@ def text_or_nothing(value: Any) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return text_of(value)
     raise Unfit(f"text is wanted, this is {kind(value)}")
+
+
+def identifier(value: Any) -> str | None:
+    """What the CRM calls somebody or something; nothing also where it is zero in numbers or as a GUID.
+
+    CRMs write zero where there is none: what goes by it is nobody's, or many people's.
+    """
+    text = text_or_nothing(value)
+    return None if text is not None and _ZERO.fullmatch(text) else text
 
 
 def amount(value: Any) -> Decimal | None:

@@ -30,6 +30,7 @@ from yaml.events import (
 )
 from yaml.tokens import ScalarToken
 
+from crm_backends.connector.mistyped import mistyped
 from crm_backends.connector.problems import ConnectorError, FilePlace, Path, Problem
 
 _LONGEST = 1_000_000
@@ -129,6 +130,9 @@ def read(text: str, file: str) -> SourceFile:
             raise _error(source, begins, cause, "close it, or take the quote away") from None
         mark = error.problem_mark or error.context_mark
         cause = error.problem or error.context or "cannot be read"
+        block = error.context_mark.index if error.context_mark is not None else None
+        if mark is not None and (likely := mistyped(text, mark.index, cause, block)) is not None:
+            raise _error(source, likely.index, likely.cause, likely.remedy) from None
         remedy = "put texts with [ ] { } , : or # into quotes" if _WANTS_QUOTES.search(cause) else ""
         raise _error(source, mark.index if mark else 0, f"this is not YAML: {cause}", remedy) from None
     except yaml.reader.ReaderError as error:

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from crm_backends.connector.calls import CALLS, RECONCILE, Call, UnfitInput, fit, plain
 from crm_backends.connector.examples import with_hint
 from crm_backends.connector.problems import nearest
+from crm_backends.connector.reading import Loaded
 from crm_backends.connector.recorded import ShowsCalls
 from crm_backends.connector.vocabulary import ACCOUNTS
 from crm_backends.http import HttpSettings
@@ -88,6 +89,11 @@ async def try_operation(
         return wires[-1]
 
     backend: Any = spec.build(settings, context)
+    if sent is not None and _is_sent_again(backend.loaded, operation):
+        raise WrongCall(
+            f"{operation} is not looked for: the CRM takes our key (doubts: key), and what is in doubt is "
+            "sent again; try it twice with the same --key, without --reconcile, and see that it counts once"
+        )
     backend.replace_wire(shown)
     await backend.open()
     try:
@@ -115,6 +121,11 @@ async def try_operation(
     if result.outcome in _BAD:
         say(f"  {_BAD[result.outcome]}: exit status 1")
     return result.outcome not in _BAD
+
+
+def _is_sent_again(loaded: Loaded, operation: str) -> bool:
+    """Whether a doubt of this write is ended by sending the same again, and by nothing else."""
+    return loaded.model.doubts == "key" and loaded.model.operations[operation].reconcile is None
 
 
 def _why_not(spec: BackendSpec[Any], operation: str) -> str | None:

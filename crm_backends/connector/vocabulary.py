@@ -249,11 +249,15 @@ DECIDES: Mapping[str, str] = {
     "no_such_customer": "there is no such customer: a read gives nothing, a write is refused; of a balance: "
     "the account is lost, and the last balance known is shown; while a doubt is looked for it tells nothing, "
     "as the customer was just written to: say `nothing` of an unknown key",
-    **{
-        refusal.value: "refused (a write)"
-        for refusal in Refusal
-        if refusal not in (Refusal.OTHER, Refusal.NO_SUCH_CUSTOMER)
-    },
+    Refusal.CONFLICT.value: "refused (a write): the phone or e-mail is another customer's, or the card "
+    "number is, or the customer has another card",
+    Refusal.KEY_TAKEN.value: "refused (a write): our key is known with another person, account or amount; "
+    "a person has to look",
+    Refusal.CODE_UNKNOWN.value: "refused (a promo code): there is no such code",
+    Refusal.CODE_NOT_YET_VALID.value: "refused (a promo code): it is not valid yet",
+    Refusal.CODE_EXPIRED.value: "refused (a promo code): it is not valid any more",
+    Refusal.CODE_USED.value: "refused (a promo code): this holder has used it",
+    Refusal.CODE_EXHAUSTED.value: "refused (a promo code): it has been used as often as it may be",
 }
 """What an outcome may say."""
 UNDECIDED = frozenset({"ok", "unknown", "credentials", "try_later", "misconfigured"})
@@ -265,3 +269,4 @@ OF_ACCOUNTS = frozenset({"nothing", "holder_unnamed"})
 OF_WRITES = frozenset(DECIDES) - {"nothing", "holder_unnamed"}
 
 assert set(SHAPES) - set(ACCOUNTS) == set(OPERATIONS)  # noqa: S101 - a new operation has to be described
+assert {one.value for one in Refusal} - {"other"} < set(DECIDES)  # noqa: S101 - and so has a new refusal

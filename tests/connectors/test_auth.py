@@ -155,6 +155,8 @@ async def test_a_login_is_made_once_for_all_who_wait() -> None:
     ("told", "lasts", "logins"),
     [
         ({"ttl": 3600}, "body.ttl", 1),
+        ({"ttl": 3600}, "body.ttl | text", 1),
+        ({"ttl": 0.1}, "body.ttl | text", 2),
         ({"ttl": 0.1}, "body.ttl", 2),
         ({}, "body.ttl", 1),
         ({"ttl": -1}, "body.ttl", 1),

@@ -101,6 +101,11 @@ def test_the_schema_is_one_and_the_docs_name_everything() -> None:
         "`one_at_a_time`",
         "`key_taken`",
         "`is empty`",
+        "`concat(value, …)`",
+        '`split(value, separator=" ")`',
+        "`unique(value, by=none)`",
+        "`by`, needed, one of `page`, `offset`, `cursor`",
+        "`conflict` | refused (a write): the phone or e-mail is another customer's",
     ):
         assert word in docs
 
@@ -358,3 +363,7 @@ def test_that_a_write_is_not_there_is_an_answer(monkeypatch: pytest.MonkeyPatch,
         replay = Replay([answered({"rows": rows})])
         monkeypatch.setattr(trying, "Wire", lambda settings, replay=replay: replay)
         assert says in run("try", file, *given, status=status)
+    file.write_text(connector(WRITES, doubts="key"), encoding="utf-8")
+    assert "what is in doubt is sent again; try it twice with the same --key" in run(
+        "try", file, *given, status=1
+    )

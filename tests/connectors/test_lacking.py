@@ -10,7 +10,14 @@ import pytest
 from crm_backends.connector.recorded import answer_of
 from crm_backends.http.wire import Answer
 from crm_backends.model import Balance, Credit, Holder, Profile
-from crm_backends.ports import BackendUnavailable, Outcome, Refusal, Written
+from crm_backends.ports import (
+    BackendError,
+    BackendMisconfigured,
+    BackendUnavailable,
+    Outcome,
+    Refusal,
+    Written,
+)
 from tests.connectors.making import answer, played, soon
 
 PHONE = "+79161234567"
@@ -240,7 +247,7 @@ async def test_doing_the_rest_of_a_doubt_is_not_undone_by_what_fails() -> None:
             assert written.outcome is ends
 
 
-@pytest.mark.parametrize("told", [{"op": None}, {"op": ""}])
+@pytest.mark.parametrize("told", [{"op": None}, {"op": ""}, {"op": 0}, {"op": "0"}])
 async def test_a_write_whose_answer_tells_no_id_of_what_it_made_is_in_doubt(told: dict[str, Any]) -> None:
     """A CRM that says it went well, and has made nothing, names nothing."""
     steps = "      - {commits: true, post: /p}\n    result: {id: body.op}\n"
@@ -268,3 +275,46 @@ async def test_that_the_customer_is_not_known_does_not_show_that_nothing_was_cre
             "7", ONE, idempotency_key="KEY", since=None, before=None, deadline=soon()
         )
         assert written.outcome is ends
+
+
+NIL = "00000000-0000-0000-0000-000000000000"
+
+
+@pytest.mark.parametrize("zero", [0, "0", "000", NIL, NIL.replace("-", "")])
+async def test_zero_is_no_id_of_anybody(zero: int | str) -> None:
+    """CRMs write zero where there is none; two people with it would be taken for each other."""
+    with pytest.raises(BackendError, match="id: there is nothing in the answer"):
+        await find(rows("body.rows"), answer({"rows": [{"id": zero}]}))
+    assert await find(rows("body.rows"), answer({"rows": [{"id": "10"}, {"id": "0a-0"}]})) == ["10", "0a-0"]
+
+    register = "  users.register:\n    steps: [{commits: true, post: /p}]\n    result: {id: body.id}\n"
+    async with played(register, answer({"id": zero})) as crm:
+        written = await crm.backend.register(Profile(phone=PHONE), idempotency_key="KEY", deadline=soon())
+        assert written.outcome is Outcome.UNKNOWN
+
+    account = "  points.account:\n    steps: [{get: /a}]\n    result: {id: body.id}\n"
+    async with played(account, answer({"id": zero})) as crm:
+        holder = Holder("", "7", Profile(phone=PHONE))
+        assert await crm.backend.points_account(holder, deadline=soon()) is None
+
+    card = """\
+  users.find_by_card:
+    steps: [{get: /c}]
+    result: {number: body.number, customer: body.owner}
+"""
+    async with played(card, answer({"number": "29", "owner": zero})) as crm:
+        found = await crm.backend.find_by_card("29", deadline=soon())
+        assert found.customer is None
+
+
+async def test_a_customer_asked_for_by_id_is_that_one_or_an_error() -> None:
+    """What a proxy has kept of another question is another's phone, and leads to another's points."""
+    operations = "  users.get:\n    steps: [{get: /c}]\n    result: {id: body.id, phone: body.phone}\n"
+    async with played(operations, answer({"id": 7, "phone": PHONE})) as crm:
+        assert (await crm.backend.get("7", deadline=soon())).profile.phone == PHONE
+    async with played(operations, answer({"id": 8, "phone": PHONE})) as crm:
+        with pytest.raises(BackendMisconfigured, match="the answer is about another customer"):
+            await crm.backend.get("7", deadline=soon())
+    joined = operations.replace("body.id", "input.customer")
+    async with played(joined, answer({"id": 8, "phone": PHONE})) as crm:
+        assert (await crm.backend.get("7", deadline=soon())).customer_id == "7"

@@ -33,7 +33,28 @@ SECRET = "settings: {key: {secret: true, help: a key}}\n"
         ("input.account", "settings.key", "there is no settings.key; write secrets.key"),
         ('title: "A CRM of the tests"', "title: in: kopecks", "put texts with [ ] { } , : or # into quotes"),
         ("body.t}", "'body.t | cut(1, 2)'}", "it is cut(value, length)"),
-        ("connector: 1", "connector: 2", "1 is wanted"),
+        (
+            "connector: 1",
+            "connector: 2",
+            "this adapter reads version 1 of the language; write connector: 1",
+        ),
+        ("name: crm", "name: Crm", "a name has small letters, digits and _, and begins with a letter"),
+        ("{get: /b", "{POST: /b", 'there is no "POST" here; did you mean "post"?'),
+        ("{get: /b", "{g\u0435t: /b", 'write "get" in Latin letters, \u0435 is a Cyrillic one'),
+        ("{get: /b", "{\u200bget: /b", "there is a sign in it that cannot be seen (U+200B)"),
+        ("{get: /b", "{takes_text: yes, get: /b", "true or false is wanted, without quotes"),
+        ("{get: /b", "{pages: {by: page, rows: b, size: 'x'}, get: /b", "a number is wanted, without quotes"),
+        ("result: {total: body.t}", "result: {balance: body.t}", 'did you mean "total"?'),
+        ("input.account", "input.konto", "known here: account"),
+        ("body.t}", "null}", "an expression is wanted here"),
+        ("body.t}", "body.t == null}", 'there is no "null" here; write none'),
+        ("body.t}", "'concat([body.a, body.b])'}", "concat is given a single list; leave out the brackets"),
+        (
+            "body.t}",
+            "'headers[\"X-Total\"]'}",
+            'headers go by names in small letters; write headers["x-total"]',
+        ),
+        ('"not in this test"', "true", "a reason is wanted here"),
         ("name: crm", "name: postgres", 'there is a driver "postgres" already; give the connector a name'),
         ("{steps: [{get: /b", "{steps: [{get: /b, save: x", "a mapping is wanted; write name: value"),
         ("{total: body.t}}", "{total: body.t}, examples: }", "a list is wanted"),
@@ -57,6 +78,10 @@ def test_a_forgotten_dollar_and_a_setting_that_nothing_uses_are_noted(tmp_path: 
     output = run("check", file)
     assert "crm.yaml:9:50: note: {input.account} is sent as it is written; write ${input.account}" in output
     assert "note: nothing uses secrets.key" in output
+    file.write_text(
+        connector(BALANCE.replace("${in", "$(in").replace("}'}}", ")'}}"), SECRET), encoding="utf-8"
+    )
+    assert "note: $(input.account) is sent as it is written; write ${input.account}" in run("check", file)
     used = "auth: {header: {X: '${secrets.key}'}}\n"
     file.write_text(connector(BALANCE, SECRET + used), encoding="utf-8")
     assert "is sent as it is written" not in run("check", file)

@@ -95,10 +95,10 @@ def test_quotes_and_blocks_are_text(text: str) -> None:
             "crm.yaml:1:4: the text in quotes that begins here ends in line 2 only; close it",
         ),
         ('a: {b: "c}\nd: "e"', "crm.yaml:1:8: the text in quotes that begins here ends in line 2 only"),
-        ('a: "b" c', "crm.yaml:1:8: this is not YAML"),
+        ('a: "b" c', "crm.yaml:1:6: the text in quotes ends here"),
         ('a: "b\n  c"\nd: [', "crm.yaml:3:5: this is not YAML"),
         ("a: b: c", "crm.yaml:1:5: this is not YAML: mapping values are not allowed here"),
-        ("a:\n\tb: 1", "crm.yaml:2:1: this is not YAML"),
+        ("a:\n\tb: 1", "crm.yaml:2:1: there is a tab here"),
         ("? [1, 2]\n: 3", "crm.yaml:1:3: a key has to be a plain text"),
         ("a: \x07", "crm.yaml:1:4: there is a character that YAML does not allow"),
         ("[" * 50, "crm.yaml:1:42: this is nested more than 40 deep"),
@@ -107,6 +107,58 @@ def test_quotes_and_blocks_are_text(text: str) -> None:
 )
 def test_what_is_not_read_says_where_and_why(text: str, says: str) -> None:
     assert problem(text).startswith(says)
+
+
+STEPS = """\
+operations:
+  users.get:
+    steps:
+      - get: /c
+    result:
+      id: body.id
+      phone: body.phone
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("    steps:", "\tsteps:", "3:1: there is a tab here; write blanks, for YAML takes no tabs"),
+        ("id: body", "id:\tbody", "6:10: there is a tab here; write blanks, for YAML takes no tabs"),
+        (
+            "      id",
+            "\u00a0     id",
+            "6:1: here is a sign that only looks like a blank (U+00A0); write a blank",
+        ),
+        ("/c", "{a: \u201c${b}\u201d}", "4:18: \u201c is no quote for YAML; write \" or ' at both ends"),
+        (
+            "body.id",
+            '"${a | date("%d")}"',
+            "6:23: the text in quotes ends here, and more follows; write ' around a text that has \" in it",
+        ),
+        (
+            "body.id",
+            """'${a | where('b')}'""",
+            "6:24: the text in quotes ends here, and more follows; write \" around a text that has ' in it",
+        ),
+        ("body.id", "%d", "6:11: no text may begin with %; put it into quotes"),
+        (
+            "    result",
+            "   result",
+            "5:4: this line begins after 3 blanks, and no block above it does; "
+            "indent all lines of a block alike",
+        ),
+        (
+            "      phone",
+            "       phone",
+            "7:8: this line is indented deeper than the one above, which has a value already; "
+            "indent them alike",
+        ),
+    ],
+)
+def test_what_people_mistype_is_told_in_their_words(old: str, new: str, says: str) -> None:
+    assert old in STEPS
+    assert problem(STEPS.replace(old, new, 1)) == f"crm.yaml:{says}"
 
 
 def test_every_value_knows_its_place() -> None:
@@ -170,6 +222,6 @@ def test_files_with_signs_that_the_readers_take_otherwise_are_read_by_the_one(si
     try:
         expected = slowly(text)
     except yaml.YAMLError:
-        assert "this is not YAML" in problem(text)
+        assert "crm.yaml:1:3: there is a tab here" in problem(text)
     else:
         assert read(text, "crm.yaml") == expected

@@ -89,6 +89,29 @@ async def test_one_person_one_customer_one_card(start: StartAdapter, by_key: boo
     assert len(users.rows) == PEOPLE
 
 
+class ForgetfulUsers(LaggingUsers):
+    """A CRM that calls every new customer by the id of the first one, and keeps the first one's phone."""
+
+    def _seen(self) -> Sequence[Customer]:
+        return [customer for _, customer, _ in self.rows[:1]]
+
+    async def register(self, profile: Profile, *, idempotency_key: str, deadline: Deadline) -> Written:
+        self.rows.append((time.monotonic(), Customer("customer-1", profile), idempotency_key))
+        return Written.done("customer-1")
+
+
+async def test_nobody_gets_the_card_of_another_whose_id_the_crm_gives_them(start: StartAdapter) -> None:
+    adapter = await start()
+    _replace_users(adapter, ForgetfulUsers(by_key=True))
+    first, second = {"phone": new_phone()}, {"phone": new_phone()}
+    own = await adapter.post("/v1/card/anonymous", first)
+    assert own.status == 200
+    for _ in range(2):  # also where the registration has ended already
+        refused = await adapter.post("/v1/card/anonymous", second)
+        assert (refused.status, refused.code) == (422, Code.CONFLICT)
+    assert (await adapter.post("/v1/card/anonymous", first)).body == own.body
+
+
 def _replace_users(adapter: Adapter, users: LaggingUsers) -> None:
     """Let the use cases and the delivery know these people instead of the adapter's own."""
     programme = adapter.service.programme
