@@ -38,7 +38,12 @@ MISTAKES = [
     ("title:", "titel:", "titel", 'there is no "titel" here; did you mean "title"?'),
     ("doubts: manual", "doubts: hope", "hope", "one of 'key', 'probe', 'compare' or 'manual' is wanted"),
     ("name: crm", "name: 12", "12", "text is wanted; put it into quotes"),
-    ("name: crm", "name: My-Crm", "My-Crm", "a name has small letters, digits and _, and begins with a letter"),
+    (
+        "name: crm",
+        "name: My-Crm",
+        "My-Crm",
+        "a name has small letters, digits and _, and begins with a letter",
+    ),
     (
         "users.get:",
         "users.gett:",
