@@ -34,7 +34,7 @@ had a balance. ``misconfigured``: it answers, and neither settings nor connector
 _REMEDY = {
     "account_unknown": "see whether the customer was removed or merged in the CRM; koshelek-adapter check "
     "--phone NUMBER shows what it tells",
-    "misconfigured": "koshelek-adapter check; for a connector, connector try points.balance",
+    "misconfigured": "koshelek-adapter check; for a connector, connector try FILE points.balance",
     "credentials": "koshelek-adapter check",
 }
 

@@ -686,7 +686,7 @@ def test_a_new_number_has_to_fit_and_a_person_is_asked_before_a_card_is_replaced
     assert "cards.barcode_type is EAN_13, which cannot carry the new number" in done.err
     done = run("cards", "replace", old, new, cwd=tmp_path, given="n\n")
     assert (done.status, done.out.strip()) == (1, "")
-    assert f"{new} takes the place of {old}" in done.err
+    assert f"{new} replaces {old}" in done.err
     assert json.loads(run("cards", "show", old, "--json", cwd=tmp_path).out)["state"] == "active"
     done = run("cards", "replace", old, "123", "--yes", "--force", "--json", cwd=tmp_path)
     assert (done.status, json.loads(done.out)["barcode_type"]) == (0, "CODE_128")
