@@ -25,6 +25,8 @@ import pytest
 
 from adapter.process import embedded, postgresql_programs
 
+pytestmark = pytest.mark.programs  # a server is made for nearly each
+
 _ROOT = os.geteuid() == 0
 STRANGER = "nobody"
 """A user of the machine who has nothing to do with us."""

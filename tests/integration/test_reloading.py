@@ -18,6 +18,8 @@ import pytest
 
 from tests.integration.processes import LOGIN, PASSWORD, Running, basic, call, free_ports, process
 
+pytestmark = pytest.mark.programs
+
 OTHER = "planted-other-Passw0rd"
 
 
