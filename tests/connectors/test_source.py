@@ -95,7 +95,7 @@ def test_quotes_and_blocks_are_text(text: str) -> None:
             "crm.yaml:1:4: the text in quotes that begins here ends in line 2 only; close it",
         ),
         ('a: {b: "c}\nd: "e"', "crm.yaml:1:8: the text in quotes that begins here ends in line 2 only"),
-        ('a: "b" c', "crm.yaml:1:6: the text in quotes ends here"),
+        ('a: "b" c', "crm.yaml:1:6: the text in quotes that begins in column 4 ends here"),
         ('a: "b\n  c"\nd: [', "crm.yaml:3:5: this is not YAML"),
         ("a: b: c", "crm.yaml:1:5: this is not YAML: mapping values are not allowed here"),
         ("a:\n\tb: 1", "crm.yaml:2:1: there is a tab here"),
@@ -134,19 +134,21 @@ operations:
         (
             "body.id",
             '"${a | date("%d")}"',
-            "6:23: the text in quotes ends here, and more follows; write ' around a text that has \" in it",
+            "6:23: the text in quotes that begins in column 11 ends here, and more follows; "
+            "close it before, or write ' around a text that has \" in it",
         ),
         (
             "body.id",
             """'${a | where('b')}'""",
-            "6:24: the text in quotes ends here, and more follows; write \" around a text that has ' in it",
+            "6:24: the text in quotes that begins in column 11 ends here, and more follows; "
+            "close it before, or write \" around a text that has ' in it",
         ),
         ("body.id", "%d", "6:11: no text may begin with %; put it into quotes"),
         (
             "    result",
             "   result",
-            "5:4: this line begins after 3 blanks, and no block above it does; "
-            "indent all lines of a block alike",
+            "5:4: this line begins after 3 blanks, the block under line 2 after 4; "
+            "indent all lines of a block alike, and the line over it less",
         ),
         (
             "      phone",
