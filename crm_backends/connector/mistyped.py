@@ -57,6 +57,8 @@ def mistyped(text: str, index: int, said: str, block: int | None) -> Mistyped | 
         cause = f"the text in quotes that begins in column {opened} ends here, and more follows"
         remedy = f"close it before, or write {other} around a text that has {quote} in it"
         return Mistyped(begin + len(ended) - 1, cause, remedy)
+    if said.startswith("expected ',' or"):
+        return _within_brackets(text, index, block)
     if "cannot start any token" in said:
         return Mistyped(index, f"no text may begin with {text[index]}", "put it into quotes")
     return _indented_otherwise(text, begin, line, said, block)
@@ -84,3 +86,13 @@ def _indented_otherwise(text: str, begin: int, line: str, said: str, block: int 
             cause = "this line is indented deeper than the one above, which has a value already"
             return Mistyped(begin + blanks, cause, "indent them alike")
     return None
+
+
+def _within_brackets(text: str, index: int, block: int | None) -> Mistyped | None:
+    if text[index - 1 : index + 1] == "${":
+        return Mistyped(index - 1, "${ has no quotes around it here", 'write "${…}"')
+    if block is None or "\n" not in text[block:index]:
+        return None
+    number = text.count("\n", 0, block) + 1
+    cause = f"a comma is missing before this, or the {text[block]} of line {number} is not closed"
+    return Mistyped(index, cause, "see that each { and [ has its end")

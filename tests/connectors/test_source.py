@@ -143,6 +143,17 @@ operations:
             "6:24: the text in quotes that begins in column 11 ends here, and more follows; "
             "close it before, or write \" around a text that has ' in it",
         ),
+        (
+            "body.id",
+            "{a: ${b}}",
+            '6:15: ${ has no quotes around it here; write "${…}"',
+        ),
+        (
+            "body.id",
+            "{a: b",
+            "7:12: a comma is missing before this, or the { of line 6 is not closed; "
+            "see that each { and [ has its end",
+        ),
         ("body.id", "%d", "6:11: no text may begin with %; put it into quotes"),
         (
             "    result",
