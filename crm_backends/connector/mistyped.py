@@ -34,6 +34,10 @@ def mistyped(text: str, index: int, said: str, block: int | None) -> Mistyped | 
         said: what it says.
         block: where the block began in which it was, if it was in one.
     """
+    if "could not find expected ':'" in said and block is not None:
+        return Mistyped(block, "there is no colon after this", "write name: value")
+    if "expected alphabetic" in said and block is not None:
+        return Mistyped(block, f"no text may begin with {text[block]}", "put it into quotes")
     begin = text.rfind("\n", 0, index) + 1
     line = text[begin:].partition("\n")[0]
     if "'\\t'" in said or "\t" in line[: len(line) - len(line.lstrip())]:
@@ -91,7 +95,11 @@ def _indented_otherwise(text: str, begin: int, line: str, said: str, block: int 
 def _within_brackets(text: str, index: int, block: int | None) -> Mistyped | None:
     if text[index - 1 : index + 1] == "${":
         return Mistyped(index - 1, "${ has no quotes around it here", 'write "${…}"')
-    if block is None or "\n" not in text[block:index]:
+    if block is None:
+        return None
+    if not text[index:].strip():
+        return Mistyped(block, f"the {text[block]} that begins here is not closed", "close it")
+    if "\n" not in text[block:index]:
         return None
     number = text.count("\n", 0, block) + 1
     cause = f"a comma is missing before this, or the {text[block]} of line {number} is not closed"

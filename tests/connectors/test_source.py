@@ -86,7 +86,7 @@ def test_quotes_and_blocks_are_text(text: str) -> None:
         ("a: 1\nc:\n  d: 1\n  d: 2", 'crm.yaml:4:3: "d" is here for the second time'),
         ("a: 1\n---\nb: 2", "crm.yaml:2:1: a second document begins here; keep one in a file"),
         ("", "crm.yaml:1:1: the file is empty"),
-        ("a: [1, 2", "crm.yaml:1:9: this is not YAML"),
+        ("a: [1, 2", "crm.yaml:1:4: the [ that begins here is not closed"),
         ('a: "b\nc: d\n', "crm.yaml:1:4: the text in quotes that begins here has no end; close it"),
         ("t: it's\na: 'b\nc: d\n", "crm.yaml:2:4: the text in quotes that begins here has no end"),
         ('a: "b\n---\nc: d', "crm.yaml:1:4: the text in quotes that begins here has no end"),
@@ -154,6 +154,9 @@ operations:
             "7:12: a comma is missing before this, or the { of line 6 is not closed; "
             "see that each { and [ has its end",
         ),
+        ("body.phone\n", "{a: b", "7:14: the { that begins here is not closed; close it"),
+        ("phone: body", "phone body", "7:7: there is no colon after this; write name: value"),
+        ("body.id", "&", "6:11: no text may begin with &; put it into quotes"),
         ("body.id", "%d", "6:11: no text may begin with %; put it into quotes"),
         (
             "    result",
