@@ -78,6 +78,7 @@ def check(which: Which) -> None:
 
     Then answers that mean nothing take the place of those of the examples: none may be read as something.
     """
+    from crm_backends.connector.asking import cannot_be_asked
     from crm_backends.connector.examples import run_all, without_examples
     from crm_backends.connector.notes import notes
     from crm_backends.connector.planting import run_planted
@@ -88,7 +89,8 @@ def check(which: Which) -> None:
     problems = problems or asyncio.run(run_planted(loaded, spec))
     if problems:
         fail("\n".join(str(problem) for problem in problems))
-    for note in [*notes(loaded), *asyncio.run(never_seen(loaded))]:
+    asked = asyncio.run(cannot_be_asked(loaded, spec))
+    for note in [*notes(loaded), *asked, *asyncio.run(never_seen(loaded))]:
         say(f"{note.place}: note: {note.cause}; {note.remedy}")
     for name in without_examples(loaded):
         say(f"{loaded.place(('operations', name), key=True)}: note: {name} has no example")

@@ -176,9 +176,20 @@ def look_at_zone(name: str) -> None:
     try:
         zoneinfo.ZoneInfo(name)
     except (LookupError, ValueError, OSError):
-        near = difflib.get_close_matches(name, zoneinfo.available_timezones(), n=1, cutoff=0.6)
-        remedy = f'did you mean "{near[0]}"?' if near else "write a name such as Europe/Moscow"
+        remedy = "write a name such as Europe/Moscow"
+        if near := _zone_meant(name):
+            remedy = f'did you mean "{near}"?'
         raise Wrong(f'there is no time zone "{name}"', remedy, name) from None
+
+
+def _zone_meant(name: str) -> str:
+    """The zone that a wrong name most likely means: a city alone, the letters of Moscow time."""
+    known = sorted(zoneinfo.available_timezones())
+    wanted = {"msk": "europe/moscow"}.get(name.lower(), name.lower())
+    for zone in known:
+        if wanted in (zone.lower(), zone.lower().rpartition("/")[2]):
+            return zone
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.6)), "")
 
 
 _SAMPLE = datetime(2026, 11, 25, 20, 25, 38, 123456, UTC)
@@ -196,8 +207,9 @@ def _day_read(value: Any) -> None:
     _names_a_part(value)
     try:
         read = datetime.strptime(_SAMPLE.strftime(value), value)  # noqa: DTZ007 - its day is looked at
-    except ValueError:
+    except (ValueError, re.error):  # the latter where a sign is there twice
         _signs_known(value, _READ)
+        _signs_once(value)
         raise Wrong("nothing can be read by this format", _SUCH_AS, value) from None
     if read.date() != _SAMPLE.date():
         raise Wrong("the format leaves out the day, the month or the year", _SUCH_AS, value)
@@ -228,6 +240,12 @@ def _signs_known(form: str, known: frozenset[str]) -> None:
         if match[1] not in known:
             letters = " ".join(f"%{letter}" for letter in sorted(known, key=lambda one: (one.lower(), one)))
             raise Wrong(f"a format has no {match[0]}", f"known: {letters}", match[0])
+
+
+def _signs_once(form: str) -> None:
+    signs = [match[0] for match in _SIGN.finditer(form) if match[0] != "%%"]
+    if twice := next((sign for sign in signs if signs.count(sign) > 1), ""):
+        raise Wrong(f"the format has {twice} twice", _SUCH_AS, form)
 
 
 def _may_be_left_out(check: Check) -> Check:

@@ -34,6 +34,10 @@ def mistyped(text: str, index: int, said: str, block: int | None) -> Mistyped | 
         said: what it says.
         block: where the block began in which it was, if it was in one.
     """
+    if "could not find expected ':'" in said and block is not None:
+        return Mistyped(block, "there is no colon after this", "write name: value")
+    if "expected alphabetic" in said and block is not None:
+        return Mistyped(block, f"no text may begin with {text[block]}", "put it into quotes")
     begin = text.rfind("\n", 0, index) + 1
     line = text[begin:].partition("\n")[0]
     if "'\\t'" in said or "\t" in line[: len(line) - len(line.lstrip())]:
@@ -53,8 +57,12 @@ def mistyped(text: str, index: int, said: str, block: int | None) -> Mistyped | 
     if _TEXT_ENDED.match(text, index) and ended.endswith(("'", '"')):
         quote = ended[-1]
         other = "'" if quote == '"' else '"'
-        remedy = f"write {other} around a text that has {quote} in it"
-        return Mistyped(begin + len(ended) - 1, "the text in quotes ends here, and more follows", remedy)
+        opened = ended.rfind(quote, 0, -1) + 1
+        cause = f"the text in quotes that begins in column {opened} ends here, and more follows"
+        remedy = f"close it before, or write {other} around a text that has {quote} in it"
+        return Mistyped(begin + len(ended) - 1, cause, remedy)
+    if said.startswith("expected ',' or"):
+        return _within_brackets(text, index, block)
     if "cannot start any token" in said:
         return Mistyped(index, f"no text may begin with {text[index]}", "put it into quotes")
     return _indented_otherwise(text, begin, line, said, block)
@@ -63,8 +71,18 @@ def mistyped(text: str, index: int, said: str, block: int | None) -> Mistyped | 
 def _indented_otherwise(text: str, begin: int, line: str, said: str, block: int | None) -> Mistyped | None:
     blanks = len(line) - len(line.lstrip(" "))
     if "<block end>" in said and block is not None and blanks != block - (text.rfind("\n", 0, block) + 1):
-        cause = f"this line begins after {blanks} blanks, and no block above it does"
-        return Mistyped(begin + blanks, cause, "indent all lines of a block alike")
+        depths = [
+            (number, len(one) - len(one.lstrip(" ")))
+            for number, one in enumerate(text[:begin].split("\n"), 1)
+            if one.strip() and not one.lstrip().startswith("#")
+        ]
+        at = next((at for at in reversed(range(len(depths))) if depths[at][1] < blanks), None)
+        if at is not None and at + 1 < len(depths):
+            over, depth = depths[at][0], depths[at + 1][1]
+            cause = f"this line begins after {blanks} blanks, the block under line {over} after {depth}"
+            return Mistyped(
+                begin + blanks, cause, "indent all lines of a block alike, and the line over it less"
+            )
     if "mapping values are not allowed" in said and (own := _MEMBER.match(line)):
         above = text[:begin].rstrip("\n").rpartition("\n")[2]
         other = _MEMBER.match(above)
@@ -72,3 +90,17 @@ def _indented_otherwise(text: str, begin: int, line: str, said: str, block: int 
             cause = "this line is indented deeper than the one above, which has a value already"
             return Mistyped(begin + blanks, cause, "indent them alike")
     return None
+
+
+def _within_brackets(text: str, index: int, block: int | None) -> Mistyped | None:
+    if text[index - 1 : index + 1] == "${":
+        return Mistyped(index - 1, "${ has no quotes around it here", 'write "${…}"')
+    if block is None:
+        return None
+    if not text[index:].strip():
+        return Mistyped(block, f"the {text[block]} that begins here is not closed", "close it")
+    if "\n" not in text[block:index]:
+        return None
+    number = text.count("\n", 0, block) + 1
+    cause = f"a comma is missing before this, or the {text[block]} of line {number} is not closed"
+    return Mistyped(index, cause, "see that each { and [ has its end")

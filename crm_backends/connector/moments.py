@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -44,7 +45,7 @@ def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
             if form is None:
                 return date.fromisoformat(written[:10])
             return datetime.strptime(written, _text(form)).date()  # noqa: DTZ007 - a day has no zone
-        except ValueError:
+        except (ValueError, re.error):  # the latter of a format with a sign twice
             raise Unfit("the text is not a day in this format") from None
 
     def time_(value: object, form: object = None, zone: object = None) -> datetime | None:
@@ -59,7 +60,7 @@ def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
             )
             moment = moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone, programme.zone))
             return moment.astimezone(UTC)
-        except (ValueError, OverflowError, OSError):
+        except (ValueError, OverflowError, OSError, re.error):
             raise Unfit("the text is not a moment in this format") from None
 
     def epoch(value: object, parts: object = 1) -> datetime | None:

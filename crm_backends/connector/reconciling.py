@@ -6,7 +6,7 @@ how anything is asked.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from crm_backends.connector.plans import Plan, ReconcilePlan
 from crm_backends.connector.results import Reader, amount, identifier, text_or_nothing, whole
 from crm_backends.connector.running import CannotReconcile, NothingFound, Run, Runner
 from crm_backends.connector.scope import CannotTell
+from crm_backends.connector.values import same
 from crm_backends.ports import Refusal, Written
 
 Finish = Callable[[Plan, Run, int], Awaitable[Written]]
@@ -37,7 +38,7 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
                 run.committed = True  # a part of it is there
                 return await finish(plan, run, number)
         contexts = runner.rows(how.mapping, run)
-        found = [_compared(plan, how, run, context, reader) for context in contexts]
+        found = _each_once(contexts, [_compared(plan, how, run, context, reader) for context in contexts])
     except NothingFound:
         return Written.not_sent()
     except CannotReconcile:
@@ -53,6 +54,25 @@ async def reconciled(plan: Plan, run: Run, runner: Runner, reader: Reader, finis
         return Written.unknown(f"{plan.name}: several customers are found")
     names = tuple(one.crm_reference or "an entry without a name" for one in found)
     return replace(first, entries=names)
+
+
+def _each_once(contexts: Sequence[dict[str, Any]], told: Sequence[Written]) -> list[Written]:
+    """What the rows say, without those that the CRM has shown twice: while a list is read page by page, rows
+    move on to the next page.
+
+    A row is the same one where it has an id and is the same in every member. Two entries of the CRM have ids
+    of their own; where the id is our key, as both might have it, they count as two.
+    """
+    kept: list[Written] = []
+    seen: list[Any] = []
+    for context, written in zip(contexts, told, strict=True):
+        row, made = context.get("row"), written.crm_reference
+        if made is not None and context["idempotency_key"] not in made:
+            if any(same(row, other) for other in seen):
+                continue
+            seen.append(row)
+        kept.append(written)
+    return kept
 
 
 def _compared(plan: Plan, how: ReconcilePlan, run: Run, context: dict[str, Any], reader: Reader) -> Written:

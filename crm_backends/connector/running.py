@@ -32,6 +32,8 @@ from crm_backends.ports import (
 
 More = dict[str, dict[str, Any]] | None
 """Further fields of a call, by where they go."""
+WITHOUT_ASKING = "without asking the CRM"
+"""What is told of all that a connector decides at once."""
 _REFUSALS = {refusal.value: refusal for refusal in Refusal} | {"refused": Refusal.OTHER}
 
 
@@ -281,7 +283,7 @@ class Runner:
     def told_at_once(self, ruling: Ruling, run: Run) -> str:
         """What was decided without asking, and by which line."""
         return (
-            f"{self._name}: {run.operation}: the connector says {ruling.decides} without asking the CRM "
+            f"{self._name}: {run.operation}: the connector says {ruling.decides} {WITHOUT_ASKING} "
             f"({ruling.when.where})"
         )
 

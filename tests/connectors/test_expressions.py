@@ -209,6 +209,8 @@ def test_a_wrong_expression_is_refused_when_it_is_read(text: str, cause: str, re
         ("body.name | without('a')", "a mapping is wanted, this is text"),
         ("(3 / 2) | int", "a whole number is wanted, this has a fraction"),
         ("body.name | parse_json", "the text is not JSON"),
+        ("body.date | date('%d.' ~ '%d')", "the text is not a day in this format"),
+        ("body.time | time('%H' ~ '%H')", "the text is not a moment in this format"),
         ("body.time | time('%Y-%m-%d %H:%M:%S', 'Moon/' ~ 'Base')", "there is no such time zone"),
     ],
 )

@@ -277,6 +277,35 @@ async def test_that_the_customer_is_not_known_does_not_show_that_nothing_was_cre
         assert written.outcome is ends
 
 
+@pytest.mark.parametrize(
+    ("rows", "entries"),
+    [
+        ([{"id": 1, "n": 1}, {"id": 1, "n": 1}], ()),
+        ([{"id": 1, "n": 1}, {"id": 2, "n": 1}], ("1", "2")),
+        ([{"id": 1, "n": 1, "at": 1}, {"id": 1, "n": 1, "at": 2}], ("1", "1")),
+        ([{"n": 1}, {"n": 1}], ("an entry without a name",) * 2),
+        ([{"id": "K-KEY", "n": 1}, {"id": "K-KEY", "n": 1}], ("K-KEY",) * 2),
+    ],
+)
+async def test_an_entry_that_is_shown_twice_was_not_done_twice(
+    rows: list[dict[str, Any]], entries: tuple[str, ...]
+) -> None:
+    """Between two pages of a list, a new row moves the last one of the first page to the second."""
+    operations = """\
+  points.credit:
+    steps: [{commits: true, post: /p}]
+    reconcile:
+      steps: [{get: /p}]
+      rows: body.rows
+      result: {id: row.id, points: row.n}
+"""
+    async with played(operations, answer({"rows": rows}), doubts="probe") as crm:
+        written = await crm.backend.reconcile_credit(
+            "7", ONE, idempotency_key="KEY", since=None, before=None, deadline=soon()
+        )
+        assert (written.outcome, written.entries) == (Outcome.DONE, entries)
+
+
 NIL = "00000000-0000-0000-0000-000000000000"
 
 

@@ -93,6 +93,44 @@ def test_shipped_connectors_have_no_notes(name: str) -> None:
     assert "note: " not in run("check", name)
 
 
+@pytest.mark.parametrize(
+    ("operation", "sends", "says"),
+    [
+        (
+            "users.register",
+            "seconds(input.birth_date)",
+            "users.register cannot be asked of somebody of whom all is known: crm: FILE:10:45: "
+            "a moment is wanted, this is a day; where it may be missing, write `… if input.x else none`",
+        ),
+        (
+            "users.register",
+            "seconds(time(text(input.birth_date))) * 1000",
+            "only the phone is known: crm: FILE:10:45: a number is wanted, this is nothing",
+        ),
+        ("users.find", 'input.email ~ ""', "users.find cannot be asked by the phone alone: crm: FILE:"),
+        ("points.credit", "input.account ~ input.receipt.sign", "points.credit cannot be asked: crm: FILE:"),
+        ("users.register", "seconds(time(text(input.birth_date))) if input.birth_date else none", ""),
+        ("users.find", "[input.phone, input.email] | join", ""),
+    ],
+)
+def test_what_cannot_be_sent_of_everyday_inputs_is_noted(
+    tmp_path: Path, operation: str, sends: str, says: str
+) -> None:
+    file = tmp_path / "crm.yaml"
+    commits = "" if operation == "users.find" else "commits: true, "
+    text = f"""\
+  {operation}:
+    steps:
+      - {{{commits}post: /c, json: {{x: '${{{sends}}}'}}}}
+    {"rows: body.rows" if not commits else "at_once: []"}
+    result: {{id: {"body.id" if commits else "row.id"}}}
+"""
+    file.write_text(connector(text, doubts="manual"), encoding="utf-8")
+    output = run("check", file)
+    assert ("cannot be asked" in output) == bool(says)
+    assert says.replace("FILE", str(file)) in output
+
+
 def test_a_mapping_within_an_expression_has_no_dollar_forgotten(tmp_path: Path) -> None:
     file = tmp_path / "crm.yaml"
     mapping = connector(BALANCE.replace("'${input.account}'", "'${ {input.account: 1} | json }'"))

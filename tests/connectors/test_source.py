@@ -86,7 +86,7 @@ def test_quotes_and_blocks_are_text(text: str) -> None:
         ("a: 1\nc:\n  d: 1\n  d: 2", 'crm.yaml:4:3: "d" is here for the second time'),
         ("a: 1\n---\nb: 2", "crm.yaml:2:1: a second document begins here; keep one in a file"),
         ("", "crm.yaml:1:1: the file is empty"),
-        ("a: [1, 2", "crm.yaml:1:9: this is not YAML"),
+        ("a: [1, 2", "crm.yaml:1:4: the [ that begins here is not closed"),
         ('a: "b\nc: d\n', "crm.yaml:1:4: the text in quotes that begins here has no end; close it"),
         ("t: it's\na: 'b\nc: d\n", "crm.yaml:2:4: the text in quotes that begins here has no end"),
         ('a: "b\n---\nc: d', "crm.yaml:1:4: the text in quotes that begins here has no end"),
@@ -95,7 +95,7 @@ def test_quotes_and_blocks_are_text(text: str) -> None:
             "crm.yaml:1:4: the text in quotes that begins here ends in line 2 only; close it",
         ),
         ('a: {b: "c}\nd: "e"', "crm.yaml:1:8: the text in quotes that begins here ends in line 2 only"),
-        ('a: "b" c', "crm.yaml:1:6: the text in quotes ends here"),
+        ('a: "b" c', "crm.yaml:1:6: the text in quotes that begins in column 4 ends here"),
         ('a: "b\n  c"\nd: [', "crm.yaml:3:5: this is not YAML"),
         ("a: b: c", "crm.yaml:1:5: this is not YAML: mapping values are not allowed here"),
         ("a:\n\tb: 1", "crm.yaml:2:1: there is a tab here"),
@@ -134,19 +134,35 @@ operations:
         (
             "body.id",
             '"${a | date("%d")}"',
-            "6:23: the text in quotes ends here, and more follows; write ' around a text that has \" in it",
+            "6:23: the text in quotes that begins in column 11 ends here, and more follows; "
+            "close it before, or write ' around a text that has \" in it",
         ),
         (
             "body.id",
             """'${a | where('b')}'""",
-            "6:24: the text in quotes ends here, and more follows; write \" around a text that has ' in it",
+            "6:24: the text in quotes that begins in column 11 ends here, and more follows; "
+            "close it before, or write \" around a text that has ' in it",
         ),
+        (
+            "body.id",
+            "{a: ${b}}",
+            '6:15: ${ has no quotes around it here; write "${…}"',
+        ),
+        (
+            "body.id",
+            "{a: b",
+            "7:12: a comma is missing before this, or the { of line 6 is not closed; "
+            "see that each { and [ has its end",
+        ),
+        ("body.phone\n", "{a: b", "7:14: the { that begins here is not closed; close it"),
+        ("phone: body", "phone body", "7:7: there is no colon after this; write name: value"),
+        ("body.id", "&", "6:11: no text may begin with &; put it into quotes"),
         ("body.id", "%d", "6:11: no text may begin with %; put it into quotes"),
         (
             "    result",
             "   result",
-            "5:4: this line begins after 3 blanks, and no block above it does; "
-            "indent all lines of a block alike",
+            "5:4: this line begins after 3 blanks, the block under line 2 after 4; "
+            "indent all lines of a block alike, and the line over it less",
         ),
         (
             "      phone",
