@@ -57,6 +57,8 @@ class AtOnce:
     """Whether the CRM of a kind does."""
     places: asyncio.Semaphore
     """Those of the worker: what came from the queue and waits for one goes first."""
+    concurrency: int
+    """How many places there are."""
     call_timeout: float
     """Seconds one delivery may take."""
     _stopped: bool = False
@@ -114,8 +116,9 @@ class AtOnce:
         self._stopped = True
 
     async def finish(self) -> None:
-        """Wait for what is under way."""
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        """Wait for what is under way: what is delivered, and what is being recorded as sent."""
+        for _ in range(self.concurrency):
+            await self.places.acquire()
         if self._tidying is not None:
             await self._tidying
 

@@ -76,6 +76,7 @@ class Worker:
             self.jobs,
             lambda kind: kind in self.deliverer.resendable,
             self._places,
+            self.concurrency,
             self.deliverer.settings.call_timeout,
         )
 

@@ -157,11 +157,11 @@ class PostgresLedger:
     async def _record_batch(self, news: Sequence[NewOperation]) -> list[tuple[Operation, bool]]:
         # In one order everywhere, or two batches that share receipts would wait for each other.
         by_identity = {(new.kind, new.identity): new for new in sorted(news, key=_identity)}
-        places = {}
-        for key, new in by_identity.items():
-            if (place := await self.find_place(new.kind)) is not None:
-                places[key] = place
+        places: dict[_Identity, DeliveryPlace] = {}
         try:
+            for key, new in by_identity.items():
+                if (place := await self.find_place(new.kind)) is not None:
+                    places[key] = place
             async with self.gateway.connection() as connection:
                 rows = await connection.fetch(
                     RECORD, json_text([new_json(new, sent=key in places) for key, new in by_identity.items()])
@@ -169,10 +169,10 @@ class PostgresLedger:
                 inserted = {}
                 for row in rows:
                     key = OperationKind(row["kind"]), row["identity"]
-                    place = places.pop(key, None)
-                    inserted[key] = recorded(by_identity[key], row, sent=place is not None)
-                    if place is not None:
-                        place.deliver(inserted[key], row["job_id"])
+                    kept = places.pop(key, None)
+                    inserted[key] = recorded(by_identity[key], row, sent=kept is not None)
+                    if kept is not None:
+                        kept.deliver(inserted[key], row["job_id"])
                 missing = by_identity.keys() - inserted.keys()
                 known: dict[_Identity, Operation] = {}
                 if missing:

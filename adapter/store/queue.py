@@ -74,13 +74,15 @@ def jobs_for(operations: str) -> str:
 
 
 # What pgqueuer does with a job of its own, without its log and for many at once.
-_FINISHED = "DELETE FROM koshelek.pgqueuer WHERE id = ANY($1)"
-_KEPT = "UPDATE koshelek.pgqueuer SET heartbeat = now() WHERE id = ANY($1) AND status = 'picked'"
-_PUT_OFF = """
+# Never a job that a queue has taken over: its operation may be under way there, and not over.
+_STILL_OURS = "status = 'picked' AND queue_manager_id IS NULL"
+_FINISHED = f"DELETE FROM koshelek.pgqueuer WHERE id = ANY($1) AND {_STILL_OURS}"  # noqa: S608
+_KEPT = f"UPDATE koshelek.pgqueuer SET heartbeat = now() WHERE id = ANY($1) AND {_STILL_OURS}"  # noqa: S608
+_PUT_OFF = f"""
     UPDATE koshelek.pgqueuer
        SET status = 'queued', execute_after = now() + $2::interval, attempts = attempts + 1, updated = now()
-     WHERE id = $1 AND status = 'picked' AND queue_manager_id IS NULL
-"""
+     WHERE id = $1 AND {_STILL_OURS}
+"""  # noqa: S608
 
 
 class PostgresPickedJobs:

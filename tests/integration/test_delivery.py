@@ -448,6 +448,80 @@ async def test_nothing_is_delivered_at_once_by_a_process_that_stops_or_has_its_h
     assert await worker.at_once.place(OperationKind.RECEIPT) is None
 
 
+async def test_a_job_that_others_have_taken_over_is_theirs(adapter: Adapter) -> None:
+    """Who slept, and learns late that its attempt counts no more, leaves the job of the next one alone."""
+    worker = adapter.service._worker
+    assert worker is not None
+    scripted = ScriptedCrm([DONE, DONE], rated=Reconciliation.KEY)
+    scripted.pause = 0.4
+    with crm(adapter, scripted):
+        answer = asyncio.create_task(send(adapter))
+        async with asyncio.timeout(5):
+            while not scripted.sent:  # noqa: ASYNC110 - the CRM is told by another task
+                await asyncio.sleep(0.01)
+        # Another process has taken the job over, seen a doubt, and sends again.
+        await adapter.sql(
+            "UPDATE koshelek.pgqueuer SET queue_manager_id = gen_random_uuid(), heartbeat = now() WHERE id ="
+            " (SELECT max(id) FROM koshelek.pgqueuer)"
+        )
+        again = "UPDATE koshelek.operations SET state = $1, attempt = 2, begun = 2 WHERE id = $2"
+        operation = await receipt(adapter)
+        await adapter.sql("UPDATE koshelek.operations SET state = 'unknown' WHERE id = $1", operation.id)
+        await adapter.sql(again, "sent", operation.id)
+        async with asyncio.timeout(5):
+            while worker.at_once._tidying is not None:  # noqa: ASYNC110 - the delivery ends
+                await asyncio.sleep(0.02)
+        assert (await receipt(adapter)).state is OperationState.SENT
+        assert await adapter.sql(JOBS) == "picked"
+        # That process dies as well.
+        await adapter.sql("UPDATE koshelek.pgqueuer SET heartbeat = now() - interval '16 seconds'")
+        assert (await answer).body["status"] == "credited"
+    assert len(scripted.credited) == 1
+    await jobs_are_gone(adapter)
+
+
+async def test_who_stops_waits_for_what_is_being_recorded_as_sent(adapter: Adapter) -> None:
+    worker, task = adapter.service._worker, adapter.service._worker_task
+    assert worker is not None
+    assert task is not None
+    place = await worker.at_once.place(OperationKind.RECEIPT)
+    assert place is not None
+    worker.stop()
+    done, _ = await asyncio.wait([task], timeout=1.5)
+    assert not done
+    place.give_back()
+    done, _ = await asyncio.wait([task], timeout=5)
+    assert done == {task}
+
+
+async def test_a_place_is_given_back_where_none_is_found_for_the_next(
+    adapter: Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, operations = adapter.service._worker, adapter.service.operations
+    assert worker is not None
+    number = await adapter.issue(phone=new_phone())
+    await jobs_are_gone(adapter)
+    free, find = worker.at_once.places._value, worker.at_once.place
+    asked = 0
+
+    async def fails_at_the_second(kind: OperationKind) -> Any:
+        nonlocal asked
+        asked += 1
+        if asked == 2:
+            raise RuntimeError("a defect")
+        return await find(kind)
+
+    values = FiscalReceipt("9999078900004792", "7", "7", 100, datetime.now(UTC), 1)
+    news = [
+        NewOperation(f"at once {n}", number, "1:1", ReceiptPayload(values, Decimal(1)), new_key())
+        for n in range(2)
+    ]
+    monkeypatch.setattr(operations, "find_place", fails_at_the_second)
+    with pytest.raises(RuntimeError):
+        await operations._record_batch(news)
+    assert worker.at_once.places._value == free
+
+
 async def test_others_keep_away_from_what_takes_long(
     adapter: Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
