@@ -218,7 +218,8 @@ class PostgresDriver:
         """Several writes of ours in one transaction, each with a key of its own, by which it is told apart.
 
         Raises:
-            NoneWritten: one has no time left, or is refused by the server; each is to be written alone.
+            NoneWritten: one has no time left, is refused by the server, or waits for another program's lock;
+                each is to be written alone.
         """
         self._must_be_written(name)
         limit = self._limit(deadline)

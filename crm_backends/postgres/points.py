@@ -5,6 +5,7 @@ It may not know a table by name.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from typing import TypeAlias
@@ -13,7 +14,7 @@ from crm_backends.batching import Batched
 from crm_backends.model import Balance, Credit, Holder, PointsEntry, Purchase
 from crm_backends.ports import AccountUnknown, BackendError, Deadline, Refusal, Written
 from crm_backends.postgres import rows, statements
-from crm_backends.postgres.base import PostgresDriver
+from crm_backends.postgres.base import NoneWritten, PostgresDriver
 from crm_backends.postgres.settings import PostgresSettings
 from crm_backends.registry import BackendContext
 
@@ -28,12 +29,11 @@ class PostgresPoints(PostgresDriver):
 
     def __init__(self, settings: PostgresSettings, context: BackendContext) -> None:
         super().__init__(settings, context)
-        # After NoneWritten each goes alone, so that one that is refused is no other's trouble.
         self._crediting = Batched(
             self._credit_together,
             most=statements.MOST_WRITES,
             lanes=_CREDITS_LANES,
-            errors_for_whole_batch=(BackendError,),
+            errors_for_whole_batch=(BackendError, NoneWritten),
         )
 
     async def points_account(self, holder: Holder, *, deadline: Deadline) -> str | None:
@@ -80,15 +80,18 @@ class PostgresPoints(PostgresDriver):
         values = self._dated(account=account, idempotency_key=idempotency_key, **rows.credit_values(credit))
         wanted = values, deadline
         together = self._database.shared and self._ours("points_credit") and not self._database.pooler
-        return await self._crediting(wanted) if together else await self._credit_alone(wanted)
+        if together:
+            # After NoneWritten each goes alone and in its own time, so that one that is refused, or waits
+            # for a lock, is no other's trouble.
+            with contextlib.suppress(NoneWritten):
+                return await self._crediting(wanted)
+        return await self._credit_alone(wanted)
 
     async def _credit_alone(self, wanted: _Wanted) -> Written:
         values, deadline = wanted
         return await self._write("points_credit", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
 
     async def _credit_together(self, wanted: Sequence[_Wanted]) -> Sequence[Written]:
-        if len(wanted) == 1:
-            return [await self._credit_alone(wanted[0])]
         deadline = min((deadline for _, deadline in wanted), key=Deadline.remaining)
         every = [values for values, _ in wanted]
         missing = Refusal.NO_SUCH_CUSTOMER

@@ -145,17 +145,23 @@ def write_for_many(statement: Statement) -> str:
 
     Arrays would take asyncpg several times as long. The first member of the statement, ``asked``, selects the
     parameters under their own names; its last SELECT can see the key, which the result has besides.
+
+    It waits for a lock only briefly, then the server rolls it back: who locks one row would stop them all.
     """
     types = SQL_OPERATIONS[statement.name].parameters
     columns = ", ".join(f"{name} {types[name]}" for name in statement.parameters)
     # So many, for the planner: it would expect a hundred, and rather read all customers.
-    asked = f"SELECT * FROM jsonb_to_recordset($1::jsonb) AS asked ({columns}) LIMIT {MOST_WRITES}"  # noqa: S608
+    asked = f"""
+        SELECT * FROM jsonb_to_recordset($1::jsonb) AS asked ({columns})
+         WHERE set_config('lock_timeout', '{_LOCK_WAIT}', true) IS NOT NULL  -- until it is over
+         LIMIT {MOST_WRITES}"""  # noqa: S608
     members, select, returned = _ASKED.sub(asked, statement.text, count=1).rpartition("\nSELECT ")
     return f"{members}{select}idempotency_key, {returned}"
 
 
 MOST_WRITES = 32
 """In one statement."""
+_LOCK_WAIT = "250ms"
 _LIMITED = frozenset({"date", "timestamp", "timestamptz"})
 _DAYTIME = frozenset({"time", "timetz"})
 _END = re.compile(r";\s*(?:--[^\n]*\s*)*\Z")

@@ -373,23 +373,46 @@ async def test_a_credit_that_has_no_time_left_is_no_others_trouble(crm: Postgres
 async def test_credits_that_go_together_are_in_doubt_together_when_the_line_breaks(
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:
-    """A transaction that holds a key keeps them waiting until the server is told to end their connection."""
+    """The server sleeps while it writes them, and is told meanwhile to end their connection."""
     wanted = [(anna, Credit(Decimal(1), "x"), key) for key in ("k1", "k2")]
-    async with pool.acquire() as other, other.transaction():
-        await other.execute(
-            "INSERT INTO crm.points_ledger (customer_id, amount, remaining, description, reference) "
-            "VALUES ($1, 1, 1, 'x', 'k2')",
-            int(anna),
-        )
-        both = asyncio.create_task(_together(crm, *wanted))
-        waiting = (
-            "SELECT max(pid) FROM pg_stat_activity "
-            "WHERE wait_event = 'transactionid' AND datname = current_database()"
-        )
-        async with asyncio.timeout(5):
-            while (pid := await pool.fetchval(waiting)) is None:  # noqa: ASYNC110 - the server waits
-                await asyncio.sleep(0.02)
-        await other.execute("SELECT pg_terminate_backend($1)", pid)
-        assert [written.outcome for written in await both] == [Outcome.UNKNOWN] * 2
+    await pool.execute("""
+        CREATE FUNCTION crm.sleeps() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(20); RETURN NULL; END $$;
+        CREATE TRIGGER sleeps BEFORE INSERT ON crm.points_ledger EXECUTE FUNCTION crm.sleeps()
+    """)
+    both = asyncio.create_task(_together(crm, *wanted))
+    asleep = (
+        "SELECT max(pid) FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
+    )
+    async with asyncio.timeout(5):
+        while (pid := await pool.fetchval(asleep)) is None:  # noqa: ASYNC110 - the server sleeps
+            await asyncio.sleep(0.02)
+    await pool.execute("SELECT pg_terminate_backend($1)", pid)
+    assert [written.outcome for written in await both] == [Outcome.UNKNOWN] * 2
+    await pool.execute("DROP TRIGGER sleeps ON crm.points_ledger")
     assert [written.outcome for written in await _together(crm, *wanted)] == [Outcome.DONE] * 2
     assert await _points(crm, anna) == 2
+
+
+async def test_a_customer_whom_another_program_locks_is_no_others_trouble(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """As many locked ones as statements may be under way: the others are credited all the same, and they are
+    when the locks are gone."""
+    locked = await _people(crm, 3)
+    theirs = []
+    async with pool.acquire() as till, till.transaction():
+        await till.execute(
+            "SELECT FROM crm.customers WHERE id = ANY($1::bigint[]) FOR UPDATE", [int(one) for one in locked]
+        )
+        for n in range(2):
+            wanted = [(one, Credit(Decimal(1), "x"), f"t{one}{n}") for one in locked]
+            theirs.append(asyncio.create_task(_together(crm, *wanted)))
+            await asyncio.sleep(0.05)  # or they would all go in one statement
+        async with asyncio.timeout(5):
+            ours = await _together(crm, *((anna, Credit(Decimal(1), "x"), f"a{n}") for n in range(8)))
+        assert [written.outcome for written in ours] == [Outcome.DONE] * 8
+        assert not any(task.done() for task in theirs)
+    for ends in await asyncio.gather(*theirs):
+        assert [written.outcome for written in ends] == [Outcome.DONE] * 3
+    assert [await _points(crm, one) for one in (anna, *locked)] == [8, 2, 2, 2]
