@@ -97,12 +97,19 @@ class Doubts:
         if written.outcome is Outcome.NOT_SENT and self._needs_proof(operation.kind):
             if not await self._is_absent(operation, patience):
                 return
-        elif written.outcome is Outcome.UNKNOWN and self._age(operation) < patience:
-            # What is there does not tell yet whether it is ours; the CRM may be late with the rest.
-            raise Later(timedelta(seconds=min(patience / _LOOKS, patience - self._age(operation))))
-        elif written.outcome is Outcome.DONE and operation.answering_since is not None:
-            await self.proofs.found_late(operation.kind, self._was_late(operation))
+        elif written.outcome is Outcome.DONE:
+            if operation.answering_since is not None:
+                await self.proofs.found_late(operation.kind, self._was_late(operation))
+        elif written.outcome is not Outcome.NOT_SENT:
+            # What is there may not be complete, and not tell yet that it is ours.
+            self._wait_for_what_is_late(operation, patience)
         await self.endings.conclude(operation, written, "reconciled")
+
+    def _wait_for_what_is_late(self, operation: Operation, patience: float) -> None:
+        """Raise ``Later`` while the CRM may be late with it: nothing is held before."""
+        still = patience - self._age(operation)
+        if still > 0:
+            raise Later(timedelta(seconds=min(patience / _LOOKS, still)))
 
     def _needs_proof(self, kind: OperationKind) -> bool:
         """Whether "not found" proves nothing by itself; not where sending again has no second effect
@@ -117,6 +124,7 @@ class Doubts:
         """
         visibility = await self.proofs.of(operation.kind)
         if visibility.proof is Proof.REFUTED:
+            self._wait_for_what_is_late(operation, patience)
             await self.endings.hold(operation, NOT_FOUND_REFUTED)
             return False
         between = patience / _LOOKS

@@ -25,7 +25,7 @@ from adapter.loyalty.model import (
 )
 from adapter.process.embedded import EmbeddedServer
 from adapter.store.migrate import migrate
-from crm_backends.ports import Reconciliation
+from crm_backends.ports import Reconciliation, Refusal, Written
 from tests.support.scripted_crm import DONE, LOST_AFTER, LOST_BEFORE, Effect, ScriptedCrm
 
 from ..conftest import create_database, drop_database
@@ -257,6 +257,32 @@ async def test_refuted_it_is_held_and_never_sent_again(scene: Scene) -> None:
     assert await scene.state() is OperationState.HELD
     assert await scene.reason() == NOT_FOUND_REFUTED
     assert len(scene.crm.sent) == 1
+
+
+async def test_refuted_a_doubt_that_shows_late_is_found_before_it_is_held(scene: Scene) -> None:
+    """That it is not there yet, while the CRM may be late, is no reason to hold it."""
+    await scene.adapter.service.visibility.found(OperationKind.RECEIPT, 1.0)
+    await scene.adapter.service.visibility.not_found(OperationKind.RECEIPT)
+    scene.crm.script = deque([LOST_AFTER])
+    scene.crm.shows = False
+    await scene.doubt()
+    await scene.deliver_for(1.5)
+    assert await scene.state() is OperationState.UNKNOWN
+    scene.crm.shows = True
+    await scene.deliver_for(5)
+    assert await scene.state() is OperationState.DONE
+    assert len(scene.crm.sent) == 1
+
+
+async def test_what_a_crm_shows_before_it_is_complete_is_looked_at_again(scene: Scene) -> None:
+    """An entry whose sum is still to come looks like another's at first."""
+    await scene.adapter.service.visibility.found(OperationKind.RECEIPT, 1.0)
+    scene.crm.script = deque([LOST_AFTER])
+    scene.crm.look_ups = deque([Written.refused(Refusal.KEY_TAKEN), Written.refused()])
+    await scene.doubt()
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.DONE
+    assert scene.crm.looked == 3
 
 
 async def test_the_proof_is_that_of_this_crm(scene: Scene) -> None:
