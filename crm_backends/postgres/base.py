@@ -218,7 +218,7 @@ class PostgresDriver:
         """Several writes of ours in one transaction, each with a key of its own, by which it is told apart.
 
         Raises:
-            NoneWritten: one has no time left, is refused by the server, or waits for another program's lock;
+            NoneWritten: no time is left, or one is refused by the server or waits for another program's lock;
                 each is to be written alone.
         """
         self._must_be_written(name)

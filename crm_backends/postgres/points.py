@@ -92,7 +92,13 @@ class PostgresPoints(PostgresDriver):
         return await self._write("points_credit", values, deadline, missing=Refusal.NO_SUCH_CUSTOMER)
 
     async def _credit_together(self, wanted: Sequence[_Wanted]) -> Sequence[Written]:
-        deadline = min((deadline for _, deadline in wanted), key=Deadline.remaining)
-        every = [values for values, _ in wanted]
-        missing = Refusal.NO_SUCH_CUSTOMER
-        return await self._write_together("points_credit", every, deadline, missing=missing)
+        ends = [Written.not_sent("no time was left to send it")] * len(wanted)
+        in_time = [n for n, (_, deadline) in enumerate(wanted) if deadline.remaining()]
+        if in_time:
+            deadline = min((wanted[n][1] for n in in_time), key=Deadline.remaining)
+            every = [wanted[n][0] for n in in_time]
+            missing = Refusal.NO_SUCH_CUSTOMER
+            written = await self._write_together("points_credit", every, deadline, missing=missing)
+            for n, end in zip(in_time, written, strict=True):
+                ends[n] = end
+        return ends

@@ -369,7 +369,9 @@ async def test_a_crm_that_does_not_honour_our_key_is_told_by_way_of_the_queue(
     assert worker is not None
     with crm(adapter, ScriptedCrm(rated=rated)):
         assert await worker.at_once.place(OperationKind.RECEIPT) is None
-    assert await worker.at_once.place(OperationKind.RECEIPT) is not None
+    place = await worker.at_once.place(OperationKind.RECEIPT)
+    assert place is not None
+    place.give_back()
 
 
 async def test_what_was_not_sent_at_once_comes_again_through_the_queue(adapter: Adapter) -> None:

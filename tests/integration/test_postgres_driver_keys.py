@@ -358,16 +358,21 @@ async def test_a_credit_that_the_database_refuses_is_no_others_trouble(
     assert await _points(crm, anna) == 7
 
 
-async def test_a_credit_that_has_no_time_left_is_no_others_trouble(crm: PostgresBackend, anna: str) -> None:
+async def test_credits_that_have_no_time_left_are_no_others_trouble(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """The others still go together."""
     await crm.credit(anna, Credit(Decimal(1), "x"), idempotency_key="k", deadline=soon())
     ends = await asyncio.gather(
         *(
             crm.credit(anna, Credit(Decimal(1), "x"), idempotency_key=f"k{n}", deadline=deadline)
-            for n, deadline in enumerate((soon(), Deadline.after(0), soon()))
+            for n, deadline in enumerate((soon(), Deadline.after(0), soon(), Deadline.after(0)))
         )
     )
-    assert [written.outcome for written in ends] == [Outcome.DONE, Outcome.NOT_SENT, Outcome.DONE]
+    assert [written.outcome for written in ends] == [Outcome.DONE, Outcome.NOT_SENT] * 2
     assert await _points(crm, anna) == 3
+    commits = "SELECT count(DISTINCT xmin::text) FROM crm.points_ledger"
+    assert await pool.fetchval(commits) == 2
 
 
 async def test_credits_that_go_together_are_in_doubt_together_when_the_line_breaks(
