@@ -116,6 +116,8 @@ class Endings:
         ):
             return
         await self.accounts.release(operation, moved=done)
+        if ended is None:
+            self._leave_to_others()
 
     async def _write_once(self, operation: Operation, written: Written) -> Operation | None:
         done = written.outcome is Outcome.DONE
@@ -164,6 +166,13 @@ class Endings:
         elif await self.ledger.again(operation, written.reason):
             await self.accounts.release(operation)
             raise Later(self.pause(operation.attempt))
+        else:
+            self._leave_to_others()
+
+    def _leave_to_others(self) -> None:
+        """Raise ``Later``: this attempt counts no more, and a later one has taken over, under the same job,
+        which must not be removed."""
+        raise Later(timedelta(seconds=self.settings.call_timeout))
 
     async def fall_into_doubt(
         self, operation: Operation, detail: str | None = None, *, abandoned: bool = False

@@ -482,6 +482,30 @@ async def test_a_job_that_others_have_taken_over_is_theirs(adapter: Adapter) -> 
     await jobs_are_gone(adapter)
 
 
+async def test_a_later_attempt_keeps_its_job_when_the_one_before_ends(adapter: Adapter) -> None:
+    """The queue removes a job by its number, whoever has it now."""
+    scripted = ScriptedCrm([DONE, DONE])
+    scripted.pause = 0.4
+    with crm(adapter, scripted):
+        answer = asyncio.create_task(send(adapter))
+        async with asyncio.timeout(5):
+            while not scripted.sent:  # noqa: ASYNC110 - the CRM is told by another task
+                await asyncio.sleep(0.01)
+        # Another process has seen a doubt, and has just sent again.
+        operation = await receipt(adapter)
+        await adapter.sql("UPDATE koshelek.operations SET state = 'unknown' WHERE id = $1", operation.id)
+        await adapter.sql(
+            "UPDATE koshelek.operations SET state = 'sent', attempt = 2, begun = 2 WHERE id = $1",
+            operation.id,
+        )
+        await asyncio.sleep(1.2)  # the queue has removed what is over
+        assert await adapter.sql(JOBS) is not None
+        # That process dies: what became of its attempt is looked for.
+        assert (await answer).body["status"] == "credited"
+    assert len(scripted.credited) == 1
+    await jobs_are_gone(adapter)
+
+
 async def test_who_stops_waits_for_what_is_being_recorded_as_sent(adapter: Adapter) -> None:
     worker, task = adapter.service._worker, adapter.service._worker_task
     assert worker is not None
