@@ -200,18 +200,22 @@ class Endings:
         await self.hold(operation, IN_DOUBT_ONCE if operation.doubted else CERTAINLY_NOT_SENT, detail)
 
     async def hold(self, operation: Operation, reason: str, detail: str | None = None) -> None:
-        """Have a person look at it. ``reason``: one of a few of ours; ``detail``: the driver's words."""
+        """Have a person look at it. ``reason``: one of a few of ours; ``detail``: the driver's words.
+
+        Raises ``Later`` where this attempt counts no more.
+        """
         held = await self.ledger.end(operation, OperationState.HELD, reason=reason, detail=detail)
         await self.accounts.release(operation, moved=reason != CERTAINLY_NOT_SENT)
-        if held is not None:
-            self.explain(operation.kind, "held", reason)
-            log.error(
-                "held_for_a_person",
-                operation=operation.id,
-                kind=operation.kind,
-                reason=reason,
-                **({} if detail is None else {"why": detail}),
-            )
+        if held is None:
+            self._leave_to_others()
+        self.explain(operation.kind, "held", reason)
+        log.error(
+            "held_for_a_person",
+            operation=operation.id,
+            kind=operation.kind,
+            reason=reason,
+            **({} if detail is None else {"why": detail}),
+        )
 
     def note_postponed(
         self, operation: Operation, error: Exception, event: str = "delivery_postponed"
