@@ -11,6 +11,7 @@ from tests.faults.conftest import SetStage
 from tests.faults.crms import Rating
 from tests.faults.launch import Plan
 from tests.faults.stage import DELIVERY, TAKE_OVER, until
+from tests.integration.processes import free_ports
 
 POINTS = (
     "record.before",
@@ -29,11 +30,14 @@ async def test_an_adapter_is_killed_at_every_point_of_delivering_at_once(
     rating: Rating, scene: SetStage
 ) -> None:
     stage = await scene(rating, people=200, delivery={"in_process": True})
-    doomed = await asyncio.gather(
-        stage.adapter(),
-        *(stage.adapter(Plan(at=(point,), skip=20, patience=TAKE_OVER)) for point in POINTS),
+    port, *ports = free_ports(1 + len(POINTS))
+    healthy, *doomed = await asyncio.gather(
+        stage.adapter(port=port),
+        *(
+            stage.adapter(Plan(at=(point,), skip=20, patience=TAKE_OVER), port)
+            for point, port in zip(POINTS, ports, strict=True)
+        ),
     )
-    healthy, *doomed = doomed
     for _ in range(20):
         await stage.load(60, callers=32)
         if not any(one.alive for one in doomed):

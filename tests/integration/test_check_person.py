@@ -14,6 +14,8 @@ from contracts.sandbox import kolibri, running
 from crm_backends.postgres.statements import OWN_SQL
 from tests.integration.processes import PASSWORD, Ended, run
 
+pytestmark = pytest.mark.programs  # the command over a CRM, a process for each
+
 ROOT = Path(__file__).parents[2]
 PHONE, EMAIL, NAME = "79165550177", "planted@planted.example", "Плантагена"
 Checked = tuple[Ended, list[dict[str, str]]]

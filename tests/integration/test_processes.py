@@ -52,6 +52,8 @@ from tests.integration.processes import (
     run,
 )
 
+pytestmark = pytest.mark.programs
+
 DEMO_PASSWORD = "demo"
 PERSON = "79995550111"
 

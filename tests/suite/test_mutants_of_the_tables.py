@@ -8,6 +8,8 @@ import pytest
 
 from tests.suite.implementations.runs import OF_THE_TABLES, Runs, breaks_what_it_declares, some_of, under_way
 
+pytestmark = pytest.mark.programs  # as many more are in test_mutants
+
 
 @pytest.fixture(scope="module")
 async def runs(asked: list[str]) -> AsyncIterator[Runs]:
