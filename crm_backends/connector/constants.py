@@ -318,7 +318,7 @@ def look_at_header(name: str, value: str) -> None:
 
 
 def look_at_number(node: nodes.Node, *, divides: bool = False) -> None:
-    """Raises ``Wrong`` where what is reckoned with is written out and no number."""
+    """Raises ``Wrong`` where a number of a computation is written out and is none."""
     value = written(node)
     if value is NOT_WRITTEN:
         return
