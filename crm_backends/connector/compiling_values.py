@@ -15,13 +15,15 @@ from jinja2 import nodes
 
 from crm_backends.connector.answer_reads import of_answer
 from crm_backends.connector.constants import (
+    NOT_WRITTEN,
     look_at_comparison,
     look_at_end,
     look_at_joined,
     look_at_number,
     look_at_piece,
+    written,
 )
-from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS
+from crm_backends.connector.operators import ARITHMETIC, COMPARISONS, TESTS, comparison_with
 from crm_backends.connector.parsing import SYNTAX
 from crm_backends.connector.problems import nearest
 from crm_backends.connector.scope import Context, Run, Scope, Shape, Wrong
@@ -155,6 +157,9 @@ class ValueCompiler:
         if isinstance(of, nodes.Name) and of.name == "headers" and name != name.lower():
             raise Wrong("headers go by names in small letters", f'write headers["{name.lower()}"]', name)
         base = self._compiled(of)
+        lacking = self._reading and of_answer(of)
+        if (way := _way(of)) is not None:
+            return _along(*way, name, lacking=lacking)
 
         def member(context: Context) -> Any:
             value = base(context)
@@ -164,7 +169,7 @@ class ValueCompiler:
             value = base(context)
             return value.get(name, LACKING) if type(value) is dict else member_of(value, name)
 
-        return of_an_answer if self._reading and of_answer(of) else member
+        return of_an_answer if lacking else member
 
     def _near(self, path: str, name: str, shape: Mapping[str, Any]) -> str:
         """A remedy for a member that is not there; a secret may be looked for among the settings."""
@@ -235,6 +240,9 @@ class ValueCompiler:
             self._note_statuses(operand)
         side = self._operand if operand.op in ("eq", "ne", "in", "notin") else self._number
         left, right = side(node.expr), side(operand.expr)
+        if written(operand.expr) is not NOT_WRITTEN:
+            holds = comparison_with(operand.op, right({}))
+            return lambda context: holds(left(context))
         how = COMPARISONS[operand.op]
         return lambda context: how(left(context), right(context))
 
@@ -298,6 +306,43 @@ class ValueCompiler:
         nodes.Test: _test,
     }
     """What makes a function of a node, by its kind: there are no others."""
+
+
+def _way(node: nodes.Node) -> tuple[str, ...] | None:
+    """A name and the members after it, of a node that is nothing else."""
+    if isinstance(node, nodes.Name):
+        return (node.name,)
+    if isinstance(node, nodes.Getattr):
+        name = node.attr
+    elif isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
+        name = node.arg.value
+    else:
+        return None
+    above = _way(node.node)
+    return None if above is None or not isinstance(name, str) else (*above, name)
+
+
+def _along(first: str, *members: str, lacking: bool) -> Run:
+    """A member of a member of a name, in one go; ``lacking``: what is not there is ``LACKING``."""
+    if not lacking:
+
+        def member(context: Context) -> Any:
+            value = context.get(first)
+            for name in members:
+                value = value.get(name) if type(value) is dict else field_of(value, name)
+            return value
+
+        return member
+
+    def of_an_answer(context: Context) -> Any:
+        value = context.get(first)
+        if value is None and first == "body" and first in context:
+            return LACKING
+        for name in members:
+            value = value.get(name, LACKING) if type(value) is dict else member_of(value, name)
+        return value
+
+    return of_an_answer
 
 
 def _path(node: nodes.Node) -> str:

@@ -132,6 +132,8 @@ def same(left: object, right: object) -> bool:
 def sendable(value: object) -> Any:
     """A value as JSON has it. A number with more digits than JSON's readers keep does not fit."""
     match value:
+        case str() | int() | None:
+            return value
         case Decimal():
             if value == value.to_integral_value():
                 return int(number(value))
@@ -142,8 +144,6 @@ def sendable(value: object) -> Any:
             return value.isoformat()
         case Mapping():
             return {str(key): sendable(member) for key, member in value.items()}
-        case str():
-            return value
         case Sequence():
             return [sendable(member) for member in value]
         case _:
