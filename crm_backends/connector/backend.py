@@ -137,7 +137,7 @@ class ConnectorBackend(HttpDriver):
 
     async def _read(self, plan: Plan, run: Run) -> list[dict[str, Any]]:
         """The contexts of what a read gives; raises ``NothingFound``."""
-        ruling = self._at_once(plan, run)
+        ruling = self._at_once(plan, run) if plan.at_once else None
         said = None if ruling is None else ruling.decides
         if said in ("nothing", "no_such_customer"):
             raise NothingFound(customer=said == "no_such_customer")
