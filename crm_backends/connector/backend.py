@@ -12,14 +12,16 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from crm_backends.connector.compiling import compiled
+from crm_backends.connector.judging import decided
 from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.plans import Plan, Program, Ruling
 from crm_backends.connector.proving import auth_of, can_renew, logins_of
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.reconciling import reconciled
 from crm_backends.connector.results import Reader, amount, identifier, text_or_nothing
-from crm_backends.connector.running import NothingFound, Run, Runner, decided
+from crm_backends.connector.running import NothingFound, Run, Runner
 from crm_backends.connector.scope import CannotTell
+from crm_backends.connector.turns import Turns
 from crm_backends.http import Auth, HttpClient, HttpSettings
 from crm_backends.http.driver import HttpDriver, Probe, ProbeFailed
 from crm_backends.http.wire import Exchanger
@@ -61,6 +63,7 @@ class ConnectorBackend(HttpDriver):
         self._program = self.programs[programme]
         self._statics = statics_of(self._program, settings)
         self._reader = Reader(programme)
+        self._turns = Turns()
         self._wire: WireOf = None
         self._now = _this_moment
         client, self._runner = self._connected()
@@ -172,7 +175,7 @@ class ConnectorBackend(HttpDriver):
         if plan.alone is None:
             return await self.finish(plan, run)
         mark = self.worked_out(lambda: plan.alone.value(run.context) if plan.alone else None)
-        async with self._runner.alone((operation, str(mark)), deadline) as got:
+        async with self._turns.alone((operation, str(mark)), deadline) as got:
             if not got:
                 return Written.not_sent(f"{self.name}: another call about the same is under way")
             return await self.finish(plan, run)
