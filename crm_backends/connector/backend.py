@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
@@ -65,7 +66,7 @@ class ConnectorBackend(HttpDriver):
         self._reader = Reader(programme)
         self._turns = Turns()
         self._wire: WireOf = None
-        self._now = _this_moment
+        self._now: Callable[[], datetime] = partial(datetime.now, UTC)
         client, self._runner = self._connected()
         super().__init__(client)
 
@@ -81,7 +82,7 @@ class ConnectorBackend(HttpDriver):
             renews=renews,
             looks_at_headers=self._program.looks_at_headers,
             content=self._program.content,
-            now=lambda: self._now(),
+            now=self._now,
         )
         return client, runner
 
@@ -108,6 +109,7 @@ class ConnectorBackend(HttpDriver):
     def replace_clock(self, now: Callable[[], datetime]) -> None:
         """Have expressions take ``now`` from something else, so that what is sent can be compared."""
         self._now = now
+        self._runner.replace_clock(now)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -123,7 +125,7 @@ class ConnectorBackend(HttpDriver):
 
     async def _ask_check(self, deadline: Deadline) -> None:
         try:
-            await self._runner.read(self._program.check, self._runner.begin("check", deadline))
+            await self._runner.read(self._program.check, self._runner.begin("check", deadline, {}))
         except NothingFound:
             raise ProbeFailed(f"{self.name}: finds nothing where check asks", _MISFIT) from None
 
@@ -135,8 +137,8 @@ class ConnectorBackend(HttpDriver):
             raise NotSupported(f"{operation}: {self.capabilities[operation].note}")
         return plan
 
-    def _begin(self, operation: str, deadline: Deadline, asked: Mapping[str, Any], **names: Any) -> Run:
-        return self._runner.begin(operation, deadline, input=dict(asked), **names)
+    def _begin(self, operation: str, deadline: Deadline, asked: dict[str, Any], **names: Any) -> Run:
+        return self._runner.begin(operation, deadline, {"input": asked, **names})
 
     async def _read(self, plan: Plan, run: Run) -> list[dict[str, Any]]:
         """The contexts of what a read gives; raises ``NothingFound``."""
@@ -149,7 +151,10 @@ class ConnectorBackend(HttpDriver):
         if ruling is not None:
             raise BackendMisconfigured(self._runner.told_at_once(ruling, run))
         await self._runner.read(plan.steps, run)
-        return self.worked_out(lambda: self._runner.rows(plan.mapping, run))
+        try:
+            return self._runner.rows(plan.mapping, run)
+        except CannotTell as error:
+            raise self._runner.untold(error) from None
 
     def _at_once(self, plan: Plan, run: Run) -> Ruling | None:
         return self.worked_out(lambda: decided(plan.at_once, run.context))
@@ -162,7 +167,7 @@ class ConnectorBackend(HttpDriver):
             raise self._runner.untold(error) from None
 
     async def _write(
-        self, operation: str, deadline: Deadline, asked: Mapping[str, Any], key: str | None = None
+        self, operation: str, deadline: Deadline, asked: dict[str, Any], key: str | None = None
     ) -> Written:
         plan = self._plan(operation)
         names = {} if key is None else {"idempotency_key": key}
@@ -199,7 +204,7 @@ class ConnectorBackend(HttpDriver):
         return Written.done(made, asked if points is None else points, message)
 
     async def _reconcile(
-        self, operation: str, deadline: Deadline, asked: Mapping[str, Any], key: str, since: datetime | None
+        self, operation: str, deadline: Deadline, asked: dict[str, Any], key: str, since: datetime | None
     ) -> Written:
         run = self._begin(operation, deadline, asked, idempotency_key=key, since=since)
         return await reconciled(self._plan(operation), run, self._runner, self._reader, self.finish)
@@ -232,10 +237,6 @@ class ConnectorBackend(HttpDriver):
         if found is None and self._at_once(plan, run) is None:
             raise HolderUnnamed(_UNNAMED.format(self.name))
         return found
-
-
-def _this_moment() -> datetime:
-    return datetime.now(UTC)
 
 
 def person_of(profile: Profile) -> dict[str, Any]:

@@ -8,7 +8,7 @@ Reads and writes are in one module: a step runs alike in both, and only what its
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -96,11 +96,15 @@ class Runner:
         """Have ``settings`` and ``secrets`` be these, for operations that begin from now on."""
         self._statics = statics
 
-    def begin(self, operation: str, deadline: Deadline, **names: Any) -> Run:
+    def replace_clock(self, now: Callable[[], datetime]) -> None:
+        """Have ``now`` be told by this, for operations that begin from now on."""
+        self._now = now
+
+    def begin(self, operation: str, deadline: Deadline, names: Mapping[str, Any]) -> Run:
         """A run with these names in its context."""
-        run = Run(operation, {**self._statics, "now": self._now(), **names}, deadline)
-        run.context["steps"] = run.kept
-        return run
+        kept: dict[str, Any] = {}
+        context = {**self._statics, "now": self._now(), **names, "steps": kept}
+        return Run(operation, context, deadline, kept=kept)
 
     # -- reads -----------------------------------------------------------------------------------------
 
@@ -177,9 +181,9 @@ class Runner:
                 f"{self._name}: {run.operation}: there are more than {plan.most} pages"
             )
 
-    async def _asked(self, step: StepPlan, run: Run, more: More = None) -> Reply:
+    def _asked(self, step: StepPlan, run: Run, more: More = None) -> Awaitable[Reply]:
         path, details = self._details(step, run, more)
-        return await self._client.read(step.sending.method, path, **details)
+        return self._client.read(step.sending.method, path, **details)
 
     def _look(self, step: StepPlan, run: Run, reply: Reply) -> None:
         """What the answer to a read says; what it saves is kept."""
