@@ -160,7 +160,7 @@ def flat(fields: Mapping[str, Any], *, where: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, value in fields.items():
-        if type(value) is str:
+        if isinstance(value, str):
             found[name] = value
         elif isinstance(value, dict) and set(value) == {"json"}:
             found[name] = json(value["json"])
