@@ -41,7 +41,7 @@ class SkinRig(RelayedRig, Generic[Kind]):
     """A connector over its stand-in; a connector's test says what its settings are called."""
 
     connector: ClassVar[str]
-    """Its name, or its file. It is read when a test needs it: every process of a test run imports all tests."""
+    """Its name, or its file; read when a test needs it, since every process imports all tests."""
     path: ClassVar[str] = ""
     """Of the API below the server."""
     calls: ClassVar[Mapping[str, str]]
