@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from adapter.api import answers
@@ -39,6 +39,21 @@ class _Handler(RequestHandler):
     def __init__(self, manager: web.Server, *, language: Language, **options: Any) -> None:
         super().__init__(manager, **options)
         self._language = language
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came. Where it is no HTTP, a request that waits for the rest of its body is told.
+
+        aiohttp answers such bytes after the request under way, which would wait until its deadline.
+        """
+        super().data_received(data)
+        if not self._messages or isinstance(self._messages[-1][0], RawRequestMessage):
+            return
+        bodies = [body for _, body in self._messages]
+        if self._current_request is not None:
+            bodies.append(self._current_request.content)
+        for body in bodies:
+            if not body.is_eof():
+                body.set_exception(web.RequestPayloadError("the body is no HTTP"))
 
     def handle_error(
         self,

@@ -85,6 +85,8 @@ def test_aiohttps_server_is_as_we_override_it() -> None:
     because = CHANGED.format(module=HTTP_SERVER)
     assert parameters(RequestHandler.handle_error) == ["request", "status", "exc", "message"], because
     assert parameters(RequestHandler.log_exception) == ["args", "kw"], because
+    assert parameters(RequestHandler.data_received) == ["data"], because
+    assert {"_messages", "_current_request"} <= set(RequestHandler.__slots__), because
     assert inspect.iscoroutinefunction(web.AppRunner._make_server), because
     assert parameters(web.AppRunner._make_server) == [], because
     assert "kwargs" in parameters(web.Server.__init__), because
