@@ -44,6 +44,8 @@ from crm_backends.ports import Outcome, Reconciliation, Refusal, Written
 
 log = structlog.get_logger("delivery")
 
+_OVERDUE = 2
+"""After so many times ``give_up_after`` a doubt waits for a person, whatever it was waiting for."""
 _LONGEST = 500  # characters of what a CRM calls something
 
 Step: TypeAlias = Literal["sent", "reconciled"]
@@ -210,6 +212,10 @@ class Endings:
     def is_late(self, operation: Operation) -> bool:
         """Whether it has been under way for as long as anything is tried."""
         return operation.age > timedelta(seconds=self.settings.give_up_after)
+
+    def is_overdue(self, operation: Operation) -> bool:
+        """Whether it has been under way for so long that nothing is waited for any more."""
+        return operation.age > timedelta(seconds=_OVERDUE * self.settings.give_up_after)
 
     async def hold_unsent(self, operation: Operation, detail: str | None = None) -> None:
         """Have a person look at what this attempt did not bring to the CRM."""
