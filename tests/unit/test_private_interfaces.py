@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import TCPConnector, web
@@ -101,6 +102,13 @@ async def test_aiohttps_runner_makes_the_server_that_we_take_apart() -> None:
     assert made._kwargs["keepalive_timeout"] == 75, because
     for name in ("request_handler", "request_factory", "handler_cancellation", "_loop"):
         assert hasattr(made, name), f"{name}: {because}"
+    assert "_current_request" in RequestHandler.__slots__, because
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    assert (site._server, site._ssl_context) == (None, None), because
+    await site.start()
+    listening: Any = site._server
+    assert [one.getsockname()[1] for one in listening.sockets] == [site.port], because
+    assert runner._shutdown_timeout == 60.0, because
     await runner.cleanup()
 
 
