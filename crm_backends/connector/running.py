@@ -307,15 +307,17 @@ class Runner:
         path, details = details_of(step.sending, context, run.deadline, more)
         if step.accept:
             details["accept"] = step.accept
-        if self._renews and step.turns_away:
+        if self._renews and (step.turns_away or 401 in step.accept):
             details["turned_away"] = lambda reply: self._turned_away(step, run, reply)
         return path, details
 
-    def _turned_away(self, step: StepPlan, run: Run, reply: Reply) -> bool:
+    def _turned_away(self, step: StepPlan, run: Run, reply: Reply) -> bool | None:
+        """``None``: nothing names this answer."""
         try:
-            return self._ruled(step, run, reply) == "credentials"
+            said = self._ruled(step, run, reply)
         except CannotTell:
-            return False
+            return None
+        return None if said is None else said == "credentials"
 
     def _ruled(self, step: StepPlan, run: Run, reply: Reply, *, sent: bool = False) -> str | None:
         """What the answer says (``Judge.said``).

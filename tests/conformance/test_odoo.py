@@ -8,13 +8,12 @@ from typing import ClassVar
 import pytest
 
 from contracts.sandbox import odoo
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, FIVE_FOR_1250, OneCardEach, rig_of
 
 
 class OdooRig(OneCardEach[odoo.Odoo]):
-    spec = registry.load("odoo")
+    connector = "odoo"
     nobody = "99999999"
     takes_points = False
     own: ClassVar[Mapping[str, object]] = {
