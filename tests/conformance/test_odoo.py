@@ -12,7 +12,7 @@ from contracts.sandbox import odoo
 from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
 from crm_backends.conformance.base import effects, opened, soon
-from crm_backends.conformance.port_calls import FIVE, five, new_key, new_person, points, points_account
+from crm_backends.conformance.port_calls import FIVE, find, five, new_key, new_person, points, points_account
 from crm_backends.ports import Outcome
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, FIVE_FOR_1250, OneCardEach, rig_of
 
@@ -81,4 +81,11 @@ class OfOdoo:
 
 
 class TestOfOdoo(OfOdoo):
-    pass
+    async def test_a_contact_with_a_mobile_number_is_found_by_its_phone_too(self, rig: OdooRig) -> None:
+        """Odoo 18 alone: it keeps two numbers, and its own reading of the mobile one."""
+        person, other = new_person(), new_person()
+        holder = await rig.new_customer(person)
+        rig.customer(holder.users_reference).more["mobile"] = other.phone
+        async with opened(rig.build()) as backend:
+            for phone in (person.phone, other.phone):
+                assert list(await find(backend, phone=phone)) == [holder.users_reference]
