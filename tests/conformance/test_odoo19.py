@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, rig_of
-from tests.conformance.test_odoo import OdooRig
+from tests.conformance.test_odoo import OdooRig, OfOdoo
 
 
 class Odoo19Rig(OdooRig):
@@ -30,3 +30,7 @@ class TestUsers(BaseUsers):
 
 class TestPoints(BasePoints):
     divergences: ClassVar[Mapping[str, str]] = {"P3": ACCOUNT_IS_THE_NUMBER}
+
+
+class TestOfOdoo(OfOdoo):
+    pass

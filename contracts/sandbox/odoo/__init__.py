@@ -14,12 +14,12 @@ from typing import ClassVar
 
 from contracts.sandbox.odoo.contacts import BIRTH_DATE
 from contracts.sandbox.odoo.json_rpc import JsonRpc
-from contracts.sandbox.odoo.orders import PRODUCT, PROGRAM, Orders
+from contracts.sandbox.odoo.orders import PRODUCT, PROGRAM, REWARD, Orders
 from contracts.sandbox.odoo.records import API_KEY, DATABASE, USER
 from contracts.sandbox.people import PHONES
 from contracts.sandbox.skin import Route
 
-__all__ = ["API_KEY", "BIRTH_DATE", "DATABASE", "PRODUCT", "PROGRAM", "SETTINGS", "USER", "Odoo"]
+__all__ = ["API_KEY", "BIRTH_DATE", "DATABASE", "PRODUCT", "PROGRAM", "REWARD", "SETTINGS", "USER", "Odoo"]
 
 _ODOO19 = {
     "database": DATABASE,

@@ -61,7 +61,8 @@ class Contacts(Records):
             "id": member.id,
             "name": member.full_name("last_name", "first_name", "patronymic") or False,
             **{name: value or False for name, value in member.told(_FIELDS).items()},
-            "phone_sanitized": member.phone or False,
+            # Odoo 18 reads the mobile number first; Odoo 19 has none.
+            "phone_sanitized": member.more.get("mobile") or member.phone or False,
             "email_normalized": (member.email or "").lower() or False,
             "active": not member.more.get("archived", False),
         }

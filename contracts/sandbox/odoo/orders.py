@@ -7,8 +7,17 @@ from decimal import ROUND_DOWN, Decimal
 from contracts.sandbox.fields import Row
 from contracts.sandbox.odoo.contacts import Contacts
 from contracts.sandbox.server import Call, Reply, local_time
+from contracts.sandbox.shop import Member
 
 PROGRAM, PRODUCT = 2, 4
+REWARD = 100
+"""Points for which the programme has a reward."""
+_NOTICE: Row = {
+    "type": "ir.actions.client",
+    "tag": "display_notification",
+    "params": {"type": "info", "title": "Rewards Available", "next": {"type": "ir.actions.act_window_close"}},
+}
+"""What Odoo 19 answers in the place of true where the customer has points for a reward."""
 
 
 class Orders(Contacts):
@@ -55,7 +64,8 @@ class Orders(Contacts):
             points, member = self._confirm(order), str(order["partner_id"][0])
             key = order["client_order_ref"] or None
             self.record(call, "points.credit", customer=member, amount=points, reference=key)
-        return Reply(True)
+        claimable = any(self.shop.members[order["partner_id"][0]].points >= REWARD for order in orders)
+        return Reply(_NOTICE if claimable else True)
 
     def _confirm(self, order: Row) -> Decimal:
         points: Decimal = (order["amount_total"] * self.rate).quantize(Decimal("0.01"), ROUND_DOWN)
@@ -74,7 +84,7 @@ class Orders(Contacts):
 
     def cards(self, call: Call) -> Reply:
         rows = [
-            {"id": member.id, "partner_id": member.id, "program_id": PROGRAM, "points": member.points}
+            {"id": member.id, "partner_id": member.id, "program_id": PROGRAM, "points": _added_up(member)}
             for member in self.shop.members.values()
             if member.moves
         ]
@@ -88,8 +98,8 @@ class Orders(Contacts):
                 "card_id.program_id": PROGRAM,
                 "order_model": "sale.order" if move.key else False,
                 "order_id": int(move.key) if move.key else False,
-                "issued": max(move.points, Decimal(0)),
-                "used": max(-move.points, Decimal(0)),
+                "issued": float(max(move.points, Decimal(0))),
+                "used": float(max(-move.points, Decimal(0))),
                 "description": move.text,
                 "create_date": local_time(move.at),
             }
@@ -102,3 +112,11 @@ class Orders(Contacts):
 
     def products(self, call: Call) -> Reply:
         return self.search(call, [{"id": PRODUCT, "type": "service"}])
+
+
+def _added_up(member: Member) -> float:
+    """One movement after the other in binary fractions, as Odoo keeps them."""
+    total = 0.0
+    for move in member.moves:
+        total += float(move.points)
+    return total
