@@ -16,10 +16,9 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 from contracts.sandbox.fields import BIRTH_DATE, DIGITS, Fields, Row, sex
-from contracts.sandbox.people import PHONES
 from contracts.sandbox.server import Call, Reply, Switches
 from contracts.sandbox.shop import Member, Move
-from contracts.sandbox.skin import Route, Skin
+from contracts.sandbox.skin import Route, Skin, to_be_shown
 
 TOKEN = "premiumbonus-sandbox-token"  # noqa: S105 - made up, opens nothing but this server
 SETTINGS = {"premiumbonus": {"token": TOKEN}}
@@ -44,12 +43,13 @@ class PremiumBonusSwitches(Switches):
 class PremiumBonus(Skin):
     """Buyers are told by their phone, 7 and ten digits."""
 
-    name: ClassVar[str] = "premiumbonus"
-    title: ClassVar[str] = "Premium Bonus (buyers and their bonuses)"
+    name = "premiumbonus"
+    title = "Premium Bonus (buyers and their bonuses)"
     takes: ClassVar[type[Switches]] = PremiumBonusSwitches
-    denied: ClassVar[tuple[int, str]] = (403, "Доступ запрещён")
-    not_found: ClassVar[tuple[int, str]] = (400, "Покупатель не найден")
-    credentials: ClassVar[Mapping[str, str]] = {"token": TOKEN, "buyers": PHONES.replace("+", "")}
+    denied = (403, "Доступ запрещён")
+    not_found = (400, "Покупатель не найден")
+    sent: ClassVar[Mapping[str, str]] = {"Authorization": TOKEN}
+    credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS)
     routes: ClassVar[Mapping[str, Route]] = {
         "buyer_groups": Route("POST /buyer-groups", json="sale_point_id"),
         "buyer_info": Route("POST /buyer-info", json="identificator! external_id sale_point_id extra_fields"),
@@ -61,10 +61,8 @@ class PremiumBonus(Skin):
         ),
         "purchase_info": Route("POST /purchase-info", json="external_purchase_id!"),
     }
+    fields: ClassVar[Fields] = _PERSON
     switches: PremiumBonusSwitches
-
-    def may_call(self, headers: Mapping[str, str]) -> bool:
-        return headers.get("Authorization") == TOKEN
 
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"success": False, "error_description": reason, "logger": "Aa1aA1aa"}, status)
@@ -92,15 +90,11 @@ class PremiumBonus(Skin):
             self.refuse(400, "Неверный формат телефона")
         if self.shop.first(lambda one: one.digits == phone):
             self.refuse(200, "Такой пользователь уже существует")
-        member = self.shop.add(phone=f"+{phone}")
-        member.take(call.body, _PERSON)
-        self.changed(call, "users.register", member)
+        member = self.register(call, call.body, phone=f"+{phone}")
         return self._well(is_register=True, **self._told(member))
 
     def buyer_edit(self, call: Call) -> Reply:
-        member = self.named(call.body["phone"])
-        member.take(call.body, _PERSON)
-        self.changed(call, "users.update", member)
+        member = self.edit(call, self.named(call.body["phone"]), call.body)
         return self._well(is_register=True, **self._told(member))
 
     @staticmethod
@@ -150,10 +144,10 @@ class PremiumBonus(Skin):
             "external_id": move.key,
             "date": move.at.isoformat(),
             "status": "approved",
-            "bonus_accumulated_write_on": max(move.points, Decimal(0)),
+            "bonus_accumulated_write_on": move.given,
             "bonus_present_write_on": 0,
             "bonus_action_write_on": 0,
-            "bonus_accumulated_write_off": max(-move.points, Decimal(0)),
+            "bonus_accumulated_write_off": move.taken,
             "bonus_present_write_off": 0,
             "bonus_action_write_off": 0,
         }

@@ -400,6 +400,11 @@ def basic(login: str, password: str) -> str:
     return f"Basic {base64.b64encode(f'{login}:{password}'.encode()).decode()}"
 
 
+def in_base64(told: Mapping[str, Any]) -> str:
+    """JSON in base64, as a token carries what its caller may read."""
+    return base64.urlsafe_b64encode(json.dumps(told).encode()).decode().rstrip("=")
+
+
 async def _read_body(request: web.Request, operation: Operation) -> tuple[Any, str | None]:
     """The body as data, and why it could not be read."""
     if request.content_type in _FORMS and request.content_type in operation.bodies:

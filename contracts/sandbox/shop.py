@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
-from itertools import count
+from itertools import accumulate, count
 from typing import Any
 
 from contracts.sandbox.fields import Fields, Row, all_fields
@@ -31,6 +31,16 @@ class Move:
     """A caller's key."""
     shown_at: datetime | None = None
     """From when a CRM that lags tells it; ``None``: from the beginning."""
+
+    @property
+    def given(self) -> Decimal:
+        """The points, where they were given."""
+        return max(self.points, Decimal(0))
+
+    @property
+    def taken(self) -> Decimal:
+        """The points, where they were taken; not below zero."""
+        return max(-self.points, Decimal(0))
 
 
 @dataclass
@@ -64,6 +74,11 @@ class Member:
     def shown(self) -> list[Move]:
         """The moves that a CRM tells which lags."""
         return [move for move in self.moves if move.shown_at is None or move.shown_at <= datetime.now(UTC)]
+
+    @property
+    def history(self) -> list[tuple[Move, Decimal]]:
+        """The moves, each with the balance after it."""
+        return list(zip(self.moves, accumulate(move.points for move in self.moves), strict=True))
 
     @property
     def digits(self) -> str:

@@ -7,7 +7,6 @@ one without what it needs. It may not know any CRM.
 from __future__ import annotations
 
 import uuid
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,6 +18,8 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict
 
 from contracts.crm import Operation, Parameter, Specification
+from contracts.sandbox.fields import Fields
+from contracts.sandbox.people import PHONES
 from contracts.sandbox.server import Call, Handler, Refused, Reply, StandIn
 from contracts.sandbox.shop import Member, Move, Shop
 
@@ -117,6 +118,10 @@ class Skin(StandIn):
     """Status and reason of the answer to whoever may not call."""
     not_found: ClassVar[tuple[int, str]] = (404, "not found")
     """Status and reason of the answer about a customer that is not there."""
+    sent: ClassVar[Mapping[str, str]]
+    """Headers that whoever may call sends; a skin has these, or a ``may_call`` of its own."""
+    fields: ClassVar[Fields] = {}
+    """What a customer's fields are called where one is written."""
     shop: Shop
 
     def describe(self) -> Specification:
@@ -133,9 +138,9 @@ class Skin(StandIn):
 
     # -- who may call ----------------------------------------------------------------------------------
 
-    @abstractmethod
     def may_call(self, headers: Mapping[str, str]) -> bool:
         """Whether the credentials are right."""
+        return all(headers.get(name) == value for name, value in self.sent.items())
 
     def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
         if operation.security and not self.may_call(headers):
@@ -165,18 +170,35 @@ class Skin(StandIn):
         return found if found is not None else self.refuse(status, reason)
 
     def join(self, **values: Any) -> Member:
-        """A new customer with these fields of ``Member``."""
+        """A new customer with these fields of ``Member``, and with all that this CRM keeps of one."""
         member = self.shop.add(**values)
         self.joined(member)
         return member
 
     def joined(self, member: Member) -> None:
-        """What this CRM keeps of a customer besides; called for each."""
+        """What this CRM keeps of a customer besides; called for each that no caller has made."""
 
     def add_customer(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Add a customer with the fields of ``NewMember``."""
         member = self.join(**NewMember.model_validate(values).model_dump(exclude_none=True))
         return {"id": member.id, "phone": member.phone}
+
+    def register(self, call: Call, given: Mapping[str, Any], key: str | None = None, **values: Any) -> Member:
+        """A customer whom a caller makes: told by ``fields``, with these fields of ``Member`` besides."""
+        return self.edit(call, self.shop.add(**values), given, "users.register", key)
+
+    def edit(
+        self,
+        call: Call,
+        member: Member,
+        given: Mapping[str, Any],
+        kind: str = "users.update",
+        key: str | None = None,
+    ) -> Member:
+        """Write what is given by ``fields``, and into the ledger that it was."""
+        member.take(given, self.fields)
+        self.changed(call, kind, member, key)
+        return member
 
     def changed(self, call: Call, kind: str, member: Member, key: str | None = None) -> None:
         """Write into the ledger what has become of a customer."""
@@ -189,6 +211,12 @@ class Skin(StandIn):
         customer = self.customer_id(member)
         self.record(call, "points.credit", customer=customer, amount=points, reference=key)
         return self.shop.give(member, points, text, key)
+
+
+def to_be_shown(settings: Mapping[str, Mapping[str, object]], **more: str) -> dict[str, str]:
+    """What a person needs to call: the connector's settings, the customers, and what else there is."""
+    told = {name: str(value) for each in settings.values() for name, value in each.items()}
+    return {**told, "customers": PHONES, **more}
 
 
 @lru_cache(maxsize=4096)  # everybody's are made to find one of them

@@ -15,10 +15,9 @@ from decimal import Decimal
 from typing import ClassVar
 
 from contracts.sandbox.fields import Row
-from contracts.sandbox.people import PHONES
 from contracts.sandbox.server import Call, Reply
 from contracts.sandbox.shop import Member, Move
-from contracts.sandbox.skin import Route, Skin
+from contracts.sandbox.skin import Route, Skin, to_be_shown
 
 API_KEY = "talonone-sandbox-key"
 PROGRAM = 5
@@ -31,15 +30,11 @@ _PROFILE = "/v1/loyalty_programs/{program}/profile/{id}"
 class TalonOne(Skin):
     """Profiles have the numbers that others gave them; one that is not there is made by its first session."""
 
-    name: ClassVar[str] = "talonone"
-    title: ClassVar[str] = "Talon.One (sessions and points)"
-    denied: ClassVar[tuple[int, str]] = (401, "Unauthorized")
-    credentials: ClassVar[Mapping[str, str]] = {
-        "api key": API_KEY,
-        "programme": str(PROGRAM),
-        "attribute of points": POINTS_ATTRIBUTE,
-        "profiles": PHONES,
-    }
+    name = "talonone"
+    title = "Talon.One (sessions and points)"
+    denied = (401, "Unauthorized")
+    sent: ClassVar[Mapping[str, str]] = {"Authorization": f"ApiKey-v1 {API_KEY}"}
+    credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS)
     routes: ClassVar[Mapping[str, Route]] = {
         "balances": Route(
             f"GET {_PROFILE}/balances", "endDate subledgerId includeTiers includeProjectedTier"
@@ -62,9 +57,6 @@ class TalonOne(Skin):
     def joined(self, member: Member) -> None:
         member.more.setdefault("profile", str(member.id))
 
-    def may_call(self, headers: Mapping[str, str]) -> bool:
-        return headers.get("Authorization") == f"ApiKey-v1 {API_KEY}"
-
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"message": reason, "StatusCode": status}, status)
 
@@ -84,7 +76,7 @@ class TalonOne(Skin):
         balance = {
             "activePoints": active,
             "pendingPoints": 0,
-            "spentPoints": -sum(move.points for move in member.moves if move.points < 0),
+            "spentPoints": sum(move.taken for move in member.moves),
             "expiredPoints": 0,
             "negativePoints": active - member.points,
         }

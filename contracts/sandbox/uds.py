@@ -13,10 +13,9 @@ from typing import ClassVar
 
 from contracts.crm import Operation
 from contracts.sandbox.fields import BIRTH_DATE, Row
-from contracts.sandbox.people import PHONES
 from contracts.sandbox.server import Call, Refused, Reply, basic
 from contracts.sandbox.shop import Member
-from contracts.sandbox.skin import Route, Skin
+from contracts.sandbox.skin import Route, Skin, to_be_shown
 
 COMPANY, API_KEY = "549755819292", "uds-sandbox-key"
 BASE = "/partner/v2"
@@ -28,16 +27,12 @@ _MOST, _FURTHEST = 50, 10_000
 class Uds(Skin):
     """Customers are told by the number they have in the company."""
 
-    name: ClassVar[str] = "uds"
-    title: ClassVar[str] = "UDS (points)"
-    base: ClassVar[str] = BASE
-    not_found: ClassVar[tuple[int, str]] = (404, "notFound")
-    credentials: ClassVar[Mapping[str, str]] = {
-        "base": BASE,
-        "company": COMPANY,
-        "api key": API_KEY,
-        "customers": PHONES,
-    }
+    name = "uds"
+    title = "UDS (points)"
+    base = BASE
+    not_found = (404, "notFound")
+    sent: ClassVar[Mapping[str, str]] = {"Authorization": basic(COMPANY, API_KEY)}
+    credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS)
     routes: ClassVar[Mapping[str, Route]] = {
         "settings": Route("GET /settings"),
         "customer_find": Route("GET /customers/find", "code phone uid total skipLoyaltyTotal exchangeCode"),
@@ -45,9 +40,6 @@ class Uds(Skin):
         "customer": Route("GET /customers/{id}"),
         "reward": Route("POST /operations/reward", json="points! participants! comment silent"),
     }
-
-    def may_call(self, headers: Mapping[str, str]) -> bool:
-        return headers.get("Authorization") == basic(COMPANY, API_KEY)
 
     def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
         super().authorize(operation, headers)
