@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
+
+from crm_backends.frozen import dataclass
 
 Sex = Literal["m", "f"]
 CrmCardState = Literal["active", "inactive", "blocked", "replaced"]
@@ -123,7 +125,7 @@ class Balance:
     """Points that can be spent now."""
 
 
-@dataclass(slots=True)  # not frozen, which takes three times as long to make: fifty for each card
+@dataclass(frozen=True, slots=True)
 class PointsEntry:
     """One movement of points; negative when spent."""
 

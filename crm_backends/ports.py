@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -30,6 +29,7 @@ from crm_backends.capabilities import (
     Capability,
     Support,
 )
+from crm_backends.frozen import dataclass
 from crm_backends.model import (
     Balance,
     ChannelConsents,

@@ -23,7 +23,8 @@ from adapter.api import answers, calls
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
 from adapter.api.observed_names import ObservedBook, ObservedNames
-from adapter.api.server import UNKNOWN_ROUTE, new_request_id
+from adapter.api.server import LITERAL_ROUTES, UNKNOWN_ROUTE, new_request_id
+from adapter.api.time_limit import TimeLimit
 from adapter.errors import Code, Refused
 from adapter.loyalty.fiscal import NAMES
 from adapter.loyalty.observed import places
@@ -124,11 +125,15 @@ class PublicPort:
         application = web.Application(client_max_size=server.max_body)
         router = application.router
         literal = {route.path for route in ROUTES if "{" not in route.path}
+        literal_routes = {}
         for route in routes_for(self.programme.settings):
             path = server.base_path + route.path
             for verb in route.verbs:
                 handle = self._surround(route.name, route.handler)
                 router.add_route(verb, path, handle, expect_handler=_continue)
+                if route.path in literal:
+                    literal_routes[verb, path] = handle
+        application[LITERAL_ROUTES] = literal_routes
         application[UNKNOWN_ROUTE] = unknown = self._surround("unknown", _unknown_method)
         for path in sorted(literal):
             router.add_route("*", server.base_path + path, unknown, expect_handler=_continue)
@@ -238,7 +243,7 @@ class PublicPort:
     ) -> tuple[web.StreamResponse, str | None]:
         """The call itself. Its own deadline ends a little before ``cut``, so that it can still answer."""
         deadline = Deadline.after(_to_work_in(cut))
-        async with asyncio.timeout(cut.remaining()):
+        with TimeLimit(cut.remaining()):
             result = await handler(Call(request, self.programme, deadline, name, self.observed_names))
             if isinstance(result, Streamed):
                 first = await anext(result.parts, None)

@@ -8,9 +8,9 @@ know what follows from an answer.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
+from types import TracebackType
 
 import structlog
 
@@ -35,6 +35,36 @@ Ask = Callable[[str, Deadline], Awaitable[CrmCard | None]]
 Joined = Callable[[str], Awaitable[tuple[Card | None, CrmCard | None]]]
 
 
+class _Pausing:
+    """Used with ``with`` around each question to the CRM: after an error it is not asked for some seconds.
+
+    The log says once that the CRM fails, once that it answers again. Raises ``BackendUnavailable`` while it
+    is not to be asked. A class, since a generator would cost each receipt three times as much.
+    """
+
+    __slots__ = ("_quiet_until", "_silent")
+
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
+        self._silent = False
+
+    def __enter__(self) -> None:
+        if time.monotonic() < self._quiet_until:
+            raise BackendUnavailable("the users CRM did not answer a few seconds ago")
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, BackendError):
+            self._quiet_until = time.monotonic() + _NOT_ASKED
+            if not self._silent:
+                self._silent = True
+                log.warning("card_states_not_told", reason=type(error).__name__, detail=str(error))
+        elif error is None and self._silent:
+            self._silent = False
+            log.info("card_states_told_again")
+
+
 class CrmCards:
     """The look-up by card number of the users CRM.
 
@@ -49,8 +79,7 @@ class CrmCards:
         self._ask = ask
         self._joined = joined
         self.tells_state = tells_state
-        self._quiet_until = 0.0
-        self._silent = False
+        self._pausing = _Pausing()
         self._unknown: dict[str, float] = {}
         """Numbers that nobody knew, oldest first, and until when that is remembered."""
 
@@ -67,8 +96,7 @@ class CrmCards:
 
         Raises ``BackendError`` if the CRM does not answer in time; then it is not asked for some seconds.
         """
-        self._may_be_asked()
-        with self._noticing():
+        with self._pausing:
             return await self.find(number, Deadline.after(min(_PATIENCE, deadline.remaining() / 2)))
 
     async def with_card(
@@ -81,8 +109,7 @@ class CrmCards:
         """
         try:
             if self._joined is not None:
-                self._may_be_asked()
-                with self._noticing():
+                with self._pausing:
                     return await self._joined(number)
         except BackendError:
             card = await cards.get(number)
@@ -97,26 +124,6 @@ class CrmCards:
         if not isinstance(told, BackendError):
             raise told
         return known, None if known is not None else await self.find(number, deadline)
-
-    def _may_be_asked(self) -> None:
-        if time.monotonic() < self._quiet_until:
-            raise BackendUnavailable("the users CRM did not answer a few seconds ago")
-
-    @contextlib.contextmanager
-    def _noticing(self) -> Iterator[None]:
-        """After an error the CRM is not asked for some seconds; the log says once that it fails, once that it
-        answers again."""
-        try:
-            yield
-        except BackendError as error:
-            self._quiet_until = time.monotonic() + _NOT_ASKED
-            if not self._silent:
-                self._silent = True
-                log.warning("card_states_not_told", reason=type(error).__name__, detail=str(error))
-            raise
-        if self._silent:
-            self._silent = False
-            log.info("card_states_told_again")
 
     def is_nobodys(self, number: str) -> bool:
         """Whether nobody knew this number some seconds ago."""

@@ -6,12 +6,13 @@ It may not know how they are kept, nor how a CRM is told of them.
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from adapter.errors import Code
+from crm_backends.frozen import dataclass
 from crm_backends.model import Balance, CrmCardState
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ and a new key is optional. Payloads may hold personal data: they leave the datab
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, ClassVar, Self, TypeAlias
 
 from adapter.loyalty.model import OperationKind
+from crm_backends.frozen import dataclass
 from crm_backends.model import FiscalReceipt, Profile
 
 Json: TypeAlias = Mapping[str, Any]

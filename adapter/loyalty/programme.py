@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from adapter.errors import Code, Refused
 from adapter.loyalty.crm_cards import CrmCards, OddNumbers
@@ -114,7 +114,7 @@ class Programme:
 
     def now(self) -> datetime:
         """Current time, aware, in the programme's zone."""
-        return datetime.now(UTC).astimezone(self.settings.zone)
+        return datetime.now(self.settings.zone)
 
     def new_key(self, kind: OperationKind) -> str:
         """A random idempotency key for a new operation of this kind."""

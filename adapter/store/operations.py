@@ -168,9 +168,9 @@ class PostgresLedger:
                 rows = await connection.fetch(
                     RECORD, json_text([new_json(new, sent=key in places) for key, new in by_identity.items()])
                 )
-                inserted = {}
+                inserted: dict[_Identity, Operation] = {}
                 for row in rows:
-                    key = OperationKind(row["kind"]), row["identity"]
+                    key = row["kind"], row["identity"]
                     kept = places.pop(key, None)
                     inserted[key] = recorded(by_identity[key], row, sent=kept is not None)
                     if kept is not None:

@@ -25,15 +25,15 @@ MAX_TEXT = 1000
 DRIVE_DIGITS = 16
 """Characters of a fiscal drive's number (tag 1041 of the fiscal data formats)."""
 
-_TIME = re.compile(r"\d{8}T\d{4}(?:\d{2})?")
-_TOTAL = re.compile(r"(\d{1,12})(?:[.,](\d{1,2}))?")
-_DIGITS = {"fn": re.compile(r"\d{1,16}"), "i": re.compile(r"\d{1,10}"), "fp": re.compile(r"\d{1,10}")}
+_TIME = re.compile(r"\d{8}T\d{4}(?:\d{2})?", re.ASCII)
+_TOTAL = re.compile(r"(\d{1,12})(?:[.,](\d{1,2}))?", re.ASCII)
+_MOST_DIGITS = {"fn": 16, "i": 10, "fp": 10}
 _MAX_SIGN = 4_294_967_295
 _AROUND = " \t\r\n\f\v\u00a0\"'`´“”„‟‘’‚‛«»‹›<>()[]{}"
 _BEHIND = _AROUND + ".,;:!?"
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*://")
 _BETWEEN = re.compile(r"[&;\r\n]")
-_PLAIN = re.compile("[a-z]+=[0-9A-Z.]+(?:&[a-z]+=[0-9A-Z.]+){5}(?<![.])")
+_PLAIN = re.compile(r"[A-Za-z0-9.=&]+(?<!\.)")
 _NESTED = 4
 """Texts within texts, and layers of percent-encoding, at most."""
 
@@ -87,9 +87,13 @@ def _plain(text: str) -> dict[str, str] | None:
 
     Nearly every receipt is such a text; to read any other takes several times as long.
     """
-    if len(text) > MAX_TEXT or _PLAIN.fullmatch(text) is None:
+    pairs = text.split("&")
+    if len(pairs) != len(KEYS) or len(text) > MAX_TEXT or _PLAIN.fullmatch(text) is None:
         return None
-    values = dict([pair.split("=") for pair in text.split("&")])
+    try:
+        values = dict([pair.split("=") for pair in pairs])
+    except ValueError:  # a pair has more than one sign of equality, or none
+        return None
     return values if values.keys() == _ALL else None
 
 
@@ -174,8 +178,9 @@ def receipt_of(values: Mapping[str, str], zone: ZoneInfo, *, pad_drive: bool) ->
     for key in _NEEDED:
         if not values.get(key):
             raise UnreadableReceipt(key)
-    for key, pattern in _DIGITS.items():
-        if not (values[key].isascii() and pattern.fullmatch(values[key])):
+    for key, most in _MOST_DIGITS.items():
+        digits = values[key]
+        if len(digits) > most or not (digits.isascii() and digits.isdigit()):
             raise UnreadableReceipt(key)
     if int(values["fp"]) > _MAX_SIGN:
         raise UnreadableReceipt("fp")
@@ -194,7 +199,7 @@ def receipt_of(values: Mapping[str, str], zone: ZoneInfo, *, pad_drive: bool) ->
 
 def _time(text: str, zone: ZoneInfo) -> datetime:
     text = text.upper()  # some scanners change the letter between date and time
-    if not (text.isascii() and _TIME.fullmatch(text)):
+    if _TIME.fullmatch(text) is None:
         raise UnreadableReceipt("t")
     try:
         moment = datetime.fromisoformat(text)
@@ -204,10 +209,11 @@ def _time(text: str, zone: ZoneInfo) -> datetime:
 
 
 def _kopecks(text: str) -> int:
-    match = _TOTAL.fullmatch(text) if text.isascii() else None
+    match = _TOTAL.fullmatch(text)
     if match is None:
         raise UnreadableReceipt("s")
-    kopecks = int(match[1]) * 100 + int((match[2] or "").ljust(2, "0"))
+    roubles, behind = match.groups("")
+    kopecks = int(roubles + behind.ljust(2, "0"))
     if kopecks <= 0:
         raise UnreadableReceipt("s")
     return kopecks
