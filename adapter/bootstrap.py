@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 from aiohttp import web
 
-from adapter import crms
+from adapter import background, crms
 from adapter.api.app import PublicPort
 from adapter.api.auth import Authenticator, Credential, credentials_of
 from adapter.crms import BoundCrms, can, unasked_points
@@ -312,7 +312,7 @@ class Service:
 
     def start_watch(self) -> None:
         """Look at the CRMs in this process until ``close``."""
-        self._watch_task = asyncio.create_task(self.watch.run())
+        self._watch_task = background.start(self.watch.run(), "crm_watch")
 
     async def problem(self) -> str | None:
         """Why the service is not ready, or ``None``."""
@@ -340,12 +340,12 @@ class Service:
         jobs, listens = PostgresPickedJobs(Gateway(pool, database.acquire_timeout)), not database.pooler
         self._worker = Worker(self.deliverer(), pool, self.settings.delivery.concurrency, jobs, listens)
         self.operations.find_place = self._worker.at_once.place
-        self._worker_task = asyncio.create_task(self._worker.run())
+        self._worker_task = background.start(self._worker.run(), "delivery")
         if self._housekeeping_pool is None:
             self._housekeeping_pool = await self._open_pool(_HOUSEKEEPING_CONNECTIONS)
         upkeep = PostgresUpkeep(Gateway(self._housekeeping_pool, self.settings.database.acquire_timeout))
         self._housekeeping = Housekeeping(upkeep, self.settings)
-        self._housekeeping_task = asyncio.create_task(self._housekeeping.run())
+        self._housekeeping_task = background.start(self._housekeeping.run(), "housekeeping")
 
     def deliverer(self) -> Deliverer:
         """What carries operations to the CRMs, one at a time."""

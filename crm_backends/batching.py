@@ -71,6 +71,8 @@ class Batched(Generic[Item, Result]):
     async def _do(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:
             results = await self._work([item for item, _ in batch])
+            if len(results) != len(batch):
+                raise RuntimeError(f"{len(results)} results for {len(batch)} items")
         except Exception as error:
             if len(batch) > 1 and not isinstance(error, self._errors_for_whole_batch):
                 for one in batch:

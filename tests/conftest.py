@@ -21,6 +21,9 @@ from adapter.process import embedded
 from adapter.settings import Settings
 from adapter.store.migrate import migrate
 
+from .collecting import pytest_collection_modifyitems as pytest_collection_modifyitems
+from .collecting import pytest_sessionstart as pytest_sessionstart
+
 _numbers = itertools.count(1)
 
 # What a script starts in its background ignores Ctrl-C, and so would every process that is started here.

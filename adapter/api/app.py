@@ -18,6 +18,7 @@ import structlog
 from aiohttp import HttpVersion11, web
 from multidict import CIMultiDict
 
+from adapter import background
 from adapter.api import answers, calls
 from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
@@ -112,7 +113,7 @@ class PublicPort:
 
     async def _keep_observed_names(self, application: web.Application) -> AsyncIterator[None]:
         assert self.observed is not None  # noqa: S101 - added only then
-        task = asyncio.create_task(self.observed_names.run(self.observed))
+        task = background.start(self.observed_names.run(self.observed), "observed_names")
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

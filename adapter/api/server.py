@@ -1,18 +1,23 @@
 """aiohttp's server, changed so that it never answers by itself: always our envelope, never text or HTML.
 
-That holds for bytes that are not HTTP, and for paths and verbs that the application does not have. It may not
-know which paths those are.
+That holds for bytes that are not HTTP, and for paths and verbs that the application does not have. When it
+stops it cuts nobody off whose connection was made. It may not know which paths there are.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
 import random
-from collections.abc import Awaitable, Callable
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import structlog
 from aiohttp import web
-from aiohttp.http import HttpProcessingError
+from aiohttp.http import HttpProcessingError, RawRequestMessage
 from aiohttp.web_protocol import RequestHandler
 
 from adapter.api import answers
@@ -39,6 +44,21 @@ class _Handler(RequestHandler):
     def __init__(self, manager: web.Server, *, language: Language, **options: Any) -> None:
         super().__init__(manager, **options)
         self._language = language
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came. Where it is no HTTP, a request that waits for the rest of its body is told.
+
+        aiohttp answers such bytes after the request under way, which would wait until its deadline.
+        """
+        super().data_received(data)
+        if not self._messages or isinstance(self._messages[-1][0], RawRequestMessage):
+            return
+        bodies = [body for _, body in self._messages]
+        if self._current_request is not None:
+            bodies.append(self._current_request.content)
+        for body in bodies:
+            if not body.is_eof():
+                body.set_exception(web.RequestPayloadError("the body is no HTTP"))
 
     def handle_error(
         self,
@@ -83,8 +103,14 @@ class _Server(web.Server):
         return _Handler(self, language=self._language, loop=self._loop, **self._kwargs)
 
 
+_LAST_REQUESTS, _HANDSHAKES = 0.5, 2.0
+"""Seconds for which a stop waits for the next request of connections that stand, and for TLS of the last."""
+
+
 class PublicRunner(web.AppRunner):
     """Runs the application of the public port."""
+
+    _stopping = False
 
     def __init__(self, application: web.Application, *, language: Language, shutdown_timeout: float) -> None:
         super().__init__(
@@ -102,9 +128,12 @@ class PublicRunner(web.AppRunner):
 
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
-                return await route(request)
+                response = await route(request)
             except web.HTTPException:  # from the router: our handlers raise none
-                return await unknown_route(request)
+                response = await unknown_route(request)
+            if self._stopping:
+                response.force_close()
+            return response
 
         return _Server(
             answer,
@@ -113,3 +142,59 @@ class PublicRunner(web.AppRunner):
             language=self._language,
             **made._kwargs,
         )
+
+    async def cleanup(self) -> None:
+        """Take no more connections, answer what comes over those that were made, and end.
+
+        The system makes connections by itself and keeps them until they are taken; those would be reset with
+        the listening socket, their requests unanswered. aiohttp closes idle connections, also where a request
+        is on its way.
+        """
+        self._stopping = True
+        sites: list[web.BaseSite] = list(self.sites)
+        for site in sites:
+            await self._take_what_waits(site)
+        if self.server is not None and sites:
+            tls = any(site._ssl_context is not None for site in sites)
+            await self._answer_what_comes(self.server, at_least=_LAST_REQUESTS if tls else 0.0)
+        await super().cleanup()
+
+    async def _take_what_waits(self, site: web.BaseSite) -> None:
+        """Stop listening, having taken every connection that the system had made until then."""
+        listening: Any = site._server
+        sockets = [] if listening is None else listening.sockets
+        # A second handle on each, since the loop closes its own when it stops listening.
+        ours = [socket.socket(fileno=os.dup(one.fileno())) for one in sockets]
+        await site.stop()
+        made: list[socket.socket] = []
+        for one in ours:
+            with one:
+                one.setblocking(False)
+                with contextlib.suppress(OSError):  # BlockingIOError: that was the last
+                    while True:
+                        made.append(one.accept()[0])
+                        made[-1].setblocking(False)
+        if made:
+            await self._take(made, site._ssl_context)
+
+    async def _take(self, made: Sequence[socket.socket], context: ssl.SSLContext | None) -> None:
+        """Serve these connections, as if the loop had taken them."""
+        loop, server = asyncio.get_running_loop(), self.server
+        assert server is not None  # noqa: S101 - there was a site
+        taking = (loop.connect_accepted_socket(server, one, ssl=context) for one in made)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(_HANDSHAKES, self._shutdown_timeout)):
+                await asyncio.gather(*taking, return_exceptions=True)
+
+    async def _answer_what_comes(self, server: web.Server, *, at_least: float) -> None:
+        """Wait a little for requests on connections that have none under way; each answer closes one.
+
+        ``at_least``: seconds, for connections that are not seen yet, since they agree upon TLS.
+        """
+        await asyncio.sleep(at_least)
+        loop = asyncio.get_running_loop()
+        until = loop.time() + min(_LAST_REQUESTS, self._shutdown_timeout)
+        while any(one._current_request is None for one in server.connections):
+            if loop.time() > until:
+                break
+            await asyncio.sleep(0.02)

@@ -139,6 +139,7 @@ def proof(
                 {
                     "kind": kind.value,
                     "proof": visibility.proof.value,
+                    "since": visibility.changed_at,
                     "worst_seconds": round(visibility.worst_seconds, 3),
                     "found": visibility.found,
                     "last_found": visibility.proved_at,
@@ -149,14 +150,14 @@ def proof(
     if forget is not None:
         return
     if as_json:
-        say_json(
-            [one | {"last_found": one["last_found"] and for_programs(one["last_found"])} for one in shown]
-        )
+        moments = ("since", "last_found")
+        say_json([one | {name: one[name] and for_programs(one[name]) for name in moments} for one in shown])
         return
     for one in shown:
         last = for_people(one["last_found"], settings.zone) if one["last_found"] else "never"
+        since = f" since {for_people(one['since'], settings.zone)}" if one["since"] else ""
         say(
-            f"{one['kind']}: {one['proof'].replace('_', ' ')}, found {one['found']} times, "
+            f"{one['kind']}: {one['proof'].replace('_', ' ')}{since}, found {one['found']} times, "
             f"at worst after {one['worst_seconds']:g} s, last {last}"
         )
     if not shown:

@@ -20,7 +20,7 @@ from adapter.delivery.later import Later
 from adapter.delivery.ports import DeliveryLedger
 from adapter.delivery.proof import TIMES_WORST, Proofs
 from adapter.loyalty.model import Operation, OperationKind
-from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Written
+from crm_backends.ports import BackendError, Deadline, Outcome, Reconciliation, Refusal, Written
 
 log = structlog.get_logger("delivery")
 
@@ -84,5 +84,7 @@ class Absence:
             log.error("crm_misses_what_it_confirmed", operation=control.id, kind=kind)
             self.proofs.look_for(control, time.monotonic())
             return False
+        if written.outcome is not Outcome.DONE and written.refusal is not Refusal.KEY_TAKEN:
+            return False  # that it cannot tell shows nothing; with other contents it is there all the same
         self._confirmed[kind] = now
         return True

@@ -17,12 +17,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
+from adapter import background
 from adapter.delivery.ports import PickedJobs
 from adapter.loyalty.model import Operation, OperationKind
 from adapter.loyalty.ports import StoreUnavailable
 from crm_backends.ports import Deadline
 
-_TIDY_EVERY = 0.1  # seconds
+_TIDYING = "at_once_jobs"
+_TIDY_EVERY, _TIDY_AFTER_FAILURE = 0.1, 1.0  # seconds
 _BEAT_EVERY = 5.0  # seconds; others take a job over whose heartbeat is 15 seconds old
 
 Carry = Callable[["KeptPlace", Operation], Awaitable[timedelta | None]]
@@ -77,9 +79,9 @@ class AtOnce:
 
     def start(self, place: KeptPlace, operation: Operation, job_id: int) -> None:
         """Deliver in the background what has a place."""
-        self._running[job_id] = asyncio.create_task(self._deliver(place, operation, job_id))
+        self._running[job_id] = background.start(self._deliver(place, operation, job_id), "at_once")
         if self._tidying is None:
-            self._tidying = asyncio.create_task(self._tidy())
+            self._tidying = background.start(self._tidy(), _TIDYING)
 
     async def _deliver(self, place: KeptPlace, operation: Operation, job_id: int) -> None:
         try:
@@ -96,18 +98,21 @@ class AtOnce:
 
     async def _tidy(self) -> None:
         """Remove the jobs of what is over, and keep the heartbeats of the others, while there are any."""
-        beaten = time.monotonic()
+        beaten, pause = time.monotonic(), _TIDY_EVERY
         try:
             while self._running or self._finished:
-                await asyncio.sleep(_TIDY_EVERY)
-                with contextlib.suppress(StoreUnavailable):  # a job that comes once more finds nothing to do
+                await asyncio.sleep(pause)
+                pause = _TIDY_AFTER_FAILURE
+                # Where it fails, a job comes once more and finds nothing to do.
+                with background.survived(_TIDYING), contextlib.suppress(StoreUnavailable):
+                    if self._running and time.monotonic() - beaten > _BEAT_EVERY:
+                        beaten = time.monotonic()
+                        await self.jobs.keep(list(self._running))
                     finished = list(self._finished)
                     if finished:
                         await self.jobs.finish(finished)
                         del self._finished[: len(finished)]
-                    if self._running and time.monotonic() - beaten > _BEAT_EVERY:
-                        beaten = time.monotonic()
-                        await self.jobs.keep(list(self._running))
+                    pause = _TIDY_EVERY
         finally:
             self._tidying = None
 

@@ -95,7 +95,14 @@ class Doubts:
             raise Later(self.endings.pause(tries + 1)) from None
         self.answering[operation.kind].answered()
         if written.outcome is Outcome.NOT_SENT and self._needs_proof(operation.kind):
-            if not await self._is_absent(operation, patience):
+            try:
+                if not await self._is_absent(operation, patience):
+                    return
+            except Later:
+                # We look too seldom to know that it answers, or it never finds a control operation.
+                if not self.endings.is_overdue(operation):
+                    raise
+                await self.endings.hold(operation, NOT_FOUND_UNPROVED)
                 return
         elif written.outcome is Outcome.DONE:
             if operation.answering_since is not None:

@@ -23,6 +23,7 @@ from adapter.delivery.later import Later
 from adapter.delivery.ports import DeliveryLedger
 from adapter.delivery.proof import Proofs
 from adapter.loyalty.coupon_triggers import receipt_credited
+from adapter.loyalty.idempotency_keys import receipt_key
 from adapter.loyalty.model import (
     CERTAINLY_NOT_SENT,
     CONFLICT,
@@ -33,6 +34,7 @@ from adapter.loyalty.model import (
     OperationKind,
     OperationState,
 )
+from adapter.loyalty.payloads import ReceiptPayload
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.loyalty.programme import Programme, kinds_looked_for
 from adapter.loyalty.refusal_codes import refusal_code
@@ -42,6 +44,8 @@ from crm_backends.ports import Outcome, Reconciliation, Refusal, Written
 
 log = structlog.get_logger("delivery")
 
+_OVERDUE = 2
+"""After so many times ``give_up_after`` a doubt waits for a person, whatever it was waiting for."""
 _LONGEST = 500  # characters of what a CRM calls something
 
 Step: TypeAlias = Literal["sent", "reconciled"]
@@ -120,7 +124,7 @@ class Endings:
             self._leave_to_others()
 
     async def _write_once(self, operation: Operation, written: Written) -> Operation | None:
-        done = written.outcome is Outcome.DONE
+        done, nobody = written.outcome is Outcome.DONE, written.refusal is Refusal.NO_SUCH_CUSTOMER
         state = OperationState.DONE if done else OperationState.REFUSED
         if done and operation.kind is OperationKind.RECEIPT:
             await receipt_credited(self.programme, operation)
@@ -132,8 +136,22 @@ class Endings:
             crm_reference=_storable(", ".join(written.entries) or written.crm_reference),
             message=_storable(written.message),
             reason=DONE_TWICE if written.entries else None,
-            nobody=written.refusal is Refusal.NO_SUCH_CUSTOMER,
+            nobody=nobody,
+            known_by_key=nobody and self._is_known_by_key(operation),
             detail=written.reason,
+        )
+
+    def _is_known_by_key(self, operation: Operation) -> bool:
+        """Whether the CRM honours our key, and the same receipt has this one when it comes again: operations
+        that were recorded by programs of long ago, or with keys of another length, have others."""
+        payload = operation.payload
+        if not isinstance(payload, ReceiptPayload):
+            return False
+        receipt, length = payload.receipt, self.programme.key_lengths[operation.kind]
+        return (
+            self.programme.reconciliation[operation.kind] is Reconciliation.KEY
+            and receipt_key(receipt.fiscal_drive, receipt.document, receipt.sign, length)
+            == operation.idempotency_key
         )
 
     async def _start_control_lookup(self, operation: Operation, done_at: float) -> bool:
@@ -194,6 +212,10 @@ class Endings:
     def is_late(self, operation: Operation) -> bool:
         """Whether it has been under way for as long as anything is tried."""
         return operation.age > timedelta(seconds=self.settings.give_up_after)
+
+    def is_overdue(self, operation: Operation) -> bool:
+        """Whether it has been under way for so long that nothing is waited for any more."""
+        return operation.age > timedelta(seconds=_OVERDUE * self.settings.give_up_after)
 
     async def hold_unsent(self, operation: Operation, detail: str | None = None) -> None:
         """Have a person look at what this attempt did not bring to the CRM."""

@@ -50,12 +50,14 @@ class DeliveryLedger(Protocol):
         message: str | None = None,
         reason: str | None = None,
         nobody: bool = False,
+        known_by_key: bool = False,
         detail: str | None = None,
     ) -> Operation | None:
         """Write how this attempt ended; ``None`` when a later attempt has taken over.
 
         ``reason``: why it waits for a person, one of a few. ``detail``: what the driver said; both in words
         of ours that quote nothing. ``nobody``: it is refused because the CRM knows no such customer.
+        ``known_by_key``: should it come again, and have been done, the CRM would know it by its key.
         """
 
     async def again(self, operation: Operation, detail: str | None = None) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import structlog
 import tenacity
 
+from adapter import background
 from adapter.loyalty.model import Operation, OperationKind
 from adapter.loyalty.ports import Proof, StoreUnavailable, Visibility, VisibilityBook
 from adapter.settings import Delivery
@@ -36,6 +37,7 @@ _AT_ONCE = 4
 _MOST_WATCHED = 200
 """Operations that were sent again and may turn out to be doubled, per process."""
 _FRESH = 2.0  # seconds for which what the store says is believed
+_WATCHING = "watch_for_doubles"
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 30.0  # seconds between two looks for the same
 
 Ask = Callable[[Operation, Deadline], Awaitable[Written]]
@@ -147,7 +149,7 @@ class Proofs:
                     with contextlib.suppress(StoreUnavailable):
                         await afterwards()
 
-        task = asyncio.create_task(looking())
+        task = background.start(looking(), "proof")
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
@@ -164,13 +166,13 @@ class Proofs:
             while time.monotonic() < until:
                 await asyncio.sleep(wait)
                 wait *= TIMES_WORST
-                with contextlib.suppress(BackendError, StoreUnavailable):
+                with background.survived(_WATCHING), contextlib.suppress(BackendError, StoreUnavailable):
                     found = await self.ask(operation, Deadline.after(self.settings.call_timeout))
                     await self.found(operation, found)
                     if found.entries:
                         return
 
-        task = asyncio.create_task(watching())
+        task = background.start(watching(), _WATCHING)
         self._watched.add(task)
         task.add_done_callback(self._watched.discard)
 

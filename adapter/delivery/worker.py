@@ -91,9 +91,9 @@ class Worker:
     async def _run_queue(self) -> None:
         pause = _FIRST_PAUSE
         while not self._stopping.is_set():
-            self._manager = self._build()
             started = time.monotonic()
             try:
+                self._manager = self._build()
                 await self._manager.run(
                     dequeue_timeout=_LOOK_AGAIN,
                     batch_size=self.concurrency,

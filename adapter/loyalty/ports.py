@@ -182,7 +182,6 @@ class Visibility:
     """How often a confirmed write was looked for and found."""
     proved_at: datetime | None = None
     """When a confirmed write was last found."""
-    looked_at: datetime | None = None
     changed_at: datetime | None = None
     """When ``proof`` last changed."""
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 import structlog
 
+from adapter import background
 from crm_backends.ports import Backend, BackendError, Finding, NoticesAbsence, TellsLoad, TellsStanding
 
 log = structlog.get_logger("crm")
@@ -68,7 +69,8 @@ class CrmWatch:
         """Look at all CRMs, again and again, until cancelled."""
         backends = {id(backend): backend for backend in self._by_port.values() if backend is not None}
         while True:
-            await asyncio.gather(*(self._look(backend) for backend in backends.values()))
+            with background.survived("crm_watch"):
+                await asyncio.gather(*(self._look(backend) for backend in backends.values()))
             await asyncio.sleep(self._every)
 
     async def _look(self, backend: Backend) -> None:
@@ -108,4 +110,8 @@ async def _first_wrong(backend: Backend) -> Finding | None:
     except BackendError as error:
         reason, _, remedy = str(error).partition("; ")
         return Finding(backend.name, False, reason, remedy)
+    except Exception as error:
+        reason = type(error).__name__
+        log.exception("crm_look_failed", crm=backend.name, reason=reason)
+        return Finding(backend.name, False, f"looking at it failed: {reason}", "koshelek-adapter check")
     return next((finding for finding in findings if not finding.ok), None)

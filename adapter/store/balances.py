@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import structlog
 
+from adapter import background
 from adapter.loyalty.ports import StoreUnavailable
 from adapter.store.pool import Gateway
 from crm_backends.model import Balance
@@ -30,7 +31,7 @@ class PostgresBalances:
     def note(self, number: str, balance: Balance) -> None:
         self._notes[number] = balance
         if self._writer is None or self._writer.done():
-            self._writer = asyncio.create_task(self._write_off())
+            self._writer = background.start(self._write_off(), "balances")
 
     async def _write_off(self) -> None:
         while self._notes:

@@ -83,12 +83,15 @@ END = """
            request = CASE WHEN kind = 'registration' AND ended.state IN ('done', 'refused')
                           THEN '{}' ELSE request END,
            -- A promo code or a person may come again; a receipt is refused for good, unless the CRM does not
-           -- know its customer yet, and then only if no attempt of it can have got there.
+           -- know its customer yet, and then only if no attempt of it can have got there, or the CRM would
+           -- know it again by its key.
            live = ended.state <> 'refused'
-               OR (kind = 'receipt' AND (operation.doubted OR NOT ended.nobody))
+               OR (kind = 'receipt'
+                   AND NOT (ended.nobody AND (ended.known_by_key OR NOT operation.doubted)))
       FROM jsonb_to_recordset($1::jsonb)
            AS ended (operation_id bigint, attempt int, state text, code text, points numeric,
-                     crm_reference text, message text, reason text, nobody boolean, detail text)
+                     crm_reference text, message text, reason text, nobody boolean,
+                     known_by_key boolean, detail text)
      WHERE operation.id = ended.operation_id AND operation.id = ANY((SELECT $2::bigint[])::bigint[])
        AND operation.attempt = ended.attempt
        AND CASE operation.state WHEN 'sent' THEN true

@@ -80,6 +80,7 @@ class _Ending:
     message: str | None
     reason: str | None
     nobody: bool
+    known_by_key: bool
     detail: str | None
 
     def to_json(self) -> dict[str, object]:
@@ -94,6 +95,7 @@ class _Ending:
             "message": self.message,
             "reason": self.reason,
             "nobody": self.nobody,
+            "known_by_key": self.known_by_key,
             "detail": self.detail,
         }
 
@@ -341,15 +343,28 @@ class PostgresLedger:
         message: str | None = None,
         reason: str | None = None,
         nobody: bool = False,
+        known_by_key: bool = False,
         detail: str | None = None,
     ) -> Operation | None:
         """Write how this attempt ended; ``None`` when a later attempt has taken over.
 
         ``reason``: why it waits for a person, one of a few. ``detail``: what the driver said; both in words
         of ours that quote nothing. ``nobody``: it is refused because the CRM knows no such customer.
+        ``known_by_key``: should it come again, and have been done, the CRM would know it by its key.
         """
         ended = await self._ending(
-            _Ending(operation, state, code, points, crm_reference, message, reason, nobody, detail)
+            _Ending(
+                operation,
+                state,
+                code,
+                points,
+                crm_reference,
+                message,
+                reason,
+                nobody,
+                known_by_key,
+                detail,
+            )
         )
         if ended is not None:
             self._waiters.tell(ended)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from adapter.store.pool import Gateway
 
-_COLUMNS = "state, worst_seconds, found, proved_at, looked_at, changed_at"
+_COLUMNS = "state, worst_seconds, found, proved_at, changed_at"
 _ALL = f"SELECT kind, crm, {_COLUMNS} FROM koshelek.visibility"  # noqa: S608
 # What another CRM has shown counts for nothing. What was refuted stays so until a person says otherwise.
 _FOUND = f"""
@@ -66,7 +66,6 @@ def _visibility(row: asyncpg.Record) -> Visibility:
         worst_seconds=row["worst_seconds"],
         found=row["found"],
         proved_at=row["proved_at"],
-        looked_at=row["looked_at"],
         changed_at=row["changed_at"],
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
+from adapter import background
 from adapter.loyalty.model import FINAL, FOR_A_PERSON, Operation
 
 _OVER = FINAL | FOR_A_PERSON
@@ -34,7 +35,7 @@ class Waiters:
         ended: asyncio.Future[Operation] = loop.create_future()
         self._waiting.setdefault(operation.id, set()).add(ended)
         if self._poller is None:
-            self._poller = asyncio.create_task(self._poll())
+            self._poller = background.start(self._poll(), "waiters")
         # asyncio.timeout would cost several times as much, and every receipt waits.
         limit = loop.call_later(seconds, _let_go, ended, operation)
         try:

@@ -23,6 +23,8 @@ from contracts.sandbox.skin import Route, Skin, to_be_shown
 
 DATABASE, USER, API_KEY = "shop", 7, "odoo-sandbox-key"
 PROGRAM, PRODUCT = 2, 4
+REWARD = 100
+"""Points for which the programme has a reward."""
 BIRTH_DATE = "x_birth_date"
 """A field that a shop has added to its contacts; Odoo itself has none."""
 _KEYS = {"database": DATABASE, "api_key": API_KEY}
@@ -38,6 +40,12 @@ _STATUSES = {
     "builtins.ValueError": 500,
 }
 """Of errors by ``/json/2``; by JSON-RPC all of them are 200."""
+_NOTICE: Row = {
+    "type": "ir.actions.client",
+    "tag": "display_notification",
+    "params": {"type": "info", "title": "Rewards Available", "next": {"type": "ir.actions.act_window_close"}},
+}
+"""What Odoo 19 answers in the place of true where the customer has points for a reward."""
 
 
 class Odoo(Skin):
@@ -172,7 +180,8 @@ class Odoo(Skin):
         told = {
             **member.told(self.fields),
             "name": member.full_name("last_name", "first_name", "patronymic"),
-            "phone_sanitized": member.phone,
+            # Odoo 18 reads the mobile number first; Odoo 19 has none.
+            "phone_sanitized": member.more.get("mobile") or member.phone,
             "email_normalized": (member.email or "").lower(),
             "active": not member.more.get("archived", False),
         }
@@ -233,7 +242,8 @@ class Odoo(Skin):
             points, member = self._confirm(order), str(order["partner_id"][0])
             key = order["client_order_ref"] or None
             self.record(call, "points.credit", customer=member, amount=points, reference=key)
-        return Reply(True)
+        claimable = any(self.shop.members[order["partner_id"][0]].points >= REWARD for order in orders)
+        return Reply(_NOTICE if claimable else True)
 
     def _confirm(self, order: Row) -> Decimal:
         points: Decimal = (order["amount_total"] * self.rate).quantize(Decimal("0.01"), ROUND_DOWN)
@@ -252,7 +262,7 @@ class Odoo(Skin):
 
     def cards(self, call: Call) -> Reply:
         rows = [
-            {"id": member.id, "partner_id": member.id, "program_id": PROGRAM, "points": member.points}
+            {"id": member.id, "partner_id": member.id, "program_id": PROGRAM, "points": _added_up(member)}
             for member in self.shop.find(lambda one: bool(one.moves))
         ]
         return self._search(call, rows)
@@ -265,8 +275,8 @@ class Odoo(Skin):
                 "card_id.program_id": PROGRAM,
                 "order_model": "sale.order" if move.key else False,
                 "order_id": int(move.key) if move.key else False,
-                "issued": move.given,
-                "used": move.taken,
+                "issued": float(move.given),
+                "used": float(move.taken),
                 "description": move.text,
                 "create_date": local_time(move.at),
             }
@@ -279,6 +289,14 @@ class Odoo(Skin):
 
     def products(self, call: Call) -> Reply:
         return self._search(call, [{"id": PRODUCT, "type": "service"}])
+
+
+def _added_up(member: Member) -> float:
+    """One movement after the other in binary fractions, as Odoo keeps them."""
+    total = 0.0
+    for move in member.moves:
+        total += float(move.points)
+    return total
 
 
 application = Odoo.application

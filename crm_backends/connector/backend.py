@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
 from crm_backends.connector.compiling import compiled
+from crm_backends.connector.judging import decided
 from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.plans import Plan, Program, Ruling
 from crm_backends.connector.proving import auth_of, can_renew, logins_of
 from crm_backends.connector.reading import Loaded
 from crm_backends.connector.reconciling import reconciled
 from crm_backends.connector.results import Reader, amount, identifier, text_or_nothing
-from crm_backends.connector.running import NothingFound, Run, Runner, decided
+from crm_backends.connector.running import NothingFound, Run, Runner
 from crm_backends.connector.scope import CannotTell
+from crm_backends.connector.turns import Turns
 from crm_backends.http import Auth, HttpClient, HttpSettings
 from crm_backends.http.driver import HttpDriver, Probe, ProbeFailed
 from crm_backends.http.wire import Exchanger
@@ -61,8 +64,9 @@ class ConnectorBackend(HttpDriver):
         self._program = self.programs[programme]
         self._statics = statics_of(self._program, settings)
         self._reader = Reader(programme)
+        self._turns = Turns()
         self._wire: WireOf = None
-        self._now = _this_moment
+        self._now: Callable[[], datetime] = partial(datetime.now, UTC)
         client, self._runner = self._connected()
         super().__init__(client)
 
@@ -78,7 +82,7 @@ class ConnectorBackend(HttpDriver):
             renews=renews,
             looks_at_headers=self._program.looks_at_headers,
             content=self._program.content,
-            now=lambda: self._now(),
+            now=self._now,
         )
         return client, runner
 
@@ -105,6 +109,7 @@ class ConnectorBackend(HttpDriver):
     def replace_clock(self, now: Callable[[], datetime]) -> None:
         """Have expressions take ``now`` from something else, so that what is sent can be compared."""
         self._now = now
+        self._runner.replace_clock(now)
 
     # -- life ------------------------------------------------------------------------------------------
 
@@ -120,7 +125,7 @@ class ConnectorBackend(HttpDriver):
 
     async def _ask_check(self, deadline: Deadline) -> None:
         try:
-            await self._runner.read(self._program.check, self._runner.begin("check", deadline))
+            await self._runner.read(self._program.check, self._runner.begin("check", deadline, {}))
         except NothingFound:
             raise ProbeFailed(f"{self.name}: finds nothing where check asks", _MISFIT) from None
 
@@ -132,12 +137,12 @@ class ConnectorBackend(HttpDriver):
             raise NotSupported(f"{operation}: {self.capabilities[operation].note}")
         return plan
 
-    def _begin(self, operation: str, deadline: Deadline, asked: Mapping[str, Any], **names: Any) -> Run:
-        return self._runner.begin(operation, deadline, input=dict(asked), **names)
+    def _begin(self, operation: str, deadline: Deadline, asked: dict[str, Any], **names: Any) -> Run:
+        return self._runner.begin(operation, deadline, {"input": asked, **names})
 
     async def _read(self, plan: Plan, run: Run) -> list[dict[str, Any]]:
         """The contexts of what a read gives; raises ``NothingFound``."""
-        ruling = self._at_once(plan, run)
+        ruling = self._at_once(plan, run) if plan.at_once else None
         said = None if ruling is None else ruling.decides
         if said in ("nothing", "no_such_customer"):
             raise NothingFound(customer=said == "no_such_customer")
@@ -146,7 +151,10 @@ class ConnectorBackend(HttpDriver):
         if ruling is not None:
             raise BackendMisconfigured(self._runner.told_at_once(ruling, run))
         await self._runner.read(plan.steps, run)
-        return self.worked_out(lambda: self._runner.rows(plan.mapping, run))
+        try:
+            return self._runner.rows(plan.mapping, run)
+        except CannotTell as error:
+            raise self._runner.untold(error) from None
 
     def _at_once(self, plan: Plan, run: Run) -> Ruling | None:
         return self.worked_out(lambda: decided(plan.at_once, run.context))
@@ -159,7 +167,7 @@ class ConnectorBackend(HttpDriver):
             raise self._runner.untold(error) from None
 
     async def _write(
-        self, operation: str, deadline: Deadline, asked: Mapping[str, Any], key: str | None = None
+        self, operation: str, deadline: Deadline, asked: dict[str, Any], key: str | None = None
     ) -> Written:
         plan = self._plan(operation)
         names = {} if key is None else {"idempotency_key": key}
@@ -172,7 +180,7 @@ class ConnectorBackend(HttpDriver):
         if plan.alone is None:
             return await self.finish(plan, run)
         mark = self.worked_out(lambda: plan.alone.value(run.context) if plan.alone else None)
-        async with self._runner.alone((operation, str(mark)), deadline) as got:
+        async with self._turns.alone((operation, str(mark)), deadline) as got:
             if not got:
                 return Written.not_sent(f"{self.name}: another call about the same is under way")
             return await self.finish(plan, run)
@@ -196,7 +204,7 @@ class ConnectorBackend(HttpDriver):
         return Written.done(made, asked if points is None else points, message)
 
     async def _reconcile(
-        self, operation: str, deadline: Deadline, asked: Mapping[str, Any], key: str, since: datetime | None
+        self, operation: str, deadline: Deadline, asked: dict[str, Any], key: str, since: datetime | None
     ) -> Written:
         run = self._begin(operation, deadline, asked, idempotency_key=key, since=since)
         return await reconciled(self._plan(operation), run, self._runner, self._reader, self.finish)
@@ -229,10 +237,6 @@ class ConnectorBackend(HttpDriver):
         if found is None and self._at_once(plan, run) is None:
             raise HolderUnnamed(_UNNAMED.format(self.name))
         return found
-
-
-def _this_moment() -> datetime:
-    return datetime.now(UTC)
 
 
 def person_of(profile: Profile) -> dict[str, Any]:

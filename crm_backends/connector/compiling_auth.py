@@ -5,6 +5,7 @@ It may not know any operation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,6 +25,7 @@ _NO_ANSWER = dict.fromkeys(
     ("body", "status", "headers", "content"),
     "there is no answer yet; save what is needed of an earlier step, and use steps.name.field",
 )
+_SECRET = re.compile(r"\bsecrets\b")
 _NO_ROW = {"row": "it is there where rows are looked at one by one: in where and in the result"}
 WatchAt = Callable[[Path], Watch]
 _ANSWER: Mapping[str, Any] = {"body": None, "status": None, "headers": None}
@@ -110,6 +112,8 @@ class AuthCompiler:
                 (*path, "auth"), f'there is no auth "{auth}"', nearest(auth or "", self._model.other_auth)
             )
         self._look_at_headers(request.headers or {}, (*path, "headers"))
+        if not isinstance(request, Login):  # it carries what is written into it, and nothing of auth
+            self._look_at_host(request, address, (*path, method))
         return Sending(
             method=method.upper(),
             path=self._templates.path(address, scope, (*path, method)),
@@ -122,6 +126,23 @@ class AuthCompiler:
             takes_text=request.takes_text is True,
             where=self._where(path),
         )
+
+    def _look_at_host(self, request: Request, address: str, path: Path) -> None:
+        """Credentials go to another host only where the file says which."""
+        if "://" not in address[:8] or _origin(address) == _origin(self._model.base_url or ""):
+            return
+        if self._model.auth and request.auth is None:
+            self._wrong(
+                path,
+                "this host is not base_url's, and it would be sent the credentials of auth",
+                "write auth: none here, or the name of one of other_auth that is meant for it",
+            )
+        for name in (name for name, value in self._model.headers.items() if _SECRET.search(value)):
+            self._wrong(
+                path,
+                f"this host is not base_url's, and it would be sent the secret in the header {name}",
+                "move the header from headers to auth, and write auth: none here",
+            )
 
     def _look_at_headers(self, headers: Mapping[str, str], path: Path) -> None:
         for name, value in headers.items():
@@ -185,3 +206,9 @@ class AuthCompiler:
             has=self._has(login, answered, path),
             sent=sent,
         )
+
+
+def _origin(url: str) -> tuple[str, str]:
+    """Where a whole URL leads; what is filled in may be any place."""
+    scheme, _, rest = url.partition("://")
+    return scheme.lower(), rest.partition("/")[0].lower()

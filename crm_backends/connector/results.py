@@ -47,14 +47,26 @@ class Reader:
     ) -> Any:
         """One field of a result; nothing where the connector does not give it. Raises ``CannotTell``."""
         code = result.get(name)
-        return None if code is None else _of_its_kind(code, name, code.value(context), read)
+        if code is None:
+            return None
+        value = code.value(context)
+        try:
+            return read(value)
+        except (Unfit, ValueError) as error:
+            raise _of_another_kind(code, name, error) from None
 
     def told(
         self, result: Mapping[str, Expression], name: str, context: Mapping[str, Any], read: Read
     ) -> Any:
         """The same of what the answer has to have, if only as nothing. Raises ``CannotTell``, ``Lacks``."""
         code = result.get(name)
-        return None if code is None else _of_its_kind(code, name, code.there(context), read)
+        if code is None:
+            return None
+        value = code.there(context)
+        try:
+            return read(value)
+        except (Unfit, ValueError) as error:
+            raise _of_another_kind(code, name, error) from None
 
     def needed(
         self, result: Mapping[str, Expression], name: str, context: Mapping[str, Any], read: Read
@@ -190,12 +202,9 @@ def look_at_constant(region: str, operation: str, name: str, value: Any) -> None
         read(value)
 
 
-def _of_its_kind(code: Expression, name: str, value: Any, read: Read) -> Any:
-    try:
-        return read(value)
-    except (Unfit, ValueError) as error:
-        cause = str(error) if isinstance(error, Unfit) else "the value cannot be read"
-        raise CannotTell(f"{code.where}: {name}: {cause}") from None
+def _of_another_kind(code: Expression, name: str, error: Exception) -> CannotTell:
+    cause = str(error) if isinstance(error, Unfit) else "the value cannot be read"
+    return CannotTell(f"{code.where}: {name}: {cause}")
 
 
 def text_or_nothing(value: Any) -> str | None:

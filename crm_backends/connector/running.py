@@ -1,24 +1,22 @@
-"""Steps, one after another: what is sent, what its answer means, what is kept of it, and when to stop.
+"""Steps, one after another: what is sent, what is kept of its answer, and when to stop.
 
 Doubt is the default. What fails before the committing call was sent has not been done; what fails afterwards
-is not known. It may not know what the port wanted, nor any CRM.
+is not known. What an answer says is in ``judging``. It may not know what the port wanted, nor any CRM.
 
 Reads and writes are in one module: a step runs alike in both, and only what its failure means differs.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from crm_backends.connector.judging import Judge, by_status
 from crm_backends.connector.plans import Paging, ResultMapping, Ruling, StepPlan
 from crm_backends.connector.scope import CannotTell, Expression, Lacks
-from crm_backends.connector.sending import details_of, headers_of
-from crm_backends.connector.vocabulary import UNDECIDED
+from crm_backends.connector.sending import details_of
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (
     BackendCredentials,
@@ -87,24 +85,26 @@ class Runner:
         content: Expression | None,
         now: Callable[[], datetime],
     ) -> None:
-        self._content = content
+        self._judge = Judge(looks_at_headers=looks_at_headers, content=content)
         self._now = now
-        self._looks_at_headers = looks_at_headers
         self._name = name
         self._client = client
         self._statics = statics
         self._renews = renews
-        self._lines: dict[object, tuple[asyncio.Lock, int]] = {}
 
     def replace_statics(self, statics: Mapping[str, Any]) -> None:
         """Have ``settings`` and ``secrets`` be these, for operations that begin from now on."""
         self._statics = statics
 
-    def begin(self, operation: str, deadline: Deadline, **names: Any) -> Run:
+    def replace_clock(self, now: Callable[[], datetime]) -> None:
+        """Have ``now`` be told by this, for operations that begin from now on."""
+        self._now = now
+
+    def begin(self, operation: str, deadline: Deadline, names: Mapping[str, Any]) -> Run:
         """A run with these names in its context."""
-        run = Run(operation, {**self._statics, "now": self._now(), **names}, deadline)
-        run.context["steps"] = run.kept
-        return run
+        kept: dict[str, Any] = {}
+        context = {**self._statics, "now": self._now(), **names, "steps": kept}
+        return Run(operation, context, deadline, kept=kept)
 
     # -- reads -----------------------------------------------------------------------------------------
 
@@ -181,9 +181,9 @@ class Runner:
                 f"{self._name}: {run.operation}: there are more than {plan.most} pages"
             )
 
-    async def _asked(self, step: StepPlan, run: Run, more: More = None) -> Reply:
+    def _asked(self, step: StepPlan, run: Run, more: More = None) -> Awaitable[Reply]:
         path, details = self._details(step, run, more)
-        return await self._client.read(step.sending.method, path, **details)
+        return self._client.read(step.sending.method, path, **details)
 
     def _look(self, step: StepPlan, run: Run, reply: Reply) -> None:
         """What the answer to a read says; what it saves is kept."""
@@ -196,7 +196,7 @@ class Runner:
         if said == "unknown" and run.reconciling:
             raise CannotReconcile
         if said is None:
-            raise self._by_status(step, run, reply)
+            raise by_status(step, reply, self._name, run.operation)
         if said != "ok":
             raise self._error(said, run)
         self._save(step, run)
@@ -262,7 +262,7 @@ class Runner:
                     f"{self._name}: {run.operation}: an answer that nothing names (status {reply.status})"
                 )
                 return Written.unknown(reason)
-            return self._failed(self._by_status(step, run, reply), run)
+            return self._failed(by_status(step, reply, self._name, run.operation), run)
         if said == "ok":
             run.committed = run.committed or step.commits
             self._save(step, run)
@@ -307,65 +307,30 @@ class Runner:
         path, details = details_of(step.sending, context, run.deadline, more)
         if step.accept:
             details["accept"] = step.accept
-        if self._renews and step.turns_away:
+        if self._renews and (step.turns_away or 401 in step.accept):
             details["turned_away"] = lambda reply: self._turned_away(step, run, reply)
         return path, details
 
-    def _turned_away(self, step: StepPlan, run: Run, reply: Reply) -> bool:
+    def _turned_away(self, step: StepPlan, run: Run, reply: Reply) -> bool | None:
+        """``None``: nothing names this answer."""
         try:
-            return self._ruled(step, run, reply) == "credentials"
+            said = self._ruled(step, run, reply)
         except CannotTell:
-            return False
+            return None
+        return None if said is None else said == "credentials"
 
     def _ruled(self, step: StepPlan, run: Run, reply: Reply, *, sent: bool = False) -> str | None:
-        """What the first outcome that holds says, or ``ok``; nothing where neither is told.
+        """What the answer says (``Judge.said``).
 
         Raises ``CannotTell``; where the call was ``sent`` to change something, it counts as such.
         """
-        context, run.excused = run.context, False
-        context["body"], context["status"] = reply.body, reply.status
-        if self._looks_at_headers:
-            context["headers"] = headers_of(reply)
+        run.excused = False
         try:
-            if self._content is not None:
-                context["content"] = self._content.read(context)
-            ruling = decided(step.rulings, context)
-            if ruling is not None:
-                if ruling.decides == "ok" or ruling.decides not in UNDECIDED:
-                    self._look_whether_read(step, reply)
-                if ruling.decides not in UNDECIDED:
-                    ruling.when.shown(context)
-                run.excused = ruling.decides == "ok"
-                return ruling.decides
-            well = reply.ok if step.ok is None else step.ok.holds(context)
-            if well:
-                self._look_whether_read(step, reply)
-                self._look_whether_good(step, reply, context)
+            said, run.excused = self._judge.said(step, reply, run.context)
         except CannotTell:
             run.committed = run.committed or sent
             raise
-        return "ok" if well else None
-
-    def _look_whether_read(self, step: StepPlan, reply: Reply) -> None:
-        """Raises ``Lacks`` where the answer is a page: whatever its status is, no CRM of JSON says it."""
-        if reply.is_page and not step.sending.takes_text:
-            raise Lacks(f"{step.sending.where}: the answer is not JSON (status {reply.status})")
-
-    def _look_whether_good(self, step: StepPlan, reply: Reply, context: Mapping[str, Any]) -> None:
-        """Raises ``Lacks`` where the answer has not what a good one has."""
-        for one in step.has:
-            if not one.is_there(context):
-                raise Lacks(f"{one.where}: the answer lacks {one.text}")
-        if step.ok is not None:
-            return
-        body, where = reply.body, step.sending.where
-        if isinstance(body, dict) and (body.get("error") or body.get("errors")):
-            raise Lacks(
-                f"{where}: the answer has an error in it (status {reply.status}), which no outcome names"
-            )
-        anything = step.has or step.sending.takes_text or reply.status == _NO_CONTENT
-        if not anything and not isinstance(body, dict | list):
-            raise Lacks(f"{where}: {_NOT_GOOD}")
+        return said
 
     def _save(self, step: StepPlan, run: Run) -> None:
         if step.name:
@@ -377,18 +342,6 @@ class Runner:
         if said == "try_later":
             return BackendUnavailable(f"{self._name}: {run.operation}: the CRM cannot be asked now")
         return BackendMisconfigured(reason or f"{self._name}: {run.operation}: the CRM's answer means {said}")
-
-    def _by_status(self, step: StepPlan, run: Run, reply: Reply) -> BackendError:
-        """What an answer means that the connector does not name, by its status alone (HTTP.md)."""
-        where = f"(status {reply.status})"
-        if reply.status in (401, 403):
-            return BackendCredentials(f"{self._name}: refuses the credentials {where}")
-        if reply.status in (408, 429) or reply.status >= 500:
-            return BackendUnavailable(f"{self._name}: {run.operation}: cannot be asked now {where}")
-        text = "an answer that the connector does not name"
-        if reply.ok and step.ok is not None:
-            text += f": no outcome holds, nor ok at {step.ok.where},"
-        return BackendMisconfigured(f"{self._name}: {run.operation}: {text} {where}")
 
     def rows(self, mapping: ResultMapping, run: Run) -> list[dict[str, Any]]:
         """A context for each row that is given; of what gives no rows, the one of its run.
@@ -411,42 +364,7 @@ class Runner:
             return contexts
         return [context for context in contexts if mapping.where.holds(context)]
 
-    @contextlib.asynccontextmanager
-    async def alone(self, mark: object, deadline: Deadline) -> AsyncIterator[bool]:
-        """Wait until no other call with this mark is under way; false: it took until the deadline."""
-        lock, waiting = self._lines.get(mark, (asyncio.Lock(), 0))
-        self._lines[mark] = (lock, waiting + 1)
-        got = False
-        try:
-            try:
-                async with asyncio.timeout(deadline.remaining()):
-                    got = await lock.acquire()
-            except TimeoutError:
-                got = False
-            yield got
-        finally:
-            if got:
-                lock.release()
-            lock, waiting = self._lines[mark]
-            if waiting == 1:
-                del self._lines[mark]
-            else:
-                self._lines[mark] = (lock, waiting - 1)
-
 
 def _read_of(code: Expression, run: Run) -> Any:
     """What is read of the last answer. Raises ``CannotTell``, and ``Lacks`` where that may not lack it."""
     return code.value(run.context) if run.excused else code.there(run.context)
-
-
-_NO_CONTENT = 204
-"""The status that says itself that there is no body (RFC 9110, 15.3.5)."""
-_NOT_GOOD = "the answer is empty, or no object and no list; where a good one is like that, say so by has"
-
-
-def decided(rulings: Sequence[Ruling], context: Mapping[str, Any]) -> Ruling | None:
-    """The first of them that holds. Raises ``CannotTell``."""
-    for ruling in rulings:
-        if ruling.when.holds(context):
-            return ruling
-    return None

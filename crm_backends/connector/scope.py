@@ -92,27 +92,36 @@ class Expression:
         """Its value, or ``LACKING``. Raises ``CannotTell``."""
         try:
             return self.run(context)
-        except Missing:
-            raise self._lacks() from None
         except FAILS as error:
-            cause = str(error) if isinstance(error, Unfit) else "the values do not fit together"
-            raise CannotTell(f"{self.where}: {cause}") from None
+            raise self._untold(error) from None
+
+    # The next three do what ``read`` does themselves: they are most of what a connector does.
 
     def value(self, context: Context) -> Any:
         """Its value; nothing for what the answer does not have. Raises ``CannotTell``."""
-        found = self.read(context)
+        try:
+            found = self.run(context)
+        except FAILS as error:
+            raise self._untold(error) from None
         return None if found is LACKING else found
 
     def there(self, context: Context) -> Any:
         """Its value, which may be nothing. Raises ``CannotTell``; ``Lacks`` where the answer has it not."""
-        found = self.read(context)
+        try:
+            found = self.run(context)
+        except FAILS as error:
+            raise self._untold(error) from None
         if found is LACKING:
             raise self._lacks()
         return found
 
     def holds(self, context: Context) -> bool:
         """Whether it is true, in the sense of Jinja. Raises ``CannotTell``."""
-        return bool(self.read(context))
+        try:
+            found = self.run(context)
+        except FAILS as error:
+            raise self._untold(error) from None
+        return bool(found)
 
     def is_there(self, context: Context) -> bool:
         """Whether it is something, if only zero or an empty list, and not false. Raises ``CannotTell``."""
@@ -127,6 +136,13 @@ class Expression:
         """
         if self.looks_at and all(read(context) is LACKING for read in self.looks_at):
             raise self._lacks()
+
+    def _untold(self, error: Exception) -> CannotTell:
+        """What is told of a value that cannot be worked out: the reason, and no value."""
+        if isinstance(error, Missing):
+            return self._lacks()
+        cause = str(error) if isinstance(error, Unfit) else "the values do not fit together"
+        return CannotTell(f"{self.where}: {cause}")
 
     def _lacks(self) -> Lacks:
         what = self.text if 0 < len(self.text) <= _SHORT else "what is read of it here"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from crm_backends.connector.plans import Sending
@@ -9,6 +10,8 @@ from crm_backends.connector.scope import CannotTell, Context
 from crm_backends.connector.templates import flat
 from crm_backends.http import Details, Reply
 from crm_backends.ports import Deadline
+
+_BREAKS_A_FORM = re.compile('["\n]')
 
 
 def details_of(
@@ -34,7 +37,7 @@ def details_of(
     if sending.form is not None:
         details["form"] = flat(_fields(sending.form(context), more.get("form")), where=sending.where)
         details["multipart"] = sending.multipart
-        if sending.multipart and any('"' in name or "\n" in name for name in details["form"]):
+        if sending.multipart and _BREAKS_A_FORM.search("".join(details["form"])):
             raise CannotTell(f"{sending.where}: a field's name has a character that a form does not take")
     if sending.auth is not None:
         details["scope"] = sending.auth

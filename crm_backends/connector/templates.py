@@ -69,7 +69,18 @@ class Templates:
         named = [(key.value, fill) for key, fill in members if isinstance(key, Constant)]
         if all(isinstance(fill, Constant) for _, fill in named):
             return Constant({key: fill.value for key, fill in named if isinstance(fill, Constant)})
-        return lambda context: {key: member for key, fill in named if (member := fill(context)) is not ABSENT}
+        constants = {key: fill.value if isinstance(fill, Constant) else ABSENT for key, fill in named}
+        others = [(key, fill) for key, fill in named if not isinstance(fill, Constant)]
+
+        def filled(context: Context) -> dict[Any, Any]:
+            made = constants.copy()
+            for key, fill in others:
+                made[key] = member = fill(context)
+                if member is ABSENT:
+                    del made[key]
+            return made
+
+        return filled
 
     def _string(self, text: str, scope: Scope, path: Path) -> Fill:
         pieces = self._pieces(text, scope, path)
@@ -78,6 +89,8 @@ class Templates:
 
             def lone(context: Context) -> Any:
                 found = expression.value(context)
+                if type(found) is str:
+                    return found
                 return ABSENT if found is None else self._sendable(found, expression.where)
 
             return lone

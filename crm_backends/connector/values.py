@@ -56,8 +56,14 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
+_SMALL = 10**9
+"""Below this a whole number is an amount without a further look."""
+
+
 def number(value: object) -> int | Decimal:
     """The number a value is. Raises ``Unfit`` for text too: ``int`` and ``decimal`` make numbers of it."""
+    if type(value) is int and -_SMALL < value < _SMALL:
+        return value
     if isinstance(value, bool) or not isinstance(value, int | Decimal) or amount_of(value) is None:
         raise Unfit(f"a number is wanted, this is {kind(value)}")
     return value
@@ -70,7 +76,9 @@ def text_of(value: object) -> str:
             return value
         case bool():
             return "true" if value else "false"
-        case int() | Decimal():
+        case int():
+            return str(number(value))
+        case Decimal():
             exact = Decimal(number(value))
             plain = f"{exact:f}"
             return plain.rstrip("0").rstrip(".") if "." in plain else plain
@@ -132,6 +140,8 @@ def same(left: object, right: object) -> bool:
 def sendable(value: object) -> Any:
     """A value as JSON has it. A number with more digits than JSON's readers keep does not fit."""
     match value:
+        case str() | int() | None:
+            return value
         case Decimal():
             if value == value.to_integral_value():
                 return int(number(value))
@@ -142,8 +152,6 @@ def sendable(value: object) -> Any:
             return value.isoformat()
         case Mapping():
             return {str(key): sendable(member) for key, member in value.items()}
-        case str():
-            return value
         case Sequence():
             return [sendable(member) for member in value]
         case _:

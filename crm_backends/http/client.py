@@ -242,7 +242,7 @@ class HttpClient:
     async def _attempt(self, run: _Run) -> Reply | Fault:
         """One attempt. A refused token is renewed, once for all attempts, and the call made again."""
         answer = await self._with_proof(run)
-        refused = answer.status == 401 or _turned_away(run.call, answer)
+        refused = _turned_away(run.call, answer)
         if refused and not run.renewed and self._auth.renew(run.call.scope, run.proof):
             run.renewed = True
             answer = await self._with_proof(run)
@@ -348,7 +348,12 @@ def _may_be_done(answer: Reply | Fault) -> bool:
 
 
 def _turned_away(call: HttpCall, answer: Reply | Fault) -> bool:
-    return call.turned_away is not None and isinstance(answer, Reply) and call.turned_away(answer)
+    """Whether the token was not taken, and nothing was done."""
+    if call.turned_away is not None and isinstance(answer, Reply):
+        told = call.turned_away(answer)
+        if told is not None:
+            return told
+    return answer.status == 401
 
 
 def _read_again(fault: Fault) -> bool:

@@ -100,8 +100,10 @@ class Details(TypedDict, total=False):
     """Statuses the driver wants to read itself, whatever they would mean else."""
     liberal: bool
     """A 2xx body that is not JSON is handed over as text instead of being a fault."""
-    turned_away: Callable[[Reply], bool] | None
-    """Whether a reply with another status than 401 says that the token is not taken and nothing was done."""
+    turned_away: Callable[[Reply], bool | None] | None
+    """Whether a reply that is handed over says that the token is not taken and nothing was done.
+
+    ``None``: its status tells it, 401."""
 
 
 @dataclass(slots=True, repr=False)  # not frozen, which takes three times as long to make
@@ -122,4 +124,4 @@ class HttpCall:
     liberal: bool = False
     changes: bool = False
     """Whether it changes something."""
-    turned_away: Callable[[Reply], bool] | None = None
+    turned_away: Callable[[Reply], bool | None] | None = None

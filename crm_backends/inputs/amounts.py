@@ -18,7 +18,15 @@ def amount_of(value: object) -> Decimal | None:
         amount = Decimal(str(value) if isinstance(value, float) else value)
     except InvalidOperation:
         return None
-    exponent = amount.as_tuple().exponent
-    if not isinstance(exponent, int) or exponent < -_DECIMALS or not -_MOST < amount < _MOST:
+    if not amount.is_finite() or not -_MOST < amount < _MOST or _has_more_decimals(amount):
         return None
     return amount
+
+
+def _has_more_decimals(amount: Decimal) -> bool:
+    """Whether a finite number has more decimals than are looked at."""
+    written = str(amount)  # less than a fifth of the time of ``as_tuple``
+    if len(written) <= _DECIMALS and "E" not in written:
+        return False
+    exponent = amount.as_tuple().exponent
+    return isinstance(exponent, int) and exponent < -_DECIMALS

@@ -22,6 +22,9 @@ _Wanted: TypeAlias = tuple[Mapping[str, object], Deadline]
 """The values of a credit, and until when it is to be done."""
 _CREDITS_LANES = 2
 """Statements of credits at once."""
+_TO_JOIN, _TO_BE_SENT = 1.0, 0.5
+"""Seconds that a credit must have left to go together with others, and when its turn has come: all of them
+end with the one that has least, and would be in doubt. With less it goes alone, or is not sent."""
 
 
 class PostgresPoints(PostgresDriver):
@@ -80,7 +83,7 @@ class PostgresPoints(PostgresDriver):
         values = self._dated(account=account, idempotency_key=idempotency_key, **rows.credit_values(credit))
         wanted = values, deadline
         together = self._database.shared and self._ours("points_credit") and not self._database.pooler
-        if together:
+        if together and deadline.remaining() >= _TO_JOIN:
             # After NoneWritten each goes alone and in its own time, so that one that is refused, or waits
             # for a lock, is no other's trouble.
             with contextlib.suppress(NoneWritten):
@@ -93,7 +96,7 @@ class PostgresPoints(PostgresDriver):
 
     async def _credit_together(self, wanted: Sequence[_Wanted]) -> Sequence[Written]:
         ends = [Written.not_sent("no time was left to send it")] * len(wanted)
-        in_time = [n for n, (_, deadline) in enumerate(wanted) if deadline.remaining()]
+        in_time = [n for n, (_, deadline) in enumerate(wanted) if deadline.remaining() >= _TO_BE_SENT]
         if in_time:
             deadline = min((wanted[n][1] for n in in_time), key=Deadline.remaining)
             every = [wanted[n][0] for n in in_time]

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ import pytest
 from contracts.sandbox import Sandbox, running
 from contracts.sandbox.shop import Member
 from contracts.sandbox.skin import Skin
+from crm_backends import registry
 from crm_backends.conformance import NoSuchState, Relay, RelayedRig, Rig, context
 from crm_backends.conformance.base import opened, soon
 from crm_backends.conformance.port_calls import new_card_number, new_person, set_card
@@ -38,6 +40,8 @@ Kind = TypeVar("Kind", bound=Skin)
 class SkinRig(RelayedRig, Generic[Kind]):
     """A connector over its stand-in; a connector's test says what its settings are called."""
 
+    connector: ClassVar[str]
+    """Its name, or its file; read when a test needs it, since every process imports all tests."""
     path: ClassVar[str] = ""
     """Of the API below the server."""
     calls: ClassVar[Mapping[str, str]]
@@ -52,6 +56,7 @@ class SkinRig(RelayedRig, Generic[Kind]):
 
     def __init__(self, relay: Relay, sandbox: Sandbox) -> None:
         super().__init__(relay)
+        self.spec = registry.load(self.connector)
         self._sandbox = sandbox
         self.secrets = (*(str(self.own[name]) for name in self.secret_settings), WRONG)
 
@@ -185,7 +190,7 @@ class CardsInStock(SkinRig[Kind]):
 @asynccontextmanager
 async def skin_rig(kind: type[SkinRig[Any]]) -> AsyncIterator[SkinRig[Any]]:
     """The rig; at its end no call may have been one that the API does not have."""
-    async with running(kind.spec.name, **kind.switches) as sandbox:
+    async with running(Path(kind.connector).stem, **kind.switches) as sandbox:
         address = urlsplit(sandbox.base_url)
         async with Relay.to(address.hostname or "", address.port or 0) as relay:
             yield kind(relay, sandbox)

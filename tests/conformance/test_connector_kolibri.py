@@ -10,14 +10,13 @@ from typing import ClassVar
 
 from contracts.sandbox import kolibri
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
-from crm_backends.connector import spec_of
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, SkinRig, rig_of
 
 FILE = Path(__file__).parent.parent / "connectors" / "kolibri.yaml"
 
 
 class KolibriRig(SkinRig[kolibri.Kolibri]):
-    spec = spec_of(FILE)
+    connector = str(FILE)
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {"login": kolibri.LOGIN, "password": kolibri.PASSWORD}
     secret_settings = ("password",)

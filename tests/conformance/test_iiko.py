@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import ClassVar
 
 from contracts.sandbox import iiko
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, NoSuchState
 from crm_backends.conformance.port_calls import new_card_number
 from crm_backends.model import CrmCardState, Holder
@@ -15,7 +14,7 @@ from tests.conformance.skins import SkinRig, rig_of
 
 
 class IikoRig(SkinRig[iiko.Iiko]):
-    spec = registry.load("iiko")
+    connector = "iiko"
     nobody = "00000000-0000-4000-8000-000000000000"
     own: ClassVar[Mapping[str, object]] = {
         "api_key": iiko.API_KEY,

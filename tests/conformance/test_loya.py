@@ -9,7 +9,6 @@ import pytest
 
 from contracts.sandbox import loya
 from contracts.sandbox.shop import Member
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
 from crm_backends.conformance.port_calls import new_card_number
 from crm_backends.model import Channel, CrmCardState
@@ -17,7 +16,7 @@ from tests.conformance.skins import ONE_ACCOUNT_ALONE, CardsInStock, refuses_to_
 
 
 class LoyaRig(CardsInStock[loya.Loya]):
-    spec = registry.load("loya")
+    connector = "loya"
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {
         "email": loya.EMAIL,

@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import ClassVar
 
 from contracts.sandbox import medusa, running
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ONE_ACCOUNT_ALONE, SkinRig, rig_of
 from tests.medusa import Medusa, answers
@@ -19,7 +18,7 @@ DIVERGENCES: Mapping[str, str] = {
 
 
 class MedusaRig(SkinRig[medusa.Medusa]):
-    spec = registry.load("medusa")
+    connector = "medusa"
     nobody = "cus_00000000000000000000000000"
     own: ClassVar[Mapping[str, object]] = {"api_key": medusa.API_KEY}
     secret_settings = ("api_key",)

@@ -20,7 +20,7 @@ from tests.conformance.skins import ONE_ACCOUNT_ALONE, CardsInStock, refuses_to_
 
 
 class MindboxRig(CardsInStock[mindbox.Mindbox]):
-    spec = registry.load("mindbox")
+    connector = "mindbox"
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {
         "endpoint": mindbox.ENDPOINT,

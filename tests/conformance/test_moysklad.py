@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from contracts.sandbox import moysklad
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, OneCardEach, rig_of
 
 
 class MoySkladRig(OneCardEach[moysklad.MoySklad]):
-    spec = registry.load("moysklad")
+    connector = "moysklad"
     path = "/api/remap/1.2"
     nobody = "00000000-0000-4000-8000-000000000000"
     own: ClassVar[Mapping[str, object]] = {"token": moysklad.TOKEN, "bonus_program": moysklad.PROGRAM}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, rig_of
-from tests.conformance.test_odoo import OdooRig
+from tests.conformance.test_odoo import OdooRig, OfOdoo
 
 
 class Odoo19Rig(OdooRig):
-    spec = registry.load("odoo19")
+    connector = "odoo19"
     own: ClassVar[Mapping[str, object]] = {
         name: value for name, value in OdooRig.own.items() if name != "user_id"
     }
@@ -31,3 +30,7 @@ class TestUsers(BaseUsers):
 
 class TestPoints(BasePoints):
     divergences: ClassVar[Mapping[str, str]] = {"P3": ACCOUNT_IS_THE_NUMBER}
+
+
+class TestOfOdoo(OfOdoo):
+    pass

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from contracts.sandbox import premiumbonus
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import OneCardEach, rig_of
 
 
 class PremiumBonusRig(OneCardEach[premiumbonus.PremiumBonus]):
-    spec = registry.load("premiumbonus")
+    connector = "premiumbonus"
     nobody = "79000000000"
     takes_points = False
     closing = ("blocked", "blocked")

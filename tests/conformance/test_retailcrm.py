@@ -7,13 +7,12 @@ from typing import ClassVar
 
 from contracts.sandbox import retailcrm
 from contracts.sandbox.shop import Member
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import SkinRig, rig_of
 
 
 class RetailCrmRig(SkinRig[retailcrm.RetailCrm]):
-    spec = registry.load("retailcrm")
+    connector = "retailcrm"
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {"api_key": retailcrm.API_KEY, "site": retailcrm.SITE}
     secret_settings = ("api_key",)

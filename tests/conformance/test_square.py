@@ -7,13 +7,12 @@ from typing import ClassVar
 
 from contracts.sandbox import square
 from contracts.sandbox.shop import Member
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import SkinRig, rig_of
 
 
 class SquareRig(SkinRig[square.Square]):
-    spec = registry.load("square")
+    connector = "square"
     path = "/v2"
     nobody = "00000000-0000-4000-8000-000000000000"
     own: ClassVar[Mapping[str, object]] = {

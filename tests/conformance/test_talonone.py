@@ -11,13 +11,12 @@ from typing import ClassVar
 import pytest
 
 from contracts.sandbox import talonone
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints
 from tests.conformance.skins import FIVE_FOR_1250, SkinRig, rig_of
 
 
 class TalonOneRig(SkinRig[talonone.TalonOne]):
-    spec = registry.load("talonone")
+    connector = "talonone"
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {
         "api_key": talonone.API_KEY,

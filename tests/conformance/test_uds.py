@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from contracts.sandbox import uds
-from crm_backends import registry
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import SkinRig, rig_of
 
 
 class UdsRig(SkinRig[uds.Uds]):
-    spec = registry.load("uds")
+    connector = "uds"
     path = "/partner/v2"
     nobody = "99999999"
     own: ClassVar[Mapping[str, object]] = {"company_id": uds.COMPANY, "api_key": uds.API_KEY}

@@ -10,7 +10,6 @@ import pytest
 
 from contracts.sandbox import voucherify
 from contracts.sandbox.shop import Member
-from crm_backends import registry
 from crm_backends.conformance import BaseCoupons, BaseGeneral, BasePoints, BaseUsers, NoSuchState
 from crm_backends.conformance.port_calls import new_card_number
 from crm_backends.model import CrmCardState, Holder
@@ -18,7 +17,7 @@ from tests.conformance.skins import ONE_ACCOUNT_ALONE, SkinRig, rig_of
 
 
 class VoucherifyRig(SkinRig[voucherify.Voucherify]):
-    spec = registry.load("voucherify")
+    connector = "voucherify"
     nobody = "cust_99999999"
     own: ClassVar[Mapping[str, object]] = {
         "app_id": voucherify.APP_ID,

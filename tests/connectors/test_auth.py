@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -17,7 +19,8 @@ from crm_backends.conformance import context
 from crm_backends.connector.examples import run_all
 from crm_backends.connector.reading import read_text
 from crm_backends.connector.spec import make_spec
-from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable
+from crm_backends.model import Credit
+from crm_backends.ports import BackendCredentials, BackendMisconfigured, BackendUnavailable, Outcome
 from tests.connectors.making import connector, loaded, soon
 
 GET = """\
@@ -358,3 +361,38 @@ async def test_why_a_login_fails_is_told_in_examples(old: str, new: str, says: s
     assert says in problem.cause
     assert "the login fails" in problem.cause
     assert problem.place.line == 9
+
+
+GIVE = """\
+  points.credit:
+    steps: [{commits: true, post: /give, json: {sum: "${input.points}", key: "${idempotency_key}"}}]
+    outcomes: [OUTCOME]
+    result: {id: body.id}
+  points.balance: {unsupported: "not told"}
+  points.entries: {unsupported: "not told"}
+  points.purchases: {unsupported: "not told"}
+"""
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_a_crm_that_turns_away_what_it_has_done_is_described(status: int) -> None:
+    """Else what is turned away was not done. Named as unknown it is sent once, with no new token either."""
+    outcome = "{when: 'status in [401, 403, 429]', is: unknown}"
+    async with connected(login(), GIVE.replace("OUTCOME", outcome), api_key="s3cret") as (backend, crm):
+        crm.answer = lambda request: web.Response(status=status)
+        written = await backend.credit("7", Credit(Decimal(5), "x"), idempotency_key="KEY", deadline=soon())
+        assert written.outcome is Outcome.UNKNOWN, written
+        assert (len(crm.asked), crm.logins) == (1, 1)
+
+
+@pytest.mark.parametrize("status", [401, 403, 429])
+async def test_what_nothing_names_was_not_done_where_it_was_turned_away(status: int) -> None:
+    outcome = "{when: 'status == 404', is: no_such_customer}"
+    async with connected(login(), GIVE.replace("OUTCOME", outcome), api_key="s3cret") as (backend, crm):
+        crm.answer = lambda request: web.Response(status=status)
+        with contextlib.suppress(BackendCredentials):
+            written = await backend.credit(
+                "7", Credit(Decimal(5), "x"), idempotency_key="KEY", deadline=soon()
+            )
+            assert written.outcome is Outcome.NOT_SENT
+        assert len(crm.asked) == (2 if status == 401 else 1)

@@ -138,6 +138,54 @@ def test_what_cannot_be_sent_is_told_when_the_file_is_read(call: str, piece: str
     assert told.startswith(f"{at(text, piece)}: {says}"), told
 
 
+ELSEWHERE = "  users.get: {{steps: [{{get: {url}{more}}}], result: {{id: body.id}}}}\n"
+KEY = "settings: {key: {secret: true, help: the key}}\nbase_url: https://crm.example/v1\n"
+TO_ALL = KEY + "auth: {bearer: '${secrets.key}'}\nother_auth: {theirs: {bearer: theirs}}\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "url", "says"),
+    [
+        (TO_ALL, "https://other.example/c", "would be sent the credentials of auth; write auth: none here"),
+        (TO_ALL, "https://crm.example.other.example/v1/c", "would be sent the credentials of auth"),
+        (TO_ALL, "https://crm.example:444/c", "would be sent the credentials of auth"),
+        (TO_ALL, "https://${input.customer}.example/c", "would be sent the credentials of auth"),
+        (
+            KEY + "headers: {X-Key: '${secrets.key}'}\n",
+            "https://other.example/c",
+            "would be sent the secret in the header X-Key",
+        ),
+    ],
+)
+def test_credentials_go_to_another_host_only_if_the_file_says_so(more: str, url: str, says: str) -> None:
+    text = connector(ELSEWHERE.format(url=f"'{url}'", more=""), more)
+    (told,) = problems(text)
+    assert told.startswith(f"{at(text, repr(url))}: this host is not base_url's, and it {says}"), told
+
+
+@pytest.mark.parametrize(
+    ("more", "url", "call"),
+    [
+        (TO_ALL, "https://other.example/c", ", auth: none"),
+        (TO_ALL, "https://other.example/c", ", auth: theirs"),
+        (TO_ALL, "https://CRM.example/v2/c", ""),
+        (TO_ALL, "/c", ""),
+        (KEY + "headers: {X-App: koshelek}\n", "https://other.example/c", ""),
+        (KEY, "https://other.example/c", ""),
+    ],
+)
+def test_a_call_to_another_host_is_well_otherwise(more: str, url: str, call: str) -> None:
+    make_spec(read_text(connector(ELSEWHERE.format(url=f"'{url}'", more=call), more), FILE))
+
+
+def test_a_login_may_be_at_another_host() -> None:
+    login = (
+        "auth: {login: {post: 'https://login.example/t', json: {key: '${secrets.key}'}, "
+        "token: body.t, send: {bearer: '${token}'}}}\n"
+    )
+    make_spec(read_text(connector(ELSEWHERE.format(url="/c", more=""), KEY + login), FILE))
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

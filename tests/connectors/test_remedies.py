@@ -88,6 +88,42 @@ def test_a_forgotten_dollar_and_a_setting_that_nothing_uses_are_noted(tmp_path: 
     assert "nothing uses" not in run("check", file)
 
 
+WHOSE = """\
+  points.balance:
+    steps: [{{get: '/b/${{input.account}}'{has}}}]
+    result: {{total: body.of.total}}
+    examples:
+      - title: some
+        input: {{account: "14"}}
+        exchanges:
+          - {{expect: {{get: /b/14}}, answer: {{json: {{of: {{client: {client}, total: 5}}}}}}}}
+        result: {{total: 5, available: 5}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("has", "client", "noted"),
+    [
+        ("", "14", True),
+        ("", "'14'", True),
+        (", has: body.of.client", "14", True),
+        (", has: text(body.of.client) == input.account", "14", False),
+        (", outcomes: [{when: text(body.of.client) != input.account, is: try_later}]", "14", False),
+        ("", "none", False),
+    ],
+)
+def test_a_balance_that_is_not_looked_at_for_whose_it_is_is_noted(
+    tmp_path: Path, has: str, client: str, noted: bool
+) -> None:
+    file = tmp_path / "crm.yaml"
+    file.write_text(connector(WHOSE.format(has=has, client=client)), encoding="utf-8")
+    note = (
+        "crm.yaml:8:3: note: points.balance: body.of.client tells whose balance it is, "
+        "and nothing compares it; write has: text(body.of.client) == input.account at the call"
+    )
+    assert (note in run("check", file)) is noted
+
+
 @pytest.mark.parametrize("name", shipped())
 def test_shipped_connectors_have_no_notes(name: str) -> None:
     assert "note: " not in run("check", name)

@@ -25,12 +25,17 @@ async def nursery() -> AsyncIterator[Nursery]:
 
 
 @pytest.fixture
-async def scene(nursery: Nursery, tmp_path: Path, postgresql: EmbeddedServer) -> AsyncIterator[SetStage]:
+async def scene(
+    nursery: Nursery, tmp_path: Path, postgresql: EmbeddedServer, template: str
+) -> AsyncIterator[SetStage]:
     """Sets stages on the common PostgreSQL: ``await scene("probe")``, or with a CRM of the test's own."""
     async with AsyncExitStack() as stack:
 
         async def set_one(rating: Rating | Crm, people: int = 40, **options: Any) -> Stage:
-            url, crm_url = [await create_database(postgresql, "template0") for _ in range(2)]
+            # With the adapter's tables, unless the test or the CRM makes some in its own way.
+            empty = rating == "own" or options.keys() & {"tables", "beforehand"}
+            begin = "template0" if empty else template
+            url, crm_url = [await create_database(postgresql, one) for one in (begin, "template0")]
             for made in (url, crm_url):
                 stack.push_async_callback(drop_database, postgresql, made)
             crm = (

@@ -31,9 +31,7 @@ Rating = Literal["own", "key", "probe", "compare", "manual"]
 """Ways of reconciling; ``own`` is by key, too, in the adapter's own database."""
 RATINGS: tuple[Rating, ...] = ("own", "key", "probe", "compare", "manual")
 
-_PATIENCE = (
-    "connect_timeout = 0.5\nread_timeout = 1.0\nbreaker_pause = 0.3\nqueue_timeout = 0.5\nattempts = 2"
-)
+_PATIENCE = "connect_timeout = 0.5\nread_timeout = {}\nbreaker_pause = 0.3\nqueue_timeout = 0.5\nattempts = 2"
 """Of every HTTP driver here: seconds, short, so that faults are over soon."""
 _ON_THE_LINE, _AT_THE_DOOR = 0.7, 0.5
 """Seconds after which a request to a stand-in is given up where it lies. Together less than
@@ -48,6 +46,8 @@ class Crm(ABC):
     def __init__(self, people: int) -> None:
         self.people = people
         self.line = Proxy(0)
+        self.read_timeout = 1.0
+        """Seconds an HTTP driver waits for an answer."""
 
     @abstractmethod
     def toml(self) -> str:
@@ -238,7 +238,7 @@ class ProbeCrm(SandboxCrm):
             f'[crm.points]\ndriver = "perx"\nbase_url = "{self.base_url}"\n'
             f'client_id = "{perx.CLIENT_ID}"\nclient_secret = "{perx.CLIENT_SECRET}"\n'
             f"loyalty_program_id = {perx.LOYALTY_PROGRAM_ID}\n"
-            f'identifier_secret = "only for tests, and long enough"\n{_PATIENCE}\n'
+            f'identifier_secret = "only for tests, and long enough"\n{_PATIENCE.format(self.read_timeout)}\n'
         )
 
     def account(self, person: int) -> str:
@@ -268,7 +268,7 @@ class CompareCrm(SandboxCrm):
             f'base_url = "{self.base_url}{pegke.MERCHANT_PATH}"\n'
             f'consumer_code = "{pegke.CONSUMER_CODE}"\nconsumer_secret = "{pegke.CONSUMER_SECRET}"\n'
             'country_prefix = "7"\nhistory_timezone = "UTC"\nhistory_pages = 20\nclock_slack = 1\n'
-            f"{_PATIENCE}\n"
+            f"{_PATIENCE.format(self.read_timeout)}\n"
         )
 
     def account(self, person: int) -> str:
@@ -294,7 +294,7 @@ class ManualCrm(CompareCrm):
         return (
             f'[crm.points]\ndriver = "pegke"\nbase_url = "{self.base_url}{pegke.SITE_PATH}"\n'
             f'client_id = "{pegke.CLIENT_ID}"\nclient_secret = "{pegke.CLIENT_SECRET}"\n'
-            f'country_prefix = "7"\n{_PATIENCE}\n'
+            f'country_prefix = "7"\n{_PATIENCE.format(self.read_timeout)}\n'
         )
 
 

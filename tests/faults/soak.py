@@ -49,6 +49,13 @@ _LATE = 1.1, 2.5
 _BEHIND = 0.2, 0.6
 """Seconds by which history and balance are behind: at most three times the least, for the first that is
 looked for may be the soonest."""
+_REST, _TIMES_WORST = 30.0, 20.0
+"""Seconds until everything is at rest, and how much longer for each second that the CRM was behind.
+
+Without new credits a doubt is sent again when it has been missing for nine times as long, it is looked at
+every three times, and of those on one account each waits for the one before. On a busy machine it is further
+behind.
+"""
 AWAY = OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError
 """What asyncpg raises while the database is being restarted."""
 _DATABASE_FAULTS: tuple[Fault, ...] = ("cut_before", "cut_after", "reset_before", "reset_after", "latency")
@@ -102,6 +109,8 @@ class Trouble:
     async def calm(self) -> None:
         self.stage.crm.calm()
         self.database_line.calm()
+        # Of credits sent by a clock that is off the movements do not tell, and no proof would ever come.
+        await self.stage.sql(MOVE_DATABASE_CLOCK, 0.0)
         for process in self._places:
             process.send(signal.SIGKILL)
         await until(lambda: not any(process.alive for process in self._places), "all were killed")
@@ -270,6 +279,11 @@ async def load(stage: Stage, receipts: int, until_: float, progress: Callable[[i
         await asyncio.gather(watching, calling, return_exceptions=True)
 
 
+async def _worst(stage: Stage) -> float:
+    """The longest it was seen to take the CRM to show a credit, in seconds; 0: it was not looked at."""
+    return float(await stage.sql("SELECT max(worst_seconds) FROM koshelek.visibility") or 0.0)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """The account of one rating."""
@@ -333,14 +347,14 @@ async def soak_one(
                 await making
             loaded = time.monotonic()
             await trouble.calm()
-            await stage.settled(patience)
+            await stage.settled(max(patience, _REST + _TIMES_WORST * await _worst(stage)))
             for receipt in stage.chance.sample(stage.receipts, min(200, len(stage.receipts))):
                 await stage.send(receipt)
             verdict = await stage.settled(5)
             rest = time.monotonic() - loaded
             trouble.happened.update(f"line: {kind}" for kind in crm.line.happened.elements())
             say(f"{rating}: {verdict}; at rest after {rest:.0f} s; answers {dict(stage.answers)}")
-            if (worst := await stage.sql("SELECT worst_seconds FROM koshelek.visibility")) is not None:
+            if worst := await _worst(stage):
                 say(f"{rating}: the longest it took the CRM to show a credit: {worst:.1f} s")
             say(f"{rating}: faults {dict(trouble.happened.most_common())}")
             return Outcome(rating, verdict, loaded - began, rest, trouble.happened)

@@ -50,6 +50,23 @@ async def test_an_adapter_is_killed_at_every_point_of_delivering_at_once(
     assert verdict.credited == verdict.sent
 
 
+async def test_of_somebody_the_crm_does_not_know_yet_it_comes_again_after_a_kill(scene: SetStage) -> None:
+    """Recorded as sent, never sent, and refused as a doubt: the shop adds the person, and it is credited."""
+    stage = await scene("own", delivery={"in_process": True})
+    receipt = stage.receipt(person=7)
+    customer = await stage.sql("DELETE FROM crm.customers WHERE id = 7 RETURNING phone")
+    doomed = await stage.adapter(Plan(at=("credit.before",), patience=TAKE_OVER))
+    await stage.send(receipt, doomed.port, timeout=1)
+    await until(lambda: doomed.killed, "it was killed before it sent")
+    healthy = await stage.adapter()
+    await stage.settled()
+    assert await stage.sql("SELECT array_agg(state || doubted) FROM koshelek.operations") == ["refusedtrue"]
+    await stage.sql("INSERT INTO crm.customers (id, phone) OVERRIDING SYSTEM VALUE VALUES (7, $1)", customer)
+    assert await stage.send(receipt, healthy.port) == f"credited {receipt.roubles}"
+    assert await stage.send(receipt, healthy.port) == f"credited {receipt.roubles}"
+    assert await stage.sql("SELECT count(*) FROM crm.points_ledger") == 1
+
+
 @pytest.mark.parametrize("rating", BY_KEY)
 @pytest.mark.parametrize(
     "point", ["record.after", *(pytest.param(one, marks=pytest.mark.long) for one in LATER)]

@@ -28,6 +28,7 @@ async def soak(
         assert verdict.held == 0
 
 
+@pytest.mark.timeout(600)
 async def test_nothing_is_lost_or_doubled_in_a_short_soak(nursery: Nursery, tmp_path: Path) -> None:
     await soak(nursery, tmp_path, "probe", 1000, 1, 20)
 

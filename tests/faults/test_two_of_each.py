@@ -50,7 +50,7 @@ async def test_any_of_them_is_killed_under_load(rating: Rating, scene: SetStage)
 @pytest.mark.parametrize("rating", ["manual", pytest.param("compare", marks=pytest.mark.long)])
 async def test_a_rolling_restart_leaves_no_doubt(rating: Rating, scene: SetStage) -> None:
     """A stop lets calls under way finish: nothing is cut off in the middle, so nothing has to be settled."""
-    stage = await scene(rating, people=200)
+    stage = await scene(rating, people=200, patient=True)
     await asyncio.gather(stage.adapter(), stage.adapter(), stage.worker(), stage.worker())
     stage.crm.line.delay = 0.3
     stage.crm.line.draw = lambda _: "latency"

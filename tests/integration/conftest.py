@@ -150,12 +150,16 @@ def new_phone() -> str:
 
 
 def settings_for_tests(**sections: Mapping[str, Any]) -> Settings:
-    """Settings for tests, over the built-in defaults."""
+    """Settings for tests, over the built-in defaults.
+
+    On a machine that is busy with other tests nothing is given up early: those that are about that say when.
+    """
     settings = Settings(cards=Cards(ranges=[RANGE]), crm=Crm(**sections.pop("crm", {})))
     base: dict[str, dict[str, Any]] = {
         "koshelek": {"login": LOGIN, "password": SecretStr(PASSWORD)},
-        "server": {"port": 0},
+        "server": {"port": 0, "deadline": 15.0},
         "management": {"enabled": False},
+        "database": {"acquire_timeout": 10.0, "statement_timeout": 10.0},
     }
     for section, values in sections.items():
         base.setdefault(section, {}).update(values)

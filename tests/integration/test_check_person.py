@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import asyncpg
 import pytest
 
-from contracts.sandbox import kolibri, running
+from contracts.sandbox import kolibri, odoo, running
 from crm_backends.postgres.statements import OWN_SQL
 from tests.integration.processes import PASSWORD, Ended, run
 
@@ -301,6 +302,33 @@ async def test_where_the_crm_alone_makes_people_one_is_to_be_named(shop: Any, tm
     lines = [line for line in found if line["subject"] == "credit"]
     assert [line["detail"] for line in lines] == ["the points CRM knows no account of this person"]
     assert "check --writes --phone NUMBER" in lines[0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("rate", "states", "says"),
+    [
+        ("0.004", ["ok", "ok"], "done, and seen in the balance"),
+        ("0", ["warn", "ok"], "the CRM's rule gives no points for 1000.00 roubles"),
+    ],
+)
+async def test_points_that_the_crm_computes_are_counted_by_what_it_says(
+    rate: str, states: list[str], says: str, shop: Any
+) -> None:
+    """Few rules give points for one rouble; what the CRM says it gave is what is counted."""
+    check, _ = shop
+    async with running("odoo") as sandbox:
+        cast(odoo.Odoo, sandbox.stand_in).rate = Decimal(rate)
+        own = (
+            f'driver = "odoo"\nbase_url = "{sandbox.base_url}"\ndatabase = "{odoo.DATABASE}"\n'
+            f'user_id = {odoo.USER}\napi_key = "{odoo.API_KEY}"\n'
+            f"program = {odoo.PROGRAM}\nproduct = {odoo.PRODUCT}\n"
+        )
+        more = f'driver = "postgres"\n[crm.users]\n{own}[crm.points]\n{own}[receipts]\npoints_by = "crm"\n'
+        done, found = await asyncio.to_thread(check, "--writes", "--yes", more=more)
+    lines = [line for line in found if line["subject"] == "credit"]
+    assert [line["state"] for line in lines] == states, found
+    assert says in lines[0]["detail"]
+    assert "the points of up to five purchases" in done.err
 
 
 async def test_made_up_people_are_named_to_be_removed(shop: Any) -> None:

@@ -682,18 +682,55 @@ async def test_a_doubt_is_remembered_however_many_attempts_came_before_it(unhurr
     assert item.may_double
 
 
+NOBODY = Reply(False, Written.refused(Refusal.NO_SUCH_CUSTOMER))
+
+
+async def refused_after_a_doubt(adapter: Adapter, scripted: ScriptedCrm) -> tuple[Operation, dict[str, str]]:
+    """A receipt that may have got there, and was refused then: the operation, and how it is sent."""
+    number = await adapter.issue(phone=new_phone())
+    await adapter.service.stop_delivery()
+    body = {"qrCode": adapter.qr(), "cardNumber": number}
+    assert (await adapter.post(QR, body)).body["status"] == "accepted"
+    operation = await receipt(adapter)
+    await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
+    with crm(adapter, scripted):
+        for _ in range(50):
+            if await looked_at(adapter, operation) is None:
+                break
+            await asyncio.sleep(0.2)
+    assert (await receipt(adapter)).state is OperationState.REFUSED
+    return operation, body
+
+
 async def test_a_receipt_that_may_have_got_there_does_not_come_again_as_a_new_one(unhurried: Adapter) -> None:
+    scripted = ScriptedCrm([LOST_BEFORE, NOBODY], rated=Reconciliation.PROBE)
+    operation, body = await refused_after_a_doubt(unhurried, scripted)
+    assert (await unhurried.post(QR, body)).code == Code.RECEIPT_REFUSED
+    assert (await receipt(unhurried)).id == operation.id
+
+
+async def test_it_does_where_the_crm_would_know_it_by_its_key(unhurried: Adapter) -> None:
+    """The shop may have added the person, and whatever became of the doubt it counts once."""
+    scripted = ScriptedCrm([LOST_BEFORE, NOBODY], rated=Reconciliation.KEY)
+    operation, body = await refused_after_a_doubt(unhurried, scripted)
+    assert (await unhurried.post(QR, body)).body["status"] == "accepted"
+    again = await receipt(unhurried)
+    assert again.id != operation.id
+    assert again.idempotency_key == operation.idempotency_key
+
+
+async def test_it_does_not_where_its_key_would_be_another_one_now(unhurried: Adapter) -> None:
+    """Programs of before made other keys: the CRM could not know that it is the same."""
     number = await unhurried.issue(phone=new_phone())
     await unhurried.service.stop_delivery()
     body = {"qrCode": unhurried.qr(), "cardNumber": number}
-    assert (await unhurried.post(QR, body)).body["status"] == "accepted"
+    await unhurried.post(QR, body)
     operation = await receipt(unhurried)
-    nobody = Reply(False, Written.refused(Refusal.NO_SUCH_CUSTOMER))
-    with crm(unhurried, ScriptedCrm([LOST_BEFORE, nobody], rated=Reconciliation.KEY)):
+    await unhurried.sql("UPDATE koshelek.operations SET reference = 'koshelek-receipt-1'")
+    with crm(unhurried, ScriptedCrm([LOST_BEFORE, NOBODY], rated=Reconciliation.KEY)):
         assert await looked_at(unhurried, operation) is not None
         assert await looked_at(unhurried, operation) is None
     assert (await unhurried.post(QR, body)).code == Code.RECEIPT_REFUSED
-    assert (await receipt(unhurried)).id == operation.id
 
 
 async def test_what_the_crm_said_is_written_down_before_it_is_counted(unhurried: Adapter) -> None:

@@ -8,12 +8,14 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import asyncpg
 import pytest
 
+from adapter.delivery.absence import Absence
 from adapter.delivery.deliverer import Deliverer
 from adapter.delivery.later import Later
 from adapter.loyalty.model import (
@@ -233,6 +235,46 @@ async def test_unproved_it_waits_and_is_held_in_the_end(scene: Scene) -> None:
     assert await scene.state() is OperationState.UNKNOWN
     await scene.deliver_for(10)
     assert await scene.state() is OperationState.HELD
+    assert await scene.reason() == NOT_FOUND_UNPROVED
+    assert len(scene.crm.sent) == 1
+
+
+async def test_what_waits_for_a_control_that_nobody_finds_is_held_in_the_end(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: Any) -> bool:
+        return False
+
+    monkeypatch.setattr(Absence, "_finds_control", never)
+    await scene.with_settings(give_up_after=2.0)
+    await scene.proved()
+    await scene.doubt()
+    await scene.deliver_for(3.5)
+    assert await scene.state() is OperationState.UNKNOWN
+    await scene.deliver_for(10)
+    assert await scene.state() is OperationState.HELD
+    assert await scene.reason() == NOT_FOUND_UNPROVED
+    assert len(scene.crm.sent) == 1
+
+
+async def test_what_is_looked_for_too_seldom_to_be_missed_is_held_in_the_end(scene: Scene) -> None:
+    """A worker that runs now and then never sees that the CRM answers without a break."""
+    await scene.with_settings(give_up_after=HOUR)
+    await scene.proved()
+    await scene.doubt()
+    await asyncio.sleep(PATIENCE)
+    seldom = (
+        "UPDATE koshelek.operations SET recorded_at = recorded_at - $2::interval, "
+        "sent_at = sent_at - $2::interval, looked_at = looked_at - $2::interval WHERE id = $1"
+    )
+    for _ in range(4):
+        await scene.adapter.sql(seldom, scene.operation_id, timedelta(minutes=28))
+        scene.deliverer.doubts.answering[OperationKind.RECEIPT].failed()  # another process by now
+        assert await scene.deliver() is not None
+        assert await scene.state() is OperationState.UNKNOWN
+    await scene.adapter.sql(seldom, scene.operation_id, timedelta(minutes=28))
+    scene.deliverer.doubts.answering[OperationKind.RECEIPT].failed()
+    assert await scene.deliver() is None
     assert await scene.reason() == NOT_FOUND_UNPROVED
     assert len(scene.crm.sent) == 1
 

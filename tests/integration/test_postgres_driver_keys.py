@@ -375,6 +375,54 @@ async def test_credits_that_have_no_time_left_are_no_others_trouble(
     assert await pool.fetchval(commits) == 2
 
 
+SLEEPS = """
+    CREATE FUNCTION crm.sleeps() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$;
+    CREATE TRIGGER sleeps BEFORE INSERT ON crm.points_ledger EXECUTE FUNCTION crm.sleeps()
+"""
+"""A statement of credits takes a second."""
+
+
+async def _in_time(crm: PostgresBackend, *wanted: tuple[str, float]) -> list[Written]:
+    """Credits of one point that arrive at once: accounts, and the seconds that they may take."""
+    return await asyncio.gather(
+        *(
+            crm.credit(
+                account,
+                Credit(Decimal(1), "x"),
+                idempotency_key=f"{account}:{n}",
+                deadline=Deadline.after(seconds),
+            )
+            for n, (account, seconds) in enumerate(wanted)
+        )
+    )
+
+
+async def test_a_credit_that_has_little_time_brings_no_other_into_doubt(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    """It goes alone, and is in doubt alone where that time is not enough."""
+    await pool.execute(SLEEPS)
+    boris, vera = await _people(crm, 2)
+    ends = await _in_time(crm, (anna, 5), (boris, 0.5), (vera, 5))
+    assert [written.outcome for written in ends] == [Outcome.DONE, Outcome.UNKNOWN, Outcome.DONE]
+    assert await pool.fetchval("SELECT count(DISTINCT xmin::text) FROM crm.points_ledger") == 1
+
+
+async def test_a_credit_whose_time_goes_by_while_it_waits_for_others_is_not_sent(
+    crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
+) -> None:
+    await pool.execute(SLEEPS)
+    lanes = []
+    for account in await _people(crm, 2):
+        lanes.append(asyncio.create_task(_in_time(crm, (account, 5))))
+        await asyncio.sleep(0.1)  # its statement is under way, alone
+    ends = await _in_time(crm, (anna, 5), (anna, 1.2), (anna, 5))
+    assert [written.outcome for written in ends] == [Outcome.DONE, Outcome.NOT_SENT, Outcome.DONE]
+    assert [written.outcome for (written,) in await asyncio.gather(*lanes)] == [Outcome.DONE] * 2
+    assert await _points(crm, anna) == 2
+
+
 async def test_credits_that_go_together_are_in_doubt_together_when_the_line_breaks(
     crm: PostgresBackend, anna: str, pool: asyncpg.Pool[asyncpg.Record]
 ) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -212,13 +214,17 @@ async def test_control_characters_do_not_reach_the_terminal(adapter: Adapter, re
 async def test_the_proof_is_shown_and_forgotten(adapter: Adapter, receipts: Command) -> None:
     assert "receipt: not proved, found 0 times" in (await receipts("proof")).out
     await adapter.service.visibility.found(OperationKind.RECEIPT, 1.25)
-    assert "receipt: proved, found 1 times, at worst after 1.25 s" in (await receipts("proof")).out
+    out = (await receipts("proof")).out
+    assert re.search(r"receipt: proved since 20\S+ \S+, found 1 times, at worst after 1.25 s", out), out
     await adapter.service.visibility.not_found(OperationKind.RECEIPT)
+    refuted = (await adapter.service.visibility.known())[OperationKind.RECEIPT].changed_at
     await adapter.service.visibility.found(OperationKind.RECEIPT, 0.0)
     (shown,) = [
         one for one in json.loads((await receipts("proof", "--json")).out) if one["kind"] == "receipt"
     ]
     assert (shown["proof"], shown["worst_seconds"]) == ("refuted", 1.25)
+    assert refuted is not None
+    assert abs(datetime.fromisoformat(shown["since"]) - refuted) < timedelta(seconds=1)
     metrics = (await adapter.service.metrics.exposition()).decode()
     assert 'koshelek_crm_visibility{kind="receipt",state="refuted"} 1.0' in metrics
     assert 'koshelek_crm_visibility_seconds{kind="receipt"} 1.25' in metrics

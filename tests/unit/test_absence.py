@@ -12,7 +12,7 @@ from adapter.delivery import absence
 from adapter.delivery.absence import Absence
 from adapter.delivery.later import Later
 from adapter.loyalty.model import Operation, OperationKind, OperationState
-from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Written
+from crm_backends.ports import BackendUnavailable, Deadline, Reconciliation, Refusal, Written
 
 from .leaping import LeapingClock
 
@@ -107,6 +107,21 @@ def test_a_crm_that_misses_what_it_confirmed_gets_nothing_again(clock: LeapingCl
     asked, proofs = make([Written.not_sent(), Written.done()], control=True, written=True)
     assert not may_be_sent(clock, asked, 2, PATIENCE)
     assert [found.id for found in proofs.looked_for] == [1]
+    assert may_be_sent(clock, asked, 2, PATIENCE)
+
+
+@pytest.mark.parametrize("told", [Written.unknown(), Written.refused()])
+def test_a_crm_that_cannot_tell_of_what_it_confirmed_gets_nothing_again(
+    told: Written, clock: LeapingClock
+) -> None:
+    asked, proofs = make([told, Written.done()], control=True, written=True)
+    assert not may_be_sent(clock, asked, 2, PATIENCE)
+    assert proofs.looked_for == []
+    assert may_be_sent(clock, asked, 2, PATIENCE)
+
+
+def test_what_it_confirmed_is_found_also_with_other_contents(clock: LeapingClock) -> None:
+    asked, _ = make([Written.refused(Refusal.KEY_TAKEN)], control=True, written=True)
     assert may_be_sent(clock, asked, 2, PATIENCE)
 
 

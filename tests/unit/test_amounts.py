@@ -14,7 +14,8 @@ from crm_backends.inputs import amount_of
     ("told", "amount"),
     [
         (62, "62"), ("62.50", "62.50"), (Decimal("-3"), "-3"), (0.1, "0.1"), (" 7 ", "7"), ("1E+3", "1E+3"),
-        ("20.3333333333333333", "20.3333333333333333"),
+        ("20.3333333333333333", "20.3333333333333333"), ("1E-30", "1E-30"),
+        (f"0.{'1' * 30}", f"0.{'1' * 30}"), (Decimal("999999999999999"), "999999999999999"),
     ],
 )  # fmt: skip
 def test_an_amount_is_read_as_it_stands(told: object, amount: str) -> None:
@@ -23,8 +24,11 @@ def test_an_amount_is_read_as_it_stands(told: object, amount: str) -> None:
 
 @pytest.mark.parametrize(
     "told",
-    [None, True, "", "x", "NaN", "sNaN", "Infinity", "1E+999999", "-1E+20", "1E-30000", "1_000", [], {}],
-)
+    [
+        None, True, "", "x", "NaN", "sNaN", "Infinity", "1E+999999", "-1E+20", "1E-30000", "1_000", [], {},
+        "1E-31", f"0.{'1' * 31}", f"1.{'0' * 31}", f"0.{'0' * 31}", 10**15, Decimal("NaN"), float("inf"),
+    ],
+)  # fmt: skip
 def test_what_no_account_can_hold_is_none(told: object) -> None:
     assert amount_of(told) is None
 

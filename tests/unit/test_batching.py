@@ -88,3 +88,14 @@ async def test_who_gives_up_leaves_the_others_their_results() -> None:
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert outcomes[0] == 0
     assert outcomes[2] == 4
+
+
+async def test_too_few_results_are_an_error_and_those_who_come_later_are_served() -> None:
+    async def work(items: Sequence[int]) -> list[int]:
+        return [] if 3 in items else await doubled(items)
+
+    together = Batched(work, most=5, lanes=1)
+    calls = asyncio.gather(*(together(item) for item in (3, 4)), return_exceptions=True)
+    outcomes = await asyncio.wait_for(calls, 5)
+    assert {type(outcome) for outcome in outcomes} == {RuntimeError}
+    assert await asyncio.wait_for(together(7), 5) == 14

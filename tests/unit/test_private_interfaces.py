@@ -12,6 +12,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import TCPConnector, web
@@ -85,6 +86,8 @@ def test_aiohttps_server_is_as_we_override_it() -> None:
     because = CHANGED.format(module=HTTP_SERVER)
     assert parameters(RequestHandler.handle_error) == ["request", "status", "exc", "message"], because
     assert parameters(RequestHandler.log_exception) == ["args", "kw"], because
+    assert parameters(RequestHandler.data_received) == ["data"], because
+    assert {"_messages", "_current_request"} <= set(RequestHandler.__slots__), because
     assert inspect.iscoroutinefunction(web.AppRunner._make_server), because
     assert parameters(web.AppRunner._make_server) == [], because
     assert "kwargs" in parameters(web.Server.__init__), because
@@ -99,6 +102,13 @@ async def test_aiohttps_runner_makes_the_server_that_we_take_apart() -> None:
     assert made._kwargs["keepalive_timeout"] == 75, because
     for name in ("request_handler", "request_factory", "handler_cancellation", "_loop"):
         assert hasattr(made, name), f"{name}: {because}"
+    assert "_current_request" in RequestHandler.__slots__, because
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    assert (site._server, site._ssl_context) == (None, None), because
+    await site.start()
+    listening: Any = site._server
+    assert [one.getsockname()[1] for one in listening.sockets] == [site.port], because
+    assert runner._shutdown_timeout == 60.0, because
     await runner.cleanup()
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
+from adapter import background
 from adapter.loyalty.review import AuditAction
 from adapter.ops.console import drawing
 from adapter.ops.console.cards import CardNumbers
@@ -51,7 +52,7 @@ def add_console(application: web.Application, parts: Parts) -> None:
     application[HISTORY] = history
 
     async def sampling(_: web.Application) -> AsyncIterator[None]:
-        task = asyncio.create_task(history.run())
+        task = background.start(history.run(), "history")
         yield
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

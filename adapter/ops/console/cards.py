@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 import structlog
 from aiohttp import BodyPartReader, web
 
+from adapter import background
 from adapter.loyalty.model import CardState, why_not_blocked
 from adapter.loyalty.replacing import CannotReplace, replace_card
 from adapter.loyalty.review import AuditAction
@@ -113,7 +114,7 @@ class CardNumbers(Pages):
             raise
         kept.seek(0)
         text = io.TextIOWrapper(kept, encoding="utf-8", newline="")
-        found.task = asyncio.create_task(self._carry_out(text, found))
+        found.task = background.start(self._carry_out(text, found), "import")
         raise see("pool")
 
     async def _carry_out(self, text: io.TextIOWrapper, found: Import) -> None:
