@@ -40,12 +40,6 @@ _STATUSES = {
     "builtins.ValueError": 500,
 }
 """Of errors by ``/json/2``; by JSON-RPC all of them are 200."""
-_NOTICE: Row = {
-    "type": "ir.actions.client",
-    "tag": "display_notification",
-    "params": {"type": "info", "title": "Rewards Available", "next": {"type": "ir.actions.act_window_close"}},
-}
-"""What Odoo 19 answers in the place of true where the customer has points for a reward."""
 
 
 _NOTICE: Row = {
