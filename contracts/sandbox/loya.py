@@ -141,7 +141,10 @@ class Loya(CardStock):
         return Reply("attached")
 
     def card_status(self, call: Call) -> Reply:
-        self._card(call)["state"] = call.path["state"]
+        card, state = self._card(call), call.path["state"]
+        if state not in ("active", "nonactive", "blocked", "archive"):
+            self.refuse(400, "Неизвестный статус")
+        card["state"] = state
         return Reply("changed")
 
     def _card(self, call: Call) -> Row:

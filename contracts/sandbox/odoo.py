@@ -225,6 +225,9 @@ class Odoo(Skin):
 
     def _draft(self, values: Row) -> Any:
         member, lines = self._partner(values["partner_id"]), [line for _, _, line in values["order_line"]]
+        for line in lines:
+            if line["product_id"] != PRODUCT:
+                self._missing("product.product", line["product_id"])
         order = {
             "id": self.shop.number(),
             "client_order_ref": values.get("client_order_ref", False),
