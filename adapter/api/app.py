@@ -24,7 +24,6 @@ from adapter.api.auth import Authenticator
 from adapter.api.calls import Call, Handler, Streamed
 from adapter.api.observed_names import ObservedBook, ObservedNames
 from adapter.api.server import LITERAL_ROUTES, UNKNOWN_ROUTE, new_request_id
-from adapter.api.time_limit import TimeLimit
 from adapter.errors import Code, Refused
 from adapter.loyalty.fiscal import NAMES
 from adapter.loyalty.observed import places
@@ -243,7 +242,7 @@ class PublicPort:
     ) -> tuple[web.StreamResponse, str | None]:
         """The call itself. Its own deadline ends a little before ``cut``, so that it can still answer."""
         deadline = Deadline.after(_to_work_in(cut))
-        with TimeLimit(cut.remaining()):
+        async with asyncio.timeout(cut.remaining()):
             result = await handler(Call(request, self.programme, deadline, name, self.observed_names))
             if isinstance(result, Streamed):
                 first = await anext(result.parts, None)

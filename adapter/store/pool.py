@@ -13,7 +13,6 @@ import asyncpg
 
 from adapter.loyalty.ports import StoreBusy, StoreUnavailable
 from adapter.settings import Database
-from crm_backends.lending import give_back
 
 if TYPE_CHECKING:
     Pool: TypeAlias = asyncpg.Pool[asyncpg.Record]
@@ -110,7 +109,7 @@ class Borrowed:
         # Bounded: on a line that went silent asyncpg would wait for its cancelled statement for ever. A
         # connection that breaks now is dropped by the pool; what was done with it is known already.
         with contextlib.suppress(*_AWAY):
-            await give_back(self._pool, self._connection, _RELEASE)
+            await self._pool.release(self._connection, timeout=_RELEASE)
         if isinstance(error, _STATEMENT_LOST):
             raise StoreUnavailable(
                 "a pooler in transaction mode stands between: set database.pooler = true"

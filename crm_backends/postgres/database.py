@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 
 from crm_backends.database import same_database
-from crm_backends.lending import give_back
 from crm_backends.pooler import loses_statements
 from crm_backends.ports import BackendError, BackendMisconfigured, BackendUnavailable, Deadline
 from crm_backends.postgres import errors
@@ -263,4 +262,4 @@ class _Lease:
         # The result is already known; a connection that breaks now is dropped by the pool.
         with contextlib.suppress(*errors.DATABASE_ERRORS):
             # Limited, since a connection whose call was given up waits until the server has taken that in.
-            await give_back(self._pool, self._connection, _RELEASE)
+            await self._pool.release(self._connection, timeout=_RELEASE)

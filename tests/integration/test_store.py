@@ -32,7 +32,6 @@ from adapter.store.migrate import SchemaUnfit, latest_version, migrate, migratio
 from adapter.store.operations import PostgresLedger
 from adapter.store.pool import Gateway, open_pool
 from adapter.store.queue import CalmDriver, PostgresPickedJobs, enqueue
-from crm_backends.lending import give_back
 from crm_backends.model import Balance
 from tests.integration.processes import run
 
@@ -356,31 +355,6 @@ async def test_a_server_that_falls_silent_is_told_as_away(mute: str, monkeypatch
         async with Gateway(pool, 1.0).connection() as connection:
             await connection.fetchval("SELECT 1")
     pool.terminate()
-
-
-LENDING = "asyncpg's pool is another one than crm_backends/lending.py was written for"
-
-
-async def test_a_connection_at_rest_is_given_back_without_waiting(fresh_database: str) -> None:
-    pool = await open_pool(fresh_database, Database(), size=1)
-    connection = await pool.acquire()
-    await connection.fetchval("SELECT 1")
-    with pytest.raises(StopIteration):  # it has ended, and waited for nothing on the way
-        give_back(pool, connection, 5.0).send(None)
-    assert pool.get_idle_size() == 1, LENDING
-    with pytest.raises(asyncpg.InterfaceError):  # it is nobody's now
-        await connection.fetchval("SELECT 1")
-    await pool.close()
-
-
-async def test_a_connection_in_a_transaction_is_given_back_without_it(fresh_database: str) -> None:
-    pool = await open_pool(fresh_database, Database(), size=1)
-    connection = await pool.acquire()
-    await connection.execute("BEGIN")
-    await give_back(pool, connection, 5.0)
-    async with pool.acquire() as again:
-        assert not again.is_in_transaction(), LENDING
-    await pool.close()
 
 
 async def test_a_connection_whose_caller_is_cancelled_comes_back(fresh_database: str) -> None:
