@@ -62,7 +62,7 @@ def run(
     cwd: Path,
     env: Mapping[str, str] | None = None,
     given: str | bytes = "",
-    timeout: float = 30,
+    timeout: float = 100,
     anew: bool = False,
 ) -> Ended:
     """Run a command to its end. Whatever happens, it shows no traceback.

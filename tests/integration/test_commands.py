@@ -121,7 +121,7 @@ import adapter.process.serving, adapter.process.workers
 print(*({"prometheus_client", "aiohttp"} & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True, timeout=100
     )
     assert done.stdout.split() == []
 
@@ -137,7 +137,7 @@ except SystemExit:
     print("imported:", *sorted({"pydantic", "asyncpg", "aiohttp"} & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, check=True, timeout=100
     )
     for driver in registry.with_commands():
         assert f"Commands of the CRM driver {driver}." in done.stdout
