@@ -31,7 +31,9 @@ def points_text(points: Decimal) -> str:
     text = str(points)
     if "E" in text:
         text = f"{points:f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text
 
 
 def stringify(value: Json) -> Any:

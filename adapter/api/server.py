@@ -171,16 +171,18 @@ class PublicRunner(web.AppRunner):
         listening: Any = site._server
         sockets = [] if listening is None else listening.sockets
         # A second handle on each, since the loop closes its own when it stops listening.
-        ours = [socket.socket(fileno=os.dup(one.fileno())) for one in sockets]
+        ours: list[socket.socket] = []
+        try:
+            for one in sockets:
+                ours.append(socket.socket(fileno=os.dup(one.fileno())))
+                ours[-1].setblocking(False)
+        except OSError as error:  # the process has as many files open as it may have
+            log.warning("connections_not_taken", reason=type(error).__name__)
         await site.stop()
         made: list[socket.socket] = []
         for one in ours:
             with one:
-                one.setblocking(False)
-                with contextlib.suppress(OSError):  # BlockingIOError: that was the last
-                    while True:
-                        made.append(one.accept()[0])
-                        made[-1].setblocking(False)
+                made += _made_by_now(one)
         if made:
             await self._take(made, site._ssl_context)
 
@@ -194,14 +196,37 @@ class PublicRunner(web.AppRunner):
                 await asyncio.gather(*taking, return_exceptions=True)
 
     async def _answer_what_comes(self, server: web.Server, *, at_least: float) -> None:
-        """Wait a little for requests on connections that have none under way; each answer closes one.
+        """Wait a little for requests on connections that have no whole one; each answer closes one.
 
         ``at_least``: seconds, for connections that are not seen yet, since they agree upon TLS.
         """
         await asyncio.sleep(at_least)
         loop = asyncio.get_running_loop()
         until = loop.time() + min(_LAST_REQUESTS, self._shutdown_timeout)
-        while any(one._current_request is None for one in server.connections):
+        while any(_waits_for_more(one) for one in server.connections):
             if loop.time() > until:
                 break
             await asyncio.sleep(0.02)
+
+
+def _waits_for_more(connection: RequestHandler) -> bool:
+    """Whether no request has come over it yet, or one without the end of its body."""
+    request = connection._current_request
+    return request is None or not request.content.is_eof()
+
+
+def _made_by_now(listening: socket.socket) -> list[socket.socket]:
+    """Every connection that the system has made and nobody has taken."""
+    made: list[socket.socket] = []
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except BlockingIOError:
+            return made
+        except ConnectionAbortedError:
+            continue
+        except OSError as error:
+            log.warning("connections_not_taken", reason=type(error).__name__)
+            return made
+        connection.setblocking(False)
+        made.append(connection)

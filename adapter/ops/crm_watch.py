@@ -103,6 +103,7 @@ async def _first_wrong(backend: Backend) -> Finding | None:
                 findings = await backend.standing()
             else:
                 findings = await backend.check()
+        return next((finding for finding in findings if not finding.ok), None)
     except TimeoutError:
         return Finding(
             backend.name, False, f"no answer within {_PATIENCE:.0f} seconds", "koshelek-adapter check"
@@ -114,4 +115,3 @@ async def _first_wrong(backend: Backend) -> Finding | None:
         reason = type(error).__name__
         log.exception("crm_look_failed", crm=backend.name, reason=reason)
         return Finding(backend.name, False, f"looking at it failed: {reason}", "koshelek-adapter check")
-    return next((finding for finding in findings if not finding.ok), None)

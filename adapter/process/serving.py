@@ -136,9 +136,11 @@ async def serve_until_stopped(
         await stopping.wait()
         log.info("stopping")
     finally:
-        for runner in runners:
-            await runner.cleanup()
-        await service.close()
+        try:
+            for runner in runners:
+                await runner.cleanup()
+        finally:  # what is being delivered is brought to an end, whatever happened to the ports
+            await service.close()
 
 
 async def deliver_until_stopped(

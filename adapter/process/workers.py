@@ -92,7 +92,7 @@ def _supervise(settings: Settings, url: str, source: Source | None) -> None:
     finally:
         for child in children.values():
             child.terminate()
-        patience = time.monotonic() + settings.server.shutdown_timeout + settings.delivery.call_timeout + 5
+        patience = time.monotonic() + settings.server.shutdown_timeout + settings.delivery.call_timeout + 8
         for child in children.values():
             child.join(max(0.1, patience - time.monotonic()))
             if child.is_alive():

@@ -239,7 +239,8 @@ class Odoo(Skin):
         return order["id"]
 
     def order_confirm(self, call: Call) -> Reply:
-        orders = [order for order in self._orders if order["id"] in call.body["ids"]]
+        by_id = {order["id"]: order for order in self._orders}
+        orders = [by_id.get(one) or self._missing("sale.order", one) for one in call.body["ids"]]
         if any(order["state"] != "draft" for order in orders):
             text = "Some orders are not in a state requiring confirmation."
             self._raise("odoo.exceptions.UserError", text)

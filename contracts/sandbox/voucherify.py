@@ -116,7 +116,8 @@ class Voucherify(Skin):
 
     def _asked_customer(self, call: Call) -> Member:
         asked = call.body["customer"]
-        return self.named(asked.get("id") or asked.get("source_id"))
+        wanted = asked.get("id") or asked.get("source_id")
+        return self.named(wanted) if wanted else self.refuse(400, "missing_customer")
 
     def _told(self, member: Member) -> Row:
         known = {"id": self.customer_id(member), "source_id": member.more["source_id"]}

@@ -69,10 +69,9 @@ class _Compiler(AuthCompiler):
     def program(self) -> Program:
         model = self._model
         flows: dict[str | None, Sequence[AuthPart]] = {
-            name: [self._flow(flow, ("other_auth", name, index)) for index, flow in enumerate(parts)]
-            for name, parts in model.other_auth.items()
+            name: self._flows(parts, ("other_auth", name)) for name, parts in model.other_auth.items()
         }
-        flows[None] = [self._flow(flow, ("auth", index)) for index, flow in enumerate(model.auth or [])]
+        flows[None] = self._flows(model.auth or [], ("auth",))
         self._look_at_headers(model.headers, ("headers",))
         headers = self._templates.value(model.headers, self._sent(self._base), ("headers",))
         return Program(

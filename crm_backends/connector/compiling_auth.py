@@ -6,7 +6,7 @@ It may not know any operation.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -112,7 +112,7 @@ class AuthCompiler:
                 (*path, "auth"), f'there is no auth "{auth}"', nearest(auth or "", self._model.other_auth)
             )
         self._look_at_headers(request.headers or {}, (*path, "headers"))
-        if not isinstance(request, Login):  # it carries what is written into it, and nothing of auth
+        if not isinstance(request, Login):
             self._look_at_host(request, address, (*path, method))
         return Sending(
             method=method.upper(),
@@ -129,7 +129,7 @@ class AuthCompiler:
 
     def _look_at_host(self, request: Request, address: str, path: Path) -> None:
         """Credentials go to another host only where the file says which."""
-        if "://" not in address[:8] or _origin(address) == _origin(self._model.base_url or ""):
+        if not self._is_elsewhere(address):
             return
         if self._model.auth and request.auth is None:
             self._wrong(
@@ -137,11 +137,29 @@ class AuthCompiler:
                 "this host is not base_url's, and it would be sent the credentials of auth",
                 "write auth: none here, or the name of one of other_auth that is meant for it",
             )
+        self._look_at_secret_headers(path, "and write auth: none here")
+
+    def _look_at_token_host(self, address: str, before: Sequence[Flow], path: Path) -> None:
+        """A request for a token carries the headers of the file, and those of the flows before its own."""
+        if not self._is_elsewhere(address):
+            return
+        self._look_at_secret_headers(path, "behind this")
+        if any(flow.query is None for flow in before):
+            self._wrong(
+                path,
+                "this host is not base_url's, and it would be sent the credentials that stand before it",
+                "write this one first",
+            )
+
+    def _is_elsewhere(self, address: str) -> bool:
+        return "://" in address[:8] and _origin(address) != _origin(self._model.base_url or "")
+
+    def _look_at_secret_headers(self, path: Path, then: str) -> None:
         for name in (name for name, value in self._model.headers.items() if _SECRET.search(value)):
             self._wrong(
                 path,
                 f"this host is not base_url's, and it would be sent the secret in the header {name}",
-                "move the header from headers to auth, and write auth: none here",
+                f"move the header from headers to auth, {then}",
             )
 
     def _look_at_headers(self, headers: Mapping[str, str], path: Path) -> None:
@@ -156,10 +174,16 @@ class AuthCompiler:
 
     # -- auth ------------------------------------------------------------------------------------------
 
-    def _flow(self, flow: Flow, path: Path) -> AuthPart:
+    def _flows(self, parts: Sequence[Flow], path: Path) -> list[AuthPart]:
+        return [self._flow(flow, parts[:index], (*path, index)) for index, flow in enumerate(parts)]
+
+    def _flow(self, flow: Flow, before: Sequence[Flow], path: Path) -> AuthPart:
+        """``before``: the flows that stand before it."""
         scope = self._sent(self._base)
         here = (*path, flow.kind)
         if flow.login is not None:
+            if (found := flow.login.method_and_path) is not None:
+                self._look_at_token_host(found[1], before, (*here, found[0]))
             return AuthPart("login", login=self._login(flow.login, here))
         texts: dict[str, Fill] = {}
         members: Mapping[str, Any] = {}
@@ -176,6 +200,7 @@ class AuthCompiler:
             texts[name] = self._templates.text(text, scope, at)
         self._look_at_headers(flow.header or {}, (*here, "header"))
         if flow.oauth is not None:
+            self._look_at_token_host(flow.oauth.url, before, (*here, "url"))
             self._templates.path(flow.oauth.url, scope, (*here, "url"))
         if flow.basic is not None and set(flow.basic) != {"login", "password"}:
             self._wrong(here, "basic has a login and a password")

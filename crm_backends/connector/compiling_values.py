@@ -240,8 +240,8 @@ class ValueCompiler:
             self._note_statuses(operand)
         side = self._operand if operand.op in ("eq", "ne", "in", "notin") else self._number
         left, right = side(node.expr), side(operand.expr)
-        if written(operand.expr) is not NOT_WRITTEN:
-            holds = comparison_with(operand.op, right({}))
+        if (constant := written(operand.expr)) is not NOT_WRITTEN:
+            holds = comparison_with(operand.op, constant)
             return lambda context: holds(left(context))
         how = COMPARISONS[operand.op]
         return lambda context: how(left(context), right(context))

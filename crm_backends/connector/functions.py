@@ -247,7 +247,8 @@ def round_(value: object, places: object = 0, way: object = "half_up") -> Decima
     rules = {"half_up": ROUND_HALF_UP, "half_even": ROUND_HALF_EVEN}
     if way not in rules:
         raise Unfit("the way of rounding is half_up or half_even")
-    return Decimal(number(value)).quantize(Decimal(1).scaleb(-int(number(places))), rules[str(way)])
+    rounded = Decimal(number(value)).quantize(Decimal(1).scaleb(-int(number(places))), rules[str(way)])
+    return rounded + 0  # what is rounded to -0.00 is nothing
 
 
 def kopecks(roubles_: object) -> int | None:

@@ -17,6 +17,7 @@ from crm_backends.connector.judging import Judge, by_status
 from crm_backends.connector.plans import Paging, ResultMapping, Ruling, StepPlan
 from crm_backends.connector.scope import CannotTell, Expression, Lacks
 from crm_backends.connector.sending import details_of
+from crm_backends.connector.vocabulary import UNDECIDED
 from crm_backends.http import Details, HttpClient, Reply
 from crm_backends.ports import (
     BackendCredentials,
@@ -32,6 +33,7 @@ More = dict[str, dict[str, Any]] | None
 """Further fields of a call, by where they go."""
 WITHOUT_ASKING = "without asking the CRM"
 """What is told of all that a connector decides at once."""
+_NOT_TOLD = UNDECIDED - {"ok", "credentials"}
 _REFUSALS = {refusal.value: refusal for refusal in Refusal} | {"refused": Refusal.OTHER}
 
 
@@ -312,12 +314,18 @@ class Runner:
         return path, details
 
     def _turned_away(self, step: StepPlan, run: Run, reply: Reply) -> bool | None:
-        """``None``: nothing names this answer."""
+        """``None``: nothing names this answer, so that its status says whether the token was taken.
+
+        In a read nothing is done twice: a 401 that is to be a doubt in writes may well be an old token.
+        """
         try:
             said = self._ruled(step, run, reply)
         except CannotTell:
             return None
-        return None if said is None else said == "credentials"
+        reads = not step.commits and not step.prepares
+        if said is None or (reads and said in _NOT_TOLD):
+            return None
+        return said == "credentials"
 
     def _ruled(self, step: StepPlan, run: Run, reply: Reply, *, sent: bool = False) -> str | None:
         """What the answer says (``Judge.said``).

@@ -385,6 +385,16 @@ async def test_a_crm_that_turns_away_what_it_has_done_is_described(status: int) 
         assert (len(crm.asked), crm.logins) == (1, 1)
 
 
+async def test_in_a_read_a_401_gets_a_new_token_whatever_it_means_in_writes() -> None:
+    more = "outcomes: [{when: 'status in [401, 403, 429]', is: unknown}]\n" + login()
+    async with connected(more, api_key="s3cret") as (backend, crm):
+        crm.answer = lambda request: (
+            {"id": 7} if request.headers["Authorization"] == "Bearer t2" else web.Response(status=401)
+        )
+        assert (await backend.get("7", deadline=soon())).customer_id == "7"
+        assert crm.logins == 2
+
+
 @pytest.mark.parametrize("status", [401, 403, 429])
 async def test_what_nothing_names_was_not_done_where_it_was_turned_away(status: int) -> None:
     outcome = "{when: 'status == 404', is: no_such_customer}"

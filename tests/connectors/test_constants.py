@@ -186,6 +186,41 @@ def test_a_login_may_be_at_another_host() -> None:
     make_spec(read_text(connector(ELSEWHERE.format(url="/c", more=""), KEY + login), FILE))
 
 
+TOKENS = [
+    "login: {post: 'https://login.example/t', json: {key: '${secrets.key}'}, token: body.t, "
+    "send: {bearer: '${token}'}}",
+    "oauth: {url: 'https://login.example/t', client_id: a, client_secret: '${secrets.key}'}",
+]
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=["login", "oauth"])
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (
+            "headers: {X-Key: '${secrets.key}'}\nauth: {TOKEN}\n",
+            "would be sent the secret in the header X-Key; move the header from headers to auth, behind this",
+        ),
+        (
+            "auth: [{header: {X-Key: '${secrets.key}'}}, {TOKEN}]\n",
+            "would be sent the credentials that stand before it; write this one first",
+        ),
+    ],
+)
+def test_nothing_of_ours_goes_to_a_host_that_gives_tokens(token: str, more: str, says: str) -> None:
+    text = connector(ELSEWHERE.format(url="/c", more=""), KEY + more.replace("TOKEN", token))
+    (told,) = problems(text)
+    place = at(text, "'https://login.example/t'")
+    assert told.startswith(f"{place}: this host is not base_url's"), told
+    assert told.endswith(says), told
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=["login", "oauth"])
+def test_what_stands_behind_a_token_from_another_host_is_not_sent_there(token: str) -> None:
+    more = f"auth: [{{{token}}}, {{header: {{X-Key: '${{secrets.key}}'}}}}]\n"
+    make_spec(read_text(connector(ELSEWHERE.format(url="/c", more=""), KEY + more), FILE))
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [

@@ -90,6 +90,8 @@ def value(text: str) -> Any:
         ("'123.45' | kopecks", 12345),
         ("2.5 | round", Decimal(3)),
         ("2.5 | round(0, 'half_even')", Decimal(2)),
+        ("text((0.1 + 0.2 - 0.30000000000005) | round(2))", "0"),
+        ("body.kopecks > -9223372036854775808 and body.kopecks != -1e300", True),
         ("'12' | int", 12),
         # conditions
         ("status >= 200 and status < 300", True),

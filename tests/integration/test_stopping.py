@@ -97,6 +97,26 @@ async def test_nobody_is_cut_off_by_a_stop(workers: int, keeps: bool, tmp_path: 
     assert set(ends) == {"answered"}, ends
 
 
+async def test_a_body_that_is_still_on_its_way_is_read(tmp_path: Path, database: str) -> None:
+    settings_file(tmp_path, "[management]\nenabled = false\n")
+    port, unused = free_ports(2)
+    body = b'{"phone": "79990000001"}'
+    head = f"POST /v1/card/anonymous HTTP/1.1\r\nHost: adapter\r\nContent-Length: {len(body)}\r\n"
+    with serve(tmp_path, database, port, unused) as running:
+        await until(lambda: ready_count(running) == 1, "it is ready")
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"{head}Authorization: {basic(LOGIN, PASSWORD)}\r\n\r\n".encode())
+        await asyncio.sleep(0.3)
+        running.terminate()
+        await asyncio.sleep(0.1)
+        writer.write(body)
+        async with asyncio.timeout(10):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 "), answer
+        assert (await asyncio.to_thread(running.ended)).status == 0
+
+
 async def test_nor_while_tls_is_agreed_upon(
     certificate: tuple[Path, Path], tmp_path: Path, database: str
 ) -> None:

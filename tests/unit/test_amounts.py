@@ -14,8 +14,9 @@ from crm_backends.inputs import amount_of
     ("told", "amount"),
     [
         (62, "62"), ("62.50", "62.50"), (Decimal("-3"), "-3"), (0.1, "0.1"), (" 7 ", "7"), ("1E+3", "1E+3"),
-        ("20.3333333333333333", "20.3333333333333333"), ("1E-30", "1E-30"),
-        (f"0.{'1' * 30}", f"0.{'1' * 30}"), (Decimal("999999999999999"), "999999999999999"),
+        ("20.3333333333333333", "20.3333333333333333"), ("1E-60", "1E-60"),
+        (-1.7763568394002505e-15, "-1.7763568394002505E-15"),  # what binary fractions leave of nothing
+        (f"0.{'1' * 60}", f"0.{'1' * 60}"), (Decimal("999999999999999"), "999999999999999"),
     ],
 )  # fmt: skip
 def test_an_amount_is_read_as_it_stands(told: object, amount: str) -> None:
@@ -26,7 +27,7 @@ def test_an_amount_is_read_as_it_stands(told: object, amount: str) -> None:
     "told",
     [
         None, True, "", "x", "NaN", "sNaN", "Infinity", "1E+999999", "-1E+20", "1E-30000", "1_000", [], {},
-        "1E-31", f"0.{'1' * 31}", f"1.{'0' * 31}", f"0.{'0' * 31}", 10**15, Decimal("NaN"), float("inf"),
+        "1E-61", f"0.{'1' * 61}", f"1.{'0' * 61}", f"0.{'0' * 61}", 10**15, Decimal("NaN"), float("inf"),
     ],
 )  # fmt: skip
 def test_what_no_account_can_hold_is_none(told: object) -> None:
