@@ -53,10 +53,15 @@ class Voucherify(Skin):
         "members": Route(f"GET {_MEMBERS}", "limit page customer"),
         "member_add": Route(f"POST {_MEMBERS}", json="voucher! customer! source_id metadata channel"),
         "member": Route("GET /loyalties/members/{code}"),
-        "balance": Route(f"POST {_MEMBERS}/{{code}}/balance", json="points! reason source_id"),
+        "balance": Route(
+            f"POST {_MEMBERS}/{{code}}/balance",
+            json="points! reason source_id expiration_type expiration_date",
+        ),
         "transactions": Route("GET /loyalties/members/{code}/transactions", "limit order starting_after_id"),
         "publications": Route("GET /publications", "limit page campaign customer voucher source_id"),
-        "publication_create": Route("POST /publications", json="campaign! customer! source_id channel"),
+        "publication_create": Route(
+            "POST /publications", "join_once", json="campaign! voucher customer! source_id metadata channel"
+        ),
     }
     fields: ClassVar[Fields] = {
         "name": "first_name",
@@ -227,7 +232,7 @@ class Voucherify(Skin):
         return _listed("publications", [one for one in self._published if key in (None, one["source_id"])])
 
     def publication_create(self, call: Call) -> Reply:
-        member, campaign = self._asked_customer(call), call.body["campaign"].get("name")
+        member, campaign = self._asked_customer(call), (call.body["campaign"] or {}).get("name")
         if campaign not in COUPONS:
             self.refuse(*self.not_found)
         voucher = self.print_voucher(f"{campaign}-{self.shop.number()}", COUPONS[campaign])
