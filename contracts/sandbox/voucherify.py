@@ -232,7 +232,7 @@ class Voucherify(Skin):
         return _listed("publications", [one for one in self._published if key in (None, one["source_id"])])
 
     def publication_create(self, call: Call) -> Reply:
-        member, campaign = self._asked_customer(call), (call.body["campaign"] or {}).get("name")
+        member, campaign = self._asked_customer(call), str((call.body["campaign"] or {}).get("name"))
         if campaign not in COUPONS:
             self.refuse(*self.not_found)
         voucher = self.print_voucher(f"{campaign}-{self.shop.number()}", COUPONS[campaign])
