@@ -16,6 +16,13 @@ from tests.faults.crms import Crm, Rating
 from tests.faults.stage import Nursery, Stage, set_up
 
 SetStage = Callable[..., Awaitable[Stage]]
+ALWAYS = {"test_judge", "test_model", "test_same_receipt", "test_soak"}
+"""What every test run breaks; the soak draws from all faults. The others are *whole programs* (or *long*)."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if item.path.stem not in ALWAYS and item.get_closest_marker("long") is None:
+        item.add_marker(pytest.mark.programs)
 
 
 @pytest.fixture(scope="session")

@@ -199,8 +199,8 @@ class Stage:
     adapters: list[Process] = field(default_factory=list)
     workers: list[Process] = field(default_factory=list)
     answers: Counter[str] = field(default_factory=Counter)
-    breaks: Counter[str] = field(default_factory=Counter)
-    """What the answers that were ``broken`` ended with."""
+    breaks: list[tuple[int, str]] = field(default_factory=list)
+    """Of the answers that were ``broken``: the adapter's port, and the name of the error."""
     _documents: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     async def adapter(
@@ -261,7 +261,7 @@ class Stage:
             answer = "away"
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             answer = "broken"
-            self.breaks[type(error).__name__] += 1
+            self.breaks.append((port, type(error).__name__))
         else:
             answer = said["code"] if response.status == 422 else said["status"]
             if answer == "credited":

@@ -40,7 +40,7 @@ async def test_every_fault_of_the_line_hits_a_credit(rating: Rating, scene: SetS
     stage.crm.line.delay = 0.3
     while left:
         await stage.load(10)
-    assert set(stage.crm.line.happened) == set(FAULTS)
+    assert set(stage.crm.line.happened) >= set(FAULTS)  # on a busy machine the line is "behind" as well
     await all_ended(stage, rating)
 
 

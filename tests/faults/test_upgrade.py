@@ -239,7 +239,7 @@ async def all_replaced(stage: Stage, program: Program) -> None:
 
 @pytest.mark.parametrize(
     "rating",
-    [pytest.param("probe", marks=pytest.mark.programs), pytest.param("key", marks=pytest.mark.long)],
+    ["probe", pytest.param("key", marks=pytest.mark.long)],
 )
 async def test_an_update_and_the_way_back_under_load(
     rating: Rating, release: Program, nursery: Nursery, tmp_path: Path, postgresql: EmbeddedServer
@@ -266,9 +266,11 @@ async def test_an_update_and_the_way_back_under_load(
         assert verdict.accepted == verdict.sent == verdict.credited + verdict.held
         assert verdict.held == 0, verdict
         assert set(stage.answers) <= {"credited", "accepted", "away", "broken"}, stage.answers
-        # A call that waits for a process which stops may be cut off before it is taken up; never an answer.
-        assert set(stage.breaks) <= {"ServerDisconnectedError", "ClientOSError"}, stage.breaks
-        assert stage.breaks.total() <= 6, stage.breaks
+        # The release cuts off calls that wait for it while it stops, before it takes them up; this version
+        # does not.
+        assert {what for _, what in stage.breaks} <= {"ServerDisconnectedError", "ClientOSError"}
+        ports = {process.port for process in current.started}
+        assert not [what for port, what in stage.breaks if port in ports]
         assert len(set(traffic.cards.values())) == len(traffic.cards) > 20
         for phone, card in list(traffic.cards.items())[:: max(1, len(traffic.cards) // 20)]:
             assert await traffic.card_of(phone) == card
