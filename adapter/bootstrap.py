@@ -82,6 +82,7 @@ class Service:
     database_url: str
     upgrade: bool = True
     """Whether a CRM's schema that is kept for an older version may be brought up to date."""
+    stopping: bool = False  # set by the process, told by readiness
     crms: BoundCrms = field(init=False)
     gateway: Gateway = field(init=False)
     cards: PostgresCards = field(init=False)
@@ -237,8 +238,9 @@ class Service:
 
         ``looks``: how the console's page Check looks at everything.
         """
+        needs_crm = self.settings.management.ready_needs_crm
         application = management_application(
-            self.problem, self.watch.standings, needs_crm=self.settings.management.ready_needs_crm
+            self.problem, self.watch.standings, lambda: self.stopping, needs_crm=needs_crm
         )
         self.metrics.add_to(application)
         if self.settings.console.people or await self._somebody_was_added():

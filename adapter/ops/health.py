@@ -1,6 +1,7 @@
 """Liveness and readiness. Ready means: the database answers and has this program's schema, or a later one.
 
 Readiness also names every CRM; a setting decides whether the adapter is ready while a CRM does not work.
+Who is being stopped is not ready, so that no more calls are sent to it.
 It may not know how database and CRMs are asked.
 """
 
@@ -18,6 +19,7 @@ from adapter.ops.crm_watch import Standing
 def management_application(
     database_problem: Callable[[], Awaitable[str | None]],
     standings: Callable[[], Mapping[str, Standing]],
+    stopping: Callable[[], bool],
     *,
     needs_crm: bool,
 ) -> web.Application:
@@ -26,6 +28,7 @@ def management_application(
     Args:
         database_problem: tells what is wrong with the database, or ``None``.
         standings: tells how the CRM of each port stands.
+        stopping: tells whether the process is being stopped.
         needs_crm: not ready unless all of them are well.
     """
 
@@ -41,6 +44,8 @@ def management_application(
             "database": problem or "ok",
             "crm": {port: standing.as_data() for port, standing in crms.items()},
         }
+        if problem is None and stopping():
+            problem = "the process is stopping"
         if problem is None and needs_crm:
             problem = next(
                 (

@@ -134,6 +134,7 @@ async def serve_until_stopped(
         if ready is not None:
             await ready(service, port)
         await stopping.wait()
+        service.stopping = True
         log.info("stopping")
     finally:
         try:
@@ -170,6 +171,7 @@ async def deliver_until_stopped(
         spare_the_collector()
         log.info("delivering", concurrency=settings.delivery.concurrency)
         await stopping.wait()
+        service.stopping = True
         log.info("stopping")
     finally:
         if management is not None:
