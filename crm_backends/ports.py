@@ -113,10 +113,13 @@ class Deadline:
 
     at: float
     """``time.monotonic()`` seconds."""
+    optional: bool = False
+    """The caller does without an answer as well, and waits for less time than the CRM may take: that none
+    came until then tells nothing about the CRM."""
 
     @classmethod
-    def after(cls, seconds: float) -> Deadline:
-        return cls(time.monotonic() + seconds)
+    def after(cls, seconds: float, *, optional: bool = False) -> Deadline:
+        return cls(time.monotonic() + seconds, optional)
 
     def remaining(self) -> float:
         """Seconds left, never negative."""

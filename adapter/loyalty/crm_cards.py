@@ -97,7 +97,8 @@ class CrmCards:
         Raises ``BackendError`` if the CRM does not answer in time; then it is not asked for some seconds.
         """
         with self._pausing:
-            return await self.find(number, Deadline.after(min(_PATIENCE, deadline.remaining() / 2)))
+            patience = min(_PATIENCE, deadline.remaining() / 2)
+            return await self.find(number, Deadline.after(patience, optional=True))
 
     async def with_card(
         self, cards: CardRegistry, number: str, deadline: Deadline

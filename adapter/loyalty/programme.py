@@ -211,7 +211,7 @@ async def remember_accounts(programme: Programme, card: Card, customer: Customer
 
     A CRM that does not answer within a second is asked again when the account is needed.
     """
-    deadline = Deadline.after(min(_FOR_OPTIONAL_LOOKUPS, deadline.remaining() / 2))
+    deadline = Deadline.after(min(_FOR_OPTIONAL_LOOKUPS, deadline.remaining() / 2), optional=True)
     for port in programme.foreign_ports:
         if (card.points_reference if port == "points" else card.coupons_reference) is None:
             with contextlib.suppress(BackendError):

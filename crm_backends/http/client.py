@@ -250,7 +250,7 @@ class HttpClient:
 
     async def _with_proof(self, run: _Run) -> Reply | Fault:
         """Send the call with the headers that prove who we are, unless the breaker is open."""
-        ticket = self._breaker.admit()
+        ticket = self._breaker.admit(may_try=not run.call.deadline.optional)
         if ticket is None:
             return _PAUSED
         try:
@@ -288,7 +288,8 @@ class HttpClient:
             self._bulkhead.leave()
         judged = answer if isinstance(answer, Fault) else judge(answer, call)
         if isinstance(judged, Fault) and judged.away:
-            self._breaker.failed(judged.reason)
+            if not (call.deadline.optional and call.deadline.remaining() < _LEAST):
+                self._breaker.failed(judged.reason)
         elif ticket is not None:
             # A token that was given does not count: it would close the breaker while the CRM itself still
             # does not answer.

@@ -52,11 +52,14 @@ class Breaker:
     def _rested(self) -> bool:
         return self._opened_at is None or time.monotonic() - self._opened_at >= self._pause
 
-    def admit(self) -> Ticket | None:
-        """A ticket to be given back with ``leave``, or ``None`` while the CRM is not asked."""
+    def admit(self, *, may_try: bool = True) -> Ticket | None:
+        """A ticket to be given back with ``leave``, or ``None`` while the CRM is not asked.
+
+        ``may_try``: whether the call may be the one that tries.
+        """
         ticket = Ticket()
         if self._opened_at is not None:
-            if self._trial is not None or not self._rested():
+            if self._trial is not None or not may_try or not self._rested():
                 return None
             self._trial = ticket
         return ticket

@@ -594,6 +594,28 @@ async def test_a_trial_given_up_by_its_caller_leaves_the_next_one_to_try() -> No
         assert await read(crm) == "reply 200"
 
 
+async def test_optional_calls_that_are_cut_short_say_nothing_of_the_crm() -> None:
+    patience: dict[str, Any] = {"attempts": 1, "breaker_failures": 1, "breaker_pause": 0.1, "read_timeout": 5}
+
+    async def optional(crm: HttpClient) -> None:
+        with pytest.raises(BackendUnavailable):
+            await crm.read("GET", "/card", deadline=Deadline.after(0.1, optional=True))
+
+    async with serving(raw_server.never_answers, **patience) as (server, crm):
+        await asyncio.gather(*(optional(crm) for _ in range(5)))
+        assert crm.state == "closed"
+        server.behave = raw_server.hangs_up_at_once
+        await optional(crm)
+        assert crm.state == "open", "a broken connection does say something, whoever asked"
+        await asyncio.sleep(0.15)
+        asked = len(server.seen)
+        await optional(crm)
+        assert len(server.seen) == asked, "the call that tries is one that waits"
+        server.behave = raw_server.well
+        assert await read(crm) == "reply 200"
+        assert crm.state == "closed"
+
+
 async def test_tokens_given_by_a_crm_that_is_away_do_not_close_the_breaker() -> None:
     auth = ClientCredentials("/token", "id", "secret")
     async with serving(wants("nothing", otherwise=500), auth, attempts=1, breaker_failures=3) as (_, crm):
