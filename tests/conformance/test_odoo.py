@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import ClassVar
 
 import pytest
 
 from contracts.sandbox import odoo
-from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig
+from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig, context
 from crm_backends.conformance.base import effects, opened, soon
 from crm_backends.conformance.port_calls import FIVE, find, five, new_key, new_person, points, points_account
-from crm_backends.ports import Outcome
+from crm_backends.model import Credit
+from crm_backends.ports import BackendCredentials, BackendMisconfigured, Outcome, ReconcilesCredit, Written
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, FIVE_FOR_1250, OneCardEach, rig_of
 
 
@@ -77,6 +79,73 @@ class OfOdoo:
             for moved in ("494.52", "1.33"):
                 await rig.move(account, Decimal(moved))
             assert (await points(backend).balance(account, deadline=soon())).total == Decimal("495.85")
+
+
+class OfRights:
+    """What the integration's user may do in Odoo, and the programme of the settings."""
+
+    async def test_check_is_well_with_the_rights_of_the_readme(self, rig: OdooRig) -> None:
+        async with opened(rig.build()) as backend:
+            assert [finding.ok for finding in await backend.check()] == [True]
+
+    @pytest.mark.parametrize("right", [odoo.ALL_DOCUMENTS, odoo.CONTACT_CREATION])
+    async def test_check_fails_where_the_user_lacks_a_right(self, rig: OdooRig, right: str) -> None:
+        rig.crm.rights.remove(right)
+        async with opened(rig.build()) as backend:
+            (finding,) = await backend.check()
+        assert not finding.ok
+        assert "rights" in finding.remedy
+
+    async def test_a_user_who_sees_their_own_orders_gives_no_points_twice(self, rig: OdooRig) -> None:
+        """The right is taken away, and the credited order is given to another salesperson."""
+        account, credit = (await rig.new_customer(new_person())).users_reference, five(rig)
+        async with opened(rig.build()) as backend:
+            assert isinstance(backend, ReconcilesCredit)
+            key = new_key(backend)
+            async with effects(rig, "points.credit", 1):
+                first = await points(backend).credit(account, credit, idempotency_key=key, deadline=soon())
+                (order,) = rig.crm.orders_kept
+                order["user_id"] = odoo.USER + 1
+                rig.crm.rights.remove(odoo.ALL_DOCUMENTS)
+                with pytest.raises(BackendCredentials):
+                    await points(backend).credit(account, credit, idempotency_key=key, deadline=soon())
+                with pytest.raises(BackendCredentials):
+                    await looked_up(backend, account, credit, key)
+            rig.crm.rights.add(odoo.ALL_DOCUMENTS)
+            found = await looked_up(backend, account, credit, key)
+        assert (first.outcome, found.outcome) == (Outcome.DONE, Outcome.DONE)
+        assert len(rig.crm.orders_kept) == 1
+
+    async def test_an_order_is_of_no_salesperson(self, rig: OdooRig) -> None:
+        account = (await rig.new_customer(new_person())).users_reference
+        async with opened(rig.build()) as backend:
+            await points(backend).credit(
+                account, five(rig), idempotency_key=new_key(backend), deadline=soon()
+            )
+        assert [order["user_id"] for order in rig.crm.orders_kept] == [False]
+
+    async def test_of_a_programme_that_is_not_there_no_order_is_made(self, rig: OdooRig) -> None:
+        """It would be confirmed without points, and they would never come."""
+        account = (await rig.new_customer(new_person())).users_reference
+        address = f"http://127.0.0.1:{rig.relay.port}"
+        settings = {"base_url": address, **rig.own, "program": odoo.PROGRAM + 1}
+        async with opened(rig.spec.build(rig.spec.settings.model_validate(settings), context())) as backend:
+            with pytest.raises(BackendMisconfigured):
+                await points(backend).credit(
+                    account, five(rig), idempotency_key=new_key(backend), deadline=soon()
+                )
+        assert rig.crm.orders_kept == []
+
+
+async def looked_up(backend: ReconcilesCredit, account: str, credit: Credit, key: str) -> Written:
+    now = datetime.now().astimezone()
+    return await backend.reconcile_credit(
+        account, credit, idempotency_key=key, since=now, before=None, deadline=soon()
+    )
+
+
+class TestRights(OfRights):
+    pass
 
 
 class TestOfOdoo(OfOdoo):
