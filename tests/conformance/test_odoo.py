@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import aiohttp
 import pytest
 
-from contracts.sandbox import odoo
+from contracts.sandbox import odoo, running
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers, Rig, context
 from crm_backends.conformance.base import effects, opened, soon
 from crm_backends.conformance.port_calls import FIVE, find, five, new_key, new_person, points, points_account
@@ -142,6 +143,51 @@ async def looked_up(backend: ReconcilesCredit, account: str, credit: Credit, key
     return await backend.reconcile_credit(
         account, credit, idempotency_key=key, since=now, before=None, deadline=soon()
     )
+
+
+NOT_TAKEN = [
+    ("create", {"vals_list": [{"phone": "+79161234567"}]}, 422, "odoo.exceptions.ValidationError"),
+    ("write", {"ids": [1], "vals": {odoo.BIRTH_DATE: "1990-17-05"}}, 500, "builtins.ValueError"),
+    ("search_read", {"domain": [], "fields": ["name"], "order": "none"}, 500, "builtins.ValueError"),
+]
+
+
+@pytest.mark.parametrize(("method", "body", "status", "name"), NOT_TAKEN)
+async def test_the_stand_in_names_what_it_does_not_take_as_odoo_does(
+    method: str, body: dict[str, Any], status: int, name: str
+) -> None:
+    async with running("odoo") as sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
+        if "ids" in body:
+            body = {**body, "ids": [sandbox.add_customer(phone="+79161234567")["id"]]}
+        bearer = {"Authorization": f"Bearer {odoo.API_KEY}"}
+        async with http.post(f"/json/2/res.partner/{method}", json=body, headers=bearer) as answer:
+            assert (answer.status, (await answer.json())["name"]) == (status, name)
+        who = [odoo.DATABASE, odoo.USER, odoo.API_KEY, "res.partner", method, [], body]
+        call = {"jsonrpc": "2.0", "method": "call", "id": 1, "params": {"args": who}}
+        async with http.post("/jsonrpc", json=call) as answer:
+            assert (answer.status, (await answer.json())["error"]["data"]["name"]) == (200, name)
+
+
+@pytest.mark.parametrize("key", ["", "wrong"])
+async def test_the_stand_in_refuses_a_key_as_odoo_19_does(key: str) -> None:
+    async with running("odoo19") as sandbox, aiohttp.ClientSession(sandbox.base_url) as http:
+        bearer = {"Authorization": f"Bearer {key}"}
+        async with http.post("/json/2/res.users/context_get", json={}, headers=bearer) as answer:
+            told = await answer.json()
+    assert (answer.status, told["name"], told["message"]) == (
+        401,
+        "werkzeug.exceptions.Unauthorized",
+        "Invalid apikey",
+    )
+
+
+async def test_odoo_18_has_no_notice_of_rewards(rig: OdooRig) -> None:
+    """By JSON-RPC the confirming is answered with true, whatever points the customer has (seen)."""
+    account = (await rig.new_customer(new_person())).users_reference
+    await rig.move(account, Decimal(odoo.REWARD))
+    async with opened(rig.build()) as backend:
+        await points(backend).credit(account, five(rig), idempotency_key=new_key(backend), deadline=soon())
+    assert rig.crm.ledger.calls["orders"] == 1  # one before it is made, none to see what the notice means
 
 
 class TestRights(OfRights):
