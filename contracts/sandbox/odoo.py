@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
+from functools import reduce
+from operator import add
 from typing import Any, ClassVar, NoReturn
 
 from contracts.crm import Operation
@@ -23,6 +25,8 @@ from contracts.sandbox.skin import Route, Skin, to_be_shown
 
 DATABASE, USER, API_KEY = "shop", 7, "odoo-sandbox-key"
 PROGRAM, PRODUCT = 2, 4
+ALL_DOCUMENTS, CONTACT_CREATION = "sales_team.group_sale_salesman_all_leads", "base.group_partner_manager"
+"""What the integration's user has to have; a test takes one out of ``Odoo.rights``."""
 REWARD = 100
 """Points for which the programme has a reward."""
 BIRTH_DATE = "x_birth_date"
@@ -40,8 +44,6 @@ _STATUSES = {
     "builtins.ValueError": 500,
 }
 """Of errors by ``/json/2``; by JSON-RPC all of them are 200."""
-
-
 _NOTICE: Row = {
     "type": "ir.actions.client",
     "tag": "display_notification",
@@ -56,7 +58,7 @@ class Odoo(Skin):
     name = "odoo"
     title = "Odoo 18 and 19 (contacts and a loyalty programme)"
     invalid_status = 422
-    denied = (401, "odoo.exceptions.AccessDenied")
+    denied = (401, "werkzeug.exceptions.Unauthorized Invalid apikey")
     """An error is told by the name of an exception of Odoo's."""
     sent: ClassVar[Mapping[str, str]] = {"Authorization": f"Bearer {API_KEY}"}
     credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS)
@@ -72,20 +74,20 @@ class Odoo(Skin):
         "history": Route("POST /json/2/loyalty.history/search_read", json=_SEARCH),
         "programs": Route("POST /json/2/loyalty.program/search_read", json=_SEARCH),
         "products": Route("POST /json/2/product.product/search_read", json=_SEARCH),
+        "user_context": Route("POST /json/2/res.users/context_get", json=""),
+        "user_has_group": Route("POST /json/2/res.users/has_group", json="ids! group_ext_id!"),
     }
-    fields: ClassVar[Fields] = {
-        "phone": "phone",
-        "email": "email",
-        "city": "city",
+    fields: ClassVar[Fields] = {name: name for name in ("phone", "email", "city")} | {
         "barcode": "card",
         BIRTH_DATE: ISO_DATE,
     }
     rate = Decimal("0.05")
     """Points for a rouble, by the programme's rule."""
-    _orders: list[Row]
+    orders_kept: list[Row]
+    rights: set[str]
 
     def populate(self) -> None:
-        self._orders = []
+        self.orders_kept, self.rights = [], {ALL_DOCUMENTS, CONTACT_CREATION}
         super().populate()
 
     def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
@@ -134,14 +136,14 @@ class Odoo(Skin):
         if user != USER:
             self._missing("res.users", user)
         if key != API_KEY:
-            raise Refused(self.unauthorized())
-        name = self._operation_for(model, method)
-        if name is None:
+            raise Refused(self.failure(200, "odoo.exceptions.AccessDenied Access Denied"))
+        if (name := self._operation_for(model, method)) is None:
             self._raise("odoo.exceptions.UserError", f"Object {model} doesn't exist")
         parameters = [word.rstrip("!") for word in (self.routes[name].json or "").split()]
         body = {**dict(zip(parameters, args, strict=False)), **(named[0] if named else {})}
         operation = self.specification.operations[name]
-        return self.handlers[name](dataclasses.replace(call, operation=operation, body=body)).body
+        told = self.handlers[name](dataclasses.replace(call, operation=operation, body=body)).body
+        return True if told is _NOTICE else told  # Odoo 18 has none
 
     # -- search_read of every model --------------------------------------------------------------------
 
@@ -155,7 +157,7 @@ class Odoo(Skin):
             rows = [row for row in rows if row.get("active", True)]
         found = [row for row in rows if not leaves or join(self._holds(row, *leaf) for leaf in leaves)]
         word, _, way = (asked.get("order") or "id").partition(" ")
-        found.sort(key=lambda row: row[word], reverse=way == "desc")
+        found.sort(key=lambda row: self._value(row, word), reverse=way == "desc")
         start = asked.get("offset") or 0
         part = found[start : start + (asked.get("limit") or len(found))]
         fields = ["id", *(asked.get("fields") or [])]
@@ -191,6 +193,8 @@ class Odoo(Skin):
 
     def contact_create(self, call: Call) -> Reply:
         given = call.body["vals_list"]
+        if not all(one.get("name") for one in given):
+            self._raise("odoo.exceptions.ValidationError", "Contacts require a name")
         return Reply([self._write(call, self.shop.add(), one, "users.register").id for one in given])
 
     def contact_write(self, call: Call) -> Reply:
@@ -205,20 +209,24 @@ class Odoo(Skin):
 
     def _write(self, call: Call, member: Member, values: Row, kind: str) -> Member:
         if unknown := set(values) - {*self.fields, "name"}:
-            text = f"Invalid field {unknown.pop()!r} on model 'res.partner'"
-            self._raise("builtins.ValueError", text)
+            self._raise("builtins.ValueError", f"Invalid field {unknown.pop()!r} on model 'res.partner'")
         barcode = values.get("barcode")
         if barcode and self.shop.first(lambda one: one is not member and one.more.get("card") == barcode):
             self._raise("odoo.exceptions.ValidationError", "Another partner already has this barcode")
         if "name" in values:
             words = [*str(values["name"]).split(" ", 2), None, None, None]
             member.last_name, member.first_name, member.patronymic = words[:3]
-        return self.edit(call, member, {name: value or None for name, value in values.items()}, kind)
+        try:
+            return self.edit(call, member, {name: value or None for name, value in values.items()}, kind)
+        except ValueError as error:  # of a birth date that no calendar has
+            self._raise("builtins.ValueError", str(error))
 
     # -- orders: a draft gives nothing; confirmed, it gives once ---------------------------------------
 
     def orders(self, call: Call) -> Reply:
-        return self._search(call, self._orders)
+        """Somebody without the right to all documents sees their own, and those of nobody."""
+        everybodys, own = ALL_DOCUMENTS in self.rights, (False, USER)
+        return self._search(call, [one for one in self.orders_kept if everybodys or one["user_id"] in own])
 
     def order_create(self, call: Call) -> Reply:
         return Reply([self._draft(values) for values in call.body["vals_list"]])
@@ -232,18 +240,18 @@ class Odoo(Skin):
             "id": self.shop.number(),
             "client_order_ref": values.get("client_order_ref", False),
             "state": "draft",
+            "user_id": values.get("user_id", USER),
             "partner_id": [member.id, self._contact(member)["name"]],
             "amount_total": sum(Decimal(str(line["price_unit"])) * line["product_uom_qty"] for line in lines),
         }
-        self._orders.append(order)
+        self.orders_kept.append(order)
         return order["id"]
 
     def order_confirm(self, call: Call) -> Reply:
-        by_id = {order["id"]: order for order in self._orders}
+        by_id = {order["id"]: order for order in self.orders_kept}
         orders = [by_id.get(one) or self._missing("sale.order", one) for one in call.body["ids"]]
         if any(order["state"] != "draft" for order in orders):
-            text = "Some orders are not in a state requiring confirmation."
-            self._raise("odoo.exceptions.UserError", text)
+            self._raise("odoo.exceptions.UserError", "Some orders are not in a state requiring confirmation.")
         for order in orders:
             points, member = self._confirm(order), str(order["partner_id"][0])
             key = order["client_order_ref"] or None
@@ -260,18 +268,18 @@ class Odoo(Skin):
 
     def repeat(self, key: str) -> None:
         """The order under this key once more, as if a second one had been made and confirmed."""
-        order = next(one for one in self._orders if one["client_order_ref"] == key)
-        self._orders.append(again := {**order, "id": self.shop.number()})
+        order = next(one for one in self.orders_kept if one["client_order_ref"] == key)
+        self.orders_kept.append(again := {**order, "id": self.shop.number()})
         self._confirm(again)
 
-    # -- the programme ---------------------------------------------------------------------------------
+    # -- the programme, and the user -------------------------------------------------------------------
 
     def cards(self, call: Call) -> Reply:
-        rows = [
-            {"id": member.id, "partner_id": member.id, "program_id": PROGRAM, "points": _added_up(member)}
-            for member in self.shop.find(lambda one: bool(one.moves))
-        ]
-        return self._search(call, rows)
+        """Points are added up one after the other in binary fractions, as Odoo keeps them."""
+        holders = self.shop.find(lambda one: bool(one.moves))
+        points = [reduce(add, (float(move.points) for move in one.moves), 0.0) for one in holders]
+        rows = [{"id": one.id, "partner_id": one.id, "program_id": PROGRAM} for one in holders]
+        return self._search(call, [{**row, "points": held} for row, held in zip(rows, points, strict=True)])
 
     def history(self, call: Call) -> Reply:
         rows = [
@@ -296,13 +304,11 @@ class Odoo(Skin):
     def products(self, call: Call) -> Reply:
         return self._search(call, [{"id": PRODUCT, "type": "service"}])
 
+    def user_context(self, call: Call) -> Reply:
+        return Reply({"lang": "en_US", "tz": False, "uid": USER})
 
-def _added_up(member: Member) -> float:
-    """One movement after the other in binary fractions, as Odoo keeps them."""
-    total = 0.0
-    for move in member.moves:
-        total += float(move.points)
-    return total
+    def user_has_group(self, call: Call) -> Reply:
+        return Reply(call.body["ids"] == [USER] and call.body["group_ext_id"] in self.rights)
 
 
 application = Odoo.application

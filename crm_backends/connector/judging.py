@@ -31,11 +31,11 @@ class Judge:
         self._looks_at_headers = looks_at_headers
         self._content = content
 
-    def said(self, step: StepPlan, reply: Reply, context: dict[str, Any]) -> tuple[str | None, bool]:
+    def said(self, step: StepPlan, reply: Reply, context: dict[str, Any]) -> tuple[str | None, str]:
         """What the first outcome that holds says, or ``ok``; nothing where neither is told.
 
-        The answer's parts are put into ``context``. And whether an outcome has said that the answer is well
-        as it is, whatever it lacks. Raises ``CannotTell``.
+        The answer's parts are put into ``context``. And where that outcome is written: nothing where none
+        holds. Raises ``CannotTell``.
         """
         context["body"], context["status"] = reply.body, reply.status
         if self._looks_at_headers:
@@ -49,12 +49,12 @@ class Judge:
                 _look_whether_read(step, reply)
             if said not in UNDECIDED:
                 ruling.when.shown(context)
-            return said, said == "ok"
+            return said, ruling.when.where
         if not (reply.ok if step.ok is None else step.ok.holds(context)):
-            return None, False
+            return None, ""
         _look_whether_read(step, reply)
         _look_whether_good(step, reply, context)
-        return "ok", False
+        return "ok", ""
 
 
 def decided(rulings: Sequence[Ruling], context: Context) -> Ruling | None:
@@ -77,7 +77,7 @@ def by_status(step: StepPlan, reply: Reply, name: str, operation: str) -> Backen
         return BackendUnavailable(f"{name}: {operation}: cannot be asked now {where}")
     text = "an answer that the connector does not name"
     if reply.ok and step.ok is not None:
-        text += f": no outcome holds, nor ok at {step.ok.where},"
+        text += f": no outcome holds, nor ok at {step.ok.where}"
     return BackendMisconfigured(f"{name}: {operation}: {text} {where}")
 
 

@@ -52,6 +52,8 @@ class Run:
     """What the steps have saved, by their names."""
     excused: bool = False
     """Whether an outcome has said of the last answer that it is well as it is, whatever it lacks."""
+    decided_at: str = ""
+    """Where the outcome is written that the last answer was judged by."""
     reconciling: bool = False
     """Whether it looks for what became of a write."""
 
@@ -291,7 +293,7 @@ class Runner:
 
     def ended(self, said: str, run: Run, reason: str = "") -> Written:
         """How a write ends that an outcome has decided. Raises as ``write``."""
-        reason = reason or f"{self._name}: {run.operation}: the CRM's answer means {said}"
+        reason = reason or self._meant(said, run)
         if said == "done":
             return Written.done(points=run.context.get("input", {}).get("points"))
         if said in _REFUSALS:
@@ -334,10 +336,11 @@ class Runner:
         """
         run.excused = False
         try:
-            said, run.excused = self._judge.said(step, reply, run.context)
+            said, run.decided_at = self._judge.said(step, reply, run.context)
         except CannotTell:
             run.committed = run.committed or sent
             raise
+        run.excused = said == "ok" and run.decided_at != ""
         return said
 
     def _save(self, step: StepPlan, run: Run) -> None:
@@ -346,10 +349,16 @@ class Runner:
 
     def _error(self, said: str, run: Run, reason: str = "") -> BackendError:
         if said == "credentials":
-            return BackendCredentials(f"{self._name}: refuses the credentials (its answer says so)")
+            return BackendCredentials(
+                f"{self._name}: refuses the credentials, or they lack a right (its answer says so, by "
+                f"{run.decided_at})"
+            )
         if said == "try_later":
             return BackendUnavailable(f"{self._name}: {run.operation}: the CRM cannot be asked now")
-        return BackendMisconfigured(reason or f"{self._name}: {run.operation}: the CRM's answer means {said}")
+        return BackendMisconfigured(reason or self._meant(said, run))
+
+    def _meant(self, said: str, run: Run) -> str:
+        return f"{self._name}: {run.operation}: the CRM's answer means {said} ({run.decided_at})"
 
     def rows(self, mapping: ResultMapping, run: Run) -> list[dict[str, Any]]:
         """A context for each row that is given; of what gives no rows, the one of its run.

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from crm_backends.conformance import BaseGeneral, BasePoints, BaseUsers
 from tests.conformance.skins import ACCOUNT_IS_THE_NUMBER, rig_of
-from tests.conformance.test_odoo import OdooRig, OfOdoo
+from tests.conformance.test_odoo import OdooRig, OfOdoo, OfRights
 
 
 class Odoo19Rig(OdooRig):
@@ -33,4 +33,8 @@ class TestPoints(BasePoints):
 
 
 class TestOfOdoo(OfOdoo):
+    pass
+
+
+class TestRights(OfRights):
     pass

@@ -15,6 +15,7 @@ from crm_backends.http.wire import Answer
 from crm_backends.model import Balance, ChannelConsents, Credit, FiscalReceipt, Holder, PointsEntry, Profile
 from crm_backends.ports import (
     BackendCredentials,
+    BackendError,
     BackendMisconfigured,
     BackendUnavailable,
     Deadline,
@@ -195,6 +196,20 @@ async def test_a_read_that_is_not_understood_is_an_error(status: int, body: obje
     operations = "  points.balance:\n    steps: [{get: /b}]\n    result: {total: body.total}\n"
     async with played(operations, answer(body, status), more=IN_200) as crm:
         with pytest.raises(error):
+            await crm.backend.balance("a", deadline=soon())
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"code": "AUTH"}, r"or they lack a right \(its answer says so, by [\w.-]+:\d+:\d+\)$"),
+        ({"success": False}, r"no outcome holds, nor ok at [\w.-]+:\d+:\d+ \(status 200\)$"),
+    ],
+)
+async def test_what_an_answer_was_judged_by_is_told_with_its_place(body: object, told: str) -> None:
+    operations = "  points.balance:\n    steps: [{get: /b}]\n    result: {total: body.total}\n"
+    async with played(operations, answer(body), more=IN_200) as crm:
+        with pytest.raises(BackendError, match=told):
             await crm.backend.balance("a", deadline=soon())
 
 
