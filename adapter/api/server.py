@@ -182,9 +182,6 @@ class PublicRunner(web.AppRunner):
         made: list[socket.socket] = []
         for one in ours:
             with one:
-                one.listen(
-                    0
-                )  # while these are taken the system makes one more at most, and none waits behind it
                 made += _made_by_now(one)
         if made:
             await self._take(made, site._ssl_context)

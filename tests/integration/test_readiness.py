@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import time
 import urllib.error
 import urllib.request
@@ -13,10 +15,15 @@ from typing import Any
 import asyncpg
 import pytest
 
+from adapter.bootstrap import Service
 from adapter.process.embedded import EmbeddedServer
+from adapter.process.serving import deliver_until_stopped
+from adapter.process.signals import STOPPING
+from adapter.settings import Settings
 from contracts.sandbox import perx
 from contracts.sandbox import running as sandbox_running
 from tests.integration.processes import LOGIN, PASSWORD, Running, free_ports, run
+from tests.support.waiting import until
 
 SECRET = "planted-crm-Passw0rd"
 
@@ -227,3 +234,41 @@ def test_what_a_port_needs_that_another_crm_serves_is_not_looked_at(
         serving.wait_for('"ready"')
         assert until_looked_at(ports[1])[1]["crm"]["users"]["state"] == "ok"
     assert run("check", cwd=tmp_path).status == 0
+
+
+async def test_a_worker_that_stops_is_not_ready_while_deliveries_are_finished(
+    database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished = asyncio.Event()
+    stop_delivery = Service.stop_delivery
+
+    async def takes_its_time(self: Service) -> None:
+        await finished.wait()
+        await stop_delivery(self)
+
+    monkeypatch.setattr(Service, "stop_delivery", takes_its_time)
+    (management,) = free_ports(1)
+
+    async def asked() -> tuple[int, Any]:
+        try:
+            return await asyncio.to_thread(ready, management)
+        except urllib.error.URLError:
+            return 0, {}
+
+    async def says(status: int) -> bool:
+        return (await asked())[0] == status
+
+    working = asyncio.create_task(
+        deliver_until_stopped(Settings.model_construct(), database, management_port=management)
+    )
+    try:
+        await until(lambda: says(200), "the worker is ready")
+        os.kill(os.getpid(), signal.SIGTERM)
+        await until(lambda: says(503), "it is not ready any more")
+        assert (await asked())[1]["reason"] == "the process is stopping"
+    finally:
+        finished.set()
+        await working
+        for number in STOPPING:
+            asyncio.get_running_loop().remove_signal_handler(number)
+    assert await says(0)

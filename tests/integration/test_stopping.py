@@ -30,7 +30,8 @@ def _request(*, keeps: bool) -> bytes:
 async def _call_on(port: int, ends: Counter[str], tls: ssl.SSLContext | None, *, keeps: bool) -> bool:
     """Calls on one connection until it is closed; ``False``: nobody takes it any more.
 
-    They are ``answered`` or, where a connection was made and no whole answer came, ``cut``.
+    They are ``answered`` or, where a connection was made and no whole answer came, ``cut``; ``cut later``,
+    where an answer had come over it before.
     """
     try:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
@@ -39,6 +40,7 @@ async def _call_on(port: int, ends: Counter[str], tls: ssl.SSLContext | None, *,
     except OSError as error:
         ends[f"cut ({type(error).__name__})"] += 1
         return True
+    cut = "cut"
     try:
         while True:
             writer.write(_request(keeps=keeps))
@@ -47,10 +49,11 @@ async def _call_on(port: int, ends: Counter[str], tls: ssl.SSLContext | None, *,
             length = re.search(r"Content-Length: (\d+)", head, re.IGNORECASE)
             await reader.readexactly(int(length[1]) if length else 0)
             ends["answered"] += 1
+            cut = "cut later"
             if re.search("Connection: close", head, re.IGNORECASE) or not keeps:
                 return True
     except (OSError, asyncio.IncompleteReadError) as error:
-        ends[f"cut ({type(error).__name__})"] += 1
+        ends[f"{cut} ({type(error).__name__})"] += 1
         return True
     finally:
         writer.close()
