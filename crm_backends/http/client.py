@@ -87,7 +87,9 @@ class HttpClient:
         self._auth = auth or NoAuth()
         self._former: list[Auth] = []
         """Those that were replaced; calls that are under way may still look at them."""
-        self._breaker = Breaker(name, settings.breaker_failures, settings.breaker_pause)
+        self._breaker = Breaker(
+            name, settings.breaker_failures, settings.breaker_pause, settings.read_timeout
+        )
         self._bulkhead = Bulkhead(settings.concurrency, settings.queue_timeout)
         self._wire: Exchanger | None = None
         self._is_open = False
@@ -250,7 +252,7 @@ class HttpClient:
 
     async def _with_proof(self, run: _Run) -> Reply | Fault:
         """Send the call with the headers that prove who we are, unless the breaker is open."""
-        ticket = self._breaker.admit(may_try=not run.call.deadline.optional)
+        ticket = self._breaker.admit(optional=run.call.deadline.optional)
         if ticket is None:
             return _PAUSED
         try:
@@ -288,8 +290,8 @@ class HttpClient:
             self._bulkhead.leave()
         judged = answer if isinstance(answer, Fault) else judge(answer, call)
         if isinstance(judged, Fault) and judged.away:
-            if not (call.deadline.optional and call.deadline.remaining() < _LEAST):
-                self._breaker.failed(judged.reason)
+            cut = call.deadline.optional and call.deadline.remaining() < _LEAST
+            (self._breaker.cut_short if cut else self._breaker.failed)(judged.reason)
         elif ticket is not None:
             # A token that was given does not count: it would close the breaker while the CRM itself still
             # does not answer.

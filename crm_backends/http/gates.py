@@ -33,11 +33,14 @@ class Breaker:
     It writes one log line when the CRM stops answering (``crm_away``) and one when it answers (``crm_back``).
     """
 
-    def __init__(self, name: str, failures: int, pause: float) -> None:
+    def __init__(self, name: str, failures: int, pause: float, patience: float) -> None:
+        """``patience``: seconds that the CRM may take for an answer."""
         self._name = name
         self._limit = failures
         self._pause = pause
+        self._patience = patience
         self._failures = 0
+        self._cut_since: float | None = None
         self._opened_at: float | None = None
         self._trial: Ticket | None = None
 
@@ -49,17 +52,18 @@ class Breaker:
             return BreakerState.HALF_OPEN
         return BreakerState.OPEN
 
-    def _rested(self) -> bool:
-        return self._opened_at is None or time.monotonic() - self._opened_at >= self._pause
+    def _rested(self, pauses: int = 1) -> bool:
+        return self._opened_at is None or time.monotonic() - self._opened_at >= pauses * self._pause
 
-    def admit(self, *, may_try: bool = True) -> Ticket | None:
+    def admit(self, *, optional: bool = False) -> Ticket | None:
         """A ticket to be given back with ``leave``, or ``None`` while the CRM is not asked.
 
-        ``may_try``: whether the call may be the one that tries.
+        ``optional``: the call may be cut short. It is the one that tries only after a second pause in which
+        there was no other.
         """
         ticket = Ticket()
         if self._opened_at is not None:
-            if self._trial is not None or not may_try or not self._rested():
+            if self._trial is not None or not self._rested(2 if optional else 1):
                 return None
             self._trial = ticket
         return ticket
@@ -71,6 +75,7 @@ class Breaker:
     def answered(self) -> None:
         """The CRM answered; what it said does not matter."""
         self._failures = 0
+        self._cut_since = None
         if self._opened_at is not None:
             self._opened_at = self._trial = None
             _log.info("crm_back", backend=self._name)
@@ -85,6 +90,15 @@ class Breaker:
         elif self._trial is not None:
             self._opened_at = time.monotonic()
             self._trial = None
+
+    def cut_short(self, reason: str) -> None:
+        """An optional call was given up sooner than the CRM may take for an answer. That is a failure only
+        where nothing was answered for as long as it may take."""
+        now = time.monotonic()
+        if self._cut_since is None:
+            self._cut_since = now
+        elif now - self._cut_since >= self._patience:
+            self.failed(reason)
 
     def leave(self, ticket: Ticket) -> None:
         """The call is over; if it was the trial and decided nothing, the next one may try."""

@@ -12,7 +12,8 @@ from typing import Any
 from tests.faults.crms import SandboxCrm
 from tests.faults.stage import Stage, until
 
-HASTY: dict[str, object] = {"reconcile_after": 0.5, "proof_patience": 2.0}
+HASTY: dict[str, object] = {"reconcile_after": 0.7, "proof_patience": 2.0}
+"""Twice ``reconcile_after`` is just longer than a request may lie on the line; see ``crms``."""
 
 
 def lines(stage: Stage, event: str) -> list[Mapping[str, Any]]:

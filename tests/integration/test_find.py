@@ -156,6 +156,7 @@ async def test_other_crms_get_only_a_part_of_a_requests_time(adapter: Adapter) -
     class Asked:
         async def points_account(self, holder: Holder, *, deadline: Deadline) -> None:
             given.append(deadline.remaining())
+            assert deadline.optional
 
     points: Any = Asked()
     programme = dataclasses.replace(adapter.service.programme, points=points, foreign_ports=("points",))

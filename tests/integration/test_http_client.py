@@ -604,16 +604,29 @@ async def test_optional_calls_that_are_cut_short_say_nothing_of_the_crm() -> Non
     async with serving(raw_server.never_answers, **patience) as (server, crm):
         await asyncio.gather(*(optional(crm) for _ in range(5)))
         assert crm.state == "closed"
-        server.behave = raw_server.hangs_up_at_once
+        server.behave = raw_server.hangs_up_after_reading
         await optional(crm)
         assert crm.state == "open", "a broken connection does say something, whoever asked"
-        await asyncio.sleep(0.15)
         asked = len(server.seen)
+        await asyncio.sleep(0.12)
         await optional(crm)
-        assert len(server.seen) == asked, "the call that tries is one that waits"
+        assert len(server.seen) == asked, "whoever waits for the answer tries first"
+        await asyncio.sleep(0.1)
+        await optional(crm)
+        assert len(server.seen) == asked + 1, "but where nobody does, somebody tries"
         server.behave = raw_server.well
+        await asyncio.sleep(0.12)
         assert await read(crm) == "reply 200"
         assert crm.state == "closed"
+
+
+async def test_optional_calls_alone_find_out_that_the_crm_does_not_answer() -> None:
+    patience: dict[str, Any] = {"attempts": 1, "breaker_failures": 2, "read_timeout": 0.5}
+    async with serving(raw_server.never_answers, **patience) as (_, crm):
+        for _ in range(10):
+            with pytest.raises(BackendUnavailable):
+                await crm.read("GET", "/card", deadline=Deadline.after(0.1, optional=True))
+        assert crm.state == "open"
 
 
 async def test_tokens_given_by_a_crm_that_is_away_do_not_close_the_breaker() -> None:
