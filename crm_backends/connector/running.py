@@ -293,13 +293,12 @@ class Runner:
 
     def ended(self, said: str, run: Run, reason: str = "") -> Written:
         """How a write ends that an outcome has decided. Raises as ``write``."""
-        reason = reason or self._meant(said, run)
         if said == "done":
             return Written.done(points=run.context.get("input", {}).get("points"))
         if said in _REFUSALS:
-            return Written.refused(_REFUSALS[said], reason)
+            return Written.refused(_REFUSALS[said], reason or self._meant(said, run))
         if said == "unknown":
-            return Written.unknown(reason)
+            return Written.unknown(reason or self._meant(said, run))
         return self._failed(self._error(said, run, reason), run)
 
     # -- both ------------------------------------------------------------------------------------------
@@ -350,7 +349,8 @@ class Runner:
     def _error(self, said: str, run: Run, reason: str = "") -> BackendError:
         if said == "credentials":
             return BackendCredentials(
-                f"{self._name}: refuses the credentials, or they lack a right (its answer says so, by "
+                reason
+                or f"{self._name}: refuses the credentials, or they lack a right (its answer says so, by "
                 f"{run.decided_at})"
             )
         if said == "try_later":
