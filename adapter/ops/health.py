@@ -1,7 +1,7 @@
 """Liveness and readiness. Ready means: the database answers and has this program's schema, or a later one.
 
 Readiness also names every CRM; a setting decides whether the adapter is ready while a CRM does not work.
-Who is being stopped is not ready, so that no more calls are sent to it.
+A process that is being stopped is not ready.
 It may not know how database and CRMs are asked.
 """
 

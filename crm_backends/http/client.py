@@ -290,8 +290,10 @@ class HttpClient:
             self._bulkhead.leave()
         judged = answer if isinstance(answer, Fault) else judge(answer, call)
         if isinstance(judged, Fault) and judged.away:
-            cut = call.deadline.optional and call.deadline.remaining() < _LEAST
-            (self._breaker.cut_short if cut else self._breaker.failed)(judged.reason)
+            if call.deadline.optional and call.deadline.remaining() < _LEAST:
+                self._breaker.cut_short(judged.reason)
+            else:
+                self._breaker.failed(judged.reason)
         elif ticket is not None:
             # A token that was given does not count: it would close the breaker while the CRM itself still
             # does not answer.

@@ -40,7 +40,8 @@ async def test_every_fault_of_the_line_hits_a_credit(rating: Rating, scene: SetS
     stage.crm.line.delay = 0.3
     while left:
         await stage.load(10)
-    assert set(stage.crm.line.happened) >= set(FAULTS)  # on a busy machine the line is "behind" as well
+    # On a busy machine the line is "behind" as well, which is no fault that was drawn.
+    assert set(stage.crm.line.happened) - {"behind"} == set(FAULTS)
     await all_ended(stage, rating)
 
 
