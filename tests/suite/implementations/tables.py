@@ -272,6 +272,8 @@ class Page:
             number,
             time.time(),
         )
+        if self.defect == "credited again later":
+            self.credit_again(number, rows)
         total = sum((Decimal(points) for points, _ in rows), Decimal("0.00"))
         listed = [{"amount": points, "description": why, "validUntil": ""} for points, why in rows]
         bonus = {"available": f"{total:.2f}", "bonuses": listed, "total": f"{total:.2f}"}
@@ -446,8 +448,17 @@ class Page:
             self.credit(number, points, "Чек", self.defect == "to another card")
         if self.defect == "credited twice":
             self.credit(number, points, "Чек", False)
-        if self.defect == "credited again later":
-            self.credit(number, points, "Чек ещё раз", False, 1.4)
+
+    def credit_again(self, number: str, shown: list[tuple[Any, ...]]) -> None:
+        """Once more for each receipt that is shown, a second after it was shown first: however late that is,
+        the two can be told apart."""
+        with self.lock:
+            known = self.query(
+                "select points from movements where number = ? and why = 'Чек ещё раз'", number
+            )
+            receipts = [points for points, why in reversed(shown) if why == "Чек"]
+            for points in receipts[len(known) :]:
+                self.credit(number, points, "Чек ещё раз", False, 1.0)
 
     def receipt(self, given: dict[str, Any]) -> Any:
         text = next(
