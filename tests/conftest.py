@@ -21,6 +21,7 @@ from adapter.process import embedded
 from adapter.settings import Settings
 from adapter.store.migrate import migrate
 
+from .collecting import pytest_collection as pytest_collection
 from .collecting import pytest_collection_modifyitems as pytest_collection_modifyitems
 from .collecting import pytest_sessionstart as pytest_sessionstart
 
