@@ -42,7 +42,13 @@ class OdooRig(OneCardEach[odoo.Odoo]):
         self.crm.rate = FIVE_FOR_1250
 
     async def double(self, account: str, idempotency_key: str) -> None:
-        self.crm.repeat(idempotency_key)
+        """A second order under the key, made and confirmed."""
+        order = next(one for one in self.crm.orders_kept if one["client_order_ref"] == idempotency_key)
+        again = {**order, "id": self.crm.shop.number()}
+        self.crm.orders_kept.append(again)
+        member = self.member(account)
+        last = member.moves[-1]
+        self.crm.shop.give(member, last.points, last.text, str(again["id"]))
 
 
 rig = rig_of(OdooRig)
