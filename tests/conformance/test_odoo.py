@@ -154,7 +154,9 @@ async def looked_up(backend: ReconcilesCredit, account: str, credit: Credit, key
 NOT_TAKEN = [
     ("create", {"vals_list": [{"phone": "+79161234567"}]}, 422, "odoo.exceptions.ValidationError"),
     ("write", {"ids": [1], "vals": {odoo.BIRTH_DATE: "1990-17-05"}}, 500, "builtins.ValueError"),
+    ("write", {"ids": [1], "vals": {"none": "x"}}, 500, "builtins.ValueError"),
     ("search_read", {"domain": [], "fields": ["name"], "order": "none"}, 500, "builtins.ValueError"),
+    ("search_read", {"domain": [["name", "none", "x"]]}, 500, "builtins.ValueError"),
 ]
 
 
