@@ -1,24 +1,22 @@
-"""Stand-in for Odoo: contacts, sales orders and the points of one loyalty programme.
+"""Stand-in for Odoo 19: contacts, sales orders and the points of one loyalty programme, by ``/json/2``.
 
-It answers JSON-RPC as Odoo 18 does, and ``/json/2`` as Odoo 19 does. Facts: both versions, seen running
-from their public source on 2026-11-26 (texts of errors, statuses, what an order gives). It may not know any
-client.
+Facts: Odoo 18 and 19, seen running from their public source on 2026-11-26 (texts of errors, statuses, what an
+order gives). It may not know any client, nor how other versions are called.
 
 Effects: ``users.register``, ``users.update``, ``users.set_card``, ``points.credit`` (an order was confirmed).
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import ROUND_DOWN, Decimal
-from functools import reduce
-from operator import add
-from typing import Any, ClassVar, NoReturn
+from itertools import accumulate
+from typing import Any, ClassVar
 
 from contracts.crm import Operation
 from contracts.sandbox.fields import BIRTH_DATE as ISO_DATE
 from contracts.sandbox.fields import Fields, Row
+from contracts.sandbox.odoo_search import search_read
 from contracts.sandbox.server import Call, Refused, Reply, local_time
 from contracts.sandbox.shop import Member
 from contracts.sandbox.skin import Route, Skin, to_be_shown
@@ -31,39 +29,25 @@ REWARD = 100
 """Points for which the programme has a reward."""
 BIRTH_DATE = "x_birth_date"
 """A field that a shop has added to its contacts; Odoo itself has none."""
-_KEYS = {"database": DATABASE, "api_key": API_KEY}
-_ODOO19 = {**_KEYS, "program": PROGRAM, "product": PRODUCT, "birth_date_field": BIRTH_DATE}
-SETTINGS = {"odoo": {**_ODOO19, "user_id": USER}, "odoo19": _ODOO19}
+_RECORDS = {"program": PROGRAM, "product": PRODUCT, "birth_date_field": BIRTH_DATE}
+SETTINGS = {"odoo19": {"database": DATABASE, "api_key": API_KEY, **_RECORDS}}
 """See ``contracts.sandbox.CONNECTORS``."""
+_CONTACT: Fields = {"name": "name", "phone": "phone", "email": "email", "city": "city", "barcode": "card"}
 _SEARCH = "domain fields offset limit order"
-_STATUSES = {
-    "odoo.exceptions.MissingError": 404,
-    "odoo.exceptions.UserError": 422,
-    "odoo.exceptions.ValidationError": 422,
-    "psycopg2.OperationalError": 404,
-    "builtins.ValueError": 500,
-}
-"""Of errors by ``/json/2``; by JSON-RPC all of them are 200."""
-_NOTICE: Row = {
-    "type": "ir.actions.client",
-    "tag": "display_notification",
-    "params": {"type": "info", "title": "Rewards Available", "next": {"type": "ir.actions.act_window_close"}},
-}
-"""What Odoo 19 answers in the place of true where the customer has points for a reward."""
+_NOTICE = {"type": "ir.actions.client", "tag": "display_notification"}
+"""What is answered in the place of true where an order is confirmed and there are points for a reward."""
 
 
 class Odoo(Skin):
-    """Each operation is a method of a model by ``/json/2``; JSON-RPC names the two in its body."""
+    """Each operation is a method of a model; what makes or changes records is asked for one at a time."""
 
     name = "odoo"
-    title = "Odoo 18 and 19 (contacts and a loyalty programme)"
+    title = "Odoo 19 (contacts and a loyalty programme)"
     invalid_status = 422
     denied = (401, "werkzeug.exceptions.Unauthorized Invalid apikey")
-    """An error is told by the name of an exception of Odoo's."""
     sent: ClassVar[Mapping[str, str]] = {"Authorization": f"Bearer {API_KEY}"}
     credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS)
     routes: ClassVar[Mapping[str, Route]] = {
-        "json_rpc": Route("POST /jsonrpc", json="jsonrpc method! params! id", open=True),
         "contacts": Route("POST /json/2/res.partner/search_read", json=_SEARCH),
         "contact_create": Route("POST /json/2/res.partner/create", json="vals_list!"),
         "contact_write": Route("POST /json/2/res.partner/write", json="ids! vals!"),
@@ -77,17 +61,13 @@ class Odoo(Skin):
         "user_context": Route("POST /json/2/res.users/context_get", json=""),
         "user_has_group": Route("POST /json/2/res.users/has_group", json="ids! group_ext_id!"),
     }
-    fields: ClassVar[Fields] = {name: name for name in ("phone", "email", "city")} | {
-        "barcode": "card",
-        BIRTH_DATE: ISO_DATE,
-    }
+    fields: ClassVar[Fields] = {**_CONTACT, BIRTH_DATE: ISO_DATE}
     rate = Decimal("0.05")
     """Points for a rouble, by the programme's rule."""
-    orders_kept: list[Row]
-    rights: set[str]
 
     def populate(self) -> None:
-        self.orders_kept, self.rights = [], {ALL_DOCUMENTS, CONTACT_CREATION}
+        self.orders_kept: list[Row] = []
+        self.rights = {ALL_DOCUMENTS, CONTACT_CREATION}
         super().populate()
 
     def authorize(self, operation: Operation, headers: Mapping[str, str]) -> None:
@@ -95,131 +75,63 @@ class Odoo(Skin):
             raise Refused(Reply("<h1>Not Found</h1>", 404))
         super().authorize(operation, headers)
 
-    # -- errors ----------------------------------------------------------------------------------------
-
     def failure(self, status: int, reason: str) -> Reply:
         """``reason``: the name of an exception, and its text after a blank."""
         name, _, text = reason.partition(" ")
         return Reply({"name": name, "message": text, "arguments": [text], "context": {}}, status)
 
-    def _raise(self, name: str, text: str) -> NoReturn:
-        self.refuse(_STATUSES[name], f"{name} {text}")
-
-    def _missing(self, model: str, number: object) -> NoReturn:
+    def existing(self, model: str, kept: Mapping[int, Any], number: int) -> Any:
+        """What has this number; where there is nothing the call is refused."""
+        if number in kept:
+            return kept[number]
         record = f"(Record: {model}({number},), User: {USER})"
-        self._raise("odoo.exceptions.MissingError", f"Record does not exist or has been deleted.\n{record}")
-
-    # -- JSON-RPC: model, method and credentials are in the body ---------------------------------------
-
-    def meant(self, operation: Operation, body: Any) -> str:
-        if operation.id == "json_rpc" and isinstance(body, dict):
-            model, method = ([*body["params"].get("args", []), *[""] * 5])[3:5]
-            return self._operation_for(model, method) or operation.id
-        return operation.id
-
-    def _operation_for(self, model: str, method: str) -> str | None:
-        at = f"POST /json/2/{model}/{method}"
-        return next((name for name, route in self.routes.items() if route.at == at), None)
-
-    def json_rpc(self, call: Call) -> Reply:
-        try:
-            told: Row = {"result": self._execute(call)}
-        except Refused as refused:
-            told = {"error": {"code": 200, "message": "Odoo Server Error", "data": refused.reply.body}}
-        return Reply({"jsonrpc": "2.0", "id": call.body.get("id"), **told})
-
-    def _execute(self, call: Call) -> Any:
-        """What the operation of ``/json/2`` for the same method of the same model does."""
-        database, user, key, model, method, args, *named = call.body["params"]["args"]
-        if database != DATABASE:
-            self._raise("psycopg2.OperationalError", f'database "{database}" does not exist')
-        if user != USER:
-            self._missing("res.users", user)
-        if key != API_KEY:
-            raise Refused(self.failure(200, "odoo.exceptions.AccessDenied Access Denied"))
-        if (name := self._operation_for(model, method)) is None:
-            self._raise("odoo.exceptions.UserError", f"Object {model} doesn't exist")
-        parameters = [word.rstrip("!") for word in (self.routes[name].json or "").split()]
-        body = {**dict(zip(parameters, args, strict=False)), **(named[0] if named else {})}
-        operation = self.specification.operations[name]
-        told = self.handlers[name](dataclasses.replace(call, operation=operation, body=body)).body
-        return True if told is _NOTICE else told  # Odoo 18 has none
-
-    # -- search_read of every model --------------------------------------------------------------------
+        self.refuse(404, f"odoo.exceptions.MissingError Record does not exist or has been deleted.\n{record}")
 
     def _search(self, call: Call, rows: Sequence[Row]) -> Reply:
-        """Leaves of a domain hold together, or any of them after a "|"; what is archived is asked for."""
-        asked = call.body
-        domain = asked.get("domain") or []
-        join: Callable[[Any], bool] = any if domain[:1] == ["|"] else all
-        leaves = [leaf for leaf in domain if leaf != "|"]
-        if not any(leaf[0] == "active" for leaf in leaves):
-            rows = [row for row in rows if row.get("active", True)]
-        found = [row for row in rows if not leaves or join(self._holds(row, *leaf) for leaf in leaves)]
-        word, _, way = (asked.get("order") or "id").partition(" ")
-        found.sort(key=lambda row: self._value(row, word), reverse=way == "desc")
-        start = asked.get("offset") or 0
-        part = found[start : start + (asked.get("limit") or len(found))]
-        fields = ["id", *(asked.get("fields") or [])]
-        return Reply([{name: self._value(row, name) for name in fields} for row in part])
-
-    def _holds(self, row: Row, name: str, how: str, value: Any) -> bool:
-        """Relations are compared by number."""
-        kept = self._value(row, name)
-        kept = kept[0] if isinstance(kept, list) else kept
-        if how not in ("=", "!=", "in"):
-            self._raise("builtins.ValueError", f"Invalid operator {how}")
-        return kept in value if how == "in" else (kept == value) == (how == "=")
-
-    def _value(self, row: Row, name: str) -> Any:
-        return row[name] if name in row else self._raise("builtins.ValueError", f"Invalid field {name!r}")
+        try:
+            return Reply(search_read(rows, call.body))
+        except ValueError as error:
+            self.refuse(500, f"builtins.ValueError {error}")
 
     # -- contacts: a name is one text, surname first ---------------------------------------------------
 
     def contacts(self, call: Call) -> Reply:
-        return self._search(call, [self._contact(member) for member in self.shop.members.values()])
+        return self._search(call, [self.contact(member) for member in self.shop.members.values()])
 
-    def _contact(self, member: Member) -> Row:
+    def contact(self, member: Member) -> Row:
         """A customer as Odoo's record; what is not known is ``False``."""
         told = {
+            "id": member.id,
             **member.told(self.fields),
-            "name": member.full_name("last_name", "first_name", "patronymic"),
-            # Odoo 18 reads the mobile number first; Odoo 19 has none.
-            "phone_sanitized": member.more.get("mobile") or member.phone,
+            "name": member.more.get("name") or member.full_name("last_name", "first_name", "patronymic"),
+            "phone_sanitized": member.phone,
             "email_normalized": (member.email or "").lower(),
-            "active": not member.more.get("archived", False),
+            "active": not member.more.get("archived"),
         }
-        return {"id": member.id, **{name: value or False for name, value in told.items()}}
+        return {name: value or False for name, value in told.items()}
 
     def contact_create(self, call: Call) -> Reply:
-        given = call.body["vals_list"]
-        if not all(one.get("name") for one in given):
-            self._raise("odoo.exceptions.ValidationError", "Contacts require a name")
-        return Reply([self._write(call, self.shop.add(), one, "users.register").id for one in given])
+        (values,) = call.body["vals_list"]
+        if not values.get("name"):
+            self.refuse(422, "odoo.exceptions.ValidationError Contacts require a name")
+        return Reply([self._write(call, self.shop.add(), values, "users.register").id])
 
     def contact_write(self, call: Call) -> Reply:
-        values = call.body["vals"]
-        for number in call.body["ids"]:
-            member = self._partner(number)
-            self._write(call, member, values, "users.set_card" if "barcode" in values else "users.update")
+        (number,), values = call.body["ids"], call.body["vals"]
+        member = self.existing("res.partner", self.shop.members, number)
+        self._write(call, member, values, "users.set_card" if "barcode" in values else "users.update")
         return Reply(True)
 
-    def _partner(self, number: object) -> Member:
-        return self.shop.by_id(number) or self._missing("res.partner", number)
-
     def _write(self, call: Call, member: Member, values: Row, kind: str) -> Member:
-        if unknown := set(values) - {*self.fields, "name"}:
-            self._raise("builtins.ValueError", f"Invalid field {unknown.pop()!r} on model 'res.partner'")
-        barcode = values.get("barcode")
-        if barcode and self.shop.first(lambda one: one is not member and one.more.get("card") == barcode):
-            self._raise("odoo.exceptions.ValidationError", "Another partner already has this barcode")
-        if "name" in values:
-            words = [*str(values["name"]).split(" ", 2), None, None, None]
-            member.last_name, member.first_name, member.patronymic = words[:3]
+        card = values.get("barcode")
+        if card and self.shop.first(lambda one: one is not member and one.more.get("card") == card):
+            self.refuse(422, "odoo.exceptions.ValidationError Another partner already has this barcode")
+        if unknown := set(values) - set(self.fields):
+            self.refuse(500, f"builtins.ValueError Invalid field {unknown.pop()!r} on model 'res.partner'")
         try:
             return self.edit(call, member, {name: value or None for name, value in values.items()}, kind)
         except ValueError as error:  # of a birth date that no calendar has
-            self._raise("builtins.ValueError", str(error))
+            self.refuse(500, f"builtins.ValueError {error}")
 
     # -- orders: a draft gives nothing; confirmed, it gives once ---------------------------------------
 
@@ -229,57 +141,45 @@ class Odoo(Skin):
         return self._search(call, [one for one in self.orders_kept if everybodys or one["user_id"] in own])
 
     def order_create(self, call: Call) -> Reply:
-        return Reply([self._draft(values) for values in call.body["vals_list"]])
-
-    def _draft(self, values: Row) -> Any:
-        member, lines = self._partner(values["partner_id"]), [line for _, _, line in values["order_line"]]
+        (values,) = call.body["vals_list"]
+        member = self.existing("res.partner", self.shop.members, values["partner_id"])
+        lines = [line for _, _, line in values["order_line"]]
         for line in lines:
-            if line["product_id"] != PRODUCT:
-                self._missing("product.product", line["product_id"])
+            self.existing("product.product", {PRODUCT: line}, line["product_id"])
         order = {
             "id": self.shop.number(),
             "client_order_ref": values.get("client_order_ref", False),
             "state": "draft",
             "user_id": values.get("user_id", USER),
-            "partner_id": [member.id, self._contact(member)["name"]],
+            "partner_id": [member.id, self.contact(member)["name"]],
             "amount_total": sum(Decimal(str(line["price_unit"])) * line["product_uom_qty"] for line in lines),
         }
         self.orders_kept.append(order)
-        return order["id"]
+        return Reply([order["id"]])
 
     def order_confirm(self, call: Call) -> Reply:
-        by_id = {order["id"]: order for order in self.orders_kept}
-        orders = [by_id.get(one) or self._missing("sale.order", one) for one in call.body["ids"]]
-        if any(order["state"] != "draft" for order in orders):
-            self._raise("odoo.exceptions.UserError", "Some orders are not in a state requiring confirmation.")
-        for order in orders:
-            points, member = self._confirm(order), str(order["partner_id"][0])
-            key = order["client_order_ref"] or None
-            self.record(call, "points.credit", customer=member, amount=points, reference=key)
-        claimable = any(self.shop.members[order["partner_id"][0]].points >= REWARD for order in orders)
-        return Reply(_NOTICE if claimable else True)
-
-    def _confirm(self, order: Row) -> Decimal:
-        points: Decimal = (order["amount_total"] * self.rate).quantize(Decimal("0.01"), ROUND_DOWN)
+        (number,) = call.body["ids"]
+        order = self.existing("sale.order", {one["id"]: one for one in self.orders_kept}, number)
+        if order["state"] != "draft":
+            text = "Some orders are not in a state requiring confirmation."
+            self.refuse(422, f"odoo.exceptions.UserError {text}")
         order["state"] = "sale"
-        member = self.shop.members[order["partner_id"][0]]
-        self.shop.give(member, points, f"Order S{order['id']:05d}", str(order["id"]))
-        return points
-
-    def repeat(self, key: str) -> None:
-        """The order under this key once more, as if a second one had been made and confirmed."""
-        order = next(one for one in self.orders_kept if one["client_order_ref"] == key)
-        self.orders_kept.append(again := {**order, "id": self.shop.number()})
-        self._confirm(again)
+        member, key = self.shop.members[order["partner_id"][0]], order["client_order_ref"] or None
+        points = (order["amount_total"] * self.rate).quantize(Decimal("0.01"), ROUND_DOWN)
+        self.shop.give(member, points, f"Order S{number:05d}", str(number))
+        self.record(call, "points.credit", customer=str(member.id), amount=points, reference=key)
+        return Reply(_NOTICE if member.points >= REWARD else True)
 
     # -- the programme, and the user -------------------------------------------------------------------
 
     def cards(self, call: Call) -> Reply:
         """Points are added up one after the other in binary fractions, as Odoo keeps them."""
-        holders = self.shop.find(lambda one: bool(one.moves))
-        points = [reduce(add, (float(move.points) for move in one.moves), 0.0) for one in holders]
-        rows = [{"id": one.id, "partner_id": one.id, "program_id": PROGRAM} for one in holders]
-        return self._search(call, [{**row, "points": held} for row, held in zip(rows, points, strict=True)])
+        rows = [
+            {"id": one.id, "partner_id": one.id, "program_id": PROGRAM, "points": held}
+            for one in self.shop.members.values()
+            for held in [*accumulate(float(move.points) for move in one.moves)][-1:]
+        ]
+        return self._search(call, rows)
 
     def history(self, call: Call) -> Reply:
         rows = [

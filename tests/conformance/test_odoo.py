@@ -42,7 +42,13 @@ class OdooRig(OneCardEach[odoo.Odoo]):
         self.crm.rate = FIVE_FOR_1250
 
     async def double(self, account: str, idempotency_key: str) -> None:
-        self.crm.repeat(idempotency_key)
+        """A second order under the key, made and confirmed."""
+        order = next(one for one in self.crm.orders_kept if one["client_order_ref"] == idempotency_key)
+        again = {**order, "id": self.crm.shop.number()}
+        self.crm.orders_kept.append(again)
+        member = self.member(account)
+        last = member.moves[-1]
+        self.crm.shop.give(member, last.points, last.text, str(again["id"]))
 
 
 rig = rig_of(OdooRig)
@@ -148,7 +154,9 @@ async def looked_up(backend: ReconcilesCredit, account: str, credit: Credit, key
 NOT_TAKEN = [
     ("create", {"vals_list": [{"phone": "+79161234567"}]}, 422, "odoo.exceptions.ValidationError"),
     ("write", {"ids": [1], "vals": {odoo.BIRTH_DATE: "1990-17-05"}}, 500, "builtins.ValueError"),
+    ("write", {"ids": [1], "vals": {"none": "x"}}, 500, "builtins.ValueError"),
     ("search_read", {"domain": [], "fields": ["name"], "order": "none"}, 500, "builtins.ValueError"),
+    ("search_read", {"domain": [["name", "none", "x"]]}, 500, "builtins.ValueError"),
 ]
 
 
