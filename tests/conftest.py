@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -97,11 +98,18 @@ async def postgresql() -> AsyncIterator[embedded.EmbeddedServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+_used: dict[str, list[str]] = defaultdict(list)
+"""By its server: databases that whoever makes the next one drops, since a connection takes that long."""
+
+
 async def create_database(server: embedded.EmbeddedServer, template: str) -> str:
     """URL of a new database copied from ``template``."""
     name = f"test_{next(_numbers)}"
     connection = await asyncpg.connect(server.url)
     try:
+        used = _used[server.url]
+        while used:
+            await connection.execute(f"DROP DATABASE IF EXISTS {used.pop()} WITH (FORCE)")
         # By its files: by the log, which is meant for small ones, takes the server twice the time.
         await connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
     finally:
@@ -110,12 +118,15 @@ async def create_database(server: embedded.EmbeddedServer, template: str) -> str
 
 
 async def drop_database(server: embedded.EmbeddedServer, url: str) -> None:
-    name = urlsplit(url).path.removeprefix("/")
     connection = await asyncpg.connect(server.url)
     try:
-        await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await connection.execute(f"DROP DATABASE IF EXISTS {_name_of(url)} WITH (FORCE)")
     finally:
         await connection.close()
+
+
+def _name_of(url: str) -> str:
+    return urlsplit(url).path.removeprefix("/")
 
 
 @pytest.fixture
@@ -123,7 +134,7 @@ async def fresh_database(postgresql: embedded.EmbeddedServer) -> AsyncIterator[s
     """URL of a new, empty database."""
     url = await create_database(postgresql, "template0")
     yield url
-    await drop_database(postgresql, url)
+    _used[postgresql.url].append(_name_of(url))
 
 
 @pytest.fixture(scope="session")
@@ -134,7 +145,7 @@ async def template(postgresql: embedded.EmbeddedServer) -> str:
     service = Service(Settings.model_construct(), url)
     await service.open()
     await service.close()
-    return urlsplit(url).path.removeprefix("/")
+    return _name_of(url)
 
 
 @pytest.fixture
@@ -142,7 +153,7 @@ async def database(postgresql: embedded.EmbeddedServer, template: str) -> AsyncI
     """URL of a new database with the adapter's schema."""
     url = await create_database(postgresql, template)
     yield url
-    await drop_database(postgresql, url)
+    _used[postgresql.url].append(_name_of(url))
 
 
 @pytest.fixture
