@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from contracts.sandbox.fields import BIRTH_DATE, Field, Fields, Row, sex
 from contracts.sandbox.server import Call, Reply, bearer, in_base64, local_time
@@ -28,11 +28,15 @@ WALLET = "01330000-6bec-ac1f-0000-000000000001"
 _PROGRAM = "01330000-6bec-ac1f-0000-000000000002"
 SETTINGS = {"iiko": {"api_key": API_KEY, "organization": ORGANIZATION, "wallet": WALLET}}
 """See ``contracts.sandbox.CONNECTORS``."""
+_PORTAL = {"app_id": APP_ID, "client_secret": CLIENT_SECRET}
+"""What belongs to a key of the developer's portal."""
 _SECONDS = 3600
 _LONGEST_PAGE = 5
 _LOYALTY = "POST /1/loyalty/iiko"
 _CUSTOMER = f"{_LOYALTY}/customer"
+_CRITERIA = ("phone", "email", "id", "cardNumber")
 _WHO = "organizationId! customerId!"
+_PART = "dateFrom! dateTo! pageNumber! pageSize!"
 _TAKEN = "id phone name middleName surName birthday email sex shouldReceivePromoActionsInfo"
 _FIELDS: Fields = {
     "phone": "phone",
@@ -52,22 +56,18 @@ class Iiko(Skin):
     base = "/api"
     denied = (401, "The token is invalid or has expired")
     not_found = (400, "There is no user with this id")
-    credentials: ClassVar[Mapping[str, str]] = to_be_shown(
-        SETTINGS, app_id=APP_ID, client_secret=CLIENT_SECRET
-    )
+    credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS, **_PORTAL)
     routes: ClassVar[Mapping[str, Route]] = {
         "login": Route("POST /1/access_token", json="apiLogin!", open=True),
         "app_login": Route("POST /v2/access_token", json="apiKey! appId! clientSecret!", open=True),
-        "info": Route(f"{_CUSTOMER}/info", json="organizationId! type! phone cardNumber email id"),
+        "info": Route(f"{_CUSTOMER}/info", json=f"organizationId! type! {' '.join(_CRITERIA)}"),
         "create_or_update": Route(f"{_CUSTOMER}/create_or_update", json=f"organizationId! {_TAKEN}"),
         "card_add": Route(f"{_CUSTOMER}/card/add", json=f"{_WHO} cardTrack! cardNumber!"),
         "card_remove": Route(f"{_CUSTOMER}/card/remove", json=f"{_WHO} cardTrack!"),
         "programmes": Route(f"{_LOYALTY}/program", json="organizationId! withoutMarketingCampaigns"),
         "program_add": Route(f"{_CUSTOMER}/program/add", json=f"{_WHO} programId!"),
         "topup": Route(f"{_CUSTOMER}/wallet/topup", json=f"{_WHO} walletId! sum! comment"),
-        "transactions": Route(
-            f"{_CUSTOMER}/transactions/by_date", json=f"{_WHO} dateFrom! dateTo! pageNumber! pageSize!"
-        ),
+        "transactions": Route(f"{_CUSTOMER}/transactions/by_date", json=f"{_WHO} {_PART}"),
     }
     fields: ClassVar[Fields] = {**_FIELDS, "surName": "last_name"}
 
@@ -105,37 +105,35 @@ class Iiko(Skin):
     def _guest(self, call: Call) -> Member:
         return self.named(call.body["customerId"])
 
+    def _called(self, kind: str, wanted: str | None) -> Member | None:
+        return self.shop.first(lambda one: wanted is not None and wanted in self._names(one)[kind])
+
+    def _names(self, member: Member) -> Mapping[str, list[Any]]:
+        """What a guest can be asked for by."""
+        cards = [card["number"] for card in member.more["cards"]]
+        email = (member.email or "").lower()
+        return {"phone": [member.phone], "email": [email], "id": [self.uid(member.id)], "cardNumber": cards}
+
     def info(self, call: Call) -> Reply:
         kind = call.body["type"]
         wanted = call.body.get(kind)
-        tell: Mapping[str, Callable[[Member], list[object]]] = {
-            "phone": lambda member: [member.phone],
-            "email": lambda member: [(member.email or "").lower()],
-            "id": lambda member: [self.uid(member.id)],
-            "cardNumber": lambda member: [card["number"] for card in member.more["cards"]],
-        }
-        if kind not in tell or not wanted:
+        if kind not in _CRITERIA or not wanted:
             self.refuse(400, "The criterion is not filled in")
-        reason = f"There is no user with {kind} {wanted}"
-        member = self.only(lambda member: wanted in tell[kind](member), 400, reason)
+        member = self._called(kind, wanted) or self.refuse(400, f"There is no user with {kind} {wanted}")
         wallet = {"id": WALLET, "name": "Бонусы", "type": 1, "balance": member.points}
         told = {
             "id": self.uid(member.id),
             **member.told({**_FIELDS, "surname": "last_name"}),
-            "consentStatus": 0,
             "cards": member.more["cards"],
             "walletBalances": [wallet] if member.more["in_programme"] else [],
             "isDeleted": False,
-            "whenRegistered": local_time(member.since, milliseconds=True),
         }
         return Reply({**told, "sex": told["sex"] or 0})
 
     def create_or_update(self, call: Call) -> Reply:
-        number, phone = call.body.get("id"), call.body.get("phone")
-        by_number = self.shop.first(lambda one: self.uid(one.id) == number)
-        by_phone = self.shop.first(lambda one: phone is not None and one.phone == phone)
-        known = by_number if number else by_phone
-        if known is None and not phone:
+        kind = "id" if call.body.get("id") else "phone"
+        known = self._called(kind, call.body.get(kind))
+        if known is None and not call.body.get("phone"):
             self.refuse(400, "Phone, card or id is needed")
         member = known or self.join(more={"in_programme": False})
         given = {name: value for name, value in call.body.items() if value}
@@ -177,22 +175,22 @@ class Iiko(Skin):
 
     def transactions(self, call: Call) -> Reply:
         since, until = (_read(call.body[name]) for name in ("dateFrom", "dateTo"))
-        rows = sorted(self._movements(self._guest(call)), key=lambda pair: pair[0])
+        rows = sorted(self._movements(self._guest(call)), key=lambda row: row["whenCreated"])
         told = [
-            {**row, "whenCreated": local_time(at, milliseconds=True), "revision": number, "isIgnored": False}
-            for number, (at, row) in enumerate(rows)
-            if since <= at <= until
+            {**row, "whenCreated": local_time(row["whenCreated"], milliseconds=True), "revision": number}
+            for number, row in enumerate(rows)
+            if since <= row["whenCreated"] <= until
         ]
         size, page = min(call.body["pageSize"], _LONGEST_PAGE), call.body["pageNumber"]
         part = told[page * size : (page + 1) * size]
         return Reply({"transactions": part, "pageSize": call.body["pageSize"], "pageNumber": page})
 
-    def _movements(self, member: Member) -> list[tuple[datetime, Row]]:
-        """What moved points, and the receipts, each with its time."""
-        rows: list[tuple[datetime, Row]] = []
+    def _movements(self, member: Member) -> Iterator[Row]:
+        """What moved points, and the receipts."""
         for move, after in member.history:
-            row = {
+            yield {
                 "id": self.uid(move.id),
+                "whenCreated": move.at,
                 "walletId": WALLET,
                 "sum": move.points,
                 "comment": move.text or None,
@@ -200,17 +198,15 @@ class Iiko(Skin):
                 "balanceBefore": after - move.points,
                 "balanceAfter": after,
             }
-            rows.append((move.at, row))
         for number, (at, kopecks) in enumerate(member.more["orders"], start=1):
-            row = {
+            yield {
                 "id": self.uid(-1000 * member.id - number),
+                "whenCreated": at,
                 "typeName": "CloseOrder",
                 "orderNumber": number,
                 "orderSum": Decimal(kopecks) / 100,
                 "posOrderId": self.uid(-number),
             }
-            rows.append((at, row))
-        return rows
 
 
 def _read(text: str) -> datetime:

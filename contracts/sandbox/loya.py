@@ -40,13 +40,15 @@ _TEXTS: Fields = {
     "phone": DIGITS,
     "email": "email",
 }
-_MORE = {
-    **dict.fromkeys(("getSms", "getEmail", "getPush", "refusePaperCheck"), False),
+_MORE: Row = {
+    **dict.fromkeys(("getSms", "getEmail", "getPush", "phoneConfirmed", "refusePaperCheck"), False),
+    **dict.fromkeys(("street", "login", "password"), ""),
     "preferChannelType": "check",
     "segmentId": 0,
-    "street": "",
+    "state": "active",
 }
 """What Loya keeps besides, with what it is for somebody new."""
+_REST: Fields = {"birthday": BIRTH_DATE, **{name: name for name in _MORE}}
 
 
 class Loya(CardStock):
@@ -75,7 +77,7 @@ class Loya(CardStock):
         "card_attach": Route("PUT /card/attach/{card}/{client}"),
         "card_status": Route("PUT /card/status/{card}/{state}"),
     }
-    fields: ClassVar[Fields] = {**_TEXTS, "birthday": BIRTH_DATE}
+    fields: ClassVar[Fields] = {**_TEXTS, **_REST}
 
     def populate(self) -> None:
         super().populate()
@@ -104,29 +106,24 @@ class Loya(CardStock):
     # -- clients: one is written as a whole, so what is not sent is no more ----------------------------
 
     def clients(self, call: Call) -> Reply:
-        rows = [self._told(member) for member in self.shop.members.values()]
-        limit, drop = int(call.query["limit"] or 10), int(call.query["drop"] or 0)
-        return Reply(rows[drop : drop + limit])
+        limit, drop = call.number("limit", 10), call.number("drop", 0)
+        return Reply([self.told(member) for member in [*self.shop.members.values()][drop : drop + limit]])
 
     def clients_by_phone(self, call: Call) -> Reply:
         phone = call.query["phone"]
         return Reply([member.id for member in self.shop.find(lambda member: member.digits == phone)])
 
-    def client(self, call: Call) -> Reply:
-        return Reply(self._told(self.named(call.path["id"])))
+    client = CardStock.customer
 
     def client_write(self, call: Call) -> Reply:
-        member = self.edit(call, self.named(call.path["id"]), _whole(call.body))
-        member.more |= {name: call.body[name] for name in _MORE if name in call.body}
-        return Reply(self._told(member))
+        return Reply(self.told(self.edit(call, self.named(call.path["id"]), _whole(call.body))))
 
     def client_express(self, call: Call) -> Reply:
-        more = {"account": 0, **_MORE, **{name: call.body[name] for name in _MORE if name in call.body}}
-        return Reply(_client(self.register(call, _whole(call.body), more=more)))
+        return Reply(_client(self.register(call, _whole(call.body), more={"account": 0, **_MORE})))
 
-    def _told(self, member: Member) -> Row:
+    def told(self, member: Member) -> Row:
         cards = [_card(card) for card in self.cards_of(member)]
-        return {"client": _client(member), "cards": cards, "details": {"merchantName": "Shop"}}
+        return {"client": _client(member), "cards": cards}
 
     # -- cards -----------------------------------------------------------------------------------------
 
@@ -161,9 +158,8 @@ class Loya(CardStock):
         return Reply("attached")
 
     def account(self, call: Call) -> Reply:
-        member = self._owner(call)
-        limit, drop = int(call.query["pager.limit"] or 10), int(call.query["pager.drop"] or 0)
-        return _history(member, limit, drop)
+        limit, drop = call.number("pager.limit", 10), call.number("pager.drop", 0)
+        return _history(self._owner(call), limit, drop)
 
     def account_change(self, call: Call) -> Reply:
         member, amount, text = self._owner(call), Decimal(call.body["amount"]), call.body["description"]
@@ -179,7 +175,7 @@ class Loya(CardStock):
 
 def _whole(given: Mapping[str, Any]) -> Row:
     """A client as a whole: an empty or missing text is none."""
-    return {name: given.get(name) or None for name in Loya.fields}
+    return {**given, **{name: given.get(name) or None for name in (*_TEXTS, "birthday")}}
 
 
 def _client(member: Member) -> Row:
@@ -187,12 +183,7 @@ def _client(member: Member) -> Row:
         "id": member.id,
         "accountId": member.more["account"],
         **{name: value or "" for name, value in member.told(_TEXTS).items()},
-        **member.told({"birthday": BIRTH_DATE}),
-        "phoneConfirmed": False,
-        **{name: member.more[name] for name in _MORE},
-        "login": "",
-        "password": "",
-        "state": "active",
+        **member.told(_REST),
         "createdAt": local_time(member.since, MOSCOW),
         "updatedAt": local_time(member.since, MOSCOW),
         "retailId": "1",
@@ -200,12 +191,8 @@ def _client(member: Member) -> Row:
 
 
 def _card(card: Row) -> Row:
-    return {
-        "id": card["id"],
-        "number": card["number"],
-        "state": card["state"],
-        "clientId": card["owner"] or 0,
-    }
+    told = {name: card[name] for name in ("id", "number", "state")}
+    return {**told, "clientId": card["owner"] or 0}
 
 
 def _account(number: int, points: Decimal = Decimal(0)) -> Row:
@@ -225,9 +212,7 @@ def _record(account: int, move: Move) -> Row:
         "date": local_time(move.at, MOSCOW),
         "amount": abs(move.points),
         "operType": "credit" if move.points >= 0 else "debit",
-        "recType": "manual",
         "description": move.text,
-        "bonusEndDate": None,
     }
 
 

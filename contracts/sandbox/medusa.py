@@ -28,6 +28,8 @@ _LIST = "fields offset limit order"
 _ACCOUNTS = "/store-credit-accounts"
 _METADATA: Fields = {"patronymic": "patronymic", "birth_date": BIRTH_DATE, "sex": "sex", "locality": "city"}
 """What the shop knows of a person from the start beside Medusa's own fields."""
+_THE_SAME: Row = {"company_name": None, "has_account": False, "created_by": "apk_1", "deleted_at": None}
+"""What Medusa tells of every customer here."""
 _SUMS = ("balance", "debits", "credits")
 """A list of accounts tells them whatever fields it is asked for."""
 
@@ -38,7 +40,6 @@ class Medusa(Skin):
     name = "medusa"
     title = "Medusa 2 with the loyalty plugin (customers and store credit)"
     base = "/admin"
-    denied = (401, "Unauthorized")
     sent: ClassVar[Mapping[str, str]] = {"Authorization": basic(API_KEY, "")}
     credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS, currency=CURRENCY)
     routes: ClassVar[Mapping[str, Route]] = {
@@ -48,7 +49,7 @@ class Medusa(Skin):
         "customer_edit": Route("POST /customers/{id}", json=_CUSTOMER),
         "accounts": Route(f"GET {_ACCOUNTS}", f"customer_id currency_code id {_LIST}"),
         "account_open": Route(f"POST {_ACCOUNTS}", json="currency_code! customer_id metadata"),
-        "transactions": Route(f"GET {_ACCOUNTS}/{{id}}/transactions", f"id created_at {_LIST}"),
+        "transactions": Route(f"GET {_ACCOUNTS}/{{id}}/transactions", _LIST),
         "credit": Route(f"POST {_ACCOUNTS}/{{id}}/credit", json="amount! note"),
     }
     fields: ClassVar[Fields] = {name: name for name in ("email", "first_name", "last_name", "phone")}
@@ -66,32 +67,31 @@ class Medusa(Skin):
         return f"cus_{member.id:026d}"
 
     def joined(self, member: Member) -> None:
-        metadata = present(member.told(_METADATA))
-        member.more = {"metadata": metadata, "account": bool(member.moves), **member.more}
+        member.more = {"metadata": present(member.told(_METADATA)), "account": False, **member.more}
 
     def customers(self, call: Call) -> Reply:
         words = (call.query["q"] or "").lower().split()
-        rows = []
-        for member in self.shop.members.values():
-            texts = [str(text).lower() for text in present(member.told(self.fields)).values()]
-            if not words or any(word in text for word in words for text in texts):
-                rows.append(self._told(member))
-        return _page(call, "customers", rows, ("email", "id"), limit=50)
+        found = self.shop.find(lambda one: not words or any(word in self._text(one) for word in words))
+        return _page(call, "customers", [self.told(member) for member in found], 50)
+
+    def _text(self, member: Member) -> str:
+        """What a search looks through."""
+        return "\n".join(map(str, present(member.told(self.fields)).values())).lower()
 
     def customer(self, call: Call) -> Reply:
-        return _only(call, "customer", self._told(self._called(call, "id: {}")))
+        return _only(call, "customer", self.told(self._called(call, "id: {}")))
 
     def customer_create(self, call: Call) -> Reply:
         self._free(call.body.get("email"), None)
         member = self._write(self.join(), call.body)
         self.changed(call, "users.register", member, member.more["metadata"].get("koshelek_key"))
-        return _only(call, "customer", self._told(member))
+        return _only(call, "customer", self.told(member))
 
     def customer_edit(self, call: Call) -> Reply:
         member = self._called(call, 'id "{}"')
         self._free(call.body.get("email"), member)
         self.changed(call, "users.update", self._write(member, call.body))
-        return _only(call, "customer", self._told(member))
+        return _only(call, "customer", self.told(member))
 
     def _called(self, call: Call, told: str) -> Member:
         wanted = call.path["id"]
@@ -111,24 +111,15 @@ class Medusa(Skin):
         member.more["metadata"] = {name: value for name, value in metadata.items() if value != ""}
         return member
 
-    def _told(self, member: Member) -> Row:
-        return {
-            "id": self.customer_id(member),
-            "company_name": None,
-            **member.told(self.fields),
-            "metadata": member.more["metadata"] or None,
-            "has_account": False,
-            "created_by": "apk_1",
-            **_times(member.since),
-            "deleted_at": None,
-        }
+    def told(self, member: Member) -> Row:
+        own = {"id": self.customer_id(member), "metadata": member.more["metadata"] or None}
+        return {**own, **member.told(self.fields), **_times(member.since), **_THE_SAME}
 
     # -- store-credit accounts -------------------------------------------------------------------------
 
     def accounts(self, call: Call) -> Reply:
         rows = [self._account(one) for one in self.shop.find(_has_account)]
-        keys = ("customer_id", "currency_code", "id")
-        return _page(call, "store_credit_accounts", rows, keys, limit=15, always=_SUMS)
+        return _page(call, "store_credit_accounts", rows, 15, _SUMS)
 
     def account_open(self, call: Call) -> Reply:
         customer, currency = call.body.get("customer_id"), call.body["currency_code"]
@@ -160,7 +151,7 @@ class Medusa(Skin):
     def transactions(self, call: Call) -> Reply:
         account = call.path["id"]
         rows = [_transaction(move) for member, move in self.shop.moves() if _account_id(member) == account]
-        return _page(call, "transactions", rows, limit=15)
+        return _page(call, "transactions", rows, 15)
 
     def _account(self, member: Member) -> Row:
         return {
@@ -173,7 +164,7 @@ class Medusa(Skin):
             "balance": member.points,
             **_times(member.since),
             "metadata": None,
-            "customer": self._told(member),
+            "customer": self.told(member),
         }
 
 
@@ -202,20 +193,13 @@ def _times(made: datetime) -> Row:
     return {"created_at": made, "updated_at": made}
 
 
-def _page(
-    call: Call,
-    name: str,
-    rows: list[Row],
-    keys: tuple[str, ...] = (),
-    *,
-    limit: int,
-    always: tuple[str, ...] = (),
-) -> Reply:
-    """The rows that agree with these parameters of the query, as many as it wants and in its order."""
-    rows = [row for row in rows if all(call.query[key] in (None, row[key]) for key in keys)]
+def _page(call: Call, name: str, rows: list[Row], limit: int, always: tuple[str, ...] = ()) -> Reply:
+    """The rows whose fields are as the query says, as many as it wants and in its order."""
+    asked = present(call.query)
+    rows = [row for row in rows if all(row.get(key, value) == value for key, value in asked.items())]
     order = call.query["order"] or "created_at"
     rows.sort(key=lambda row: row[order.lstrip("-")], reverse=order[0] == "-")
-    first, most = int(call.query["offset"] or 0), int(call.query["limit"] or limit)
+    first, most = call.number("offset", 0), call.number("limit", limit)
     part = [_chosen(call, row, always) for row in rows[first : first + most]]
     return Reply({name: part, "count": len(rows), "offset": first, "limit": most})
 

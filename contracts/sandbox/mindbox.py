@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from contracts.crm import Operation
 from contracts.sandbox.card_stock import PRINTED, CardStock
-from contracts.sandbox.fields import BIRTH_DATE, DIGITS, Fields, Row, present, sex
+from contracts.sandbox.fields import BIRTH_DATE, DIGITS, Field, Fields, Row, alone_in_object, present, sex
 from contracts.sandbox.server import Call, Refused, Reply, local_time
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, to_be_shown
@@ -56,7 +56,7 @@ class Mindbox(CardStock):
         "middleName": "patronymic",
         "lastName": "last_name",
         "email": "email",
-        "mobilePhone": DIGITS,
+        "mobilePhone": Field("phone", lambda phone: int(phone.lstrip("+")), DIGITS.taken),
         "birthDate": BIRTH_DATE,
         "sex": sex("male", "female"),
     }
@@ -97,11 +97,7 @@ class Mindbox(CardStock):
 
     def get_customer(self, call: Call) -> Reply:
         member = self._known(call)
-        told = present(member.told(self.fields))
-        if member.phone:
-            told["mobilePhone"] = int(member.digits)
-        if member.city:
-            told["area"] = {"name": member.city}
+        told = present(member.told({**self.fields, "area": alone_in_object("name", "city")}))
         return _well(customer={"processingStatus": "Found", "ids": {"mindboxId": member.id}, **told})
 
     def register_customer(self, call: Call) -> Reply:

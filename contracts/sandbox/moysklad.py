@@ -82,7 +82,7 @@ class MoySklad(Skin):
             key, how, text = match.groups()
             told = [(_in_filters(row.get(key, "")), row) for row in rows]
             rows = [row for value, row in told if value == text or (how == "~" and text in value)]
-        limit, offset = int(call.query["limit"] or 1000), int(call.query["offset"] or 0)
+        limit, offset = call.number("limit", 1000), call.number("offset", 0)
         meta = {**_meta(kind), "size": len(rows), "limit": limit, "offset": offset}
         return Reply({"meta": meta, "rows": rows[offset : offset + limit]})
 
@@ -92,23 +92,22 @@ class MoySklad(Skin):
         return self.uid(member.id)
 
     def counterparties(self, call: Call) -> Reply:
-        rows = [self._told(member) for member in self.shop.members.values()]
+        rows = [self.told(member) for member in self.shop.members.values()]
         keys = {"phone", "email", "syncId", "discountCardNumber", "companyType", "archived"}
         return self._listed(call, "counterparty", rows, keys)
 
-    def counterparty(self, call: Call) -> Reply:
-        return Reply(self._told(self.named(call.path["id"])))
+    counterparty = Skin.customer
 
     def counterparty_create(self, call: Call) -> Reply:
         key = call.body.get("syncId")
         known = self.shop.first(lambda one: key is not None and one.key == key)
-        return Reply(self._told(known or self.register(call, call.body, key)))
+        return Reply(self.told(known or self.register(call, call.body, key)))
 
     def counterparty_edit(self, call: Call) -> Reply:
         kind = "users.set_card" if "discountCardNumber" in call.body else "users.update"
-        return Reply(self._told(self.edit(call, self.named(call.path["id"]), call.body, kind)))
+        return Reply(self.told(self.edit(call, self.named(call.path["id"]), call.body, kind)))
 
-    def _told(self, member: Member) -> Row:
+    def told(self, member: Member) -> Row:
         return {
             **present(member.told(_FIELDS)),
             "meta": _meta("counterparty", self.uid(member.id)),

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, ClassVar
 
-from contracts.sandbox.fields import BIRTH_DATE, Field, Fields, Row, alone_in_object, present, sex
+from contracts.sandbox.fields import BIRTH_DATE, Field, Fields, Row, alone_in_object, sex
 from contracts.sandbox.server import Call, Reply, local_time
 from contracts.sandbox.shop import MOSCOW, Member, Move
 from contracts.sandbox.skin import Route, Skin, to_be_shown
@@ -23,6 +23,11 @@ SITE = "shop-1"
 SETTINGS = {"retailcrm": {"api_key": API_KEY, "site": SITE}}
 """See ``contracts.sandbox.CONNECTORS``."""
 _LOYALTY = 2
+_FILTERS: Mapping[str, Callable[[Row], object]] = {
+    "filter[phoneNumber]": lambda account: account["phoneNumber"],
+    "filter[customerId]": lambda account: str(account["customer"]["id"]),
+    "filter[status]": lambda account: account["status"],
+}
 _PAGE = "limit page"
 _ACCOUNT = "/v5/loyalty/account"
 
@@ -38,21 +43,13 @@ class RetailCrm(Skin):
     sent: ClassVar[Mapping[str, str]] = {"X-Api-Key": API_KEY}
     credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS)
     routes: ClassVar[Mapping[str, Route]] = {
-        "credentials_of_key": Route("GET /credentials"),
-        "accounts": Route(
-            "GET /v5/loyalty/accounts",
-            f"filter[phoneNumber] filter[customerId] filter[cardNumber] filter[status] {_PAGE}",
-        ),
+        "accounts": Route("GET /v5/loyalty/accounts", f"{' '.join(_FILTERS)} {_PAGE}"),
         "account": Route(f"GET {_ACCOUNT}/{{id}}"),
         "account_create": Route(f"POST {_ACCOUNT}/create", form="site! loyaltyAccount!"),
         "account_activate": Route(f"POST {_ACCOUNT}/{{id}}/activate", form=""),
-        "bonus_credit": Route(
-            f"POST {_ACCOUNT}/{{id}}/bonus/credit", form="amount! activationDate expireDate comment"
-        ),
-        "bonus_operations": Route(
-            f"GET {_ACCOUNT}/{{id}}/bonus/operations", f"filter[createdAtFrom] filter[createdAtTo] {_PAGE}"
-        ),
-        "customers": Route("GET /v5/customers", f"filter[email] filter[ids][] {_PAGE}"),
+        "bonus_credit": Route(f"POST {_ACCOUNT}/{{id}}/bonus/credit", form="amount! comment"),
+        "bonus_operations": Route(f"GET {_ACCOUNT}/{{id}}/bonus/operations", _PAGE),
+        "customers": Route("GET /v5/customers", f"filter[email] {_PAGE}"),
         "customer": Route("GET /v5/customers/{id}", "by site"),
         "customer_create": Route("POST /v5/customers/create", form="customer! site"),
         "customer_edit": Route("POST /v5/customers/{id}/edit", form="customer! by site"),
@@ -76,9 +73,6 @@ class RetailCrm(Skin):
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"success": False, "errorMsg": reason}, status)
 
-    def credentials_of_key(self, call: Call) -> Reply:
-        return _well(credentials=list(self.routes), siteAccess="access_full")
-
     def _entity(self, call: Call, name: str, known: set[str]) -> Row:
         """The JSON text in a form's field."""
         try:
@@ -94,10 +88,10 @@ class RetailCrm(Skin):
     def customers(self, call: Call) -> Reply:
         email = (call.query["filter[email]"] or "").lower()
         found = self.shop.find(lambda one: not email or (one.email or "").lower() == email)
-        return _page(call, "customers", [self._told(member) for member in found])
+        return _page(call, "customers", [self.told(member) for member in found])
 
     def customer(self, call: Call) -> Reply:
-        return _well(customer=self._told(self._customer(call, call.query["by"])))
+        return _well(customer=self.told(self._customer(call, call.query["by"])))
 
     def customer_create(self, call: Call) -> Reply:
         given = self._entity(call, "customer", set(self.fields))
@@ -117,9 +111,9 @@ class RetailCrm(Skin):
             return self.named(wanted)
         return self.only(lambda member: member.key == wanted, *self.not_found)
 
-    def _told(self, member: Member) -> Row:
-        told = present(member.told(self.fields))
-        return {"phones": [], **told, "id": member.id, "createdAt": local_time(member.since)}
+    def told(self, member: Member) -> Row:
+        created = local_time(member.since)
+        return {"phones": [], **super().told(member), "id": member.id, "createdAt": created}
 
     # -- loyalty accounts ------------------------------------------------------------------------------
 
@@ -128,12 +122,7 @@ class RetailCrm(Skin):
 
     def accounts(self, call: Call) -> Reply:
         rows = [_account(member) for member in self.shop.find(lambda one: "account" in one.more)]
-        told: Mapping[str, Callable[[Row], object]] = {
-            "filter[phoneNumber]": lambda row: row["phoneNumber"],
-            "filter[customerId]": lambda row: str(row["customer"]["id"]),
-            "filter[status]": lambda row: row["status"],
-        }
-        for name, tell in told.items():
+        for name, tell in _FILTERS.items():
             rows = [row for row in rows if call.query[name] in (None, tell(row))]
         return _page(call, "loyaltyAccounts", rows)
 
@@ -176,7 +165,7 @@ def _well(status: int = 200, **told: Any) -> Reply:
 
 
 def _page(call: Call, name: str, rows: list[Row]) -> Reply:
-    limit, page = int(call.query["limit"] or 20), int(call.query["page"] or 1)
+    limit, page = call.number("limit", 20), call.number("page", 1)
     pages = {"totalPageCount": max(1, -(-len(rows) // limit)), "currentPage": page}
     pagination = {"limit": limit, "totalCount": len(rows), **pages}
     part = rows[(page - 1) * limit : page * limit]

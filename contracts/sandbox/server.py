@@ -50,6 +50,10 @@ class Call:
     body: Any
     headers: Mapping[str, str]
 
+    def number(self, name: str, otherwise: int) -> int:
+        """A number in the query."""
+        return int(self.query[name] or otherwise)
+
 
 @dataclass(frozen=True)
 class Reply:

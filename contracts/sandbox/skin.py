@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import BaseModel, ConfigDict
 
 from contracts.crm import Operation, Parameter, Specification
-from contracts.sandbox.fields import Fields
+from contracts.sandbox.fields import Fields, Row, present
 from contracts.sandbox.people import PHONES
 from contracts.sandbox.server import Call, Handler, Refused, Reply, StandIn
 from contracts.sandbox.shop import Member, Move, Shop
@@ -121,7 +121,7 @@ class Skin(StandIn):
     sent: ClassVar[Mapping[str, str]]
     """Headers that whoever may call sends; a skin has these, or a ``may_call`` of its own."""
     fields: ClassVar[Fields] = {}
-    """What a customer's fields are called where one is written."""
+    """What a customer's fields are called where one is written, or told."""
     shop: Shop
 
     def describe(self) -> Specification:
@@ -168,6 +168,14 @@ class Skin(StandIn):
         """The oldest customer who fits; where there is none the call is refused."""
         found = self.shop.first(wanted)
         return found if found is not None else self.refuse(status, reason)
+
+    def told(self, member: Member) -> Row:
+        """A customer as this CRM tells one."""
+        return present(member.told(self.fields))
+
+    def customer(self, call: Call) -> Reply:
+        """Tell the customer whose number is in the path."""
+        return Reply(self.told(self.named(call.path["id"])))
 
     def join(self, **values: Any) -> Member:
         """A new customer with these fields of ``Member``, and with all that this CRM keeps of one."""

@@ -97,8 +97,7 @@ class Square(Skin):
 
     def _customer(self, member: Member) -> Row:
         told = present(member.told({**_PROFILE, "phone_number": "phone"}))
-        times = {"created_at": member.since, "updated_at": member.since}
-        return {"id": self.customer_id(member), **told, **times, "version": 0}
+        return {"id": self.customer_id(member), **told, "created_at": member.since}
 
     # -- loyalty accounts ------------------------------------------------------------------------------
 
@@ -167,11 +166,9 @@ class Square(Skin):
             "id": self.uid(member.id),
             "program_id": PROGRAM,
             "balance": member.points,
-            "lifetime_points": sum(move.given for move in member.moves),
             "customer_id": self.customer_id(member),
             "created_at": member.since,
-            "updated_at": member.since,
-            "mapping": {"id": f"m{member.id}", "phone_number": member.phone, "created_at": member.since},
+            "mapping": {"id": f"m{member.id}", "phone_number": member.phone},
         }
 
     def _event(self, member: Member, move: Move) -> Row:
@@ -182,7 +179,6 @@ class Square(Skin):
             "created_at": move.at,
             kind: {"loyalty_program_id": PROGRAM, "points": move.points},
             "loyalty_account_id": self.uid(member.id),
-            "source": "LOYALTY_API",
         }
 
 

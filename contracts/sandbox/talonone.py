@@ -84,7 +84,7 @@ class TalonOne(Skin):
 
     def transactions(self, call: Call) -> Reply:
         member = self._profile(call)
-        start, size = int(call.query["skip"] or 0), int(call.query["pageSize"] or 50)
+        start, size = call.number("skip", 0), call.number("pageSize", 50)
         rows = [self._transaction(move) for move in reversed(member.moves)]
         return Reply({"hasMore": len(rows) > start + size, "data": rows[start : start + size]})
 

@@ -56,17 +56,14 @@ class Uds(Skin):
     def customer_find(self, call: Call) -> Reply:
         phone = call.query["phone"]
         member = self.only(lambda one: phone is not None and one.phone == phone, *self.not_found)
-        return Reply({"user": self._told(member), "code": None})
+        return Reply({"user": self.told(member), "code": None})
 
     def customers(self, call: Call) -> Reply:
-        most, offset = int(call.query["max"] or 10), int(call.query["offset"] or 0)
+        most, offset = call.number("max", 10), call.number("offset", 0)
         if most > _MOST or offset > _FURTHEST:
             self.refuse(400, "badRequest")
-        rows = [self._told(member) for member in self.shop.members.values()]
+        rows = [self.told(member) for member in self.shop.members.values()]
         return Reply({"rows": rows[offset : offset + most], "total": len(rows)})
-
-    def customer(self, call: Call) -> Reply:
-        return Reply(self._told(self.named(call.path["id"])))
 
     def reward(self, call: Call) -> Reply:
         members = [self.shop.by_id(number) for number in call.body["participants"]]
@@ -78,8 +75,7 @@ class Uds(Skin):
             self.give_points(call, member, points, call.body.get("comment") or "")
         return Reply({"accepted": len(there)}, 202)
 
-    @staticmethod
-    def _told(member: Member) -> Row:
+    def told(self, member: Member) -> Row:
         return {
             "uid": f"uid-{member.id}",
             "displayName": member.full_name("first_name", "last_name"),

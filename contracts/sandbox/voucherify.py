@@ -12,24 +12,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from contracts.sandbox.fields import BIRTH_DATE, Fields, Row, alone_in_object, present
 from contracts.sandbox.people import ANNA
-from contracts.sandbox.server import Call, Reply, now, stamp
+from contracts.sandbox.server import Call, Reply, stamp
 from contracts.sandbox.shop import Member, Move
 from contracts.sandbox.skin import Route, Skin, to_be_shown
 
 APP_ID, APP_TOKEN = "3f2c1d9e-voucherify-app", "voucherify-sandbox-token"
-CAMPAIGN = "camp_LoyaltySandbox"
-COUPONS: Mapping[str, str] = {"visit": "camp_Visit", "receipt": "camp_Receipt"}
-"""Campaigns that give coupons, by their names."""
+LOYALTY, COUPONS = "Loyalty", ("visit", "receipt")
+"""Campaigns: that of the loyalty cards, and those that give coupons."""
+CAMPAIGN = f"camp_{LOYALTY}"
 SETTINGS = {"voucherify": {"app_id": APP_ID, "app_token": APP_TOKEN, "campaign": CAMPAIGN}}
 """See ``contracts.sandbox.CONNECTORS``."""
-CARD_OF_ANNA = "2900000000018"
+CARDS: Mapping[str | None, str] = {ANNA.phone: "2900000000018"}
+"""Loyalty cards that have numbers of their own, by the phones of their holders."""
 _CUSTOMER = "name description email phone birthday birthdate address metadata"
+_VOUCHER = "category category_id redemption active start_date expiration_date additional_info metadata"
 _MEMBERS = f"/loyalties/{CAMPAIGN}/members"
-_NEW_VOUCHER = "category category_id redemption active start_date expiration_date additional_info metadata"
+_BALANCE = "points! reason source_id expiration_type expiration_date"
+_TO_WHOM = "voucher customer! source_id! metadata channel"
+_CURSOR = "limit order starting_after_id"
 
 
 class Voucherify(Skin):
@@ -43,27 +47,23 @@ class Voucherify(Skin):
     credentials: ClassVar[Mapping[str, str]] = to_be_shown(SETTINGS, coupons=", ".join(COUPONS))
     routes: ClassVar[Mapping[str, Route]] = {
         "campaign": Route(f"GET /loyalties/{CAMPAIGN}"),
-        "customers": Route("GET /customers", "limit page email order starting_after"),
+        "customers": Route("GET /customers", "limit email order starting_after"),
         "customer": Route("GET /customers/{id}"),
         "customer_create": Route("POST /customers", json=f"id source_id {_CUSTOMER}"),
         "customer_edit": Route("PUT /customers/{id}", json=_CUSTOMER),
-        "redeemables": Route("GET /customers/{id}/redeemables", "limit order starting_after_id"),
+        "redeemables": Route("GET /customers/{id}/redeemables", _CURSOR),
         "voucher": Route("GET /vouchers/{code}"),
-        "voucher_create": Route(f"POST /campaigns/{CAMPAIGN}/vouchers/{{code}}", json=_NEW_VOUCHER),
-        "members": Route(f"GET {_MEMBERS}", "limit page customer"),
-        "member_add": Route(f"POST {_MEMBERS}", json="voucher! customer! source_id metadata channel"),
+        "voucher_create": Route(f"POST /campaigns/{CAMPAIGN}/vouchers/{{code}}", json=_VOUCHER),
+        "members": Route(f"GET {_MEMBERS}", "limit customer!"),
+        "member_add": Route(f"POST {_MEMBERS}", json=_TO_WHOM),
         "member": Route("GET /loyalties/members/{code}"),
-        "balance": Route(
-            f"POST {_MEMBERS}/{{code}}/balance",
-            json="points! reason source_id expiration_type expiration_date",
-        ),
-        "transactions": Route("GET /loyalties/members/{code}/transactions", "limit order starting_after_id"),
-        "publications": Route("GET /publications", "limit page campaign customer voucher source_id"),
-        "publication_create": Route(
-            "POST /publications", "join_once", json="campaign! voucher customer! source_id metadata channel"
-        ),
+        "balance": Route(f"POST {_MEMBERS}/{{code}}/balance", json=_BALANCE),
+        "transactions": Route("GET /loyalties/members/{code}/transactions", _CURSOR),
+        "publications": Route("GET /publications", "limit source_id!"),
+        "publication_create": Route("POST /publications", "join_once", json=f"campaign! {_TO_WHOM}"),
     }
     fields: ClassVar[Fields] = {
+        "source_id": "key",
         "name": "first_name",
         "email": "email",
         "phone": "phone",
@@ -74,17 +74,17 @@ class Voucherify(Skin):
     """Whether who joins has a loyalty card from the beginning."""
     vouchers: dict[str, Row]
     """By their codes, as Voucherify tells them."""
-    _published: list[Row]
+    _published: dict[str, Row]
+    """By the keys of callers."""
 
     def populate(self) -> None:
-        self.vouchers, self._published = {}, []
+        self.vouchers, self._published = {}, {}
         super().populate()
 
     def joined(self, member: Member) -> None:
-        member.more.setdefault("source_id", member.digits)
+        member.key = member.digits
         if self.cards_at_once:
-            code = CARD_OF_ANNA if member.phone == ANNA.phone else f"LOYALTY-{member.id}"
-            self.print_voucher(code, CAMPAIGN, member)
+            self.print_voucher(CARDS.get(member.phone, f"LOYALTY-{member.id}"), member)
 
     def failure(self, status: int, reason: str) -> Reply:
         return Reply({"code": status, "key": reason, "message": reason, "details": reason}, status)
@@ -95,54 +95,36 @@ class Voucherify(Skin):
         return f"cust_{member.id}"
 
     def named(self, wanted: str) -> Member:
-        return self.only(
-            lambda one: wanted in (self.customer_id(one), one.more["source_id"]), *self.not_found
-        )
+        return self.only(lambda one: wanted in (self.customer_id(one), one.key), *self.not_found)
 
     def customers(self, call: Call) -> Reply:
-        email, after = call.query["email"], call.query["starting_after"]
-        found = self.shop.find(lambda member: email is None or member.email == email)
-        rows = [self._told(one) for one in found if after is None or stamp(one.since) > after]
-        limit = int(call.query["limit"] or 10)
-        return _listed("customers", rows[:limit], total=len(found), has_more=len(rows) > limit)
-
-    def customer(self, call: Call) -> Reply:
-        return Reply(self._told(self.named(call.path["id"])))
+        email, after = call.query["email"], call.query["starting_after"] or ""
+        found = self.shop.find(lambda one: email in (None, one.email) and stamp(one.since) > after)
+        return _listed(call, "customers", [self.told(one) for one in found])
 
     def customer_create(self, call: Call) -> Reply:
         given, source_id = present(call.body), call.body.get("source_id")
-        known = self.shop.first(lambda one: source_id is not None and one.more["source_id"] == source_id)
-        if known is not None:
-            return Reply(self._told(self.edit(call, known, given)))
-        return Reply(self._told(self.register(call, given, more={"source_id": source_id})))
+        known = self.shop.first(lambda one: source_id is not None and one.key == source_id)
+        return Reply(self.told(self.edit(call, known, given) if known else self.register(call, given)))
 
     def customer_edit(self, call: Call) -> Reply:
-        return Reply(self._told(self.edit(call, self.named(call.path["id"]), present(call.body))))
+        return Reply(self.told(self.edit(call, self.named(call.path["id"]), present(call.body))))
 
-    def _asked_customer(self, call: Call) -> Member:
-        asked = call.body["customer"]
-        wanted = asked.get("id") or asked.get("source_id")
-        return self.named(wanted) if wanted else self.refuse(400, "missing_customer")
-
-    def _told(self, member: Member) -> Row:
-        known = {"id": self.customer_id(member), "source_id": member.more["source_id"]}
-        told = {"object": "customer", **known, "created_at": stamp(member.since)}
-        return {**told, **present(member.told(self.fields))}
+    def told(self, member: Member) -> Row:
+        return {"id": self.customer_id(member), "created_at": stamp(member.since), **super().told(member)}
 
     # -- vouchers: loyalty cards and coupons -----------------------------------------------------------
 
-    def print_voucher(self, code: str, campaign: str, member: Member | None = None) -> Row:
+    def print_voucher(self, code: str, member: Member | None = None, campaign: str = LOYALTY) -> Row:
         """A voucher of this code, given to somebody or to nobody yet."""
-        names = {identifier: name for name, identifier in COUPONS.items()}
         self.vouchers[code] = {
             "id": f"v_{self.shop.number()}",
             "code": code,
-            "campaign": names.get(campaign, "Loyalty"),
-            "campaign_id": campaign,
-            "type": "LOYALTY_CARD" if campaign == CAMPAIGN else "DISCOUNT_VOUCHER",
+            "campaign": campaign,
+            "campaign_id": f"camp_{campaign}",
+            "type": "LOYALTY_CARD" if campaign == LOYALTY else "DISCOUNT_VOUCHER",
             "active": True,
-            "holder_id": None if member is None else self.customer_id(member),
-            "object": "voucher",
+            "holder_id": member and self.customer_id(member),
         }
         return self.vouchers[code]
 
@@ -152,144 +134,115 @@ class Voucherify(Skin):
     def voucher_create(self, call: Call) -> Reply:
         if call.path["code"] in self.vouchers:
             self.refuse(409, "duplicate_found")
-        return Reply(self._shown(self.print_voucher(call.path["code"], CAMPAIGN)))
+        return Reply(self._shown(self.print_voucher(call.path["code"])))
 
     def _coded(self, code: str) -> Row:
         return self.vouchers[code] if code in self.vouchers else self.refuse(*self.not_found)
 
     def _shown(self, voucher: Row) -> Row:
         """A voucher with the points of its holder, if it is a loyalty card."""
-        if voucher["campaign_id"] != CAMPAIGN:
+        if voucher["type"] != "LOYALTY_CARD":
             return voucher
         points = self.named(voucher["holder_id"]).points if voucher["holder_id"] else 0
         return {**voucher, "loyalty_card": {"points": points, "balance": points}}
 
-    def _held(self, customer: str | None) -> list[Row]:
-        """What this customer, or anybody, was given: newest first."""
-        return [
-            self._shown(one)
-            for one in reversed(self.vouchers.values())
-            if one["holder_id"] and customer in (None, one["holder_id"])
-        ]
+    def _held(self, customer: str) -> list[Row]:
+        """What this customer was given: newest first."""
+        holder = self.customer_id(self.named(customer))
+        return [self._shown(one) for one in reversed(self.vouchers.values()) if one["holder_id"] == holder]
 
     def redeemables(self, call: Call) -> Reply:
-        customer = self.customer_id(self.named(call.path["id"]))
-        rows = [
-            {
-                "id": f"rh_{voucher['id']}",
-                "redeemable_id": voucher["id"],
-                "customer_id": customer,
-                "holder_role": "OWNER",
-                "campaign_id": voucher["campaign_id"],
-                "voucher_type": voucher["type"],
-                "redeemable": {"type": "voucher", "voucher": voucher, "status": "ACTIVE"},
-            }
-            for voucher in self._held(customer)
-        ]
-        return _after_cursor(call, rows, total=len(rows))
+        return _after_cursor(call, [_redeemable(voucher) for voucher in self._held(call.path["id"])])
 
     # -- the loyalty campaign --------------------------------------------------------------------------
 
     def campaign(self, call: Call) -> Reply:
-        return Reply({"id": CAMPAIGN, "name": "Loyalty", "campaign_type": "LOYALTY_PROGRAM"})
+        return Reply({"id": CAMPAIGN, "name": LOYALTY, "campaign_type": "LOYALTY_PROGRAM"})
 
     def members(self, call: Call) -> Reply:
-        asked = call.query["customer"]
-        held = self._held(self.customer_id(self.named(asked)) if asked else None)
-        return _listed("vouchers", [one for one in held if one["campaign_id"] == CAMPAIGN])
+        cards = [one for one in self._held(call.query["customer"]) if one["type"] == "LOYALTY_CARD"]
+        return _listed(call, "vouchers", cards)
 
     def member_add(self, call: Call) -> Reply:
-        member, card = self._asked_customer(call), self._coded(call.body["voucher"])
+        card = self._coded(call.body["voucher"])
         if card["holder_id"] is not None:
             self.refuse(400, "voucher_already_published")
-        self._publish(call, "users.set_card", member, card)
+        self._publish(call, "users.set_card", card)
         return Reply(self._shown(card))
 
-    def member(self, call: Call) -> Reply:
-        return Reply(self._shown(self._card(call)))
+    member = voucher
 
-    def _card(self, call: Call) -> Row:
-        card = self._coded(call.path["code"])
-        return card if card["holder_id"] is not None else self.refuse(*self.not_found)
+    def _holder(self, call: Call) -> Member:
+        return self.named(self._coded(call.path["code"])["holder_id"] or "")
 
     def balance(self, call: Call) -> Reply:
-        card, points = self._card(call), call.body["points"]
+        member, points = self._holder(call), call.body["points"]
         if not isinstance(points, int) or points == 0:
             self.refuse(400, "invalid_add_balance_params")
-        member, text = self.named(card["holder_id"]), call.body.get("reason") or ""
-        self.give_points(call, member, Decimal(points), text, call.body.get("source_id"))
-        return Reply(_balance(card, Decimal(points), member.points))
+        text = call.body.get("reason") or ""
+        move = self.give_points(call, member, Decimal(points), text, call.body.get("source_id"))
+        return Reply(_balance(move, member.points))
 
     def transactions(self, call: Call) -> Reply:
-        card = self._card(call)
-        history = reversed(self.named(card["holder_id"]).history)
-        return _after_cursor(call, [_transaction(card, move, left) for move, left in history])
+        return _after_cursor(call, [_transaction(*one) for one in reversed(self._holder(call).history)])
 
     # -- publications: what was given to whom ----------------------------------------------------------
 
     def publications(self, call: Call) -> Reply:
-        key = call.query["source_id"]
-        return _listed("publications", [one for one in self._published if key in (None, one["source_id"])])
+        found = [one for key, one in self._published.items() if key == call.query["source_id"]]
+        return _listed(call, "publications", found)
 
     def publication_create(self, call: Call) -> Reply:
-        member, campaign = self._asked_customer(call), str((call.body["campaign"] or {}).get("name"))
+        campaign = call.body["campaign"].get("name")
         if campaign not in COUPONS:
             self.refuse(*self.not_found)
-        voucher = self.print_voucher(f"{campaign}-{self.shop.number()}", COUPONS[campaign])
-        return Reply(self._publish(call, "coupons.issue", member, voucher))
+        voucher = self.print_voucher(f"{campaign}-{self.shop.number()}", campaign=campaign)
+        return Reply(self._publish(call, "coupons.issue", voucher))
 
-    def _publish(self, call: Call, kind: str, member: Member, voucher: Row) -> Row:
-        """Give somebody a voucher of nobody's, once under the caller's key."""
-        key = call.body.get("source_id")
-        if key is not None and any(one["source_id"] == key for one in self._published):
+    def _publish(self, call: Call, kind: str, voucher: Row) -> Row:
+        """Give the customer in the body a voucher of nobody's, once under the caller's key."""
+        member, key = self.named(call.body["customer"].get("id", "")), call.body["source_id"]
+        if key in self._published:
             self.refuse(400, "duplicate_source_id")
-        voucher["holder_id"] = self.customer_id(member)
+        voucher["holder_id"] = customer = self.customer_id(member)
         self.changed(call, kind, member, key)
-        publication = {
-            "id": f"pub_{self.shop.number()}",
-            "object": "publication",
-            "created_at": stamp(now()),
-            "customer_id": self.customer_id(member),
-            "source_id": key,
-            "result": "SUCCESS",
-            "voucher": {"code": voucher["code"], "object": "voucher", "campaign": voucher["campaign"]},
-        }
-        self._published.append(publication)
-        return publication
+        told = {"id": f"pub_{self.shop.number()}", "customer_id": customer, "result": "SUCCESS"}
+        return self._published.setdefault(key, told)
 
 
-def _listed(name: str, rows: list[Row], **more: Any) -> Reply:
-    return Reply({"object": "list", "data_ref": name, name: rows, "total": len(rows), **more})
+def _redeemable(voucher: Row) -> Row:
+    return {
+        "id": f"rh_{voucher['id']}",
+        "redeemable_id": voucher["id"],
+        "holder_role": "OWNER",
+        "voucher_type": voucher["type"],
+        "redeemable": {"type": "voucher", "voucher": voucher, "status": "ACTIVE"},
+    }
 
 
-def _after_cursor(call: Call, rows: list[Row], **more: Any) -> Reply:
+def _listed(call: Call, name: str, rows: list[Row]) -> Reply:
+    return Reply({"object": "list", "data_ref": name, name: rows[: call.number("limit", 10)]})
+
+
+def _after_cursor(call: Call, rows: list[Row]) -> Reply:
     """The part of the rows that comes after the cursor."""
-    limit, after = int(call.query["limit"] or 10), call.query["starting_after_id"]
+    limit, after = call.number("limit", 10), call.query["starting_after_id"]
     begin = 0 if after is None else [row["id"] for row in rows].index(after) + 1
     part, has_more = rows[begin : begin + limit], begin + limit < len(rows)
-    cursor = {"more_starting_after": part[-1]["id"]} if has_more else {}
-    return Reply({"object": "list", "data_ref": "data", "data": part, "has_more": has_more, **cursor, **more})
+    more = {"has_more": has_more, "more_starting_after": part[-1]["id"] if has_more else None}
+    return Reply({"object": "list", "data_ref": "data", "data": part, **more})
 
 
-def _balance(card: Row, points: Decimal, left: Decimal) -> Row:
-    of = {
-        "type": "loyalty_card",
-        "object": "balance",
-        "related_object": {"type": "voucher", "id": card["id"]},
-    }
-    return {"points": points, "total": left, "balance": left, **of}
+def _balance(move: Move, left: Decimal) -> Row:
+    return {"points": move.points, "balance": left, "type": "loyalty_card", "object": "balance"}
 
 
-def _transaction(card: Row, move: Move, left: Decimal) -> Row:
+def _transaction(move: Move, left: Decimal) -> Row:
     return {
         "id": f"vtx_{move.id}",
         "source_id": move.key,
-        "voucher_id": card["id"],
-        "campaign_id": CAMPAIGN,
-        "source": "API",
-        "reason": move.text,
         "type": "POINTS_ADDITION" if move.points >= 0 else "POINTS_REMOVAL",
-        "details": {"balance": _balance(card, move.points, left)},
+        "details": {"balance": _balance(move, left)},
         "created_at": stamp(move.at),
     }
 

@@ -51,12 +51,12 @@ class VoucherifyRig(SkinRig[voucherify.Voucherify]):
         for card in self._cards(holder.users_reference):
             return str(card["code"])
         number = new_card_number()
-        self.crm.print_voucher(number, voucherify.CAMPAIGN, self.member(holder.users_reference))
+        self.crm.print_voucher(number, self.member(holder.users_reference))
         return number
 
     async def plastic(self) -> str | None:
         number = new_card_number()
-        self.crm.print_voucher(number, voucherify.CAMPAIGN)
+        self.crm.print_voucher(number)
         return number
 
     async def change_card(self, number: str, state: CrmCardState) -> str | None:
@@ -73,7 +73,7 @@ class VoucherifyRig(SkinRig[voucherify.Voucherify]):
         return next((str(card["code"]) for card in self._cards(customer)), None), None
 
     async def offer(self, account: str) -> str:
-        voucher = self.crm.print_voucher(new_card_number(), voucherify.COUPONS["visit"], self.member(account))
+        voucher = self.crm.print_voucher(new_card_number(), self.member(account), "visit")
         voucher["campaign"] = title = f"Offer {voucher['code']}"
         return title
 
