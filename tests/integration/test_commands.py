@@ -321,6 +321,35 @@ def first_failure(done: Ended) -> str:
     return f"{lines[place]} {advice.strip()}"
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "[server]\nport = 18999\n[management]\nport = 18999",
+            "server.port and management.port are both 18999",
+        ),
+        (
+            "[server]\nport = 18999\n[management]\nhost = '0.0.0.0'\nport = 18999",
+            "server.port and management.port are both 18999",
+        ),
+        ("[server]\nhost = '300.1.1.1'", "cannot listen on 300.1.1.1:8080: no such address"),
+        ("[server]\nhost = 'http://127.0.0.1'", "cannot listen on http://127.0.0.1:8080: no such address"),
+        ("[management]\nhost = '192.0.2.1'", "cannot listen on 192.0.2.1:8081: Cannot assign"),
+    ],
+)
+def test_check_and_serve_tell_alike_where_nobody_can_listen(
+    text: str, says: str, tmp_path: Path, database: str
+) -> None:
+    settings(tmp_path, f"{complete(database)}\n{text}\n")
+    checked = run("check", cwd=tmp_path)
+    assert checked.status == 1
+    assert first_failure(checked).startswith(f"FAIL  ports          {says}"), checked.text
+    assert " -> choose another" in first_failure(checked)
+    served = run("serve", cwd=tmp_path)
+    assert (served.status, served.out) == (1, "")
+    assert served.err.startswith(f"error: {says}")
+
+
 def test_check_is_well(tmp_path: Path, database: str) -> None:
     settings(tmp_path, complete(database))
     done = run("check", cwd=tmp_path, anew=True)
