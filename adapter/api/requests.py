@@ -39,7 +39,7 @@ def _plain_text(value: Any) -> Any:
 
 
 def _identifying(value: Any) -> Any:
-    """The same for a phone, an e-mail or a card, where a word such as ``null`` or ``нет`` also counts as absent."""
+    """The same for a phone, an e-mail or a card; a word such as ``null`` or ``нет`` also counts as absent."""
     text = _plain_text(value)
     return None if isinstance(text, str) and inputs.is_left_out(text) else text
 

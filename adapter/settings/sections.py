@@ -65,7 +65,6 @@ SHORTEST_PASSWORD = 16
 """Characters of a plain password; shorter ones can be guessed."""
 
 
-
 def _region(code: str) -> str:
     if not is_region(code):
         raise ValueError("no country has this code; write the two letters of ISO 3166, as RU, KZ or GB")
