@@ -592,6 +592,18 @@ def test_a_line_the_database_could_not_hold_is_rejected_and_the_others_are_impor
     assert done.err.startswith("line 2: ")
 
 
+def test_two_files_make_no_two_cards_with_one_barcode(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    first = cards_file(tmp_path, ("A1", "", "77", "", ""), ("A2", "", "78", "", ""))
+    assert run("cards", "import", first, cwd=tmp_path).status == 0
+    rows = [("A3", "", "", "", ""), ("", "x", "", "", ""), ("A4", "", "78", "", ""), ("A1", "", "77", "", "")]
+    again = run("cards", "import", cards_file(tmp_path, *rows, ("no/path", "", "", "", "")), cwd=tmp_path)
+    assert (again.status, again.out) == (1, "1 imported, 1 known before, 3 rejected\n")
+    assert [line.partition(":")[0] for line in again.err.splitlines()] == ["line 3", "line 4", "line 6"]
+    assert "line 4: a card imported before has this barcode and another number; correct the line" in again.err
+    assert run("cards", "show", "A4", cwd=tmp_path).status == 1
+
+
 def test_a_card_is_blocked_and_gets_back_the_state_it_had(tmp_path: Path, database: str) -> None:
     settings(tmp_path, complete(database))
     file = cards_file(tmp_path, (number(1), "inactive", "", "", "x"), (number(2), "", "", "", ""))
