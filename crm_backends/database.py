@@ -25,6 +25,7 @@ _REFUSED_OPTION = re.compile(r"unsupported startup parameter(?: in options)?: ([
 _OTHER_NAME = (62, 64)
 """OpenSSL's codes (x509_vfy.h) for a certificate of another host, and of another address."""
 _OUT_OF_DATE = 10
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 _OF_FILES = ("X509", "PEM", "ASN1")
 """OpenSSL's parts that read files."""
 _REFUSED = int(errno.ECONNREFUSED)
@@ -98,6 +99,10 @@ def url_problem(url: str) -> str | None:
         return f"it does not begin with postgresql://; {wanted}"
     if parts.fragment or any(character.isspace() for character in url):
         return f"it has a # or a blank in it; {_ENCODED}"
+    if "@" in parts.path:  # what stands before is then no host, but a piece of the password
+        return f"it has a / before its @; {_ENCODED}"
+    if (mode := _query(url).get("sslmode")) is not None and mode.replace("_", "-") not in _SSL_MODES:
+        return f"sslmode is not what it can be; write one of {', '.join(_SSL_MODES)}"
     if not place.database:
         return f"it names no database; {wanted}"
     return None

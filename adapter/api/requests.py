@@ -39,7 +39,7 @@ def _plain_text(value: Any) -> Any:
 
 
 def _identifying(value: Any) -> Any:
-    """The same for a phone or an e-mail, where a word such as ``null`` or ``нет`` also counts as absent."""
+    """The same for a phone, an e-mail or a card; a word such as ``null`` or ``нет`` also counts as absent."""
     text = _plain_text(value)
     return None if isinstance(text, str) and inputs.is_left_out(text) else text
 
@@ -60,12 +60,14 @@ def _birth_date(value: Any) -> Any:
 def _day(value: Any) -> Any:
     if not isinstance(value, str):
         raise ValueError("not YYYY-MM-DD")
-    return inputs.day_of(value) if value.strip() else None
+    return None if inputs.is_left_out(value) else inputs.day_of(value)
 
 
 def _sex(value: Any) -> Any:
     if value is None:
         return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
     if not isinstance(value, str):
         raise ValueError("not one of m, f, м, ж, male, female")
     return inputs.sex_of(value)
@@ -166,7 +168,7 @@ class PurchasesQuery(Lenient):
 class HolderFields(Lenient):
     """Whose receipt or promo code it is (inferred): a card number, or the owner's phone."""
 
-    card_number: OptionalText = Field(None, validation_alias=_key("cardNumber", "card"))
+    card_number: Identifying = Field(None, validation_alias=_key("cardNumber", "card"))
     msisdn: Identifying = Field(None, validation_alias=_key("msisdn", "phone"))
 
 

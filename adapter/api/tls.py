@@ -16,6 +16,8 @@ from adapter.settings import CannotRun, Server
 from crm_backends.paths import in_full
 
 _CERTIFICATE, _KEY = "server.tls_certificate", "server.tls_key"
+_NOT_ITS_KEY = ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""The latter where the kinds differ, as of an RSA certificate and an EC key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def load(context: ssl.SSLContext, certificate: Path, key: Path) -> None:
         context.load_cert_chain(certificate, key, password=_no_pass_phrase)
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", None) or type(error).__name__
-        if reason == "KEY_VALUES_MISMATCH":
+        if reason in _NOT_ITS_KEY:
             raise CannotRun(
                 f"{_KEY}: the key in {key} does not belong to the first certificate in {certificate}; "
                 "name the key it was requested with, and put the server's own certificate before the "

@@ -79,7 +79,7 @@ def cards_import(
         fail(f"{file}: {'not UTF-8 text' if isinstance(error, UnicodeDecodeError) else error}")
     except OSError as error:
         fail(f"cannot read {file}: {error.strerror}")
-    for line, reason in report.rejected:
+    for line, reason in sorted(report.rejected):
         typer.echo(f"line {line}: {reason}", err=True)
     typer.echo(f"{report.imported} imported, {report.known} known before, {report.rejected_count} rejected")
     if report.rejected_count:

@@ -86,7 +86,7 @@ def _read(file: Path) -> str:
     from crm_backends.database import url_problem
 
     try:
-        url = file.read_text(encoding="utf-8").strip()
+        url = file.read_text(encoding="utf-8-sig").strip()
     except (OSError, UnicodeDecodeError) as error:
         fail(f"--owner-url-file: cannot read {file}: {getattr(error, 'strerror', None) or 'it is no text'}")
     if (problem := url_problem(url)) is not None:

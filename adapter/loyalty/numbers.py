@@ -23,8 +23,8 @@ class BadNumber(ValueError):
 
 _ROUNDED = re.compile(r"[+-]?\d+(?:[.,]\d+[eE][+-]?\d+|[eE][+-]\d+)")
 _FRACTION = re.compile(r"\d+[.,]0+")
-_GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){2,}")
-_ERROR_VALUE = re.compile(r"#+|#[^\W\d]+(?:/(?:[^\W\d]+|0))?[!?]?")
+_GROUPED = re.compile(r"\d{1,3}(?:([,. \u00a0\u202f])\d{3})(?:\1\d{3})+(?:[.,]\d+)?")
+_ERROR_VALUE = re.compile(r"#+|#[^\W\d]+(?:/(?:[^\W\d]+|0))?[!?]?|Err:\d{3}")
 _MONTH = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _DATE = re.compile(
     r"(?:0?[1-9]|[12]\d|3[01])[./-](?:0?[1-9]|1[0-2])[./-](?:19|20)\d\d"

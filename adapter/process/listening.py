@@ -13,8 +13,36 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - read, not listened on
+
+
+def check_addresses(settings: Settings) -> None:
+    """Raise ``CannotRun`` when nobody could listen so, whatever runs now: no address of this machine, or one
+    port for both."""
+    server, management = settings.server, settings.management
+    _must_be_ours(server.host, server.port, "server.host, or --host")
+    if not management.enabled:
+        return
+    _must_be_ours(management.host, management.port, "management.host")
+    hosts = {server.host, management.host}
+    if server.port == management.port != 0 and (len(hosts) == 1 or hosts.intersection(_EVERYWHERE)):
+        raise CannotRun(
+            f"server.port and management.port are both {server.port}; choose another for one of them"
+        )
+
+
+def _must_be_ours(host: str, port: int, setting: str) -> None:
+    try:
+        info = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        with socket.socket(info[0], info[1]) as probe:
+            probe.bind(info[4])
+    except OSError as error:
+        raise _cannot_listen(host, port, error, f" ({setting})") from None
+
+
 def check_ports(settings: Settings) -> None:
     """Raise ``CannotRun`` when one of the ports cannot be listened on; before anything is started."""
+    check_addresses(settings)
     must_be_free(settings.server.host, settings.server.port, "server.port, or --port")
     if settings.management.enabled:
         must_be_free(settings.management.host, settings.management.port, "management.port")

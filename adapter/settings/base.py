@@ -34,6 +34,9 @@ class SettingsError(CannotRun):
         self.problems = problems
 
 
+_UNSEEN = "it has a line break or a character that nobody sees; write one line without them"
+
+
 def secret_names(model: type[BaseModel]) -> list[str]:
     """Keys of a section that hold a secret."""
     return [name for name, info in model.model_fields.items() if is_secret(info)]
@@ -43,7 +46,8 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
     """Replace each ``<secret>_file`` by the text of that file, without its last line break.
 
     Raises:
-        ValueError: both spellings are given, the file cannot be read, or there is nothing in it.
+        ValueError: both spellings are given, the file cannot be read, there is nothing in it, or the secret
+            has a line break or a character that nobody sees.
     """
     values = dict(given)
     for name in secret_names(model):
@@ -51,6 +55,8 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
         if path is None:
             if isinstance(values.get(name), str) and not values[name].strip():
                 raise ValueError(f"{name}: it is empty; write the value, or leave the key out")
+            if isinstance(values.get(name), str) and not values[name].isprintable():
+                raise ValueError(f"{name}: {_UNSEEN}")
             continue
         if not isinstance(path, str) or not path:
             raise ValueError(f"{name}_file: not the path of a file")
@@ -67,6 +73,8 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
             raise ValueError(
                 f"{name}_file: {in_full(path)} is empty; write the value into it, or leave the key out"
             )
+        if not values[name].isprintable():
+            raise ValueError(f"{name}_file: {in_full(path)}: {_UNSEEN}")
     return values
 
 

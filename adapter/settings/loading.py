@@ -167,7 +167,7 @@ def read_settings(path: Path | None = None, *, overrides: Mapping[str, Any] | No
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            values = tomllib.loads(path.read_text(encoding="utf-8"))
+            values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except OSError as error:
             remedy = "name it with --config, or write one: koshelek-adapter config new"
             problem = f"{path}: cannot read the settings file: {error.strerror}; {remedy}"
@@ -200,7 +200,7 @@ def secret_files(path: Path | None) -> dict[str, Path]:
 
     For a file that ``read_settings`` has read; the environment counts over it.
     """
-    values = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8"))
+    values = {} if path is None else tomllib.loads(path.read_text(encoding="utf-8-sig"))
     found = dict(_files_in(values, ()))
     for name, value in os.environ.items():
         upper = name.upper()

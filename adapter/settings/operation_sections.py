@@ -6,9 +6,9 @@ They may not know what the settings are used for.
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from adapter.settings.base import Seconds, Section, Wait
 
@@ -37,6 +37,7 @@ class Receipts(Section):
     )
     calculation_types: list[Literal[1, 2, 3, 4]] = Field(
         [1],
+        min_length=1,
         description="Accepted calculation types (n): 1 sale, 2 return of a sale, 3 expense, 4 return of an "
         "expense.",
     )
@@ -46,6 +47,17 @@ class Receipts(Section):
         description="Seconds a request waits for the credit before it says accepted, within "
         "`server.deadline`; 0: not at all.",
     )
+
+    @model_validator(mode="after")
+    def _some_receipt_gives_points(self) -> Self:
+        if self.minimum_total > self.maximum_total:
+            raise ValueError("minimum_total: it is greater than maximum_total, no receipt would take part")
+        if self.points_by == "rule" and self.maximum_points and self.maximum_points < self.step:
+            raise ValueError(
+                "maximum_points: it is less than step, no receipt would give a point; lower step, "
+                "or set maximum_points to 0 where none is meant"
+            )
+        return self
 
 
 class Promo(Section):

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, field_va
 from adapter.settings.base import Seconds, Section
 from contracts.kit.settings import nearest
 from crm_backends.database import url_problem
+from crm_backends.inputs import is_region
 
 
 def _zone(name: str) -> str:
@@ -63,6 +64,20 @@ CONTRACT_NAMES = (
 SHORTEST_PASSWORD = 16
 """Characters of a plain password; shorter ones can be guessed."""
 
+
+def _region(code: str) -> str:
+    if not is_region(code):
+        raise ValueError("no country has this code; write the two letters of ISO 3166, as RU, KZ or GB")
+    return code
+
+
+def _names(names: list[str]) -> list[str]:
+    if any(not part.strip() for name in names for part in name.split(".")):
+        raise ValueError("a name is empty; write one, or take it out of the list")
+    return names
+
+
+Names = Annotated[list[str], Field(min_length=1), AfterValidator(_names)]
 Login = Annotated[str, AfterValidator(_login)]
 UrlPath = Annotated[str, AfterValidator(_base_path)]
 ApiVersion = Literal["1.0.0", "1.1.0", "1.2.0", "1.3.0"]
@@ -89,8 +104,8 @@ class Koshelek(Section):
     timezone: Annotated[str, AfterValidator(_zone)] = Field(
         "Europe/Moscow", description="Zone of receipts and of days in the purchase history."
     )
-    region: str = Field(
-        "RU", pattern="^[A-Z]{2}$", description="Country of phones written without a country code."
+    region: Annotated[str, AfterValidator(_region)] = Field(
+        "RU", description="Country of phones written without a country code."
     )
     reserve_answer: Literal["object", "number"] = Field(
         "object",
@@ -103,18 +118,16 @@ class Koshelek(Section):
         description="Path of the offers method below the base path, for example "
         "`/v1/card/{cardNumber}/offers` (inferred); unset: the method is off.",
     )
-    qr_fields: list[str] = Field(
+    qr_fields: Names = Field(
         ["qrCode", "qr", "code"],
-        min_length=1,
         description="Names, in any case, under which the QR text of a receipt is accepted (inferred); "
         "`receipt.qr` is the field qr of the object receipt.",
     )
-    promo_fields: list[str] = Field(
+    promo_fields: Names = Field(
         ["code", "promoCode"],
-        min_length=1,
         description="Names, in any case, under which a promo code is accepted (inferred); dots as above.",
     )
-    other_names: dict[str, list[str]] = Field(
+    other_names: dict[str, Names] = Field(
         {},
         description="Other names, in any case, dots as above, under which Koshelek sends a parameter or "
         "field of the contract. `koshelek-adapter observed` lists names that nothing reads.",

@@ -29,6 +29,7 @@ from crm_backends.inputs import visible
 _COLUMNS = ("number", "state", "barcode", "barcode_type", "customer")
 _STATES = frozenset({CardState.FREE, CardState.OWNERLESS, *OWNED})
 _BATCH = 10_000
+_TAKEN = "a card imported before has this barcode and another number; correct the line, or leave it out"
 
 Row = tuple[str, str, str, str, str | None]
 
@@ -47,6 +48,8 @@ class ImportReport:
     rejected: list[tuple[int, str]] = field(default_factory=list)
     """Line number in the file and reason; the first thousand."""
     rejected_count: int = 0
+    lines: list[int] = field(default_factory=list)
+    """Of the rows that were read and are not written yet, in their order."""
 
     def reject(self, line: int, reason: str) -> None:
         self.rejected_count += 1
@@ -96,6 +99,7 @@ def read_rows(file: TextIO, settings: Cards, report: ImportReport) -> Iterator[R
         except (BadNumber, BadFile) as error:
             report.reject(line, str(error))
         else:
+            report.lines.append(line)
             yield row
 
 
@@ -129,6 +133,7 @@ async def import_rows(
 ) -> None:
     """Write the rows in batches, each in a transaction; numbers that are known stay as they are.
 
+    A row whose barcode another card has is rejected. Rows that come from no file are counted from 1.
     ``progress`` is told how many lines are done after each batch. Safe to repeat.
     """
     pending = iter(rows)
@@ -141,6 +146,14 @@ async def import_rows(
                 timeout=60,
             )
             await connection.copy_records_to_table("incoming", records=batch, timeout=60)
+            taken = await connection.fetch(
+                """
+                DELETE FROM incoming USING koshelek.cards
+                 WHERE cards.barcode_number = incoming.barcode_number AND cards.number <> incoming.number
+                RETURNING incoming.number
+                """,
+                timeout=60,
+            )
             tag = await connection.execute(
                 """
                 INSERT INTO koshelek.cards
@@ -153,8 +166,14 @@ async def import_rows(
                 """,
                 timeout=60,
             )
+        lines = report.lines[: len(batch)] or range(done + 1, done + len(batch) + 1)
+        del report.lines[: len(batch)]
+        others = {record["number"] for record in taken}
+        for line, row in zip(lines, batch, strict=True) if others else ():
+            if row[0] in others:
+                report.reject(line, _TAKEN)
         inserted = count(tag)
         report.imported += inserted
-        report.known += len(batch) - inserted
+        report.known += len(batch) - len(taken) - inserted
         done += len(batch)
         progress(done)

@@ -11,6 +11,7 @@ from crm_backends.inputs.personal import birth_date_of, day_of, sex_of
 from crm_backends.inputs.phones import (
     UnreadablePhone,
     are_e164,
+    is_region,
     national_digits,
     read_crm_phone,
     read_phone,
@@ -25,6 +26,7 @@ __all__ = [
     "birth_date_of",
     "day_of",
     "is_left_out",
+    "is_region",
     "national_digits",
     "one_line",
     "read_crm_phone",

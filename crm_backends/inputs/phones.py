@@ -156,6 +156,11 @@ def _e164(number: phonenumbers.PhoneNumber) -> str:
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
+def is_region(code: str) -> bool:
+    """Whether phones of a country with this code of two letters are known; those of no other can be read."""
+    return code in phonenumbers.SUPPORTED_REGIONS
+
+
 def wire_phone(phone: str) -> str:
     """The wire form of an E.164 phone: digits without the plus (KLO-1)."""
     return phone.removeprefix("+")

@@ -22,7 +22,7 @@ LEFT_OUT = frozenset(
         "undefined", "u", "unknown", "unspecified", "not specified", "not known", "not set", "not given",
         "empty", "нет", "нет данных", "н/д", "не указан", "не указана", "не указано", "не задан", "не задана",
         "не задано", "не определен", "не определён", "не определено", "неизвестен", "неизвестна",
-        "неизвестно", "не известен", "не известно", "пусто",
+        "неизвестно", "не известен", "не известно", "не выбран", "не выбрана", "не выбрано", "пусто",
     }
 )  # fmt: skip
 """What programs and people write into a field they have nothing for; in lower case."""
@@ -50,8 +50,8 @@ def compatible(text: str) -> str:
 
 
 def is_left_out(text: str) -> bool:
-    """Whether a value says that there is none: ``null``, ``unknown``, ``не указан``."""
-    return len(text) <= _MOST_WORDS and one_line(text).lower() in LEFT_OUT
+    """Whether a value says that there is none: ``null``, ``unknown``, ``NOT_SPECIFIED``, ``не указан``."""
+    return len(text) <= _MOST_WORDS and one_line(text.replace("_", " ")).lower() in LEFT_OUT
 
 
 _MOST_WORDS = 40  # characters; more than any of them, blanks and invisible ones included

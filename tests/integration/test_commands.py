@@ -321,6 +321,35 @@ def first_failure(done: Ended) -> str:
     return f"{lines[place]} {advice.strip()}"
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (
+            "[server]\nport = 18999\n[management]\nport = 18999",
+            "server.port and management.port are both 18999",
+        ),
+        (
+            "[server]\nport = 18999\n[management]\nhost = '0.0.0.0'\nport = 18999",
+            "server.port and management.port are both 18999",
+        ),
+        ("[server]\nhost = '300.1.1.1'", "cannot listen on 300.1.1.1:8080: no such address"),
+        ("[server]\nhost = 'http://127.0.0.1'", "cannot listen on http://127.0.0.1:8080: no such address"),
+        ("[management]\nhost = '192.0.2.1'", "cannot listen on 192.0.2.1:8081: Cannot assign"),
+    ],
+)
+def test_check_and_serve_tell_alike_where_nobody_can_listen(
+    text: str, says: str, tmp_path: Path, database: str
+) -> None:
+    settings(tmp_path, f"{complete(database)}\n{text}\n")
+    checked = run("check", cwd=tmp_path)
+    assert checked.status == 1
+    assert first_failure(checked).startswith(f"FAIL  ports          {says}"), checked.text
+    assert " -> choose another" in first_failure(checked)
+    served = run("serve", cwd=tmp_path)
+    assert (served.status, served.out) == (1, "")
+    assert served.err.startswith(f"error: {says}")
+
+
 def test_check_is_well(tmp_path: Path, database: str) -> None:
     settings(tmp_path, complete(database))
     done = run("check", cwd=tmp_path, anew=True)
@@ -561,6 +590,18 @@ def test_a_line_the_database_could_not_hold_is_rejected_and_the_others_are_impor
     done = run("cards", "import", file, cwd=tmp_path)
     assert (done.status, done.out) == (1, "1 imported, 0 known before, 1 rejected\n")
     assert done.err.startswith("line 2: ")
+
+
+def test_two_files_make_no_two_cards_with_one_barcode(tmp_path: Path, database: str) -> None:
+    settings(tmp_path, complete(database))
+    first = cards_file(tmp_path, ("A1", "", "77", "", ""), ("A2", "", "78", "", ""))
+    assert run("cards", "import", first, cwd=tmp_path).status == 0
+    rows = [("A3", "", "", "", ""), ("", "x", "", "", ""), ("A4", "", "78", "", ""), ("A1", "", "77", "", "")]
+    again = run("cards", "import", cards_file(tmp_path, *rows, ("no/path", "", "", "", "")), cwd=tmp_path)
+    assert (again.status, again.out) == (1, "1 imported, 1 known before, 3 rejected\n")
+    assert [line.partition(":")[0] for line in again.err.splitlines()] == ["line 3", "line 4", "line 6"]
+    assert "line 4: a card imported before has this barcode and another number; correct the line" in again.err
+    assert run("cards", "show", "A4", cwd=tmp_path).status == 1
 
 
 def test_a_card_is_blocked_and_gets_back_the_state_it_had(tmp_path: Path, database: str) -> None:

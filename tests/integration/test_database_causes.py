@@ -205,6 +205,8 @@ async def test_silence_is_told_apart() -> None:
     [
         (f"postgresql://guest:{SECRET}#1@db.local/shop", "written percent-encoded"),
         (f"postgresql://guest:{SECRET}/1@db.local/shop", "written percent-encoded"),
+        (f"postgresql://guest:1@{SECRET}/1@db.local/shop", "written percent-encoded"),
+        (f"postgresql://guest:{SECRET}@db.local/shop?sslmode=yes", "write one of disable, allow, prefer"),
         (f"postgresql://guest:{SECRET} 1@db.local/shop", "written percent-encoded"),
         (f"postgresql://guest:{SECRET}@db.local:5432x/shop", "written percent-encoded"),
         (f"postgresql://guest:{SECRET}@db.local", "names no database; write postgresql://"),

@@ -248,6 +248,17 @@ async def test_characters_nobody_sees_make_no_second_customer(adapter: Adapter) 
     assert await adapter.sql("SELECT first_name FROM crm.customers") == "Анна"
 
 
+async def test_characters_nobody_sees_make_no_other_card(adapter: Adapter) -> None:
+    number = await adapter.issue(phone=new_phone())
+    receipt = {"qrCode": adapter.qr(), "cardNumber": UNSEEN.format(number)}
+    assert (await adapter.post(QR, receipt)).status == 200
+    for path in (f"{UNSEEN.format(number)}", f"{number[:4]}\u200b{number[4:]}", f" {number}\u00a0"):
+        answer = await adapter.get(f"/v1/card/{quote(path)}")
+        assert answer.status == 200, answer
+        assert answer.body["card"]["cardNumber"] == number
+    assert (await adapter.get(f"/v1/card/{number}%00")).code == Code.CARD_UNKNOWN
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [

@@ -45,6 +45,11 @@ def _of_another(chain: Path, key: Path) -> tuple[Path, Path, str]:
     return chain, key, f"server.tls_key: the key in {key} does not belong to the first certificate in {chain}"
 
 
+def _of_another_kind(chain: Path, key: Path) -> tuple[Path, Path, str]:
+    openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", str(key))
+    return chain, key, f"server.tls_key: the key in {key} does not belong to the first certificate in {chain}"
+
+
 def _with_pass_phrase(chain: Path, key: Path) -> tuple[Path, Path, str]:
     new = key.with_name("locked.pem")
     openssl("pkey", "-in", str(key), "-aes256", "-passout", "pass:planted-phrase", "-out", str(new))
@@ -66,7 +71,8 @@ def _damaged(chain: Path, key: Path) -> tuple[Path, Path, str]:
 
 
 _BREAKS: list[Break] = [
-    _absent, _no_pem, _swapped, _of_another, _with_pass_phrase, _with_an_old_pass_phrase, _damaged
+    _absent, _no_pem, _swapped, _of_another, _of_another_kind, _with_pass_phrase, _with_an_old_pass_phrase,
+    _damaged,
 ]  # fmt: skip
 
 

@@ -430,6 +430,19 @@ def test_a_parameter_without_a_value_counts_as_absent() -> None:
     assert (query.msisdn, query.email, query.birth_date) == (None, None, None)
 
 
+@pytest.mark.parametrize("left_out", ["", " ", "null", "None", "undefined", "-", "\u200b"])
+def test_a_day_or_a_card_that_is_not_told_counts_as_absent(left_out: str) -> None:
+    days = requests.read(requests.PurchasesQuery, {"startdate": left_out, "enddate": left_out})
+    assert (days.start_date, days.end_date) == (None, None)
+    holder = requests.read(requests.HolderFields, {"cardnumber": left_out, "msisdn": "79161234567"})
+    assert (holder.card_number, holder.msisdn) == (None, "79161234567")
+
+
+@pytest.mark.parametrize("number", [0, 9])
+def test_a_sex_that_is_not_told_may_be_a_number_of_iso_5218(number: int) -> None:
+    assert profile(sex=number).sex is None
+
+
 def test_the_first_named_field_that_holds_text_is_taken() -> None:
     values = requests.by_lower_case(requests.read_object(b'{"QR": "one", "code": "two", "n": 1}'), {})
     assert requests.text_field(values, ["qrCode", "qr", "code"]) == "one"

@@ -295,12 +295,15 @@ def test_a_fiscal_drive_that_lost_its_leading_zeros_is_the_same(fn: str) -> None
     "text",
     ["", " ", "U", "u", "unknown", "UNKNOWN", "не указан", "Не указано", "неизвестно", "null", "NULL",
      "None", "n/a",
-     "-", "—", "0", "9", "other", "undefined", "\u200b"],
+     "-", "—", "0", "9", "other", "undefined", "\u200b", "NOT_SPECIFIED", "not_known", "не_указан",
+     "не выбран"],
 )  # fmt: skip
 def test_a_sex_that_is_not_told_is_left_out(text: str) -> None:
     assert inputs.sex_of(text) is None
 
 
-@pytest.mark.parametrize("text", ["", "null", "None", "undefined", "нет", "не указана", "-", "n/a"])
+@pytest.mark.parametrize(
+    "text", ["", "null", "None", "undefined", "нет", "не указана", "-", "n/a", "NOT_SET", "0000-00-00"]
+)
 def test_a_birth_date_that_is_not_told_is_left_out(text: str) -> None:
     assert inputs.birth_date_of(text) is None

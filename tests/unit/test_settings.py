@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -233,6 +234,11 @@ def test_all_problems_are_told_at_once(write: Write, monkeypatch: pytest.MonkeyP
         ("[koshelek]\napi_version = '1.4.0'", "koshelek.api_version"),
         ("[koshelek]\ntimezone = 'Moscow'", "koshelek.timezone"),
         ("[koshelek]\nregion = 'ru'", "koshelek.region"),
+        ("[koshelek]\nregion = 'XX'", "koshelek.region"),
+        ("[koshelek]\nregion = 'UK'", "koshelek.region"),
+        ("[koshelek]\nqr_fields = ['']", "koshelek.qr_fields"),
+        ("[koshelek]\npromo_fields = ['receipt.']", "koshelek.promo_fields"),
+        ("[koshelek]\nother_names = { phone = [' '] }", "koshelek.other_names.phone"),
         ("[koshelek]\nlogin = ''", "koshelek.login"),
         ("[koshelek]\noffers_path = '/v1/offers'", "koshelek.offers_path"),
         ("[koshelek]\noffers_path = 'v1/{cardNumber}'", "koshelek.offers_path"),
@@ -255,6 +261,9 @@ def test_all_problems_are_told_at_once(write: Write, monkeypatch: pytest.MonkeyP
         ("[receipts]\nrate = nan", "receipts.rate"),
         ("[receipts]\nstep = 0", "receipts.step"),
         ("[receipts]\ncalculation_types = [5]", "receipts.calculation_types.0"),
+        ("[receipts]\ncalculation_types = []", "receipts.calculation_types"),
+        ("[receipts]\nminimum_total = 100\nmaximum_total = 99.99", "receipts.minimum_total"),
+        ("[receipts]\nmaximum_points = 9\nstep = 10", "receipts.maximum_points"),
         ("[delivery]\nconcurrency = 1", "delivery.concurrency"),
         ("[crm]\npool_size = 0", "crm.pool_size"),
         ("[crm.coupons]\nstatement_timeout = 'x'", "crm.coupons.statement_timeout"),
@@ -319,6 +328,31 @@ def test_a_secret_may_stand_in_a_file_of_its_own(key: str, end: str, write: Writ
     (tmp_path / "secret").write_bytes(_given(key).encode() + end.encode())
     settings = read_settings(write(f"[{section}]\n{name}_file = '{tmp_path / 'secret'}'\n"))
     assert _secret(settings, key) == _given(key)
+
+
+@pytest.mark.parametrize("key", _SECRETS)
+def test_a_byte_order_mark_before_a_secret_or_the_settings_is_no_part_of_them(
+    key: str, tmp_path: Path
+) -> None:
+    section, name = _section(key)
+    (tmp_path / "secret").write_text(_given(key), encoding="utf-8-sig")
+    path = tmp_path / "settings.toml"
+    path.write_text(f"[{section}]\n{name}_file = '{tmp_path / 'secret'}'\n", encoding="utf-8-sig")
+    assert _secret(read_settings(path), key) == _given(key)
+
+
+@pytest.mark.parametrize("key", _SECRETS)
+@pytest.mark.parametrize("unseen", ["\nsecond line", "\u200b", "\u202c", "\x00"], ids=ascii)
+def test_a_secret_with_what_nobody_sees_is_an_error(
+    key: str, unseen: str, tmp_path: Path, write: Write
+) -> None:
+    section, name = _section(key)
+    said = problem(write(f"[{section}]\n{name} = {json.dumps(_given(key) + unseen)}\n"))
+    (tmp_path / "secret").write_text(_given(key) + unseen, encoding="utf-8")
+    in_file = problem(write(f"[{section}]\n{name}_file = '{tmp_path / 'secret'}'\n"))
+    assert said == f"{key}: it has a line break or a character that nobody sees; write one line without them"
+    assert in_file.startswith(f"{key}_file: {tmp_path / 'secret'}: it has a line break")
+    assert SECRET not in said + in_file
 
 
 @pytest.mark.parametrize("key", _SECRETS)

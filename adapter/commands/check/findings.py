@@ -15,6 +15,7 @@ from adapter.checking.findings import of_service, of_settings
 from adapter.commands.check.person import Walk
 from adapter.commands.check.writes import Writes, beforehand
 from adapter.process.database import database
+from adapter.process.listening import check_addresses
 from adapter.process.signals import run
 from adapter.settings import CannotRun, Settings
 from adapter.store.migrate import latest_version
@@ -40,6 +41,11 @@ def look(settings: Settings, wanted: LookedAt, tell: Tell) -> None:
     """Tell what is found, one thing after the other, in the order in which they depend on each other."""
     for finding in of_settings(settings):
         tell(finding)
+    try:
+        check_addresses(settings)
+    except CannotRun as error:
+        reason, _, remedy = str(error).partition("; ")
+        tell(Finding("ports", False, reason, remedy))
     created: list[str] = []
     try:
         with database(settings, join=True, upgrade=False, created=created.append) as url:
