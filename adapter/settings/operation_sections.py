@@ -49,14 +49,9 @@ class Receipts(Section):
     )
 
     @model_validator(mode="after")
-    def _some_receipt_gives_points(self) -> Self:
+    def _some_receipt_takes_part(self) -> Self:
         if self.minimum_total > self.maximum_total:
             raise ValueError("minimum_total: it is greater than maximum_total, no receipt would take part")
-        if self.points_by == "rule" and self.maximum_points and self.maximum_points < self.step:
-            raise ValueError(
-                "maximum_points: it is less than step, no receipt would give a point; lower step, "
-                "or set maximum_points to 0 where none is meant"
-            )
         return self
 
 

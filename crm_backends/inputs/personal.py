@@ -15,8 +15,6 @@ _SEX: dict[str, Sex] = {
 _NO_SEX = frozenset({"0", "9", "o", "other", "diverse", "d", "другой", "другое", "иное", "не важно"})
 """Not known and not applicable by ISO 5218, and what is neither: there is no field for it."""
 _YYYY_MM_DD = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_NO_DAY = "0000-00-00"
-"""How MySQL writes that there is none."""
 _EARLIEST_BIRTH = 1880
 
 
@@ -42,7 +40,7 @@ def day_of(text: str) -> date:
 def birth_date_of(text: str) -> date | None:
     """``None`` where the text says that there is none. Raises ``ValueError`` for what is no birth date."""
     text = visible(text).strip()
-    if text == _NO_DAY or (not text[:1].isdigit() and is_left_out(text)):
+    if not text[:1].isdigit() and is_left_out(text):
         return None
     born = day_of(text)
     # A day more or less does not matter here.

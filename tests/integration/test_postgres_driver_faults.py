@@ -242,7 +242,7 @@ async def test_a_full_pool_is_not_sent(fresh_database: str, make: Make) -> None:
 @pytest.mark.parametrize(
     ("url", "kind"),
     [
-        ("postgresql://u:planted@127.0.0.1:9/x?sslmode=planted", BackendMisconfigured),
+        ("postgresql://u:planted@127.0.0.1:9/x?target_session_attrs=planted", BackendMisconfigured),
         ("postgresql://u:planted@nowhere.invalid/x", BackendUnavailable),
     ],
 )

@@ -95,7 +95,7 @@ def test_what_is_no_sale_earns_nothing_by_the_rule(calculation_type: int) -> Non
     [
         ({"calculation_type": 2}, {}, Code.RECEIPT_KIND),
         ({"calculation_type": 3}, {"calculation_types": [1, 2]}, Code.RECEIPT_KIND),
-        ({"calculation_type": 1}, {"calculation_types": []}, Code.RECEIPT_KIND),
+        ({"calculation_type": 1}, {"calculation_types": [2, 3, 4]}, Code.RECEIPT_KIND),
         ({"issued_at": NOW - timedelta(days=30, seconds=1)}, {}, Code.RECEIPT_TOO_OLD),
         ({"issued_at": NOW - timedelta(days=2)}, {"max_age_days": 1}, Code.RECEIPT_TOO_OLD),
         ({"total_kopecks": 49_999}, {"minimum_total": "500"}, Code.RECEIPT_TOO_SMALL),

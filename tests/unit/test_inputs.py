@@ -303,7 +303,7 @@ def test_a_sex_that_is_not_told_is_left_out(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "null", "None", "undefined", "нет", "не указана", "-", "n/a", "NOT_SET", "0000-00-00"]
+    "text", ["", "null", "None", "undefined", "нет", "не указана", "-", "n/a", "NOT_SET"]
 )
 def test_a_birth_date_that_is_not_told_is_left_out(text: str) -> None:
     assert inputs.birth_date_of(text) is None

@@ -263,7 +263,6 @@ def test_all_problems_are_told_at_once(write: Write, monkeypatch: pytest.MonkeyP
         ("[receipts]\ncalculation_types = [5]", "receipts.calculation_types.0"),
         ("[receipts]\ncalculation_types = []", "receipts.calculation_types"),
         ("[receipts]\nminimum_total = 100\nmaximum_total = 99.99", "receipts.minimum_total"),
-        ("[receipts]\nmaximum_points = 9\nstep = 10", "receipts.maximum_points"),
         ("[delivery]\nconcurrency = 1", "delivery.concurrency"),
         ("[crm]\npool_size = 0", "crm.pool_size"),
         ("[crm.coupons]\nstatement_timeout = 'x'", "crm.coupons.statement_timeout"),
