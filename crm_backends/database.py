@@ -100,7 +100,7 @@ def url_problem(url: str) -> str | None:
     if parts.fragment or any(character.isspace() for character in url):
         return f"it has a # or a blank in it; {_ENCODED}"
     if "@" in parts.path:  # what stands before is then no host, but a piece of the password
-        return f"it has a / before its @; {_ENCODED}"
+        return f"it has a / before an @; {_ENCODED}, and so is @ in the name of a database"
     if (mode := _query(url).get("sslmode")) is not None and mode.replace("_", "-") not in _SSL_MODES:
         return f"sslmode is not what it can be; write one of {', '.join(_SSL_MODES)}"
     if not place.database:

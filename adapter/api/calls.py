@@ -48,7 +48,7 @@ class Call:
     @property
     def card_number(self) -> str:
         """The number in the path. Raises ``Refused(CARD_UNKNOWN)`` if it cannot be a card number."""
-        number = inputs.visible(self.request.match_info["cardNumber"]).strip()
+        number = inputs.visible(self.request.match_info["cardNumber"])
         if number in RESERVED_SEGMENTS:
             raise Refused(Code.UNKNOWN_METHOD)
         if not (number.isascii() and number.isprintable() and 1 <= len(number) <= 64):

@@ -23,7 +23,8 @@ class BadNumber(ValueError):
 
 _ROUNDED = re.compile(r"[+-]?\d+(?:[.,]\d+[eE][+-]?\d+|[eE][+-]\d+)")
 _FRACTION = re.compile(r"\d+[.,]0+")
-_GROUPED = re.compile(r"\d{1,3}(?:([,. \u00a0\u202f])\d{3})(?:\1\d{3})+(?:[.,]\d+)?")
+_GROUPED = re.compile(r"\d{1,3}(?:,\d{3}){2,}(?:\.\d+)?")
+_GROUPED_OTHERWISE = re.compile(r"\d{1,3}(?:([. \u00a0\u202f])\d{3})(?:\1\d{3})+(?:[.,]\d+)?")
 _ERROR_VALUE = re.compile(r"#+|#[^\W\d]+(?:/(?:[^\W\d]+|0))?[!?]?|Err:\d{3}")
 _MONTH = "jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec"
 _DATE = re.compile(
@@ -35,11 +36,16 @@ _DATE = re.compile(
 _AS_TEXT = "make the column text before the numbers are put into it, and export it again"
 
 
-def damage(cell: str) -> str | None:
-    """What a spreadsheet has made of a number, and what to do; ``None``: nothing that can be seen."""
+def damage(cell: str, *, exported: bool = False) -> str | None:
+    """What a spreadsheet has made of a number, and what to do; ``None``: nothing that can be seen.
+
+    ``exported``: the number stands in a file; dots or blanks between each three digits are then a
+    spreadsheet's. A CRM may write its own numbers so.
+    """
     if _ROUNDED.fullmatch(cell):
         return f"was rounded by a spreadsheet (1.23E+12), its digits are lost; {_AS_TEXT}"
-    if _FRACTION.fullmatch(cell) or _GROUPED.fullmatch(cell):
+    grouped = _GROUPED.fullmatch(cell) or (exported and _GROUPED_OTHERWISE.fullmatch(cell))
+    if grouped or _FRACTION.fullmatch(cell):
         return f"was formatted as an amount (1,234.0) by a spreadsheet; {_AS_TEXT}"
     if _ERROR_VALUE.fullmatch(cell):
         return "is an error of a spreadsheet's formula (#REF!); correct the formula and export again"

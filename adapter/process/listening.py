@@ -14,30 +14,38 @@ if TYPE_CHECKING:
 
 
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - read, not listened on
+_Address = tuple[socket.AddressFamily, str]
 
 
 def check_addresses(settings: Settings) -> None:
     """Raise ``CannotRun`` when nobody could listen so, whatever runs now: no address of this machine, or one
     port for both."""
     server, management = settings.server, settings.management
-    _must_be_ours(server.host, server.port, "server.host, or --host")
+    first = _addresses(server.host, server.port, "server.host, or --host")
     if not management.enabled:
         return
-    _must_be_ours(management.host, management.port, "management.host")
-    hosts = {server.host, management.host}
-    if server.port == management.port != 0 and (len(hosts) == 1 or hosts.intersection(_EVERYWHERE)):
+    second = _addresses(management.host, management.port, "management.host")
+    if server.port == management.port != 0 and any(
+        family == other and (address == another or {address, another}.intersection(_EVERYWHERE))
+        for family, address in first
+        for other, another in second
+    ):
         raise CannotRun(
             f"server.port and management.port are both {server.port}; choose another for one of them"
         )
 
 
-def _must_be_ours(host: str, port: int, setting: str) -> None:
+def _addresses(host: str, port: int, setting: str) -> set[_Address]:
+    """What a host stands for; ``CannotRun`` where the first of it is no address of this machine."""
     try:
-        info = socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(info[0], info[1]) as probe:
-            probe.bind(info[4])
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        with socket.socket(found[0][0], found[0][1]) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(found[0][4])
     except OSError as error:
-        raise _cannot_listen(host, port, error, f" ({setting})") from None
+        if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
+            raise _cannot_listen(host, port, error, f" ({setting})") from None
+    return {(family, str(address[0])) for family, _, _, _, address in found}
 
 
 def check_ports(settings: Settings) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import typing
+import unicodedata
 from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -35,6 +36,8 @@ class SettingsError(CannotRun):
 
 
 _UNSEEN = "it has a line break or a character that nobody sees; write one line without them"
+_NOT_SEEN = frozenset({"Cc", "Cf", "Zl", "Zp"})
+"""Categories of Unicode: control characters, what only formats, and ends of lines."""
 
 
 def secret_names(model: type[BaseModel]) -> list[str]:
@@ -43,7 +46,10 @@ def secret_names(model: type[BaseModel]) -> list[str]:
 
 
 def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Replace each ``<secret>_file`` by the text of that file, without its last line break.
+    """Replace each ``<secret>_file`` by the text of that file, without its last line break and without a BOM.
+
+    A secret with ``any_text`` in its ``json_schema_extra`` is a key that is computed with: every character of
+    it counts, and none is passed over or refused.
 
     Raises:
         ValueError: both spellings are given, the file cannot be read, there is nothing in it, or the secret
@@ -55,7 +61,7 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
         if path is None:
             if isinstance(values.get(name), str) and not values[name].strip():
                 raise ValueError(f"{name}: it is empty; write the value, or leave the key out")
-            if isinstance(values.get(name), str) and not values[name].isprintable():
+            if isinstance(values.get(name), str) and _has_unseen(values[name], model.model_fields[name]):
                 raise ValueError(f"{name}: {_UNSEEN}")
             continue
         if not isinstance(path, str) or not path:
@@ -73,9 +79,20 @@ def read_secret_files(model: type[BaseModel], given: Mapping[str, Any]) -> dict[
             raise ValueError(
                 f"{name}_file: {in_full(path)} is empty; write the value into it, or leave the key out"
             )
-        if not values[name].isprintable():
+        if not _is_any_text(model.model_fields[name]):
+            values[name] = values[name].removeprefix("\ufeff")
+        if _has_unseen(values[name], model.model_fields[name]):
             raise ValueError(f"{name}_file: {in_full(path)}: {_UNSEEN}")
     return values
+
+
+def _is_any_text(info: FieldInfo) -> bool:
+    more = info.json_schema_extra
+    return isinstance(more, dict) and bool(more.get("any_text"))
+
+
+def _has_unseen(secret: str, info: FieldInfo) -> bool:
+    return not _is_any_text(info) and any(unicodedata.category(one) in _NOT_SEEN for one in secret)
 
 
 Shape = Literal["list", "table"]

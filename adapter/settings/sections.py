@@ -67,7 +67,7 @@ SHORTEST_PASSWORD = 16
 
 def _region(code: str) -> str:
     if not is_region(code):
-        raise ValueError("no country has this code; write the two letters of ISO 3166, as RU, KZ or GB")
+        raise ValueError("no country with phones has this code; write that of ISO 3166, as RU, KZ or GB")
     return code
 
 

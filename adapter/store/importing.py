@@ -29,10 +29,12 @@ from crm_backends.inputs import visible
 _COLUMNS = ("number", "state", "barcode", "barcode_type", "customer")
 _STATES = frozenset({CardState.FREE, CardState.OWNERLESS, *OWNED})
 _BATCH = 10_000
+_LOCK = 7_306_018
+"""Any number, but ours alone: imports take turns, else two at once would not see each other's barcodes."""
 _REMOVE_TAKEN = """
 DELETE FROM incoming
- WHERE number IN (
-       SELECT incoming.number FROM incoming, LATERAL (
+ WHERE ctid IN (
+       SELECT incoming.ctid FROM incoming, LATERAL (
               (SELECT FROM koshelek.cards
                 WHERE cards.barcode_number = incoming.barcode_number
                   AND cards.barcode_number <> cards.number AND cards.number <> incoming.number
@@ -41,11 +43,13 @@ DELETE FROM incoming
               (SELECT FROM koshelek.cards
                 WHERE cards.number = incoming.barcode_number
                   AND cards.barcode_number = cards.number AND incoming.number <> incoming.barcode_number
-               OFFSET 0)) AS holder)
-RETURNING number
+               OFFSET 0)) AS holder
+        WHERE NOT EXISTS (SELECT FROM koshelek.cards WHERE cards.number = incoming.number))
+RETURNING number, barcode_number
 """
 """By two indexes, for cards whose barcode is another text than their number, and for all others. ``OFFSET 0``
-keeps the planner from reading all cards once for each batch; nor is this worth compiling (``jit``)."""
+keeps the planner from reading all cards once for each batch; nor is this worth compiling (``jit``). A number
+that is known stays as it is, whatever its line says."""
 _TAKEN = "a card imported before has this barcode and another number; correct the line, or leave it out"
 
 Row = tuple[str, str, str, str, str | None]
@@ -121,6 +125,10 @@ def read_rows(file: TextIO, settings: Cards, report: ImportReport) -> Iterator[R
 
 
 def _row(given: dict[str, str], settings: Cards) -> Row:
+    for column in ("number", "customer", "barcode"):
+        value = given.get(column)
+        if value and (reason := damage(value, exported=True)) is not None:
+            raise BadNumber(f"the {column} {reason}")
     number = check_number(given["number"], settings)
     state = given.get("state") or CardState.FREE
     if state not in _STATES:
@@ -128,10 +136,6 @@ def _row(given: dict[str, str], settings: Cards) -> Row:
     customer = given.get("customer") or None
     if (state in OWNED) != (customer is not None):
         raise BadFile("a customer belongs to active, inactive and blocked cards, and only to them")
-    for column in ("customer", "barcode"):
-        value = given.get(column)
-        if value and (reason := damage(value)) is not None:
-            raise BadNumber(f"the {column} {reason}")
     if customer is not None and not customer.isprintable():
         raise BadFile("the customer has characters that cannot be printed")
     kind = given.get("barcode_type") or settings.barcode_type
@@ -158,7 +162,8 @@ async def import_rows(
     while batch := list(islice(pending, _BATCH)):
         async with gateway.connection() as connection, connection.transaction():
             await connection.execute(
-                "SET LOCAL jit = off; CREATE TEMP TABLE incoming (number text, barcode_number text, "
+                f"SET LOCAL jit = off; SELECT pg_advisory_xact_lock({_LOCK}); "
+                "CREATE TEMP TABLE incoming (number text, barcode_number text, "
                 "barcode_type text, state text, users_reference text) ON COMMIT DROP",
                 timeout=60,
             )
@@ -178,9 +183,9 @@ async def import_rows(
             )
         lines = report.lines[: len(batch)] or range(done + 1, done + len(batch) + 1)
         del report.lines[: len(batch)]
-        others = {record["number"] for record in taken}
+        others = {(record["number"], record["barcode_number"]) for record in taken}
         for line, row in zip(lines, batch, strict=True) if others else ():
-            if row[0] in others:
+            if row[:2] in others:
                 report.reject(line, _TAKEN)
         inserted = count(tag)
         report.imported += inserted

@@ -26,13 +26,13 @@ def is_secret(info: FieldInfo) -> bool:
 
 
 def read_secret(path: Path) -> str:
-    """The text of a file without its last line break, and without a BOM, which some editors begin it with.
+    """The text of a file without its last line break.
 
     Raises:
         ValueError: it cannot be read; the message is the reason alone, as the caller names the setting.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(error.strerror if isinstance(error, OSError) else "it is not UTF-8 text") from None
     return text.removesuffix("\n").removesuffix("\r")

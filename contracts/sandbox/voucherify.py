@@ -82,7 +82,7 @@ class Voucherify(Skin):
         super().populate()
 
     def joined(self, member: Member) -> None:
-        member.key = member.digits
+        member.key = member.digits or None
         if self.cards_at_once:
             self.print_voucher(CARDS.get(member.phone, f"LOYALTY-{member.id}"), member)
 
@@ -173,7 +173,8 @@ class Voucherify(Skin):
     member = voucher
 
     def _holder(self, call: Call) -> Member:
-        return self.named(self._coded(call.path["code"])["holder_id"] or "")
+        holder = self._coded(call.path["code"])["holder_id"]
+        return self.named(holder) if holder else self.refuse(*self.not_found)
 
     def balance(self, call: Call) -> Reply:
         member, points = self._holder(call), call.body["points"]

@@ -292,7 +292,7 @@ class Options(BaseSettings):
         if self.password_file is None:
             return ""
         try:
-            return read_secret(self.password_file)
+            return read_secret(self.password_file).removeprefix("\ufeff")
         except ValueError as reason:
             raise ConfigError([f"password_file: cannot read {self.password_file}: {reason}"]) from None
 

@@ -11,7 +11,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from crm_backends.connector.functions import PLAIN, Function, filled
-from crm_backends.connector.values import Unfit, kind, number, text_of
+from crm_backends.connector.values import Unfit, is_no_day, kind, number, text_of
 from crm_backends.connector.values import text_only as _text
 from crm_backends.inputs import read_phone
 
@@ -44,6 +44,8 @@ def functions_of(programme: ProgrammeDefaults) -> dict[str, Function]:
             return value
         try:
             written = _text(value)
+            if is_no_day(written):
+                return None
             if form is None:
                 return date.fromisoformat(written[:10])
             return _by_format(written, _text(form)).date()

@@ -1,9 +1,8 @@
 """What a CRM's answer becomes: the plain objects of the ports, each field of its own kind or an error.
 
 No guessing: a number is a number, not its text; a moment has a zone. Text fields take ``false`` and empty
-text for nothing. Errors name the field and the kind of value, never the value. A customer's birth date and
-sex alone are left out where they cannot be read: somebody typed them, and the card is shown all the same. It
-may not know how anything was asked.
+text for nothing. Errors name the field and the kind of value, never the value. A day of zeros, as MySQL
+writes that there is none, is nothing. It may not know how anything was asked.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 from crm_backends.connector.moments import ProgrammeDefaults
 from crm_backends.connector.plans import Plan
 from crm_backends.connector.scope import CannotTell, Expression
-from crm_backends.connector.values import Unfit, kind, number, text_of
+from crm_backends.connector.values import Unfit, is_no_day, kind, number, text_of
 from crm_backends.inputs import UnreadablePhone, read_crm_phone, read_email, sex_of
 from crm_backends.model import (
     CRM_CARD_STATES,
@@ -100,20 +99,14 @@ class Reader:
         def get(name: str, read: Read) -> Any:
             return self.field(result, name, context, read)
 
-        def if_readable(name: str, read: Read) -> Any:
-            try:
-                return get(name, read)
-            except CannotTell:
-                return None
-
         profile = Profile(
             phone=get("phone", self.phone) if phone else None,
             email=get("email", _email),
             first_name=get("first_name", text_or_nothing),
             patronymic=get("patronymic", text_or_nothing),
             surname=get("surname", text_or_nothing),
-            birth_date=if_readable("birth_date", day),
-            sex=if_readable("sex", _sex),
+            birth_date=get("birth_date", day),
+            sex=get("sex", _sex),
             country_code=get("country_code", text_or_nothing),
             locality=get("locality", text_or_nothing),
         )
@@ -263,7 +256,7 @@ def day(value: Any) -> date | None:
     if value in (None, False, ""):
         return None
     if isinstance(value, str):
-        return date.fromisoformat(value)
+        return None if is_no_day(value) else date.fromisoformat(value)
     if not isinstance(value, date) or isinstance(value, datetime):
         raise Unfit(f"a day is wanted, this is {kind(value)}; make one with date(format)")
     return value

@@ -35,6 +35,11 @@ LACKING = _Lacking()
 """Stands for what was read of an answer that does not have it: not the same as a ``null`` that is there."""
 
 
+def is_no_day(text: str) -> bool:
+    """Whether a day or a moment is written in zeros alone, as MySQL writes that there is none."""
+    return "0" in text and not text.strip("0-./: TZ")
+
+
 def kind(value: object) -> str:
     """What a value is, in the words of the documentation."""
     if value is None or value is LACKING:

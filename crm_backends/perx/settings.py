@@ -61,6 +61,7 @@ class PerxSettings(HttpSettings):
     identifier_secret: SecretStr | None = Field(
         default=None,
         min_length=16,
+        json_schema_extra={"any_text": True},
         description="Key of the HMAC for hmac_phone and token. Changed, it makes every customer a stranger.",
     )
     find_by: Literal["identifier", "merchant_search"] | None = Field(

