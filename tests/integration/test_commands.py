@@ -292,6 +292,14 @@ def test_nothing_is_served_with_a_password_that_can_be_guessed(tmp_path: Path) -
     assert "fifteen" not in done.err
 
 
+def test_nothing_is_served_with_a_hash_that_was_cut_short(tmp_path: Path) -> None:
+    settings(tmp_path, "[koshelek]\npassword = '$argon2id$v=19$m=65536,t=3,p=4$'\n")
+    done = run("serve", cwd=tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("error: koshelek.password: the hash is cut short; ")
+    assert "argon2" not in done.err
+
+
 def test_nothing_is_served_without_a_password(tmp_path: Path) -> None:
     done = run("serve", cwd=tmp_path)
     assert done.status == 1
