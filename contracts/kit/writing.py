@@ -8,7 +8,7 @@ from tempfile import TemporaryFile
 
 
 def why_no_folder(path: Path) -> str | None:
-    """Why no files can be written into the folder ``path``, made where it is not there; ``None``: they can."""
+    """Why nothing can be written into the folder ``path``, which need not be there yet; ``None``: it can."""
     try:
         there = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
         with TemporaryFile(dir=there):

@@ -782,7 +782,7 @@ async def test_nothing_is_asked_where_what_is_found_could_not_be_kept(tmp_path: 
         assert err.startswith(f"error: {said}{places[1]}: ")
     new = ("--report-dir", str(tmp_path / "a" / "b"), "--write-baseline", str(tmp_path / "new"))
     assert "does not answer" in (await command("run", nobody, *new))[2]
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def invoked(*arguments: str) -> tuple[int, str]:
