@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from contracts.kit.listening import listen_error, stopped
-from contracts.kit.terminal import fail
+from contracts.kit.terminal import fail, told_to_the_end
 from contracts.suite import commands
 
 if TYPE_CHECKING:
@@ -176,4 +176,4 @@ def main() -> None:
             err=True,
         )
         raise SystemExit(1)
-    app()
+    told_to_the_end(app)

@@ -19,11 +19,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from argon2 import PasswordHasher
+from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from adapter.errors import Code, Refused
-from adapter.settings import Koshelek
+from adapter.settings import SHORTEST_PASSWORD, Koshelek
 
 _HASH_PREFIX = "$argon2"
 _MOST_REMEMBERED = 100  # headers: the same pair can be written in several ways ("basic", blanks)
@@ -33,6 +33,29 @@ _MOST_JUDGED = 8  # headers; a hash takes about a tenth of a second, and callers
 def hash_password(password: str) -> str:
     """The argon2id hash to put into the settings."""
     return PasswordHasher().hash(password)
+
+
+def is_cut_short(hashed: str) -> bool:
+    """Whether nothing can be compared with this argon2 hash, as a shell or an editor took a part of it."""
+    try:
+        extract_parameters(hashed)
+        base64.b64decode(f"{hashed.rpartition('$')[2]}===", validate=False)
+    except (InvalidHashError, ValueError):
+        return True
+    return False
+
+
+def unusable(settings: Koshelek) -> str | None:
+    """Why nothing may be served with the current password, and the remedy; ``None``: it may."""
+    remedy = "`koshelek-adapter config new` writes a file with a generated one"
+    if settings.password is None:
+        return f"koshelek.password: not set; {remedy}"
+    text = settings.password.get_secret_value()
+    if len(text) < SHORTEST_PASSWORD:
+        return f"koshelek.password: shorter than {SHORTEST_PASSWORD} characters; {remedy}"
+    if text.startswith(_HASH_PREFIX) and is_cut_short(text):
+        return "koshelek.password: the hash is cut short; `koshelek-adapter config hash` prints a whole one"
+    return None
 
 
 @dataclass(frozen=True, slots=True, repr=False)

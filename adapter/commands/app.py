@@ -26,7 +26,7 @@ from adapter.commands.check.command import check
 from adapter.commands.handover import handover
 from adapter.commands.healthcheck import healthcheck
 from adapter.commands.observed import observed
-from contracts.kit.terminal import fail
+from contracts.kit.terminal import fail, told_to_the_end
 
 if TYPE_CHECKING:
     from zoneinfo import ZoneInfo
@@ -98,4 +98,4 @@ def _add_commands_of_drivers() -> None:
 def main() -> None:
     """Entry point of the command."""
     _add_commands_of_drivers()
-    app()
+    told_to_the_end(app)

@@ -18,6 +18,7 @@ import typer
 from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
+    as_meant,
     decided_by,
     noted,
     plainly,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Import, show, block, unblock and replace cards.", no_args_is_help=True)
 
-CardNumber = Annotated[str, typer.Argument(metavar="NUMBER", help="Card number.")]
+CardNumber = Annotated[str, typer.Argument(metavar="NUMBER", callback=as_meant, help="Card number.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON for scripts.")]
 By = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
 Note = Annotated[
@@ -138,7 +139,9 @@ def cards_show(
 @app.command("block")
 @plainly
 def cards_block(
-    number: Annotated[str | None, typer.Argument(metavar="[NUMBER]", help="Card number.")] = None,
+    number: Annotated[
+        str | None, typer.Argument(metavar="[NUMBER]", callback=as_meant, help="Card number.")
+    ] = None,
     file: Annotated[
         Path | None, typer.Option("--file", help="File with one number a line; - for standard input.")
     ] = None,
@@ -212,8 +215,10 @@ def cards_unblock(
 @app.command("replace")
 @plainly
 def cards_replace(
-    number: Annotated[str, typer.Argument(metavar="OLD", help="Number of the card that is no longer good.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="Number that takes its place; may be new here.")],
+    number: Annotated[str, typer.Argument(metavar="OLD", callback=as_meant, help="Number no longer good.")],
+    new: Annotated[
+        str, typer.Argument(metavar="NEW", callback=as_meant, help="Number in its place; may be new here.")
+    ],
     by: By = None,
     note: Note = None,
     force: Annotated[

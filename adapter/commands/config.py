@@ -5,13 +5,12 @@ It may not know any setting by name.
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from adapter.commands.terminal import ConfigFile, plainly, settings_for
+from adapter.commands.terminal import ConfigFile, given_password, plainly, settings_for
 from contracts.kit.terminal import fail
 
 app = typer.Typer(help="Write, show and explain settings.", no_args_is_help=True)
@@ -51,13 +50,7 @@ def print_hash() -> None:
     """Read a password and print its hash for koshelek.password."""
     from adapter.api.auth import hash_password
 
-    password = (
-        typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-        if sys.stdin.isatty()
-        else sys.stdin.read().rstrip("\r\n")
-    )
-    if len(password.splitlines()) > 1:
-        fail("the password is one line; more than one came by the pipe")
+    password = given_password()
     if not password:
         fail("the password is empty")
     typer.echo(hash_password(password))

@@ -57,9 +57,8 @@ def new(file: Annotated[Path, typer.Argument(help="File to write; it must not ex
     from importlib.resources import files
 
     if file.suffix not in (".yaml", ".yml"):
-        fail(
-            f"the name of a connector's file ends in .yaml: {file.with_suffix('.yaml')}; nothing was written"
-        )
+        better = file.with_suffix(".yaml") if file.name else "our-crm.yaml"
+        fail(f"the name of a connector's file ends in .yaml: {better}; nothing was written")
     text = files("crm_backends.connector").joinpath("beginning.yaml").read_text(encoding="utf-8")
     try:
         with file.open("x", encoding="utf-8") as stream:

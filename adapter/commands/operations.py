@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
-from adapter.commands.terminal import ConfigFile, DataDir, plainly, settings_of_database, with_database
+from adapter.commands.terminal import (
+    MOST,
+    ConfigFile,
+    DataDir,
+    as_meant,
+    plainly,
+    settings_of_database,
+    with_database,
+)
 from adapter.loyalty.model import FOR_A_PERSON, OperationKind, OperationState
 from adapter.loyalty.moments import for_people, for_programs
 from adapter.loyalty.payloads import CouponsPayload, PromoCodePayload, ReceiptPayload
@@ -85,7 +93,9 @@ def held(
 def list_operations(
     state: Annotated[OperationState | None, typer.Option("--state", help="Only those in this state.")] = None,
     kind: Kind = None,
-    card: Annotated[str | None, typer.Option("--card", help="Only those of this card number.")] = None,
+    card: Annotated[
+        str | None, typer.Option("--card", callback=as_meant, help="Only those of this card number.")
+    ] = None,
     since: Annotated[
         datetime | None,
         typer.Option(
@@ -116,7 +126,7 @@ def list_operations(
 @app.command("show")
 @plainly
 def show(
-    operation_id: Annotated[int, typer.Argument(metavar="ID", help="Number of the operation.")],
+    operation_id: Annotated[int, typer.Argument(metavar="ID", max=MOST, help="Number of the operation.")],
     as_json: AsJson = False,
     reveal: Reveal = False,
     config: ConfigFile = None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,7 +9,9 @@ import typer
 from adapter.commands.terminal import (
     ConfigFile,
     DataDir,
+    as_meant,
     decided_by,
+    given_password,
     plainly,
     settings_of_database,
     with_database,
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Who may log in to the console.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="Login; it stands beside everything the person decides.")]
+Name = Annotated[
+    str,
+    typer.Argument(callback=as_meant, help="Login; it stands beside everything the person decides."),
+]
 By = Annotated[str | None, typer.Option("--by", help="Who decides; default: your name on this machine.")]
 
 
@@ -51,7 +55,7 @@ def add(
     settings, who = settings_of_database(config, data_dir), decided_by(by)
     if any(person.name == name for person in settings.console.people):
         fail(f"{name} stands in console.people of the settings; change the password there")
-    person = _person(name, role or "reader", _password())
+    person = _person(name, role or "reader", given_password())
     known = 0
 
     async def work(gateway: Gateway) -> None:
@@ -118,15 +122,6 @@ def list_people(config: ConfigFile = None, data_dir: DataDir = None) -> None:
 
 def _in_settings(settings: Settings, name: str) -> bool:
     return any(person.name == name for person in settings.console.people)
-
-
-def _password() -> str:
-    if sys.stdin.isatty():
-        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    given = sys.stdin.read().splitlines()
-    if len(given) > 1:
-        fail("the password is one line; more than one came by the pipe")
-    return given[0] if given else ""
 
 
 def _person(name: str, role: str, password: str) -> Person:

@@ -14,6 +14,7 @@ import typer
 from adapter.commands.operations import AsJson, Kind
 from adapter.commands.settle import By, Note
 from adapter.commands.terminal import (
+    MOST,
     ConfigFile,
     DataDir,
     decided_by,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from adapter.store.pool import Gateway
     from adapter.store.review import PostgresReview
 
-Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", help="Numbers of operations.")]
+Ids = Annotated[list[int] | None, typer.Argument(metavar="ID...", max=MOST, help="Numbers of operations.")]
 AllHeld = Annotated[bool, typer.Option("--all-held", help="Everything that is held.")]
 
 

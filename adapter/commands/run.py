@@ -38,7 +38,8 @@ def serve(
 
     SIGHUP reads the settings again: passwords and the certificate change without dropping a connection.
     """
-    from adapter.settings import SHORTEST_PASSWORD, SettingsError, settings_path
+    from adapter.api.auth import unusable
+    from adapter.settings import SettingsError, settings_path
 
     overrides = {
         "server": {"host": host, "port": port, "workers": workers},
@@ -46,12 +47,8 @@ def serve(
         "database": {"data_dir": data_dir},
     }
     settings = settings_for(config, overrides)
-    password = settings.koshelek.password
-    if password is None or len(password.get_secret_value()) < SHORTEST_PASSWORD:
-        what = "not set" if password is None else f"shorter than {SHORTEST_PASSWORD} characters"
-        raise SettingsError(
-            [f"koshelek.password: {what}; `koshelek-adapter config new` writes a file with a generated one"]
-        )
+    if (problem := unusable(settings.koshelek)) is not None:
+        raise SettingsError([problem])
     from adapter.process import workers as processes
     from adapter.process.reloading import Source
 

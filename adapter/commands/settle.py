@@ -12,6 +12,7 @@ import typer
 
 from adapter.commands.operations import AsJson
 from adapter.commands.terminal import (
+    MOST,
     ConfigFile,
     DataDir,
     decided_by,
@@ -37,7 +38,7 @@ Note = Annotated[
 
 @plainly
 def settle(
-    operation_id: Annotated[int, typer.Argument(metavar="ID", help="Number of the operation.")],
+    operation_id: Annotated[int, typer.Argument(metavar="ID", max=MOST, help="Number of the operation.")],
     outcome: Annotated[
         Literal["credited", "done", "refused"],
         typer.Option(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import getpass
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
@@ -29,6 +30,8 @@ ConfigFile = Annotated[
 DataDir = Annotated[Path | None, typer.Option(help="Folder of the embedded database.")]
 Arguments = ParamSpec("Arguments")
 _NOTE = 500
+MOST = 2**63 - 1
+"""The largest number of an operation that the database can look for."""
 
 
 def plainly(command: Callable[Arguments, None]) -> Callable[Arguments, None]:
@@ -101,6 +104,39 @@ def noted(note: str) -> str:
     if not note or len(note) > _NOTE or not note.isprintable():
         fail(f"say with --note why (up to {_NOTE} characters)")
     return note
+
+
+def as_meant(text: str | None) -> str | None:
+    """A card number or a name as it was meant, without characters that nobody sees.
+
+    Raises:
+        typer.BadParameter: it is no text.
+    """
+    from crm_backends import inputs
+
+    if text is None:
+        return None
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise typer.BadParameter("it is not UTF-8 text") from None
+    return inputs.visible(text).strip()
+
+
+def given_password() -> str:
+    """A password that is asked for twice, or read from a pipe; a BOM before it is passed over."""
+    if sys.stdin.isatty():
+        password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    else:
+        try:
+            password = sys.stdin.buffer.read().decode("utf-8-sig").rstrip("\r\n")
+        except UnicodeDecodeError:
+            fail("the password that came by the pipe is not UTF-8 text; save it as UTF-8")
+    if len(password.splitlines()) > 1:
+        fail("the password is one line; more than one came by the pipe")
+    if not password.isprintable():
+        fail("the password has a character that nobody sees; write it without")
+    return password
 
 
 def with_database(settings: Settings, work: Callable[[Gateway], Awaitable[None]]) -> None:

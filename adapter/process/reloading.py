@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from adapter.api import tls
+from adapter.api.auth import unusable
 from adapter.settings import (
     Binding,
     CannotRun,
     Settings,
+    SettingsError,
     read_settings,
     secret_names,
     with_overrides,
@@ -66,7 +68,7 @@ def heeded(source: Source, service: Service, context: ssl.SSLContext | None) -> 
 
     def reload() -> None:
         nonlocal settings, bound
-        found = changed(source)
+        found = changed(source, settings)
         if found is not None and _taken_up((settings, bound), found, service, context):
             settings, bound = found, found.crm.bindings()
 
@@ -74,10 +76,17 @@ def heeded(source: Source, service: Service, context: ssl.SSLContext | None) -> 
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
 
 
-def changed(source: Source) -> Settings | None:
-    """The settings as they are now; ``None``, and a line in the log, when they cannot be used."""
+def changed(source: Source, before: Settings) -> Settings | None:
+    """The settings as they are now; ``None``, and a line in the log, when they cannot be used.
+
+    A password that nobody may serve with is one of those; a worker, which serves nobody, has none.
+    """
     try:
-        return source.read()
+        found = source.read()
+        problem = unusable(found.koshelek)
+        if problem is not None and unusable(before.koshelek) is None:
+            raise SettingsError([problem])
+        return found
     except CannotRun as error:
         log.error("reload_refused", problems=str(error).splitlines())
         return None

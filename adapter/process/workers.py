@@ -69,7 +69,7 @@ def _supervise(settings: Settings, url: str, source: Source | None) -> None:
         while not came:
             if reload and source is not None:
                 reload.clear()
-                if (found := reloading.changed(source)) is not None:
+                if (found := reloading.changed(source, settings)) is not None:
                     settings = reloading.for_new_processes(settings, found)
                     for child in children.values():
                         with suppress(ProcessLookupError):

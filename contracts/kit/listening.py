@@ -23,7 +23,12 @@ def stopped() -> asyncio.Event:
 
 
 def listen_error(error: OSError, host: str, port: int) -> str:
-    """Why ``port`` of ``host`` cannot be listened on, and what to do, as one sentence."""
+    """Why ``port`` of ``host`` cannot be listened on, and what to do, as one sentence.
+
+    An output that takes nothing more, a closed pipe say, is not about the port: that error is raised again.
+    """
+    if error.errno in (errno.EPIPE, errno.ENOSPC):
+        raise error
     if error.errno == errno.EADDRINUSE:
         return f"port {port} of {host} is in use; choose another with --port, 0 takes a free one"
     if error.errno == errno.EACCES:

@@ -5,10 +5,23 @@ It may not know any command.
 
 from __future__ import annotations
 
+import errno
 import json
+from collections.abc import Callable
 from typing import NoReturn
 
 import typer
+
+
+def told_to_the_end(app: Callable[[], None]) -> None:
+    """Run the application; that its output takes nothing more, on a full disk say, is one sentence."""
+    try:
+        app()
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        typer.echo(f"error: the output cannot be written: {error.strerror}", err=True)
+        raise SystemExit(1) from None
 
 
 def visible(text: str) -> str:

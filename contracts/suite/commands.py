@@ -149,6 +149,8 @@ def run(
     )
     if options.show_values and options.report_dir is None:
         _fail("--show-values: needs --report-dir, as the values go into a file there")
+    if not listing:
+        _can_be_written(options.report_dir, write_baseline)
     from contracts.suite import runner, summary
 
     say = _spoken(options)
@@ -183,6 +185,16 @@ def run(
             _fail(f"cannot write into {options.report_dir}: {error.strerror}")
         typer.echo(f"{say('Reports')}: {', '.join(str(path) for path in written)}")
     raise typer.Exit(EXIT_STATUS[found.outcome])
+
+
+def _can_be_written(reports: Path | None, accepted: Path | None) -> None:
+    """What could not be kept is not found out: exit status 2 before the service is asked anything."""
+    from contracts.kit.writing import why_no_file, why_no_folder
+
+    if reports is not None and (reason := why_no_folder(reports)) is not None:
+        _fail(f"cannot write into {reports}: {reason}")
+    if accepted is not None and (reason := why_no_file(accepted)) is not None:
+        _fail(f"cannot write {accepted}: {reason}")
 
 
 def play(

@@ -16,7 +16,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -35,6 +34,7 @@ from pydantic_settings import (
 )
 
 from contracts.kit.settings import nearest, read_secret
+from contracts.suite import option_file
 
 PREFIX = "KLO_"
 CONFIG_VARIABLE = "KLO_CONFIG"
@@ -59,16 +59,6 @@ class ConfigError(Exception):
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
-
-
-class _Texts(yaml.SafeLoader):
-    """Reads every value as the text that stands there: ``0012345`` is a card number, ``NO`` a promo code."""
-
-
-_Texts.yaml_implicit_resolvers = {
-    first: [each for each in resolvers if each[0].endswith((":null", ":merge"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def _digits(value: Any) -> Any:
@@ -186,16 +176,20 @@ class Options(BaseSettings):
     )
     receipt_total: str = Field("1000.00", description="Total of a made-up receipt, roubles.")
     receipt_points: Decimal | None = Field(
-        None, description="Points that such a receipt gives; 0: none. Unset: not known."
+        None, ge=0, description="Points that such a receipt gives; 0: none. Unset: not known."
     )
     promo_points: Decimal | None = Field(
-        None, description="Points that the promo code gives; 0: none. Unset: not known."
+        None, ge=0, description="Points that the promo code gives; 0: none. Unset: not known."
     )
     receipt_wait: float = Field(
         10.0, ge=0, le=300, description="Seconds in which the points of a receipt show in the balance."
     )
-    qr_field: str = Field("qrCode", description="Name of the field with the QR text (inferred).")
-    promo_field: str = Field("code", description="Name of the field with the promo code (inferred).")
+    qr_field: str = Field(
+        "qrCode", min_length=1, description="Name of the field with the QR text (inferred)."
+    )
+    promo_field: str = Field(
+        "code", min_length=1, description="Name of the field with the promo code (inferred)."
+    )
     holder_by: Literal["cardNumber", "msisdn"] = Field(
         "cardNumber", description="How a receipt or promo code names its card holder (inferred)."
     )
@@ -242,6 +236,13 @@ class Options(BaseSettings):
     def _roubles(cls, value: str) -> str:
         if not re.fullmatch(r"[0-9]{1,7}\.[0-9]{2}", value):
             raise ValueError("expected roubles and two digits of kopecks: 1000.00")
+        return value
+
+    @field_validator("base_path")
+    @classmethod
+    def _is_a_path(cls, value: str) -> str:
+        if not re.fullmatch(r"[^\s?#]*", value):
+            raise ValueError("expected a path like /loyalty, without ? and #")
         return value
 
     @field_validator("offers_path")
@@ -374,14 +375,9 @@ def read_options(given: Mapping[str, Any], file: Path | None = None) -> Options:
     values: dict[str, Any] = {}
     if path is not None:
         try:
-            read = yaml.load(path.read_text(encoding="utf-8"), _Texts)  # noqa: S506 - a SafeLoader
-        except OSError as error:
-            raise ConfigError([f"{path}: cannot read it: {error.strerror}"]) from None
-        except (yaml.YAMLError, UnicodeDecodeError):
-            raise ConfigError([f"{path}: not a YAML file"]) from None
-        if read is not None and not isinstance(read, dict):
-            raise ConfigError([f"{path}: expected a mapping of options"])
-        values = {str(key): value for key, value in (read or {}).items()}
+            values = option_file.read(path)
+        except option_file.Unreadable as reason:
+            raise ConfigError([f"{path}: {reason}"]) from None
     chosen = {key: value for key, value in given.items() if value is not None}
     problems += _settle_password(chosen, values, str(path))
     try:

@@ -36,6 +36,13 @@ def read(folder: Path, api_version: str, profile: str) -> dict[str, Earlier]:
         raise CannotResume(f"--resume: cannot read {path}: {error.strerror}") from None
     except ValueError:
         raise CannotResume(f"--resume: {path} is no JSON") from None
+    try:
+        return _earlier(run, path, api_version, profile)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise CannotResume(f"--resume: {path} is no report of a run; name the folder of one") from None
+
+
+def _earlier(run: Any, path: Path, api_version: str, profile: str) -> dict[str, Earlier]:
     same = {"format": 1, "api_version": api_version, "profile": profile}
     for key, value in same.items():
         if run.get(key) != value:

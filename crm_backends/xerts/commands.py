@@ -190,13 +190,16 @@ def make_app(load_settings: LoadSettings) -> typer.Typer:
 
         Days are meant in the programme's zone (koshelek.timezone).
         """
+        if issued > limit:
+            raise _Wrong("--issued is more than --limit")
+        first_day, last_day = _campaign_days(starts, expires)
         campaign = Campaign(
-            cost=_decimal(cost, "--cost"),
+            cost=_cost(cost, "--cost"),
             limit=limit,
             issued=issued,
-            total_cost=None if total_cost is None else _decimal(total_cost, "--total-cost"),
-            first_day=None if starts is None else _day(starts),
-            last_day=None if expires is None else _day(expires),
+            total_cost=None if total_cost is None else _cost(total_cost, "--total-cost"),
+            first_day=first_day,
+            last_day=last_day,
             coupon_days=coupon_days,
             triggers=() if triggers is None else _triggers(triggers),
         )
@@ -273,10 +276,12 @@ def _loaded(load_settings: LoadSettings, config: Path | None) -> tuple[XertsSett
 def _day(text: str) -> date:
     for pattern in _DAYS:
         try:
-            return datetime.strptime(text, pattern).replace(tzinfo=UTC).date()
+            day = datetime.strptime(text, pattern).replace(tzinfo=UTC).date()
         except ValueError:
             continue
-    raise _Wrong(f'"{text}" is not a day; write it as 2026-07-28')
+        if 2000 <= day.year < 3000:
+            return day
+    raise _Wrong(f'"{text}" is not a day from 2000 to 2999; write it as 2026-07-28')
 
 
 def _period(first: str, last: str | None) -> tuple[date, date | None]:
@@ -294,6 +299,20 @@ def _decimal(text: str, option: str) -> Decimal:
     if not number.is_finite():
         raise _Wrong(f"{option} is not a number")
     return number
+
+
+def _cost(text: str, option: str) -> Decimal:
+    number = _decimal(text, option)
+    if not 0 <= number < 10**15:
+        raise _Wrong(f"{option} is no amount of money")
+    return number
+
+
+def _campaign_days(first: str | None, last: str | None) -> tuple[date | None, date | None]:
+    begin, end = (None if text is None else _day(text) for text in (first, last))
+    if begin is not None and end is not None and end < begin:
+        raise _Wrong("--expires is before --starts")
+    return begin, end
 
 
 def _place(lat: str | None, lng: str | None) -> GeoPoint | None:

@@ -33,6 +33,7 @@ def test_a_new_connector_is_well_from_the_beginning(tmp_path: Path) -> None:
     file = tmp_path / "our.yaml"
     assert "ends in .yaml" in run("new", file.with_suffix(".txt"), status=1)
     assert not file.with_suffix(".txt").exists()
+    assert "ends in .yaml" in run("new", Path(), status=1)
     assert "is written" in run("new", file)
     assert "our_crm: well; 5 examples ran" in run("check", file)
     assert "is there already; nothing was changed" in run("new", file, status=1)

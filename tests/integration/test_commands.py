@@ -24,6 +24,7 @@ from typing import NoReturn
 
 import asyncpg
 import pytest
+from argon2 import PasswordHasher
 from typer.testing import CliRunner
 
 from adapter import version
@@ -255,6 +256,16 @@ def test_an_empty_password_gets_no_hash(tmp_path: Path) -> None:
     assert (done.status, done.out, done.err) == (1, "", "error: the password is empty\n")
 
 
+def test_a_password_from_a_pipe_is_one_line_that_can_be_seen(tmp_path: Path) -> None:
+    """A BOM is passed over, as in a file; the hash of anything else that is not seen would fit nothing."""
+    hashed = run("config", "hash", cwd=tmp_path, given=f"\ufeff{PASSWORD}\r\n")
+    assert PasswordHasher().verify(hashed.out.strip(), PASSWORD)
+    for sent in (f"{PASSWORD}\u200b\n".encode(), PASSWORD.encode() + b"\xff\n", PASSWORD.encode("utf-16")):
+        done = run("config", "hash", cwd=tmp_path, given=sent)
+        assert (done.status, done.out) == (1, "")
+        assert done.err.startswith("error: the password ")
+
+
 # --- wrong settings ------------------------------------------------------------------------------------
 
 
@@ -290,6 +301,14 @@ def test_nothing_is_served_with_a_password_that_can_be_guessed(tmp_path: Path) -
     assert (done.status, done.out) == (1, "")
     assert done.err.startswith("error: koshelek.password: shorter than 16 characters; ")
     assert "fifteen" not in done.err
+
+
+def test_nothing_is_served_with_a_hash_that_was_cut_short(tmp_path: Path) -> None:
+    settings(tmp_path, "[koshelek]\npassword = '$argon2id$v=19$m=65536,t=3,p=4$'\n")
+    done = run("serve", cwd=tmp_path)
+    assert (done.status, done.out) == (1, "")
+    assert done.err.startswith("error: koshelek.password: the hash is cut short; ")
+    assert "argon2" not in done.err
 
 
 def test_nothing_is_served_without_a_password(tmp_path: Path) -> None:
@@ -621,6 +640,18 @@ def test_a_card_is_blocked_and_gets_back_the_state_it_had(tmp_path: Path, databa
         done = run("cards", verb, number(1), cwd=tmp_path, anew=True)
         assert done.status == 0
         assert ["state", state] in [line.split() for line in done.out.splitlines()]
+
+
+def test_a_card_number_is_read_as_it_was_meant(tmp_path: Path, database: str) -> None:
+    """Copied from a page or a chat it brings characters that nobody sees."""
+    settings(tmp_path, complete(database))
+    file = cards_file(tmp_path, (number(1), "inactive", "", "", "x"))
+    assert run("cards", "import", file, cwd=tmp_path).status == 0
+    for verb in ("show", "block", "unblock"):
+        assert run("cards", verb, f"\u202a{number(1)}\u200b\ufeff ", cwd=tmp_path).status == 0
+    done = run("cards", "show", b"29\xff".decode("utf-8", "surrogateescape"), cwd=tmp_path, anew=True)
+    assert done.status == 2
+    assert "it is not UTF-8 text" in done.err
 
 
 def test_a_card_in_nobodys_hands_is_not_said_to_be_blocked(tmp_path: Path, database: str) -> None:

@@ -144,6 +144,13 @@ def test_settings_that_cannot_be_used_change_nothing_and_others_need_a_restart(
         (tmp_path / "password").write_text("", encoding="utf-8")
         (line,) = hang_up(serving, 1, "reload_refused")
         assert call(port, "GET", "/v1/card").status == 200
+        file.write_text(text, encoding="utf-8")
+        for unfit in ("fifteen-letters", "$argon2id$v=19$m=65536,t=3,p=4$"):
+            (tmp_path / "password").write_text(unfit, encoding="utf-8")
+            (line,) = hang_up(serving, 1, "reload_refused")
+            assert line["problems"][0].startswith("koshelek.password: ")
+            assert unfit not in serving.out
+            assert call(port, "GET", "/v1/card").status == 200
         (tmp_path / "password").write_text(PASSWORD, encoding="utf-8")
         file.write_text(text + "[server]\nmax_body = 2048\n", encoding="utf-8")
         (line,) = hang_up(serving, 1)

@@ -214,6 +214,10 @@ async def test_the_history_tells_doubts_and_decisions(adapter: Adapter, receipts
     assert "held -> done, attempt 2, by olga: seen now" in text
     missing = await receipts("show", "999999")
     assert (missing.status, missing.err) == (1, "error: there is no operation 999999\n")
+    for command in ("show", "recheck"):
+        too_large = await receipts(command, str(2**63))
+        assert too_large.status == 2
+        assert "is not in the range" in too_large.err
 
 
 async def test_every_attempt_is_told_with_its_time_and_why_it_came_to_nothing(

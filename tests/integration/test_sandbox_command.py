@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import urllib.request
 from pathlib import Path
@@ -94,3 +95,16 @@ def test_a_wrong_name_lists_the_crms() -> None:
     status, _, err = run("sandbox", "nothing")
     assert status == 1
     assert all(name in err for name in MODULES)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize(
+    "words", [("koshelek-contract", "docs"), ("koshelek-adapter", "config", "reference")]
+)
+def test_an_output_that_takes_nothing_more_is_not_taken_for_something_else(words: tuple[str, ...]) -> None:
+    program = {"koshelek-contract": "contracts.cli", "koshelek-adapter": "adapter.commands.app"}[words[0]]
+    command = [sys.executable, "-c", f"from {program} import main; main()", *words[1:]]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.stderr.decode() == "error: the output cannot be written: No space left on device\n"
+    assert done.returncode == 1

@@ -105,13 +105,21 @@ def test_options_given_in_a_program_look_nowhere_else(monkeypatch: pytest.Monkey
         ("offers_path: /v1/offers", "offers_path: the path begins with / and holds {cardNumber} once"),
         ("test_range: seven", "test_range: expected 1 to 13 digits"),
         ("[1, 2]", "expected a mapping of options"),
-        ("a: [", "not a YAML file"),
+        ("a: [", "not a YAML file; look at line 1"),
+        ("login: a\nurls: [b]\npassword: *planted-secret\n", "not a YAML file; look at line 3"),
+        ("login: a\nlogin: b\n", "line 2: login stands there twice; leave one"),
+        ("existing: {phone: '79991110001', phone: '79991110002'}", "line 1: phone stands there twice"),
+        ("? [a]\n: b\n", "not a YAML file"),
+        ("qr_field: ''", "qr_field: String should have at least 1 character"),
+        ("receipt_points: -1", "receipt_points: Input should be greater than or equal to 0"),
+        ("base_path: /shop?a=1", "base_path: expected a path like /loyalty"),
     ],
 )
 def test_what_cannot_be_used_is_told_in_a_sentence(file: Path, text: str, said: str) -> None:
     file.write_text(text, encoding="utf-8")
     (problem,) = problems(file)
     assert said in problem
+    assert "planted" not in problem
 
 
 def test_an_unknown_variable_names_the_nearest(monkeypatch: pytest.MonkeyPatch) -> None:

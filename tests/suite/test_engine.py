@@ -768,6 +768,23 @@ async def test_the_exit_status_tells_kept_broken_and_not_tested(tmp_path: Path) 
     assert (status, err) == (2, "error: KLO_PROFIL: unknown variable; did you mean KLO_PROFILE?\n")
 
 
+async def test_nothing_is_asked_where_what_is_found_could_not_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nobody = "http://127.0.0.1:1"  # would be told, were it asked
+    for places, said in (
+        (("--report-dir", str(tmp_path / "file")), "cannot write into "),
+        (("--report-dir", str(tmp_path / "file" / "deeper")), "cannot write into "),
+        (("--write-baseline", str(tmp_path)), "cannot write "),
+        (("--write-baseline", str(tmp_path / "nowhere" / "file")), "cannot write "),
+    ):
+        status, _, err = await command("run", nobody, *places)
+        assert status == 2
+        assert err.startswith(f"error: {said}{places[1]}: ")
+    new = ("--report-dir", str(tmp_path / "a" / "b"), "--write-baseline", str(tmp_path / "new"))
+    assert "does not answer" in (await command("run", nobody, *new))[2]
+    assert os.listdir(tmp_path) == ["file"]
+
+
 def invoked(*arguments: str) -> tuple[int, str]:
     """The command in this process: exit status, standard output and error."""
     result = CliRunner().invoke(app, arguments)

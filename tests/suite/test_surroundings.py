@@ -374,6 +374,11 @@ async def test_only_a_run_of_the_same_kind_is_taken_up(tmp_path: Path) -> None:
     write_reports(await run(Clean(), only=["KLO-1-04"]), tmp_path)
     with pytest.raises(runner.CannotRun, match="is of profile read, this run of full"):
         await run(Clean(), resume=tmp_path, profile="full")
+    kind = '"format": 1, "api_version": "1.3.0", "profile": "read"'
+    for damaged in ("[]", "null", f"{{{kind}}}", f'{{{kind}, "targets": [{{"url": "a"}}]}}'):
+        (tmp_path / "results.json").write_text(damaged, encoding="utf-8")
+        with pytest.raises(runner.CannotRun, match=r"results\.json is no report of a run"):
+            await run(Clean(), resume=tmp_path)
 
 
 async def test_an_interrupted_run_tells_what_it_found() -> None:
