@@ -120,7 +120,7 @@ def as_meant(text: str | None) -> str | None:
         text.encode()
     except UnicodeEncodeError:
         raise typer.BadParameter("it is not UTF-8 text") from None
-    return inputs.visible(text).strip()
+    return inputs.visible(text)
 
 
 def given_password() -> str:

@@ -648,7 +648,7 @@ def test_a_card_number_is_read_as_it_was_meant(tmp_path: Path, database: str) ->
     file = cards_file(tmp_path, (number(1), "inactive", "", "", "x"))
     assert run("cards", "import", file, cwd=tmp_path).status == 0
     for verb in ("show", "block", "unblock"):
-        assert run("cards", verb, f"\u202a{number(1)}\u200b\ufeff ", cwd=tmp_path).status == 0
+        assert run("cards", verb, f"\u202a{number(1)}\u200b\ufeff", cwd=tmp_path).status == 0
     done = run("cards", "show", b"29\xff".decode("utf-8", "surrogateescape"), cwd=tmp_path, anew=True)
     assert done.status == 2
     assert "it is not UTF-8 text" in done.err
