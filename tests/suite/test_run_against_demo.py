@@ -63,7 +63,7 @@ def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KLO_CONFIG", raising=False)
 
 
-@pytest.mark.programs  # as all demos but one, see test_run_against_stand_ins
+@pytest.mark.programs
 def test_the_postgres_demo_keeps_every_clause(tmp_path: Path) -> None:
     with demo(tmp_path, "postgres") as (options_file, _):
         newest = run_suite(options_file)

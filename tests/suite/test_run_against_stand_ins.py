@@ -36,9 +36,6 @@ pytestmark = [
 ]
 AT_ONCE = 5
 """Demos; more would keep each other from answering in time."""
-ALWAYS = {"mixed"}
-"""Whose demo is in every test run: all three drivers in one. The others are whole programs more,
-``pytest -m programs``; the conformance kit runs over each of them every time."""
 EARNED = 62.5
 """Points for the receipt that the demo prints; some CRMs keep whole ones alone."""
 
@@ -114,13 +111,8 @@ def test_every_connector_that_is_shipped_has_a_demo() -> None:
     assert set(CONNECTORS) == set(shipped())
 
 
-@pytest.mark.parametrize(
-    "service",
-    [
-        pytest.param(name, marks=() if name in ALWAYS else pytest.mark.programs)
-        for name in (*CRMS, "mixed", *CONNECTORS)
-    ],
-)
+@pytest.mark.programs  # the conformance kit runs over each of their drivers every time
+@pytest.mark.parametrize("service", [*CRMS, "mixed", *CONNECTORS])
 def test_the_demo_answers_credits_once_and_keeps_every_clause(
     service: str, demos: Mapping[str, Future[Seen]]
 ) -> None:

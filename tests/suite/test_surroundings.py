@@ -199,7 +199,7 @@ LIMIT = 512 * 1024 * 1024
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="measures memory as Linux tells it")
 @pytest.mark.parametrize("kind", ["endless", "unfolding", "many small values"])
 async def test_answers_without_end_take_bounded_memory(kind: str) -> None:
-    bomb = gzip.compress(b"[" + b"{}," * 20_000_000 + b"{}]")
+    bomb = gzip.compress(b"[" + b"{}," * 20_000_000 + b"{}]") if kind == "unfolding" else b""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.query_string.startswith("msisdn=7900000"):  # or nothing would be tested
