@@ -125,6 +125,8 @@ def as_meant(text: str | None) -> str | None:
 
 def given_password() -> str:
     """A password that is asked for twice, or read from a pipe; a BOM before it is passed over."""
+    from adapter.settings.base import has_unseen
+
     if sys.stdin.isatty():
         password = str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
     else:
@@ -134,7 +136,7 @@ def given_password() -> str:
             fail("the password that came by the pipe is not UTF-8 text; save it as UTF-8")
     if len(password.splitlines()) > 1:
         fail("the password is one line; more than one came by the pipe")
-    if not password.isprintable():
+    if has_unseen(password):
         fail("the password has a character that nobody sees; write it without")
     return password
 

@@ -39,13 +39,19 @@ def _addresses(host: str, port: int, setting: str) -> set[_Address]:
     """What a host stands for; ``CannotRun`` where the first of it is no address of this machine."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        with socket.socket(found[0][0], found[0][1]) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(found[0][4])
+        _bind(host, port)
     except OSError as error:
         if isinstance(error, socket.gaierror) or error.errno == errno.EADDRNOTAVAIL:
             raise _cannot_listen(host, port, error, f" ({setting})") from None
     return {(family, str(address[0])) for family, _, _, _, address in found}
+
+
+def _bind(host: str, port: int) -> None:
+    """Take an address for a moment, without listening. Raises ``OSError``."""
+    info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    with socket.socket(info[0], info[1]) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(info[4])
 
 
 def check_ports(settings: Settings) -> None:
@@ -61,10 +67,7 @@ def must_be_free(host: str, port: int, setting: str) -> None:
     if port == 0:
         return
     try:
-        info = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        with socket.socket(info[0], info[1]) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(info[4])
+        _bind(host, port)
     except OSError as error:
         raise _cannot_listen(host, port, error, f" ({setting})") from None
 

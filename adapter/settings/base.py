@@ -92,7 +92,12 @@ def _is_any_text(info: FieldInfo) -> bool:
 
 
 def _has_unseen(secret: str, info: FieldInfo) -> bool:
-    return not _is_any_text(info) and any(unicodedata.category(one) in _NOT_SEEN for one in secret)
+    return not _is_any_text(info) and has_unseen(secret)
+
+
+def has_unseen(secret: str) -> bool:
+    """Whether a secret has a line break, or a character that nobody sees."""
+    return any(unicodedata.category(one) in _NOT_SEEN for one in secret)
 
 
 Shape = Literal["list", "table"]
